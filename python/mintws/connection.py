@@ -1,0 +1,333 @@
+"""One WebSocket, over whatever carries it: the opening handshake, messages, the closing handshake.
+
+Over HTTP/1.1 and HTTP/2 the carriers are `Http1` and `Http2`. Over another program's HTTP server, `Connection` works with a `Carrier` of
+that program's: hand the request to `receive_request`, the bytes behind it to `receive`, and write what `send` returns.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+from mintws import _core
+from mintws.errors import LocalProtocolError, RemoteProtocolError
+from mintws.events import (
+    Event,
+    Failed,
+    Headers,
+    Role,
+    State,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
+from mintws.extensions import Agreed, Chain, Deflate, Extension, Offer, choose, match, offers
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
+Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
+RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+#: The most bytes of a message, if nothing else is said: 1 MiB.
+DEFAULT_LIMIT = 1 << 20
+
+
+class Options(TypedDict, total=False):
+    """What can be chosen for a connection, by keyword.
+
+    Attributes:
+        limit: the most bytes of a message, inflated, inclusive; `None` is no limit. More fails the connection with 1009
+            (RFC 6455 §10.4). 1 MiB unless it is given.
+        parts: messages that do not come in one piece are handed on in parts, as their bytes come: events whose `fin` is `False`
+            but for the last. The limit holds for the whole.
+        text_as_bytes: `Text.data` is `bytes`, checked to be UTF-8, instead of `str`.
+        auto_pong: each Ping is answered in `reply` (§5.5.2). If `False`, send the `Pong` yourself.
+        entropy: gives so many random bytes, for the key of the handshake and the masking-keys (§10.3): `os.urandom`, or a source
+            that a test can foretell.
+    """
+
+    limit: int | None
+    parts: bool
+    text_as_bytes: bool
+    auto_pong: bool
+    entropy: Callable[[int], bytes]
+
+
+class Carrier(ABC):
+    """What brings a WebSocket's handshake and bytes to the peer: HTTP/1.1, a stream of HTTP/2, another program's server.
+
+    Each method returns the bytes to write now, if the carrier does not write by itself.
+    """
+
+    #: "1.1" or "2": which opening handshake is spoken (RFC 6455 §4 or RFC 8441 §5).
+    http_version: str
+    #: The scheme of the URL, "http" or "https": a pseudo-header of HTTP/2.
+    scheme: str = "http"
+
+    @abstractmethod
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        """Write the head of the client's request; over HTTP/2 the pseudo-headers are among `headers`."""
+
+    @abstractmethod
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        """Write the server's answer: `body` is `None` where the WebSocket follows, else the response ends with it."""
+
+    @abstractmethod
+    def send_data(self, data: bytes) -> bytes:
+        """Write frames."""
+
+    @abstractmethod
+    def send_end(self) -> bytes:
+        """Say that nothing more follows: both Closes have passed."""
+
+    def pause(self) -> None:
+        """Let the peer send no more than it already may."""
+
+    def resume(self) -> bytes:
+        """Let the peer go on."""
+        return b""
+
+    def abort(self) -> bytes:
+        """End at once, without a closing handshake."""
+        return b""
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait for the peer's permission."""
+        return 0
+
+
+class Connection(_core.Endpoint):
+    """One end of one WebSocket: a value that the caller drives.
+
+    Attributes:
+        role: which end.
+        carrier: what carries it.
+        request: the request of the opening handshake, once it was sent or received.
+        response: the server's answer, once it was sent or received.
+        extensions: what was agreed on, in the order of the header.
+    """
+
+    __slots__ = ("__weakref__", "_entropy", "_key", "_options", "carrier", "extensions", "request", "response", "role")
+
+    def __init__(self, role: Role, carrier: Carrier, **options: Unpack[Options]) -> None:
+        unknown = options.keys() - Options.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}")
+        self.role = role
+        self.carrier = carrier
+        self.request: UpgradeRequest | None = None
+        self.response: UpgradeAccept | UpgradeReject | None = None
+        self.extensions: tuple[Agreed, ...] = ()
+        self._options = options
+        self._entropy = options.get("entropy", os.urandom)
+        self._key = ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.role.name} {self.state.name} over HTTP/{self.carrier.http_version}>"
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on."""
+        return self.response.subprotocol if isinstance(self.response, UpgradeAccept) else None
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes were sent that the peer's flow control does not let pass yet: always 0 over HTTP/1.1."""
+        return self.carrier.buffered
+
+    def pause(self) -> None:
+        """Let the peer send no more than it may already, while the caller is busy with earlier messages.
+
+        Over HTTP/2 its stream gets no more credit; others go on. Over HTTP/1.1 `Http1.reading` says not to read the transport.
+        """
+        self.carrier.pause()
+
+    def resume(self) -> bytes:
+        """Let the peer go on; returns bytes to write now."""
+        return self.carrier.resume()
+
+    def abort(self) -> bytes:
+        """End at once, without a closing handshake or after one that the peer does not end; returns bytes to write now.
+
+        Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5); over HTTP/1.1 the transport is to be closed: `Http1.done`.
+        """
+        self._received("Lost")
+        return self.carrier.abort()
+
+    def receive_request(
+        self,
+        headers: RawHeaders,
+        *,
+        method: bytes = b"GET",
+        target: bytes = b"/",
+        http_version: bytes = b"1.1",
+    ) -> Received:
+        """Take the head of a client's request (RFC 6455 §4.2.1, RFC 8441 §5).
+
+        Args:
+            headers: names and values; over HTTP/2 the pseudo-headers are among them, and the other arguments mean nothing.
+            method, target, http_version: the request line of HTTP/1.1, the version as in `b"1.1"`.
+
+        Returns:
+            An `UpgradeRequest`; or `Failed`, and in `reply` the response that refuses; or nothing over HTTP/2, if it does not ask
+            for a WebSocket.
+        """
+        start = (method, target, http_version) if self.carrier.http_version == "1.1" else None
+        asked, refused = _core.read_request(list(headers), start)
+        if refused is not None:
+            error, status, answer, body = refused
+            self._received("Failed")
+            return [(self, Failed(error))], self.carrier.send_response(status, tuple(answer), body)
+        if asked is None:
+            return [], b""
+        host, path, others, subprotocols, extensions, self._key = asked
+        self.request = UpgradeRequest(
+            host, path, headers=others, subprotocols=subprotocols, extensions=_offers(extensions)
+        )
+        self._received("UpgradeRequest")
+        return [(self, self.request)], b""
+
+    def receive_response(self, headers: RawHeaders) -> Received:
+        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx."""
+        assert self.request is not None
+        key = self._key if self.carrier.http_version == "1.1" else None
+        answered, error = _core.read_response(list(headers), list(self.request.subprotocols), key=key)
+        if answered is None:
+            return self.fail(error)
+        subprotocol, extensions, others = answered
+        agreed = match(_offers(extensions), self.request.extensions)
+        if agreed is None:
+            unoffered = "an extension must be one that was offered, and as it was offered"
+            return self.fail(RemoteProtocolError(unoffered, section="RFC 6455 §9.1"))
+        self.response = UpgradeAccept(subprotocol=subprotocol, extensions=_offers(extensions), headers=others)
+        self._received("UpgradeAccept")
+        self._begin(agreed)
+        return [(self, self.response)], b""
+
+    def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
+        """Take a server's no, whole."""
+        self.response = UpgradeReject(status, headers=headers, body=body)
+        self._received("UpgradeReject")
+        return [(self, self.response)], b""
+
+    def receive_end(self, reason: str | None = None) -> Received:
+        """Take the end of what the peer sends: `Failed` with 1006, unless the end was due."""
+        events: list[tuple[Connection, Event]] = []
+        self._lose(events, reason)
+        return events, self._settle()
+
+    def receive_early(self) -> Received:
+        """Say what the bytes mean that came before the opening handshake was done."""
+        events: list[tuple[Connection, Event]] = []
+        self._receive_early(events)
+        return events, self._settle()
+
+    def fail(self, error: RemoteProtocolError) -> Received:
+        """Take note of a fault that the carrier found."""
+        if self._received("Failed"):
+            return [(self, Failed(error))], b""
+        return [], b""
+
+    def _send_other(self, event: object) -> bytes:
+        """Send what is no frame."""
+        match event:
+            case UpgradeRequest():
+                return self._ask(event)
+            case UpgradeAccept():
+                return self._accept(event)
+            case UpgradeReject():
+                return self._reject(event)
+            case Failed(error):
+                return self._send_failed(error.code, error.args[0] if error.args else "")
+        raise TypeError(f"send() takes an event, not {type(event).__name__}: wrap str in Text and bytes in Binary")
+
+    def _ask(self, request: UpgradeRequest) -> bytes:
+        self._check("UpgradeRequest")
+        http1 = self.carrier.http_version == "1.1"
+        key = _core.new_key(self._entropy(16)) if http1 else None
+        headers = _core.write_request(
+            request.host,
+            request.target,
+            list(request.headers),
+            list(request.subprotocols),
+            offers(request.extensions),
+            key=key,
+            scheme=None if http1 else self.carrier.scheme,
+        )
+        data = self.carrier.send_request(request.target, tuple(headers))
+        self._sent("UpgradeRequest")
+        self.request, self._key = request, key or ""
+        return data
+
+    def _accept(self, accept: UpgradeAccept) -> bytes:
+        self._check("UpgradeAccept")
+        assert self.request is not None
+        asked = [it for it in self.request.extensions if isinstance(it, Offer)]
+        agreed = choose(asked, accept.extensions)
+        http1 = self.carrier.http_version == "1.1"
+        headers = _core.write_response(
+            list(self.request.subprotocols),
+            accept.subprotocol,
+            ", ".join(str(it.answer) for it in agreed),
+            list(accept.headers),
+            key=self._key if http1 else None,
+        )
+        data = self.carrier.send_response(101 if http1 else 200, tuple(headers), None)
+        self._sent("UpgradeAccept")
+        self.response = accept
+        self._begin(agreed)
+        return data
+
+    def _reject(self, reject: UpgradeReject) -> bytes:
+        self._check("UpgradeReject")
+        http2 = self.carrier.http_version != "1.1"
+        headers = _core.write_rejection(reject.status, list(reject.headers), len(reject.body), http2=http2)
+        data = self.carrier.send_response(reject.status, tuple(headers), reject.body)
+        self._sent("UpgradeReject")
+        self.response = reject
+        return data
+
+    def _begin(self, agreed: Sequence[Agreed]) -> None:
+        """Set up what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
+        self.extensions = tuple(agreed)
+        limit = self._options.get("limit", DEFAULT_LIMIT)
+        client = self.role is Role.CLIENT
+        native = agreed[-1].transform if agreed and isinstance(agreed[-1].transform, Deflate) else None
+        others = [it for it in agreed if it.transform is not native]
+        for it in others:
+            if isinstance(it.transform, Deflate):
+                it.transform.open(client=client, limit=limit)
+        bits = 0
+        for it in others:
+            bits |= it.rsv
+        self._open(
+            carrier=None if self.carrier.http_version == "1.1" and isinstance(self.carrier, Direct) else self.carrier,
+            limit=limit,
+            parts=self._options.get("parts", False),
+            auto_pong=self._options.get("auto_pong", True),
+            text_as_bytes=self._options.get("text_as_bytes", False),
+            seed=self._entropy(32) if client else None,
+            rsv=bits,
+            transforms=Chain(others, limit) if others else None,
+            inflate=native.inflate(client=client) if native else None,
+            deflate=native.deflate(client=client) if native else None,
+        )
+
+
+class Direct(Carrier):
+    """A carrier on which frames are the bytes of the transport: what `send` makes is what is to be written."""
+
+    def send_data(self, data: bytes) -> bytes:
+        return data
+
+    def send_end(self) -> bytes:
+        return b""
+
+
+def _offers(extensions: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]) -> tuple[Offer, ...]:
+    return tuple(Offer(name, tuple(params)) for name, params in extensions)

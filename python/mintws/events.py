@@ -1,0 +1,169 @@
+"""What the two sides say: the same values are received and sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
+from mintws.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from mintws.extensions import Extension, Offer
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Role(IntEnum):
+    """The two ends of a connection (RFC 6455 §1.2)."""
+
+    CLIENT = 0
+    SERVER = 1
+
+
+class State(IntEnum):
+    """Where one WebSocket is (RFC 6455 §4, §7.1); `docs/architecture.md` draws what leads where."""
+
+    CONNECTING = 0
+    """No opening handshake yet."""
+    REQUESTED = 1
+    """The client has asked; the server has not answered."""
+    OPEN = 2
+    """Messages go both ways."""
+    CLOSING = 3
+    """Our Close is sent; messages of the peer still come."""
+    REMOTE_CLOSING = 4
+    """The peer's Close has come, or it broke a rule; ours is owed, behind the answers that are still to be sent."""
+    CLOSED = 5
+    """Nothing more is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """The client's half of the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
+
+    Args:
+        host: the server as the URL names it, with the port unless it is the scheme's own.
+        target: path and query, from "/" on.
+        headers: further headers, as pairs or a mapping: Origin, Cookie, Authorization. Received, their names are in lower
+            case. Those that the handshake writes itself may not be among them.
+        subprotocols: the subprotocols that the client speaks, best first.
+        extensions: what the client offers, best first. Received, the offers as they stand in the header.
+    """
+
+    host: str
+    target: str = "/"
+    headers: Headers = field(default=(), kw_only=True)
+    subprotocols: tuple[str, ...] = field(default=(), kw_only=True)
+    extensions: tuple[Extension | Offer, ...] = field(default=(), kw_only=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            host: str,
+            target: str = "/",
+            *,
+            headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+            subprotocols: Sequence[str] = (),
+            extensions: Sequence[Extension | Offer] = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _settle(self, headers=pairs(self.headers), extensions=tuple(self.extensions))
+        _settle(self, subprotocols=_names(self.subprotocols))
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeAccept:
+    """The server's yes (RFC 6455 §4.2.2, RFC 8441 §5).
+
+    Args:
+        subprotocol: one of those that the client asked for, or `None`.
+        extensions: what the server is willing to use, of which the first that fits each offer is agreed on. Received, what the
+            server answered, as it stands in the header.
+        headers: further headers.
+    """
+
+    subprotocol: str | None = field(default=None, kw_only=True)
+    extensions: tuple[Extension | Offer, ...] = field(default=(), kw_only=True)
+    headers: Headers = field(default=(), kw_only=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            subprotocol: str | None = None,
+            extensions: Sequence[Extension | Offer] = (),
+            headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _settle(self, headers=pairs(self.headers), extensions=tuple(self.extensions))
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeReject:
+    """The server's no: an ordinary HTTP response (RFC 6455 §4.2.2).
+
+    Args:
+        status: the HTTP status, 300-599.
+        headers: further headers.
+        body: the body. Received, it is cut at 64 KiB.
+    """
+
+    status: int
+    headers: Headers = field(default=(), kw_only=True)
+    body: bytes = field(default=b"", kw_only=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            status: int,
+            *,
+            headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+            body: bytes = b"",
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _settle(self, headers=pairs(self.headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The peer broke a rule, or left: the last event of its connection (RFC 6455 §7.1.7).
+
+    Hand it to `Connection.send` when its turn comes, behind the answers to earlier messages: it writes the Close that says so, if
+    one is to be sent.
+    """
+
+    error: RemoteProtocolError
+
+
+Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed
+Sendable: TypeAlias = Event | PreparedMessage
+
+
+def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
+    """Give headers as a tuple of pairs; `TypeError` if they are none."""
+    items = headers.items() if isinstance(headers, Mapping) else headers
+    settled = tuple((name, value) for name, value in items)
+    for pair in settled:
+        if not all(isinstance(part, str) for part in pair):
+            raise TypeError(f"a header is a pair of str, not {pair!r}")
+    return settled
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"subprotocols is a sequence of str: write [{names!r}]")
+    return tuple(names)
+
+
+def _settle(event: object, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(event, name, value)

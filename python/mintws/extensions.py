@@ -1,0 +1,275 @@
+"""Extensions: what two sides agree to do to messages (RFC 6455 §9), permessage-deflate among them (RFC 7692)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from mintws import _core
+from mintws.errors import LocalProtocolError, RemoteProtocolError
+
+Params: TypeAlias = tuple[tuple[str, str | None], ...]
+
+
+class Offer(NamedTuple):
+    """One element of Sec-WebSocket-Extensions, of a request or of an answer (RFC 6455 §9.1).
+
+    Attributes:
+        name: the extension's token.
+        params: its parameters in their order, each with its value or `None`.
+    """
+
+    name: str
+    params: Params = ()
+
+    def __str__(self) -> str:
+        return "; ".join([self.name, *(name if value is None else f"{name}={value}" for name, value in self.params)])
+
+
+class Transform(ABC):
+    """What an agreed extension does to the whole messages of one connection."""
+
+    @abstractmethod
+    def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
+        """Change a message that is sent.
+
+        Args:
+            data: the message, text in UTF-8.
+            text: whether it is text.
+
+        Returns:
+            The changed message, and which of the extension's RSV bits to set, as in `Agreed.rsv`.
+        """
+
+    @abstractmethod
+    def receive(self, data: bytes, rsv: int, *, text: bool) -> bytes:
+        """Undo what the peer's `send` did.
+
+        Args:
+            data: the message as it came.
+            rsv: which of the extension's RSV bits were set.
+            text: whether it is text; what is returned must then be UTF-8.
+
+        Raises:
+            RemoteProtocolError: the message breaks the extension's rules; its code is what the connection fails with. Any other
+                exception fails it with 1011, and is the cause of that error.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """An extension as it holds on one connection.
+
+    Attributes:
+        answer: what the server writes; a client's own copy of it.
+        transform: what is done to messages.
+        rsv: the RSV bits that the extension owns on the first frame of a message: 0x40, 0x20, 0x10.
+    """
+
+    answer: Offer
+    transform: Transform
+    rsv: int = 0
+
+
+class Extension(ABC):
+    """An extension, as a client offers it and as a server is willing to use it.
+
+    Attributes:
+        name: the token in the header.
+    """
+
+    name: str
+
+    @abstractmethod
+    def offer(self) -> Params:
+        """Give the parameters that a client offers."""
+
+    @abstractmethod
+    def accept(self, offer: Params) -> Agreed | None:
+        """Decide, on a server, on the parameters of one offer; `None` declines."""
+
+    @abstractmethod
+    def agree(self, answer: Params) -> Agreed | None:
+        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerMessageDeflate(Extension):
+    """permessage-deflate (RFC 7692), as a client offers it or as a server is willing to use it.
+
+    Args:
+        server_no_context_takeover: the server compresses each message by itself (§7.1.1.1).
+        client_no_context_takeover: the client does (§7.1.1.2).
+        server_max_window_bits: the largest window of the server, 8 to 15 bits; `None` leaves it at 15 (§7.1.2.1).
+        client_max_window_bits: of a client, `True` lets the server choose the client's window, a number of bits does too and
+            says the largest, `None` keeps it at 15. Of a server, a number of bits asks those clients for it that let it (§7.1.2.2).
+        level: how hard to compress, from 1, fast, to 9, small; 0 only stores.
+        memory_level: memory for compressing, 1 to 9: `1 << (memory_level + 9)` bytes.
+        threshold: messages of fewer bytes are not compressed, unless `send` is told to.
+
+    Raises:
+        LocalProtocolError: a number out of its range.
+    """
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | bool | None = True
+    level: int = 4
+    memory_level: int = 5
+    threshold: int = 64
+
+    name = "permessage-deflate"
+
+    def __post_init__(self) -> None:
+        for field, low, high in _RANGES:
+            value = getattr(self, field)
+            if value is None or isinstance(value, bool):
+                continue
+            if not low <= value <= high:
+                raise LocalProtocolError(f"{field} must be {low} to {high}, not {value}")
+
+    def offer(self) -> Params:
+        return _params(_core.deflate_offer(self._wish)[1])
+
+    def accept(self, offer: Params) -> Agreed | None:
+        accepted = _core.deflate_accept(self._wish, self.name, list(offer))
+        if accepted is None:
+            return None
+        holds, (name, params) = accepted
+        return Agreed(Offer(name, _params(params)), Deflate(self, holds), _core.RSV1)
+
+    def agree(self, answer: Params) -> Agreed | None:
+        holds = _core.deflate_agree(self._wish, self.name, list(answer))
+        return None if holds is None else Agreed(Offer(self.name, answer), Deflate(self, holds), _core.RSV1)
+
+    @property
+    def _wish(self) -> tuple[bool, bool, int | None, int | bool | None]:
+        return (
+            self.server_no_context_takeover,
+            self.client_no_context_takeover,
+            self.server_max_window_bits,
+            self.client_max_window_bits,
+        )
+
+
+_RANGES = (
+    ("server_max_window_bits", 8, 15),
+    ("client_max_window_bits", 8, 15),
+    ("level", 0, 9),
+    ("memory_level", 1, 9),
+    ("threshold", 0, 1 << 62),
+)
+
+
+class Deflate(Transform):
+    """permessage-deflate as it holds on one connection.
+
+    Next to the wire the core does it within its own pass over the bytes; behind another extension, as any transform.
+    """
+
+    def __init__(self, wish: PerMessageDeflate, holds: tuple[bool, bool, int, int]) -> None:
+        self.wish = wish
+        self.server_no_context_takeover, self.client_no_context_takeover, self.server_bits, self.client_bits = holds
+        self._contexts: _core.Contexts | None = None
+
+    def inflate(self, *, client: bool) -> tuple[int, bool]:
+        """Give window bits and context takeover of what the peer compresses."""
+        return self._direction(client=not client)
+
+    def deflate(self, *, client: bool) -> tuple[int, bool, int, int, int]:
+        """Give window bits, context takeover, level, memory level and threshold of what is compressed here."""
+        return (*self._direction(client=client), self.wish.level, self.wish.memory_level, self.wish.threshold)
+
+    def open(self, *, client: bool, limit: int | None) -> None:
+        """Make contexts, for a connection on which another extension stands next to the wire."""
+        self._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit)
+
+    def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
+        if self._contexts is None or len(data) < self.wish.threshold:
+            return data, 0
+        return self._contexts.deflate(data), _core.RSV1
+
+    def receive(self, data: bytes, rsv: int, *, text: bool) -> bytes:
+        if self._contexts is None or not rsv:
+            return data
+        return self._contexts.inflate(data)
+
+    def _direction(self, *, client: bool) -> tuple[int, bool]:
+        if client:
+            return self.client_bits, not self.client_no_context_takeover
+        return self.server_bits, not self.server_no_context_takeover
+
+
+class Chain:
+    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first."""
+
+    def __init__(self, agreed: Sequence[Agreed], limit: int | None) -> None:
+        self._agreed = tuple(agreed)
+        self._limit = limit
+
+    def send(self, text: bool, data: bytes) -> tuple[bytes, int]:
+        bits = 0
+        for agreed in self._agreed:
+            data, rsv = agreed.transform.send(data, text=text)
+            bits |= rsv & agreed.rsv
+        return data, bits
+
+    def receive(self, text: bool, rsv: int, data: bytes) -> tuple[bytes | None, RemoteProtocolError | None]:
+        try:
+            for agreed in reversed(self._agreed):
+                data = agreed.transform.receive(data, rsv & agreed.rsv, text=text)
+        except RemoteProtocolError as error:
+            return None, error
+        except Exception as cause:
+            failed = RemoteProtocolError(f"an extension failed: {cause!r}", code=1011, section="RFC 6455 §9")
+            failed.__cause__ = cause
+            return None, failed
+        if self._limit is not None and len(data) > self._limit:
+            too_big = f"a message has more than {self._limit} bytes"
+            return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4")
+        return data, None
+
+
+def offers(extensions: Sequence[Extension | Offer]) -> str:
+    """Write what a client offers."""
+    return ", ".join(str(it if isinstance(it, Offer) else Offer(it.name, it.offer())) for it in extensions)
+
+
+def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list[Agreed]:
+    """Agree, on a server, with a client's offers: each extension once, with the first of its offers that is acceptable.
+
+    An extension whose RSV bits are taken already is declined.
+    """
+    chosen: list[Agreed] = []
+    for offer in asked:
+        for extension in willing:
+            if isinstance(extension, Offer) or extension.name != offer.name:
+                continue
+            agreed = extension.accept(offer.params)
+            if agreed is not None and _fits(agreed, chosen):
+                chosen.append(agreed)
+                break
+    return chosen
+
+
+def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed] | None:
+    """Check, on a client, a server's answers; `None` if one was not offered, or not so (RFC 6455 §9.1)."""
+    matched: list[Agreed] = []
+    for answer in answers:
+        candidates = (it.agree(answer.params) for it in offered if isinstance(it, Extension) and it.name == answer.name)
+        agreed = next((it for it in candidates if it is not None), None)
+        if agreed is None or not _fits(agreed, matched):
+            return None
+        matched.append(agreed)
+    return matched
+
+
+def _fits(agreed: Agreed, others: Sequence[Agreed]) -> bool:
+    return all(agreed.answer.name != other.answer.name and not agreed.rsv & other.rsv for other in others)
+
+
+def _params(params: Sequence[tuple[str, str | None]]) -> Params:
+    return tuple((name, value) for name, value in params)

@@ -1,0 +1,596 @@
+"""WebSockets over HTTP/2 (RFC 8441): many on one connection, side by side with ordinary requests.
+
+`h2` reads and writes all frames but the DATA of WebSockets, which goes past it: the core cuts it out of what comes and hands it
+to its connection. `h2` stays the owner of the windows in which we send; those in which we receive are the core's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from h2.utilities import HeaderValidationFlags, validate_headers
+
+from mintws import _core
+from mintws.connection import Carrier, Connection, Options
+from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
+from mintws.events import Failed, Headers, Role, State, UpgradeReject
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
+Received: TypeAlias = tuple[list[tuple[Connection | None, Any]], bytes]
+
+#: What the peer may send on one stream, and on all together, before it waits for credit.
+STREAM_WINDOW = 256 * 1024
+CONNECTION_WINDOW = 16 * 1024 * 1024
+#: SETTINGS_MAX_FRAME_SIZE: what comes is cut out of chunks, so larger frames would only be held longer.
+MAX_FRAME_SIZE = 16384
+#: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
+HEADER_LIMIT = 64 * 1024
+#: The most bytes kept of the body of a refusal.
+BODY_LIMIT = 64 * 1024
+#: Frames that carry nothing (PING, SETTINGS, resets, empty DATA) that one chunk may have, beside one for each 512 bytes.
+IDLE_FRAMES = 200
+
+_DEFAULT_WINDOW = 65535
+
+
+class Http2:
+    """One HTTP/2 connection.
+
+    Args:
+        role: which end.
+        scheme: the scheme of a client's URLs, "http" or "https".
+        window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1.
+        enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
+        max_concurrent_streams: how many streams a client may have open at a time.
+        options: see `Options`; they hold for each WebSocket.
+
+    Attributes:
+        h2: the `h2.connection.H2Connection`, for ordinary requests and responses. What its methods want to be sent comes with the
+            next bytes that anything here returns, or from its own `data_to_send`.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        scheme: str = "http",
+        window: int = STREAM_WINDOW,
+        enable_connect: bool = True,
+        max_concurrent_streams: int = 100,
+        **options: Unpack[Options],
+    ) -> None:
+        if not _DEFAULT_WINDOW <= window < 1 << 31:
+            raise LocalProtocolError(f"window must be {_DEFAULT_WINDOW} to 2^31-1 bytes, not {window}")
+        self.scheme = scheme
+        self._role = role
+        self._options = options
+        client = role is Role.CLIENT
+        # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
+        config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
+        self.h2 = h2.connection.H2Connection(config)
+        settings = {
+            SettingCodes.INITIAL_WINDOW_SIZE: window,
+            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
+            SettingCodes.MAX_CONCURRENT_STREAMS: max_concurrent_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
+        }
+        if client:
+            settings[SettingCodes.ENABLE_PUSH] = 0
+        elif enable_connect:
+            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        self.h2.local_settings = h2.settings.Settings(client=client, initial_values=settings)
+        if client or not enable_connect:
+            # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
+            del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
+        self._streams: dict[int, _Stream] = {}
+        #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
+        self._waiting: deque[tuple[_Stream, Headers]] = deque()
+        #: What is to be written for what is being received.
+        self._replies: list[bytes] = []
+        #: A window has opened.
+        self._unblocked = False
+        self._settings_came = False
+        self._ended = False
+        self._going_away = False
+
+    def start(self) -> bytes:
+        """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4)."""
+        self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(CONNECTION_WINDOW - _DEFAULT_WINDOW)
+        return self.h2.data_to_send()
+
+    @property
+    def can_open(self) -> bool | None:
+        """Whether the server takes WebSockets: `None` until its SETTINGS have come (RFC 8441 §3)."""
+        if self._role is Role.SERVER or self._ended or self._going_away:
+            return False
+        if not self._settings_came:
+            return None
+        return bool(self.h2.remote_settings.enable_connect_protocol)
+
+    def open(self) -> Connection:
+        """Make a client's WebSocket; its first event is an `UpgradeRequest`.
+
+        Before the server's SETTINGS have come, and while all streams are taken, the request waits and goes out in a later reply.
+
+        Raises:
+            ExtendedConnectDisabled: the server takes no WebSockets over HTTP/2.
+            LocalProtocolError: on a server, or when the connection is ending.
+        """
+        if self._role is Role.SERVER:
+            raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
+        if self._ended or self._going_away:
+            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
+        if self.can_open is False:
+            raise _disabled()
+        return _Stream(self).connection
+
+    @property
+    def done(self) -> bool:
+        """Whether the transport is to be closed now, after what was returned so far is written."""
+        return self._ended or (self._going_away and not self._streams and not self.h2.open_inbound_streams)
+
+    @property
+    def reading(self) -> bool:
+        """Whether the transport is to be read: always, since each stream has a window of its own."""
+        return True
+
+    def receive(self, data: bytes | bytearray | memoryview) -> Received:
+        """Take bytes from the peer and say what they mean.
+
+        Args:
+            data: the next bytes of the transport, however cut; empty says that the peer ended it.
+
+        Returns:
+            events: what `data` completes, oldest first, as pairs of a connection and its event. What belongs to no WebSocket comes
+                as `None` and the event of `h2`, untouched.
+            reply: bytes to write now, before any other: Pongs, acknowledgements, credit, the refusal of a request that is no
+                handshake, frames that the peer now has room for.
+
+        A peer that breaks a rule is no exception: the last event of what it hurts is `Failed`. That, and a `Close`, is answered by
+        handing it to `Connection.send` when its turn comes. A fault of one stream hurts no other.
+
+        Raises:
+            TypeError: `data` is not bytes.
+        """
+        events: list[tuple[Connection | None, Any]] = []
+        if self._ended:
+            return events, b""
+        if not data:
+            self._end(events, "the transport ended without a Close")
+            return events, b""
+        offset = idle = 0
+        allowed = IDLE_FRAMES + len(data) // 512
+        while True:
+            offset, frame = self._inbound.receive(data, offset, events)
+            if frame is None:
+                break
+            if isinstance(frame, int):
+                self._overrun(frame, events)
+                continue
+            idle += _carries_nothing(frame)
+            if idle > allowed:
+                self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5")
+                break
+            try:
+                for event in self.h2.receive_data(frame):
+                    self._receive_event(event, events)
+            except h2.exceptions.ProtocolError as error:
+                self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
+                break
+            if self._ended:
+                break
+        return events, self._settle()
+
+    def proceed(self) -> Received:
+        """Say what bytes mean that were held until an answer was given.
+
+        Call it after an `UpgradeAccept`, for frames that the client sent behind its request.
+        """
+        events: list[tuple[Connection | None, Any]] = []
+        replies = []
+        for stream in list(self._streams.values()):
+            if stream.connection.state is not State.REQUESTED and stream.connection.held:
+                more, reply = stream.connection.receive_early()
+                events += more
+                replies.append(reply)
+        return events, b"".join(replies)
+
+    def shutdown(self) -> bytes:
+        """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds."""
+        if self._ended or self._going_away:
+            return b""
+        self._going_away = True
+        # h2 lets nothing follow its own GOAWAY, so the frame is made here.
+        last = self.h2.highest_inbound_stream_id
+        return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+
+    def _receive_event(self, event: h2.events.Event, events: list[tuple[Connection | None, Any]]) -> None:
+        """Give an event of `h2` to its stream, or hand it on."""
+        number = getattr(event, "stream_id", None)
+        match event:
+            case h2.events.RequestReceived():
+                self._receive_request(event, events)
+                return
+            case h2.events.ResponseReceived() if number not in self._streams:
+                self._receive_ordinary(event, events)
+                return
+            case h2.events.RemoteSettingsChanged():
+                self._receive_settings(event, events)
+                self._unblocked = True
+            case h2.events.ConnectionTerminated():
+                self._going_away = True
+                for stream in [it for it in self._streams.values() if it.number > (event.last_stream_id or 0)]:
+                    stream.lose(events, "the server went away before it saw the request")
+                while self._waiting:
+                    self._waiting.popleft()[0].lose(events, "the server is going away")
+            case h2.events.WindowUpdated(stream_id=0):
+                self._unblocked = True
+            case _ if number in self._streams:
+                self._streams[number].receive(event, events)
+                return
+        events.append((None, event))
+
+    def _receive_request(self, event: h2.events.RequestReceived, events: list[tuple[Connection | None, Any]]) -> None:
+        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
+        if self._going_away:
+            self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        if not any(name == b":protocol" for name, _ in headers):
+            self._receive_ordinary(event, events)
+            return
+        stream = _Stream(self, event.stream_id)
+        self._streams[event.stream_id] = stream
+        stream.remote_ended = event.stream_ended is not None
+        more, reply = stream.connection.receive_request(headers)
+        self._replies.append(reply)
+        if stream.connection.state is State.REQUESTED:
+            if stream.remote_ended:
+                # A WebSocket needs both ways (RFC 8441 §5).
+                more, _ = stream.connection.receive_end("the request ended its stream")
+                stream.reset(ErrorCodes.PROTOCOL_ERROR)
+            else:
+                self._inbound.carry(event.stream_id, stream.connection)
+        events += more
+
+    def _receive_ordinary(
+        self,
+        event: h2.events.RequestReceived | h2.events.ResponseReceived,
+        events: list[tuple[Connection | None, Any]],
+    ) -> None:
+        """Hand on a head that concerns no WebSocket, if it is well-formed (RFC 9113 §8.1.1)."""
+        response = isinstance(event, h2.events.ResponseReceived)
+        flags = HeaderValidationFlags(self._role is Role.CLIENT, False, response, False)
+        try:
+            deque(validate_headers(event.headers, flags), maxlen=0)
+        except h2.exceptions.ProtocolError:
+            self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            reset = h2.events.StreamReset(event.stream_id, ErrorCodes.PROTOCOL_ERROR, remote_reset=False)
+            if response:
+                events.append((None, reset))
+            return
+        events.append((None, event))
+
+    def _receive_settings(
+        self, event: h2.events.RemoteSettingsChanged, events: list[tuple[Connection | None, Any]]
+    ) -> None:
+        connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
+        if self._settings_came and connect is not None and connect.original_value and not connect.new_value:
+            back = "SETTINGS_ENABLE_CONNECT_PROTOCOL went back from 1 to 0"
+            self._fail(events, ErrorCodes.PROTOCOL_ERROR, back, "RFC 8441 §3")
+            return
+        self._settings_came = True
+        if self.can_open is False:
+            while self._waiting:
+                self._waiting.popleft()[0].lose(events, "the server does not enable extended CONNECT (RFC 8441 §3)")
+
+    def _overrun(self, number: int, events: list[tuple[Connection | None, Any]]) -> None:
+        """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
+        message = "DATA came for which there was no credit"
+        if number == 0:
+            self._fail(events, ErrorCodes.FLOW_CONTROL_ERROR, message, "RFC 9113 §6.9.1")
+            return
+        stream = self._streams[number]
+        stream.fail(events, RemoteProtocolError(message, section="RFC 9113 §6.9.1"))
+        stream.reset(ErrorCodes.FLOW_CONTROL_ERROR)
+
+    def _fail(self, events: list[tuple[Connection | None, Any]], code: int, message: str, section: str) -> None:
+        """End the whole connection for a fault of the peer."""
+        if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
+            self.h2.close_connection(code)
+        self._end(events, message)
+        events.append((None, Failed(RemoteProtocolError(message, section=section))))
+
+    def _end(self, events: list[tuple[Connection | None, Any]], message: str) -> None:
+        self._ended = True
+        for stream in [*self._streams.values(), *(stream for stream, _ in self._waiting)]:
+            stream.lose(events, message)
+        self._streams.clear()
+        self._waiting.clear()
+
+    def _settle(self) -> bytes:
+        """Give what must follow what was received."""
+        updates, unsettled = self._inbound.settle()
+        if self._waiting:
+            self._send_waiting()
+        out = [*self._replies, self.h2.data_to_send(), updates]
+        self._replies.clear()
+        for connection in unsettled:
+            out.append(connection._settle())
+        if self._unblocked:
+            self._unblocked = False
+            out.append(self._pump_all())
+        return b"".join(out)
+
+    def _send_waiting(self) -> None:
+        """Send handshakes that waited, as many as there are streams for."""
+        while self._waiting and self.can_open and self.h2.open_outbound_streams < self._most_streams:
+            stream, headers = self._waiting.popleft()
+            if stream.connection.state is State.REQUESTED:
+                stream.begin(headers)
+
+    @property
+    def _most_streams(self) -> int:
+        return self.h2.remote_settings.max_concurrent_streams
+
+    def _pump_all(self) -> bytes:
+        """Write what the windows now let pass, a frame of each stream in turn so that none waits for another."""
+        out = []
+        blocked = [stream for stream in self._streams.values() if stream.buffered]
+        while blocked:
+            for stream in blocked:
+                out.append(stream.pump(self.h2.max_outbound_frame_size))
+            blocked = [stream for stream in blocked if stream.buffered and stream.window > 0]
+        return b"".join(out)
+
+
+class _Stream(Carrier):
+    """One stream that carries a WebSocket."""
+
+    __slots__ = ("_http", "_pending", "_rejection", "closed", "connection", "ending", "h2", "number", "remote_ended")
+
+    http_version = "2"
+
+    def __init__(self, http: Http2, number: int = 0) -> None:
+        self._http = http
+        #: 0 until the request is sent.
+        self.number = number
+        self.connection = Connection(http._role, self, **http._options)
+        #: The stream as h2 knows it: it owns the window in which we send.
+        self.h2 = http.h2.streams[number] if number else None
+        self._pending = bytearray()
+        #: END_STREAM follows what is pending.
+        self.ending = False
+        self.remote_ended = False
+        #: Nothing more is sent on the stream.
+        self.closed = False
+        self._rejection: tuple[int, Headers, bytearray] | None = None
+
+    @property
+    def scheme(self) -> str:  # type: ignore[override]
+        return self._http.scheme
+
+    @property
+    def buffered(self) -> int:
+        return len(self._pending)
+
+    @property
+    def window(self) -> int:
+        """How much may be sent now."""
+        if self.h2 is None or self.closed:
+            return 0
+        return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
+
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        http = self._http
+        if http._ended or http._going_away:
+            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
+        if http.can_open is False:
+            raise _disabled()
+        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
+            http._waiting.append((self, headers))
+            return b""
+        self.begin(headers)
+        return http.h2.data_to_send()
+
+    def begin(self, headers: Headers) -> None:
+        """Open the stream with a request."""
+        http = self._http
+        self.number = http.h2.get_next_available_stream_id()
+        http.h2.send_headers(self.number, list(headers))
+        self.h2 = http.h2.streams[self.number]
+        http._streams[self.number] = self
+
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        if self.closed:
+            return b""
+        http = self._http
+        http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+        out = http.h2.data_to_send()
+        if body is None:
+            return out
+        if body:
+            self._pending += body
+            self.ending = True
+            return out + self.pump()
+        self._finish()
+        return out + http.h2.data_to_send()
+
+    def send_data(self, data: bytes) -> bytes:
+        if self.closed or self.ending:
+            return b""
+        window = self.window
+        if not self._pending and len(data) <= window:
+            return self._http.h2.data_to_send() + self._frames(data)
+        self._pending += data
+        return self.pump()
+
+    def send_end(self) -> bytes:
+        self.ending = True
+        return self.pump()
+
+    def pump(self, most: int | None = None) -> bytes:
+        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
+        if self.closed:
+            return b""
+        out = self._http.h2.data_to_send()
+        size = min(len(self._pending), self.window if most is None else min(self.window, most))
+        if size > 0:
+            out += self._frames(bytes(memoryview(self._pending)[:size]))
+            del self._pending[:size]
+        if self.ending and not self._pending:
+            self._http.h2.end_stream(self.number)
+            self._finish()
+            out += self._http.h2.data_to_send()
+        return out
+
+    def pause(self) -> None:
+        if self.number:
+            self._http._inbound.pause(self.number, True)
+
+    def resume(self) -> bytes:
+        if not self.number:
+            return b""
+        self._http._inbound.pause(self.number, False)
+        return self._http._settle()
+
+    def abort(self) -> bytes:
+        self.reset(ErrorCodes.CANCEL)
+        return self._http.h2.data_to_send()
+
+    def reset(self, code: int) -> None:
+        """Reset the stream."""
+        http = self._http
+        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
+            http.h2.reset_stream(self.number, code)
+        self._leave()
+
+    def receive(self, event: h2.events.Event, events: list[tuple[Connection | None, Any]]) -> None:
+        """Take an event of `h2` that is the stream's."""
+        connection = self.connection
+        match event:
+            case h2.events.WindowUpdated():
+                self._http._unblocked = True
+            case h2.events.ResponseReceived():
+                self._receive_response(event, events)
+            case h2.events.DataReceived():
+                # Of a refusal; that of a WebSocket does not pass h2.
+                self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
+                if self._rejection:
+                    body = self._rejection[2]
+                    body += event.data[: BODY_LIMIT - len(body)]
+                    if len(body) == BODY_LIMIT:
+                        self._reject(events)
+                        self.reset(ErrorCodes.CANCEL)
+            case h2.events.StreamEnded():
+                self.remote_ended = True
+                self._http._inbound.drop(self.number)
+                if self._rejection:
+                    self._reject(events)
+                else:
+                    self.lose(events, "the peer ended the stream without a Close")
+                if connection.state is State.CLOSED and not self.closed:
+                    self.ending = True
+                    self._http._replies.append(self.pump())
+                if self.closed:
+                    self._leave()
+            case h2.events.StreamReset():
+                self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
+                self._leave()
+
+    def lose(self, events: list[tuple[Connection | None, Any]], message: str) -> None:
+        """Tell the connection that nothing more comes."""
+        if self._rejection:
+            self._reject(events)
+        more, _ = self.connection.receive_end(message)
+        events += more
+
+    def fail(self, events: list[tuple[Connection | None, Any]], error: RemoteProtocolError) -> None:
+        """Tell the connection what the peer did wrong."""
+        more, _ = self.connection.fail(error)
+        events += more
+
+    def _receive_response(self, event: h2.events.ResponseReceived, events: list[tuple[Connection | None, Any]]) -> None:
+        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
+        status = next((value for name, value in headers if name == b":status"), b"")
+        if self.connection.state is not State.REQUESTED:
+            return
+        if not status.startswith(b"2"):
+            others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
+            self._rejection = (int(status) if status.isdigit() else 0, others, bytearray())
+            return
+        if event.stream_ended is not None:
+            # The StreamEnded that follows loses the connection.
+            return
+        more, _ = self.connection.receive_response(headers)
+        events += more
+        if self.connection.state is State.OPEN:
+            self._http._inbound.carry(self.number, self.connection)
+        else:
+            self.reset(ErrorCodes.PROTOCOL_ERROR)
+
+    def _reject(self, events: list[tuple[Connection | None, Any]]) -> None:
+        assert self._rejection is not None
+        status, headers, body = self._rejection
+        self._rejection = None
+        more, _ = self.connection.receive_rejection(status, headers, bytes(body))
+        events += more
+
+    def _frames(self, data: bytes) -> bytes:
+        """Write DATA and take it off both windows, of which h2 keeps the books."""
+        http = self._http
+        assert self.h2 is not None
+        self.h2.outbound_flow_control_window -= len(data)
+        http.h2.outbound_flow_control_window -= len(data)
+        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
+
+    def _finish(self) -> None:
+        """Note that END_STREAM is sent."""
+        self.closed = True
+        response = self.connection.response
+        if not self.remote_ended and (self.connection.request is None or isinstance(response, UpgradeReject)):
+            # Nothing that the client still sends on a refused request is of use (RFC 9113 §8.1).
+            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
+            self.remote_ended = True
+        if self.remote_ended:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Forget the stream."""
+        self.closed = True
+        self._pending.clear()
+        self._http._inbound.drop(self.number)
+        self._http._streams.pop(self.number, None)
+
+
+def _carries_nothing(frame: bytes) -> bool:
+    """Whether a frame is one of those with which peers are kept busy: empty DATA, PRIORITY, RST_STREAM, SETTINGS, PING."""
+    if len(frame) < 9:
+        return False
+    kind = frame[3]
+    return kind in (2, 3, 4, 6) or (kind in (0, 9) and len(frame) == 9) or kind > 9
+
+
+def _name(code: int | None) -> str:
+    try:
+        return ErrorCodes(code or 0).name
+    except ValueError:
+        return str(code)
+
+
+def _disabled() -> ExtendedConnectDisabled:
+    return ExtendedConnectDisabled(
+        "the server does not enable extended CONNECT (RFC 8441 §3): connect again with HTTP/1.1 for a WebSocket"
+    )

@@ -1,0 +1,485 @@
+//! The opening handshake over HTTP/2: extended CONNECT (RFC 8441 §4-5) within the header rules of RFC 9113 §8.
+//!
+//! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5): never sent, and not looked at if they come, as some
+//! proxies send both.
+
+use crate::fault::Fault;
+use crate::header::{self, Answered, Asked, Fields, Line, Misuse, Request, line, misuse};
+
+/// Writes the headers of a client's CONNECT; `scheme` is `https` for a `wss:` URL and `http` for a `ws:` URL.
+///
+/// # Errors
+///
+/// Whatever in `request` would not be a handshake, with what to do about it.
+pub fn write_request(request: &Request, scheme: &str) -> Result<Vec<(String, String)>, Misuse> {
+    if !SCHEMES.contains(&scheme) {
+        return misuse(format!("scheme {scheme:?} must be \"https\" for wss: and \"http\" for ws:"));
+    }
+    let shared = header::write_asked(request)?;
+    let pseudo = [
+        (":method", "CONNECT"),
+        (":protocol", PROTOCOL),
+        (":scheme", scheme),
+        (":path", &request.target),
+        (":authority", &request.host),
+    ];
+    Ok(pseudo.map(|(name, value)| line(name, value)).into_iter().chain(lowered(shared)).collect())
+}
+
+/// Reads a client's request, or returns `None` for one without `:protocol`: an ordinary request or a plain CONNECT,
+/// whose headers are not looked at.
+///
+/// Sec-WebSocket-Version must be there, as in RFC 6455 §4.1: RFC 8441 §5 keeps it "as defined" there, and `:protocol`
+/// does not stand for it.
+///
+/// # Errors
+///
+/// The first rule that the request breaks. Answer with [`refusal`].
+pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
+    if !headers.iter().any(|(name, _)| *name == b":protocol") {
+        return Ok(None);
+    }
+    let ([method, protocol, scheme, path, authority], fields) =
+        split(headers, [":method", ":protocol", ":scheme", ":path", ":authority"])?;
+    if method != "CONNECT" || !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err(Fault::InvalidPseudoHeader);
+    }
+    if protocol != PROTOCOL {
+        return Err(Fault::UnsupportedProtocol);
+    }
+    if !header::is_target(path) {
+        return Err(Fault::InvalidTarget);
+    }
+    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same(host, authority, scheme)) {
+        return Err(Fault::InvalidHost);
+    }
+    fields.check_request()?;
+    let mut asked = fields.into_asked(authority.to_owned(), path.to_owned(), String::new())?;
+    asked.headers = join_cookies(asked.headers);
+    Ok(Some(asked))
+}
+
+/// Writes the headers of the 200 that accepts what [`read_request`] returned.
+///
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` is a ready value, empty for none.
+///
+/// # Errors
+///
+/// Whatever would not be a handshake, with what to do about it.
+pub fn write_response(
+    asked_subprotocols: &[String],
+    subprotocol: Option<&str>,
+    extensions: &str,
+    headers: &[(String, String)],
+) -> Result<Vec<(String, String)>, Misuse> {
+    Ok(with_status(200, header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?))
+}
+
+/// Reads the headers of a 2xx, `:status` among them, to a client that offered `offered_subprotocols`.
+///
+/// A Content-Length means nothing here (RFC 9110 §9.3.6).
+///
+/// # Errors
+///
+/// The first rule that the response breaks. Whether its extensions were offered is not looked at.
+pub fn read_response(headers: &[Line<'_>], offered_subprotocols: &[String]) -> Result<Answered, Fault> {
+    let ([_status], fields) = split(headers, [":status"])?;
+    fields.into_answered(offered_subprotocols)
+}
+
+/// Writes the headers of a response that refuses the WebSocket; `status` is 300-599, since any 2xx would accept it.
+///
+/// # Errors
+///
+/// Whatever would not be such a response, with what to do about it.
+pub fn write_rejection(
+    status: u16,
+    headers: &[(String, String)],
+    body_len: usize,
+) -> Result<Vec<(String, String)>, Misuse> {
+    if !matches!(status, 300..=599) {
+        return misuse(format!("status {status} must be 300 to 599: over HTTP/2 any 2xx accepts the WebSocket"));
+    }
+    Ok(with_status(status, header::write_refused(status, headers, body_len)?))
+}
+
+/// Makes the response that a server gives to a broken handshake: status, headers with `:status`, and a body that names
+/// the rule.
+///
+/// A wrong version is 400 here, not 426: that owes an Upgrade (RFC 9110 §15.5.22), which HTTP/2 does not carry, and RFC
+/// 6455 §4.2.2 leaves the status open as long as the version is told.
+#[must_use]
+pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
+    let status = fault.http_status().filter(|&status| status != 426).unwrap_or(400);
+    let (headers, body) = header::explain(fault);
+    (status, with_status(status, headers), body)
+}
+
+/// Parts the pseudo-headers, all of `names` and no others, from the rest, and holds both to RFC 9113 §8.2-8.3.
+fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<([&'a str; N], Fields<'a>), Fault> {
+    let is_pseudo = |(name, _): &&Line<'_>| name.starts_with(b":");
+    let mut values = [None; N];
+    for (name, value) in headers.iter().take_while(is_pseudo) {
+        let place = names.iter().zip(&mut values).find(|(known, _)| known.as_bytes() == *name);
+        let place = place.map(|(_, place)| place).filter(|place| place.is_none());
+        // An empty one or one with space around it is no method, path or other thing that may be there.
+        let text = header::text(value).filter(|text| !text.is_empty() && text.len() == value.len());
+        *place.ok_or(Fault::InvalidPseudoHeader)? = Some(text.ok_or(Fault::InvalidPseudoHeader)?);
+    }
+    let lines = headers.iter().skip_while(is_pseudo);
+    if lines.clone().any(|line| is_pseudo(&line)) {
+        return Err(Fault::InvalidPseudoHeader);
+    }
+    lines.clone().try_for_each(|line| check_line(*line))?;
+    let mut found = [""; N];
+    for (place, value) in found.iter_mut().zip(values) {
+        *place = value.ok_or(Fault::InvalidPseudoHeader)?;
+    }
+    Ok((found, Fields::read(lines.copied())?))
+}
+
+/// Checks a header for what HTTP/1.1 would allow: upper case, space around the value, what speaks of the connection.
+fn check_line((name, value): Line<'_>) -> Result<(), Fault> {
+    let forbidden = match name {
+        b"connection" | b"proxy-connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade" => true,
+        b"te" => !value.eq_ignore_ascii_case(b"trailers"),
+        _ => name.iter().any(u8::is_ascii_uppercase),
+    };
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if forbidden || is_space(value.first()) || is_space(value.last()) { Err(Fault::ForbiddenHeader) } else { Ok(()) }
+}
+
+/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
+/// port of the scheme (RFC 3986 §6.2.3).
+fn is_same(host: &str, authority: &str, scheme: &str) -> bool {
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
+}
+
+fn bare<'a>(host: &'a str, port: &str) -> &'a str {
+    host.strip_suffix(port).or(host.strip_suffix(':')).unwrap_or(host)
+}
+
+/// Makes one Cookie of several, which HTTP/2 may have cut for its compression (RFC 9113 §8.2.3).
+fn join_cookies(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut joined: Vec<(String, String)> = Vec::with_capacity(headers.len());
+    let mut first = None;
+    for (name, value) in headers {
+        let is_cookie = name == "cookie";
+        if let Some((_, cookie)) = first.filter(|_| is_cookie).and_then(|index: usize| joined.get_mut(index)) {
+            cookie.push_str("; ");
+            cookie.push_str(&value);
+        } else {
+            first = first.or(is_cookie.then_some(joined.len()));
+            joined.push((name, value));
+        }
+    }
+    joined
+}
+
+fn with_status(status: u16, lines: Vec<(String, String)>) -> Vec<(String, String)> {
+    std::iter::once((String::from(":status"), status.to_string())).chain(lowered(lines)).collect()
+}
+
+fn lowered(lines: Vec<(String, String)>) -> impl Iterator<Item = (String, String)> {
+    lines.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value))
+}
+
+/// The `:protocol` of a WebSocket, compared by each letter's case (RFC 8441 §5).
+const PROTOCOL: &str = "websocket";
+
+/// The schemes that `ws:` and `wss:` become (RFC 8441 §5). Either may come over TLS or not, as proxies do.
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: [(&str, &str); 6] = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":path", "/chat"),
+        (":authority", "server.example.com"),
+        ("sec-websocket-version", "13"),
+    ];
+
+    fn bytes<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
+        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        headers.iter().map(|(name, value)| line(name, value)).collect()
+    }
+
+    /// The request with another value of `name`, or without it.
+    fn asked_with(name: &str, value: Option<&str>) -> Result<Option<Asked>, Fault> {
+        let lines = REQUEST.iter().filter_map(|&(other, old)| match value {
+            Some(new) if other == name => Some((other, new)),
+            None if other == name => None,
+            _ => Some((other, old)),
+        });
+        read_request(&bytes(&lines.collect::<Vec<_>>()))
+    }
+
+    fn asked_and(lines: &[(&str, &str)]) -> Result<Asked, Fault> {
+        Ok(read_request(&bytes(&[&REQUEST[..], lines].concat()))?.unwrap())
+    }
+
+    fn answered(lines: &[(&str, &str)]) -> Result<Answered, Fault> {
+        read_response(&bytes(&[&[(":status", "200")][..], lines].concat()), &[String::from("chat")])
+    }
+
+    fn request() -> Request {
+        Request { host: String::from("server.example.com"), target: String::from("/chat"), ..Request::default() }
+    }
+
+    #[test]
+    fn the_request_of_the_rfc_is_read() {
+        let asked =
+            asked_and(&[("sec-websocket-protocol", "chat, superchat"), ("origin", "http://www.example.com")]).unwrap();
+        assert_eq!((asked.host.as_str(), asked.target.as_str()), ("server.example.com", "/chat"));
+        assert_eq!(asked.headers, pairs(&[("origin", "http://www.example.com")]));
+        assert_eq!(asked.subprotocols, ["chat", "superchat"]);
+        assert_eq!((asked.extensions.len(), asked.key.as_str()), (0, ""));
+    }
+
+    #[test]
+    fn a_request_is_written_in_lower_case_and_has_no_key() {
+        let request = Request {
+            headers: pairs(&[("Origin", "null")]),
+            subprotocols: vec![String::from("chat")],
+            extensions: String::from("permessage-deflate"),
+            ..request()
+        };
+        let lines = [
+            ("sec-websocket-protocol", "chat"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+            ("origin", "null"),
+        ];
+        assert_eq!(write_request(&request, "https"), Ok(pairs(&[&REQUEST[..], &lines[..]].concat())));
+    }
+
+    #[test]
+    fn the_scheme_to_send_is_http_or_https() {
+        assert!(write_request(&request(), "http").is_ok());
+        for scheme in ["ws", "wss", "HTTPS", ""] {
+            assert!(write_request(&request(), scheme).is_err(), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let lines = write_request(&request(), "http").unwrap();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().target, "/chat");
+        let asked = [String::from("chat")];
+        let lines = write_response(&asked, Some("chat"), "", &pairs(&[("X-A", "1")])).unwrap();
+        assert_eq!(lines, pairs(&[(":status", "200"), ("sec-websocket-protocol", "chat"), ("x-a", "1")]));
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answered = read_response(&bytes(&lines), &asked).unwrap();
+        assert_eq!((answered.subprotocol.as_deref(), answered.headers), (Some("chat"), pairs(&[("x-a", "1")])));
+    }
+
+    #[test]
+    fn a_request_without_protocol_is_not_ours() {
+        assert_eq!(asked_with(":protocol", None), Ok(None));
+        assert_eq!(read_request(&bytes(&[(":method", "CONNECT"), (":authority", "a:1"), ("Bad", "\0")])), Ok(None));
+        assert_eq!(read_request(&[]), Ok(None));
+    }
+
+    #[test]
+    fn another_protocol_is_501() {
+        for protocol in ["WebSocket", "connect-udp", "websocket2"] {
+            let fault = asked_with(":protocol", Some(protocol)).unwrap_err();
+            assert_eq!((&fault, fault.http_status()), (&Fault::UnsupportedProtocol, Some(501)), "{protocol}");
+        }
+    }
+
+    #[test]
+    fn the_method_is_connect() {
+        for method in ["GET", "connect", ""] {
+            assert_eq!(asked_with(":method", Some(method)), Err(Fault::InvalidPseudoHeader), "{method}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_http_or_https() {
+        assert!(asked_with(":scheme", Some("http")).is_ok());
+        for scheme in ["wss", "ws", "ftp", ""] {
+            assert_eq!(asked_with(":scheme", Some(scheme)), Err(Fault::InvalidPseudoHeader), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn no_pseudo_header_is_missing() {
+        for name in [":method", ":scheme", ":path", ":authority"] {
+            assert_eq!(asked_with(name, None), Err(Fault::InvalidPseudoHeader), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_pseudo_header_is_repeated_unknown_misplaced_or_malformed() {
+        for line in [(":path", "/chat"), (":status", "200"), (":Path", "/"), (":", "x")] {
+            let mut lines = REQUEST.to_vec();
+            lines.insert(5, line);
+            assert_eq!(read_request(&bytes(&lines)), Err(Fault::InvalidPseudoHeader), "{line:?}");
+        }
+        let mut lines = REQUEST.to_vec();
+        lines.swap(4, 5);
+        assert_eq!(read_request(&bytes(&lines)), Err(Fault::InvalidPseudoHeader));
+        for path in ["", " /", "/ ", "/\r\n", "/ü"] {
+            assert_eq!(asked_with(":path", Some(path)), Err(Fault::InvalidPseudoHeader), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn pseudo_headers_come_in_any_order() {
+        let mut lines = REQUEST.to_vec();
+        lines.swap(0, 4);
+        lines.swap(1, 3);
+        assert!(read_request(&bytes(&lines)).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_path_starts_with_a_slash() {
+        for path in ["*", "chat", "https://a/", "/a#b", "/a b"] {
+            assert_eq!(asked_with(":path", Some(path)), Err(Fault::InvalidTarget), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_authority_is_a_host_without_credentials() {
+        for authority in ["u@a", "a b", ":443", "a/b"] {
+            assert_eq!(asked_with(":authority", Some(authority)), Err(Fault::InvalidHost), "{authority}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_the_authority_or_a_fault() {
+        for host in ["server.example.com", "SERVER.example.com:443", "server.example.com:"] {
+            assert_eq!(asked_and(&[("host", host)]).unwrap().headers, [], "{host}");
+        }
+        for host in ["other.example.com", "server.example.com:80", "", "server.example.com:4443"] {
+            assert_eq!(asked_and(&[("host", host)]), Err(Fault::InvalidHost), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_13_and_there() {
+        for value in [None, Some("8")] {
+            assert_eq!(asked_with("sec-websocket-version", value), Err(Fault::UnsupportedVersion), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn key_and_accept_are_ignored_and_not_handed_on() {
+        let lines = [("sec-websocket-key", "nonsense"), ("sec-websocket-accept", "a"), ("sec-websocket-accept", "b")];
+        let asked = asked_and(&lines).unwrap();
+        assert_eq!((asked.headers, asked.key.as_str()), (vec![], ""));
+        assert_eq!(answered(&lines).unwrap().headers, []);
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_a_fault() {
+        for line in [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip"),
+        ] {
+            assert_eq!(asked_and(&[line]), Err(Fault::ForbiddenHeader), "{line:?}");
+            assert_eq!(answered(&[line]), Err(Fault::ForbiddenHeader), "{line:?}");
+        }
+        assert!(asked_and(&[("te", "trailers")]).is_ok());
+    }
+
+    #[test]
+    fn upper_case_and_space_around_a_value_are_a_fault() {
+        for line in [("Origin", "null"), ("CONNECTION", "a"), ("x", " a"), ("x", "a\t"), ("x", " ")] {
+            assert_eq!(asked_and(&[line]), Err(Fault::ForbiddenHeader), "{line:?}");
+            assert_eq!(answered(&[line]), Err(Fault::ForbiddenHeader), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_a_fault() {
+        for line in [("x", "a\r\nb"), ("x", "\0"), ("x\n", "a"), ("x y", "a"), ("", "a")] {
+            assert_eq!(asked_and(&[line]), Err(Fault::MalformedHeader), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_a_fault() {
+        assert_eq!(asked_and(&[("content-length", "5")]), Err(Fault::UnexpectedBody));
+        assert!(asked_and(&[("content-length", "0")]).is_ok());
+    }
+
+    #[test]
+    fn cookies_that_were_cut_are_joined() {
+        let asked = asked_and(&[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("cookie", "c=3")]).unwrap();
+        assert_eq!(asked.headers, pairs(&[("cookie", "a=1; b=2; c=3"), ("x", "1")]));
+    }
+
+    #[test]
+    fn a_response_may_have_a_content_length_and_the_headers_of_proxies() {
+        let lines = [("content-length", "10"), ("via", "2 a"), ("server", "b"), ("date", "c")];
+        assert_eq!(answered(&lines).unwrap().headers, pairs(&lines));
+    }
+
+    #[test]
+    fn a_response_has_status_and_no_other_pseudo_header() {
+        assert_eq!(read_response(&bytes(&[("x", "1")]), &[]), Err(Fault::InvalidPseudoHeader));
+        assert_eq!(answered(&[(":path", "/")]), Err(Fault::InvalidPseudoHeader));
+        assert_eq!(answered(&[("x", "1"), (":status", "200")]), Err(Fault::InvalidPseudoHeader));
+    }
+
+    #[test]
+    fn a_response_may_say_only_what_was_offered() {
+        assert_eq!(answered(&[("sec-websocket-protocol", "chat")]).unwrap().subprotocol.as_deref(), Some("chat"));
+        assert_eq!(answered(&[("sec-websocket-protocol", "Chat")]), Err(Fault::UnofferedSubprotocol));
+    }
+
+    #[test]
+    fn a_rejection_is_neither_1xx_nor_2xx() {
+        for status in [0, 101, 200, 204, 299, 600] {
+            assert!(write_rejection(status, &[], 0).is_err(), "{status}");
+        }
+        let lines = write_rejection(403, &pairs(&[("Content-Type", "a/b")]), 3);
+        assert_eq!(lines, Ok(pairs(&[(":status", "403"), ("content-type", "a/b"), ("content-length", "3")])));
+    }
+
+    #[test]
+    fn the_refusal_of_a_version_is_400_and_says_which_would_do() {
+        let (status, headers, _) = refusal(&Fault::UnsupportedVersion);
+        assert_eq!(status, 400);
+        assert!(headers.contains(&line(":status", "400")));
+        assert!(headers.contains(&line("sec-websocket-version", "13")));
+        assert!(!headers.iter().any(|(name, _)| name == "upgrade" || name == "connection"));
+    }
+
+    #[test]
+    fn the_refusal_of_a_protocol_names_the_rule_and_its_section() {
+        let (status, headers, body) = refusal(&Fault::UnsupportedProtocol);
+        assert_eq!((status, body.as_str()), (501, "the only :protocol here is websocket (RFC 8441 §4)\n"));
+        let lines = [
+            (":status", "501"),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", &body.len().to_string()),
+        ];
+        assert_eq!(headers, pairs(&lines));
+    }
+
+    #[test]
+    fn ten_thousand_headers_take_a_moment() {
+        let names: Vec<String> = (0..10_000).map(|index| format!("x{index}")).collect();
+        let mut lines = REQUEST.to_vec();
+        lines.extend(names.iter().map(|name| (name.as_str(), "1")));
+        lines.extend(std::iter::repeat_n(("cookie", "a=1"), 10_000));
+        let before = std::time::Instant::now();
+        assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().headers.len(), 10_001);
+        assert!(before.elapsed().as_secs() < 2);
+    }
+}

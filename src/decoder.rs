@@ -1,0 +1,706 @@
+//! Bytes of the peer to its messages (RFC 6455 §5): fragments, masks, UTF-8, limits, inflation.
+
+use std::mem::MaybeUninit;
+
+use crate::close;
+use crate::deflate::Inflater;
+use crate::fault::Fault;
+use crate::frame::{CONTROL_LIMIT, HEADER_LIMIT, Header, Opcode, RSV1};
+use crate::mask::{self, MaskingKey};
+use crate::state::Role;
+
+/// What one fragment costs of the budget that a message has for them, beside its bytes.
+const FRAGMENT_COST: u64 = 16;
+/// The part of that budget that does not depend on the limit.
+const FRAGMENT_BUDGET: u64 = 64 * 1024;
+/// A buffer of more bytes is given back when it is empty, so that an idle connection holds none.
+const KEPT_CAPACITY: usize = 4096;
+
+/// What the decoder is to do with what comes.
+pub struct Rules {
+    /// The role of the receiver.
+    pub role: Role,
+    /// The most bytes of a message, inflated, inclusive.
+    pub limit: u64,
+    /// Messages may come in parts, as their bytes do.
+    pub parts: bool,
+    /// Text is checked to be UTF-8; off where an extension has yet to transform it.
+    pub utf8: bool,
+    /// RSV bits that extensions other than permessage-deflate own on the first frame of a message.
+    pub rsv: u8,
+    /// permessage-deflate, if it was agreed.
+    pub inflater: Option<Inflater>,
+}
+
+/// What the peer says after the handshake, borrowed from the chunk or from the decoder.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A message, or a part of one.
+    Message {
+        /// [`Opcode::Text`] or [`Opcode::Binary`].
+        opcode: Opcode,
+        /// The last part; a message that comes whole has no other.
+        fin: bool,
+        /// The bits of [`Rules::rsv`] that were set.
+        rsv: u8,
+        /// The bytes.
+        payload: Payload<'a>,
+    },
+    /// A Ping.
+    Ping(Payload<'a>),
+    /// A Pong.
+    Pong(Payload<'a>),
+    /// A Close: its status code, if it has one, and its reason.
+    Close(Option<u16>, &'a str),
+}
+
+/// Bytes that may still lie where they arrived, with the key that unmasks them.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    masking_key: Option<MaskingKey>,
+    /// The bytes are text and were found to be UTF-8.
+    checked: bool,
+}
+
+impl Payload<'_> {
+    /// How many bytes there are.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Writes the unmasked bytes to `dst`, whose length is [`Self::len`].
+    #[inline]
+    pub fn write_to(&self, dst: &mut [MaybeUninit<u8>]) {
+        match self.masking_key {
+            Some(key) => mask::mask_into(self.bytes, key, dst),
+            None => {
+                dst.write_copy_of_slice(self.bytes);
+            }
+        }
+    }
+
+    /// Writes the unmasked bytes to `dst` and says whether all are ASCII; if not, `dst` may be unfinished.
+    #[inline]
+    pub fn write_ascii_to(&self, dst: &mut [MaybeUninit<u8>]) -> bool {
+        mask::mask_ascii_into(self.bytes, self.masking_key.unwrap_or_default(), dst)
+    }
+
+    /// Gives the unmasked bytes, in `scratch` where they have to be moved.
+    #[inline]
+    pub fn unmasked<'s>(&'s self, scratch: &'s mut Vec<u8>) -> &'s [u8] {
+        match self.masking_key {
+            None => self.bytes,
+            Some(key) => {
+                scratch.clear();
+                mask::append_masked(scratch, self.bytes, key);
+                scratch
+            }
+        }
+    }
+
+    /// Says whether the bytes are UTF-8 for sure; text that came whole in one chunk is left to the receiver to check, who reads
+    /// it anyway ([`Fault::InvalidUtf8`]).
+    #[inline]
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Between frames, or within a header.
+    Header { bytes: [u8; HEADER_LIMIT], len: usize },
+    /// Within a payload of which `taken` bytes have come.
+    Payload { header: Header, taken: u64 },
+    /// A Close or a fault has come; the rest is dropped.
+    Ended,
+}
+
+const BETWEEN: Phase = Phase::Header { bytes: [0; HEADER_LIMIT], len: 0 };
+
+/// The message whose fragments are coming.
+#[derive(Debug)]
+struct Message {
+    opcode: Opcode,
+    rsv: u8,
+    compressed: bool,
+    /// Bytes that have come, in the form of the limit: inflated.
+    total: u64,
+    /// Payload bytes that its frames have announced.
+    wire: u64,
+    fragments: u64,
+    /// How much of the buffer is known to be UTF-8.
+    valid: usize,
+}
+
+/// Bytes of one peer to events.
+pub struct Decoder {
+    rules: Rules,
+    phase: Phase,
+    message: Option<Message>,
+    /// The bytes of `message`, unmasked and inflated, without those that were lent.
+    buffer: Vec<u8>,
+    /// How many bytes at the front of `buffer` were lent by the last event.
+    lent: usize,
+    control: Vec<u8>,
+    /// Compressed bytes, unmasked.
+    scratch: Vec<u8>,
+}
+
+impl Decoder {
+    /// Makes a decoder that follows `rules`.
+    #[must_use]
+    pub const fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            phase: BETWEEN,
+            message: None,
+            buffer: Vec::new(),
+            lent: 0,
+            control: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes bytes off the front of `chunk` up to and with the next event; `None` when the chunk has no more.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke. All that follows is dropped.
+    #[inline]
+    pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<Event<'s>>, Fault> {
+        self.give_back();
+        // The common case needs no buffer: a whole message in one frame within the chunk.
+        if let (Phase::Header { len: 0, .. }, None) = (&self.phase, &self.message) {
+            match self.whole_message(chunk) {
+                Ok(Some((opcode, rsv, payload))) => {
+                    return Ok(Some(Event::Message { opcode, fin: true, rsv, payload }));
+                }
+                Ok(None) => {}
+                Err(fault) => return Err(self.end(fault)),
+            }
+        }
+        match self.step_until_event(chunk) {
+            Ok(found) => Ok(found.map(|found| self.lend(found))),
+            Err(fault) => Err(self.end(fault)),
+        }
+    }
+
+    /// Frees what an idle connection need not hold: call it when a chunk is done.
+    pub fn idle(&mut self) {
+        self.give_back();
+        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+            if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Frees the inflater's context between messages; the next message makes it anew.
+    pub fn release(&mut self) {
+        if let (None, Some(inflater)) = (&self.message, &mut self.rules.inflater) {
+            inflater.release();
+        }
+    }
+
+    /// Drops all that comes from now on.
+    pub fn stop(&mut self) {
+        self.phase = Phase::Ended;
+    }
+
+    /// How many bytes of an unfinished message, frame or header are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let frame = match &self.phase {
+            Phase::Header { len, .. } => *len,
+            Phase::Payload { header, .. } if header.opcode.is_control() => self.control.len(),
+            Phase::Payload { .. } | Phase::Ended => 0,
+        };
+        self.buffer.len() - self.lent + frame
+    }
+
+    #[cold]
+    fn end(&mut self, fault: Fault) -> Fault {
+        self.phase = Phase::Ended;
+        self.message = None;
+        self.buffer = Vec::new();
+        self.lent = 0;
+        fault
+    }
+
+    /// Takes back what the last event lent.
+    #[inline]
+    fn give_back(&mut self) {
+        if self.lent > 0 {
+            self.buffer.drain(..self.lent);
+            self.lent = 0;
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::type_complexity)]
+    fn whole_message<'c>(&self, chunk: &mut &'c [u8]) -> Result<Option<(Opcode, u8, Payload<'c>)>, Fault> {
+        let Some((header, size)) = Header::parse(chunk, self.rules.role)? else { return Ok(None) };
+        if !header.fin || header.rsv & !self.rules.rsv != 0 || !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            return Ok(None);
+        }
+        if header.payload_len > self.rules.limit {
+            return Err(self.too_big());
+        }
+        let rest = &chunk[size..];
+        let Ok(len) = usize::try_from(header.payload_len) else { return Ok(None) };
+        let Some((bytes, rest)) = rest.split_at_checked(len) else { return Ok(None) };
+        *chunk = rest;
+        let payload = Payload { bytes, masking_key: header.masking_key, checked: false };
+        Ok(Some((header.opcode, header.rsv, payload)))
+    }
+
+    fn step_until_event<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<Found<'c>>, Fault> {
+        loop {
+            let found = match &mut self.phase {
+                Phase::Ended => {
+                    *chunk = &[];
+                    return Ok(None);
+                }
+                Phase::Header { bytes, len } => {
+                    let had = *len;
+                    let more = chunk.len().min(HEADER_LIMIT - had);
+                    bytes[had..had + more].copy_from_slice(&chunk[..more]);
+                    let Some((header, size)) = Header::parse(&bytes[..had + more], self.rules.role)? else {
+                        *len = had + more;
+                        self.check_early(had + more)?;
+                        *chunk = &[];
+                        return Ok(None);
+                    };
+                    *chunk = &chunk[size - had..];
+                    self.begin(&header)?;
+                    self.phase = Phase::Payload { header, taken: 0 };
+                    continue;
+                }
+                Phase::Payload { header, taken } => {
+                    let (header, before) = (*header, *taken);
+                    let missing = usize::try_from(header.payload_len - before).unwrap_or(usize::MAX);
+                    let (bytes, rest) = chunk.split_at(missing.min(chunk.len()));
+                    *chunk = rest;
+                    *taken += bytes.len() as u64;
+                    let whole = bytes.len() == missing;
+                    if whole {
+                        self.phase = BETWEEN;
+                    }
+                    let masking_key = header.masking_key.map(|key| mask::advance(key, before));
+                    let piece = Payload { bytes, masking_key, checked: false };
+                    let found = if header.opcode.is_control() {
+                        self.control_piece(header.opcode, piece, before == 0, whole)?
+                    } else {
+                        self.data_piece(piece, header.fin, whole, chunk.is_empty())?
+                    };
+                    if found.is_none() && !whole {
+                        return Ok(None);
+                    }
+                    found
+                }
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Judges the first byte of a header that is not whole yet.
+    fn check_early(&self, len: usize) -> Result<(), Fault> {
+        match &self.phase {
+            Phase::Header { bytes, .. } if len > 0 => {
+                let opcode = Opcode::parse(bytes[0] & 0x0f)?;
+                self.check_order(opcode, bytes[0] & crate::frame::RSV)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules on RSV bits (§5.2, RFC 7692 §6) and on the order of fragments (§5.4).
+    fn check_order(&self, opcode: Opcode, rsv: u8) -> Result<(), Fault> {
+        let owned = match opcode {
+            Opcode::Text | Opcode::Binary if self.rules.inflater.is_some() => self.rules.rsv | RSV1,
+            Opcode::Text | Opcode::Binary => self.rules.rsv,
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => 0,
+        };
+        if rsv & !owned != 0 {
+            return Err(Fault::ReservedBits);
+        }
+        match (opcode, &self.message) {
+            (Opcode::Continuation, None) => Err(Fault::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Fault::ExpectedContinuation),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of a new frame and refuses it as early as can be.
+    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+        self.check_order(header.opcode, header.rsv)?;
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        let compressed = self.rules.inflater.is_some() && header.rsv & RSV1 != 0;
+        let message = self.message.get_or_insert(Message {
+            opcode: header.opcode,
+            rsv: header.rsv & self.rules.rsv,
+            compressed,
+            total: 0,
+            wire: 0,
+            fragments: 0,
+            valid: 0,
+        });
+        message.fragments += 1;
+        if (message.fragments - 1).saturating_mul(FRAGMENT_COST) > self.rules.limit.saturating_add(FRAGMENT_BUDGET) {
+            return Err(Fault::TooManyFragments);
+        }
+        message.wire = message.wire.saturating_add(header.payload_len);
+        let allowed = if message.compressed {
+            // What the inflater gives is counted exactly. This bounds input that inflates to nothing.
+            self.rules.limit.saturating_mul(2).saturating_add(FRAGMENT_BUDGET)
+        } else {
+            self.rules.limit
+        };
+        if message.wire > allowed { Err(self.too_big()) } else { Ok(()) }
+    }
+
+    const fn too_big(&self) -> Fault {
+        Fault::MessageTooBig { limit: self.rules.limit }
+    }
+
+    /// Adds bytes of a control frame; a whole one is an event.
+    fn control_piece<'c>(
+        &mut self,
+        opcode: Opcode,
+        piece: Payload<'c>,
+        first: bool,
+        whole: bool,
+    ) -> Result<Option<Found<'c>>, Fault> {
+        if first && whole && opcode != Opcode::Close {
+            return Ok(Some(Found::Control(opcode, Some(piece))));
+        }
+        if first {
+            self.control.clear();
+            self.control.reserve(CONTROL_LIMIT);
+        }
+        match piece.masking_key {
+            Some(key) => mask::append_masked(&mut self.control, piece.bytes, key),
+            None => self.control.extend_from_slice(piece.bytes),
+        }
+        if !whole {
+            return Ok(None);
+        }
+        if opcode == Opcode::Close {
+            check_close(&self.control)?;
+            self.phase = Phase::Ended;
+        }
+        Ok(Some(Found::Control(opcode, None)))
+    }
+
+    /// Adds bytes of the message; a whole one, or a part that is to be handed on, is an event.
+    fn data_piece<'c>(
+        &mut self,
+        piece: Payload<'c>,
+        fin: bool,
+        whole: bool,
+        chunk_done: bool,
+    ) -> Result<Option<Found<'c>>, Fault> {
+        let Some(message) = &mut self.message else { return Ok(None) };
+        let fin = fin && whole;
+        let before = self.buffer.len();
+        match &mut self.rules.inflater {
+            Some(inflater) if message.compressed => {
+                // What is left of the limit, seen from a buffer that may already hold a part.
+                let left = self.rules.limit - message.total;
+                let limit = usize::try_from(left.saturating_add(before as u64)).unwrap_or(usize::MAX);
+                let input = piece.unmasked(&mut self.scratch);
+                let inflated = inflater
+                    .inflate(input, limit, &mut self.buffer)
+                    .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
+                self.scratch.clear();
+                inflated.map_err(|fault| match fault {
+                    Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
+                    other => other,
+                })?;
+            }
+            _ => match piece.masking_key {
+                Some(key) => mask::append_masked(&mut self.buffer, piece.bytes, key),
+                None => self.buffer.extend_from_slice(piece.bytes),
+            },
+        }
+        message.total += (self.buffer.len() - before) as u64;
+        if message.opcode == Opcode::Text && self.rules.utf8 {
+            message.valid = valid_utf8(&self.buffer, message.valid, fin)?;
+        } else {
+            message.valid = self.buffer.len();
+        }
+        if fin {
+            let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
+            self.message = None;
+            return Ok(Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }));
+        }
+        if self.rules.parts && chunk_done && message.valid > 0 {
+            let len = std::mem::take(&mut message.valid);
+            return Ok(Some(Found::Message {
+                opcode: message.opcode,
+                rsv: message.rsv,
+                fin: false,
+                len,
+                checked: self.rules.utf8,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Turns what was found into an event that borrows.
+    fn lend<'s>(&'s mut self, found: Found<'s>) -> Event<'s> {
+        match found {
+            Found::Message { opcode, rsv, fin, len, checked } => {
+                self.lent = len;
+                let payload = Payload { bytes: &self.buffer[..len], masking_key: None, checked };
+                Event::Message { opcode, fin, rsv, payload }
+            }
+            Found::Control(opcode, payload) => {
+                let payload = payload.unwrap_or(Payload { bytes: &self.control, masking_key: None, checked: false });
+                match opcode {
+                    Opcode::Ping => Event::Ping(payload),
+                    Opcode::Pong => Event::Pong(payload),
+                    _ => match self.control.split_first_chunk() {
+                        Some((code, reason)) => {
+                            let reason = str::from_utf8(reason).unwrap_or_default();
+                            Event::Close(Some(u16::from_be_bytes(*code)), reason)
+                        }
+                        None => Event::Close(None, ""),
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// An event before it borrows from the decoder.
+enum Found<'c> {
+    /// The first `len` bytes of the buffer.
+    Message { opcode: Opcode, rsv: u8, fin: bool, len: usize, checked: bool },
+    /// A control frame, in the chunk or else in `control`.
+    Control(Opcode, Option<Payload<'c>>),
+}
+
+/// What a Close may hold (§5.5.1): nothing, or a code that may be sent and a reason in UTF-8.
+fn check_close(payload: &[u8]) -> Result<(), Fault> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return if payload.is_empty() { Ok(()) } else { Err(Fault::ShortClose) };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !close::may_be_sent(code) {
+        return Err(Fault::InvalidCloseCode(code));
+    }
+    str::from_utf8(reason).map(drop).map_err(|_| Fault::InvalidReason)
+}
+
+/// Says up to where `bytes` is UTF-8, knowing it of the first `valid`; less than a character may be left over unless `fin`.
+fn valid_utf8(bytes: &[u8], valid: usize, fin: bool) -> Result<usize, Fault> {
+    match simdutf8::compat::from_utf8(&bytes[valid..]) {
+        Ok(_) => Ok(bytes.len()),
+        Err(error) if error.error_len().is_none() && !fin => Ok(valid + error.valid_up_to()),
+        Err(_) => Err(Fault::InvalidUtf8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An event that owns what it says.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Said {
+        Message(Opcode, bool, Vec<u8>),
+        Control(Opcode, Vec<u8>),
+        Close(Option<u16>, String),
+        Fault(Fault),
+    }
+
+    fn rules(role: Role) -> Rules {
+        Rules { role, limit: 1 << 20, parts: false, utf8: true, rsv: 0, inflater: None }
+    }
+
+    fn said(decoder: &mut Decoder, mut chunk: &[u8]) -> Vec<Said> {
+        let mut all = Vec::new();
+        let mut scratch = Vec::new();
+        loop {
+            let event = match decoder.next(&mut chunk) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(fault) => {
+                    all.push(Said::Fault(fault));
+                    continue;
+                }
+            };
+            all.push(match event {
+                Event::Message { opcode, fin, payload, .. } => {
+                    let bytes = payload.unmasked(&mut scratch);
+                    if opcode == Opcode::Text && !payload.is_checked() && str::from_utf8(bytes).is_err() {
+                        Said::Fault(Fault::InvalidUtf8)
+                    } else {
+                        Said::Message(opcode, fin, bytes.to_vec())
+                    }
+                }
+                Event::Ping(payload) => Said::Control(Opcode::Ping, payload.unmasked(&mut scratch).to_vec()),
+                Event::Pong(payload) => Said::Control(Opcode::Pong, payload.unmasked(&mut scratch).to_vec()),
+                Event::Close(code, reason) => Said::Close(code, reason.to_owned()),
+            });
+        }
+        decoder.idle();
+        all
+    }
+
+    fn client(chunk: &[u8]) -> Vec<Said> {
+        said(&mut Decoder::new(rules(Role::Client)), chunk)
+    }
+
+    fn text(data: &str) -> Said {
+        Said::Message(Opcode::Text, true, data.into())
+    }
+
+    #[test]
+    fn the_examples_of_section_5_7() {
+        assert_eq!(client(b"\x81\x05Hello"), [text("Hello")]);
+        let mut server = Decoder::new(rules(Role::Server));
+        assert_eq!(said(&mut server, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), [text("Hello")]);
+        assert_eq!(client(b"\x01\x03Hel\x80\x02lo"), [text("Hello")]);
+        assert_eq!(client(b"\x89\x05Hello"), [Said::Control(Opcode::Ping, b"Hello".to_vec())]);
+    }
+
+    #[test]
+    fn any_cut_of_the_bytes_gives_the_same_events() {
+        let mut bytes = b"\x01\x05Hell\xc3\x89\x02pi\x80\x02\xb6!\x82\x7e\x00\x80".to_vec();
+        bytes.extend([7; 128]);
+        bytes.extend(b"\x8a\x00\x88\x05\x03\xe8bye\x81\x01x");
+        let whole = client(&bytes);
+        assert_eq!(whole.len(), 5);
+        assert_eq!(whole[4], Said::Close(Some(1000), "bye".into()));
+        for cut in 0..=bytes.len() {
+            let mut decoder = Decoder::new(rules(Role::Client));
+            let mut events = said(&mut decoder, &bytes[..cut]);
+            events.extend(said(&mut decoder, &bytes[cut..]));
+            assert_eq!(events, whole, "cut at {cut}");
+        }
+        let mut decoder = Decoder::new(rules(Role::Client));
+        let single: Vec<Said> = bytes.iter().flat_map(|byte| said(&mut decoder, &[*byte])).collect();
+        assert_eq!(single, whole);
+        assert_eq!(decoder.held(), 0);
+    }
+
+    #[test]
+    fn reserved_bits_fail_on_every_frame_that_no_extension_owns_them_on() {
+        for bits in [0x40, 0x20, 0x10] {
+            for opcode in [1, 2, 8, 9, 10] {
+                assert_eq!(client(&[0x80 | bits | opcode, 0]), [Said::Fault(Fault::ReservedBits)]);
+                assert_eq!(client(&[0x80 | bits | opcode]), [Said::Fault(Fault::ReservedBits)]);
+            }
+        }
+        let inflater = || Some(Inflater::new(15, true));
+        let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
+        assert_eq!(said(&mut decoder, b"\xc9\x00"), [Said::Fault(Fault::ReservedBits)]);
+        let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
+        assert_eq!(said(&mut decoder, b"\x01\x01a\xc0\x01b"), [Said::Fault(Fault::ReservedBits)]);
+        let mut decoder = Decoder::new(Rules { rsv: 0x20, ..rules(Role::Client) });
+        assert_eq!(said(&mut decoder, b"\xa1\x01a\x91\x01a"), [text("a"), Said::Fault(Fault::ReservedBits)]);
+    }
+
+    #[test]
+    fn fragments_come_in_order() {
+        assert_eq!(client(b"\x80\x00"), [Said::Fault(Fault::UnexpectedContinuation)]);
+        assert_eq!(client(b"\x00"), [Said::Fault(Fault::UnexpectedContinuation)]);
+        assert_eq!(client(b"\x01\x01a\x81\x01b"), [Said::Fault(Fault::ExpectedContinuation)]);
+        assert_eq!(client(b"\x02\x01a\x82"), [Said::Fault(Fault::ExpectedContinuation)]);
+    }
+
+    #[test]
+    fn text_fails_at_its_first_impossible_byte_within_an_unfinished_frame() {
+        let mut decoder = Decoder::new(rules(Role::Client));
+        assert_eq!(said(&mut decoder, b"\x81\x0aab\xf4"), []);
+        assert_eq!(said(&mut decoder, b"\x90"), [Said::Fault(Fault::InvalidUtf8)]);
+        assert_eq!(client(b"\x01\x01\xc3\x80\x00"), [Said::Fault(Fault::InvalidUtf8)]);
+    }
+
+    #[test]
+    fn the_limit_is_exact_for_whole_and_fragmented_messages() {
+        let limited = |bytes: &[u8]| said(&mut Decoder::new(Rules { limit: 4, ..rules(Role::Client) }), bytes);
+        let big = [Said::Fault(Fault::MessageTooBig { limit: 4 })];
+        assert_eq!(limited(b"\x81\x04abcd"), [text("abcd")]);
+        assert_eq!(limited(b"\x81\x05"), big);
+        assert_eq!(limited(b"\x01\x02ab\x80\x02cd"), [text("abcd")]);
+        assert_eq!(limited(b"\x01\x02ab\x80\x03"), big);
+        assert_eq!(limited(b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), big);
+    }
+
+    #[test]
+    fn empty_fragments_without_end_fail() {
+        let mut decoder = Decoder::new(Rules { limit: 1 << 16, ..rules(Role::Client) });
+        assert_eq!(said(&mut decoder, b"\x02\x00"), []);
+        let fragments = usize::try_from((1 << 16) + FRAGMENT_BUDGET).expect("small") / 16;
+        assert_eq!(said(&mut decoder, &b"\x00\x00".repeat(fragments)), []);
+        assert_eq!(said(&mut decoder, b"\x00\x00"), [Said::Fault(Fault::TooManyFragments)]);
+    }
+
+    #[test]
+    fn a_length_that_is_only_announced_reserves_nothing() {
+        let mut decoder = Decoder::new(Rules { limit: u64::MAX, ..rules(Role::Client) });
+        assert_eq!(said(&mut decoder, b"\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00abc"), []);
+        assert_eq!(decoder.held(), 3);
+        assert!(decoder.buffer.capacity() < 100);
+    }
+
+    #[test]
+    fn a_close_is_checked_and_ends_the_input() {
+        assert_eq!(client(b"\x88\x00\x81\x01a"), [Said::Close(None, String::new())]);
+        assert_eq!(client(b"\x88\x01a"), [Said::Fault(Fault::ShortClose)]);
+        assert_eq!(client(b"\x88\x02\x03\xed"), [Said::Fault(Fault::InvalidCloseCode(1005))]);
+        assert_eq!(client(b"\x88\x03\x03\xe8\xff"), [Said::Fault(Fault::InvalidReason)]);
+    }
+
+    #[test]
+    fn parts_come_with_the_chunks_and_never_cut_a_character() {
+        let mut decoder = Decoder::new(Rules { parts: true, ..rules(Role::Client) });
+        let part = |data: &str| Said::Message(Opcode::Text, false, data.into());
+        assert_eq!(said(&mut decoder, b"\x01\x04abc\xc3"), [part("abc")]);
+        assert_eq!(said(&mut decoder, b"\x80\x03\xb6"), [part("\u{f6}")]);
+        assert_eq!(said(&mut decoder, b"de"), [text("de")]);
+        assert_eq!(said(&mut decoder, b"\x81\x01x"), [text("x")]);
+    }
+
+    #[test]
+    fn control_frames_stand_between_compressed_fragments() {
+        let mut out = Vec::new();
+        let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
+            window_bits: 15,
+            level: 6,
+            memory_level: 8,
+            context_takeover: true,
+        });
+        deflater.compress(b"Hello, Hello, Hello", true, &mut out);
+        for cut in 0..=out.len() {
+            let mut bytes = vec![0x41, u8::try_from(cut).expect("short")];
+            bytes.extend(&out[..cut]);
+            bytes.extend(b"\x89\x01p\x80");
+            bytes.push(u8::try_from(out.len() - cut).expect("short"));
+            bytes.extend(&out[cut..]);
+            let mut decoder = Decoder::new(Rules { inflater: Some(Inflater::new(15, true)), ..rules(Role::Client) });
+            assert_eq!(
+                said(&mut decoder, &bytes),
+                [Said::Control(Opcode::Ping, b"p".to_vec()), text("Hello, Hello, Hello")]
+            );
+        }
+    }
+}

@@ -1,0 +1,790 @@
+//! permessage-deflate of one direction (RFC 7692 §7.2): a [`Deflater`] or an [`Inflater`], each with its window.
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status, Strategy};
+
+use crate::fault::Fault;
+
+/// How to compress. What is not negotiated (level and memory) is the sender's own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeflateSettings {
+    /// The window is `1 << window_bits` bytes: 8 to 15. With 8 nothing is matched, only Huffman codes save bytes.
+    pub window_bits: u8,
+    /// From 0, which stores, over 1, the fastest, to 9, the smallest.
+    pub level: u8,
+    /// From 1 to 9: a context takes `1 << (memory_level + 9)` bytes for it, beside 128 KiB and 4 windows.
+    pub memory_level: u8,
+    /// Whether a message may refer to the messages before it.
+    pub context_takeover: bool,
+}
+
+/// Compresses the messages of one direction.
+pub struct Deflater {
+    settings: DeflateSettings,
+    context: Option<Deflate>,
+    /// What is in the window may not be referred to.
+    stale: bool,
+}
+
+impl Deflater {
+    /// Makes a deflater, which takes no memory before its first message.
+    ///
+    /// # Panics
+    ///
+    /// If a setting is out of its range.
+    #[must_use]
+    pub fn new(settings: DeflateSettings) -> Self {
+        assert!((8..=15).contains(&settings.window_bits), "window_bits are 8 to 15");
+        assert!(settings.level <= 9, "a level is 0 to 9");
+        assert!((1..=9).contains(&settings.memory_level), "a memory_level is 1 to 9");
+        Self { settings, context: None, stale: false }
+    }
+
+    /// Compresses `fragment` of a message and appends the payload of its frame to `out`; `fin` ends the message.
+    ///
+    /// The payload lets the peer inflate all of the fragment. It is empty for an empty fragment without `fin`.
+    pub fn compress(&mut self, fragment: &[u8], fin: bool, out: &mut Vec<u8>) {
+        if !fragment.is_empty() {
+            self.flush(fragment, out);
+            if fin {
+                debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty block");
+                out.truncate(out.len() - TAIL.len());
+            }
+        } else if fin {
+            // A second flush in a row gives no bytes, so the empty block is written here (§7.2.3.6).
+            out.push(0);
+        }
+        self.stale |= fin && !self.settings.context_takeover;
+    }
+
+    /// The window in bits.
+    #[must_use]
+    pub const fn window_bits(&self) -> u8 {
+        self.settings.window_bits
+    }
+
+    /// Frees the context. What comes next refers to nothing before it, so this may come within a message too.
+    pub fn release(&mut self) {
+        self.context = None;
+    }
+
+    /// Forgets what was compressed so far, because the peer has seen other messages in between.
+    ///
+    /// A message that another deflater made moves the peer's window, so that distances of this one no longer fit.
+    pub fn forget(&mut self) {
+        self.stale = true;
+    }
+
+    fn flush(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
+        match &mut self.context {
+            Some(context) if self.stale => context.reset(),
+            _ => {}
+        }
+        self.stale = false;
+        let context = self.context.get_or_insert_with(|| Deflate::new_with_config(config(self.settings)));
+        loop {
+            let before = out.len();
+            // Enough for what does not compress: the fixed codes of level 1 take at most 9 bits a byte.
+            let room = (input.len() + input.len() / 8 + 64).min(MAX_ROOM);
+            out.resize(before + room, 0);
+            let (total_in, total_out) = (context.total_in(), context.total_out());
+            context
+                .compress(input, &mut out[before..], DeflateFlush::SyncFlush)
+                .expect("a deflater that is not finished takes any bytes");
+            let produced = difference(context.total_out(), total_out);
+            out.truncate(before + produced);
+            input = &input[difference(context.total_in(), total_in)..];
+            // A flush is done once it leaves room (zlib's own rule).
+            if input.is_empty() && produced < room {
+                return;
+            }
+        }
+    }
+}
+
+/// Inflates the messages of one direction.
+pub struct Inflater {
+    context_takeover: bool,
+    context: Option<Inflate>,
+    /// What the next message may refer to. The context has it too, but cannot tell it at the end of a final block.
+    history: History,
+    /// The context is as good as new: it has no bits of a block, and `history` is all that it knows.
+    fresh: bool,
+}
+
+impl Inflater {
+    /// Makes an inflater for a peer that uses a window of `1 << window_bits` bytes, 8 to 15. It takes no memory before
+    /// its first message.
+    ///
+    /// # Panics
+    ///
+    /// If `window_bits` is out of its range.
+    #[must_use]
+    pub fn new(window_bits: u8, context_takeover: bool) -> Self {
+        assert!((8..=15).contains(&window_bits), "window_bits are 8 to 15");
+        Self { context_takeover, context: None, history: History::new(1 << window_bits), fresh: true }
+    }
+
+    /// Inflates `input`, the next bytes of a message however cut, and appends what they say to `out`.
+    ///
+    /// `limit` is the most bytes that `out` may have in the end, inclusive; `usize::MAX` is no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::CorruptDeflate`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes inflated beyond
+    /// `limit`, whatever the input. `out` then holds what came before, and the inflater is of no more use.
+    pub fn inflate(&mut self, mut input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if input.is_empty() {
+            return Ok(());
+        }
+        self.fresh = false;
+        let mut unremembered = out.len();
+        let mut room = room_for(input);
+        loop {
+            let context = self.context.get_or_insert_with(|| self.history.context());
+            let before = out.len();
+            let granted = grow(out, room, limit);
+            let (total_in, total_out) = (context.total_in(), context.total_out());
+            let status = context.decompress(input, &mut out[before..], InflateFlush::NoFlush);
+            let produced = difference(context.total_out(), total_out);
+            let consumed = difference(context.total_in(), total_in);
+            out.truncate(before + produced);
+            input = &input[consumed..];
+            if out.len() > limit {
+                return Err(Fault::MessageTooBig { limit: limit as u64 });
+            }
+            match status {
+                Err(_) => return Err(Fault::CorruptDeflate),
+                Ok(Status::StreamEnd) => {
+                    // A final block ends no more than itself (§7.2.3.4): go on, with the window as it was.
+                    self.history.push(&out[unremembered..]);
+                    unremembered = out.len();
+                    context.reset(false);
+                    self.history.load(context);
+                    if input.is_empty() {
+                        self.fresh = true;
+                        return Ok(());
+                    }
+                    room = MIN_ROOM;
+                }
+                Ok(_) if produced < granted && input.is_empty() => break,
+                Ok(_) if produced == 0 && consumed == 0 => return Err(Fault::CorruptDeflate),
+                Ok(_) => room = (room * 2).min(MAX_ROOM),
+            }
+        }
+        self.history.push(&out[unremembered..]);
+        Ok(())
+    }
+
+    /// Ends the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::CorruptDeflate`], if the message stops within a block: it is not whole.
+    ///
+    /// A message without a payload is taken for an empty one, and one that ends with a final block needs no byte more,
+    /// though the sender owes a 0 for both (§7.2.3.4, §7.2.3.6).
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        if let (Some(context), false) = (&mut self.context, self.fresh) {
+            // The tail ends an empty block. Whatever else is open there would take one byte more, or give output.
+            let probe = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0];
+            let (total_in, total_out) = (context.total_in(), context.total_out());
+            let status = context.decompress(&probe, &mut [0; 8], InflateFlush::Block);
+            let consumed = difference(context.total_in(), total_in);
+            if status.is_err() || consumed != TAIL.len() || context.total_out() != total_out {
+                return Err(Fault::CorruptDeflate);
+            }
+        }
+        if !self.context_takeover {
+            self.history.clear();
+            if let Some(context) = &mut self.context {
+                context.reset(false);
+            }
+        }
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// Frees the context, about 40 KiB, but keeps what the next message may refer to: at most the window.
+    ///
+    /// It does nothing within a message, whose state only the context has.
+    pub fn release(&mut self) {
+        if self.fresh {
+            self.context = None;
+            self.history.shrink();
+        }
+    }
+}
+
+/// The last bytes of what was inflated, at most `size`: a ring that grows to its size as bytes come.
+struct History {
+    size: usize,
+    bytes: Vec<u8>,
+    /// Where the oldest byte is. 0 unless `bytes` has reached its size.
+    oldest: usize,
+}
+
+impl History {
+    const fn new(size: usize) -> Self {
+        Self { size, bytes: Vec::new(), oldest: 0 }
+    }
+
+    fn push(&mut self, produced: &[u8]) {
+        let newest = &produced[produced.len().saturating_sub(self.size)..];
+        if newest.len() == self.size {
+            self.clear();
+        }
+        let (grown, over) = newest.split_at(newest.len().min(self.size - self.bytes.len()));
+        let len = self.bytes.len() + grown.len();
+        if len > self.bytes.capacity() {
+            self.bytes.reserve_exact(len.next_power_of_two().min(self.size) - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(grown);
+        let (end, begin) = over.split_at(over.len().min(self.bytes.len() - self.oldest));
+        self.bytes[self.oldest..][..end.len()].copy_from_slice(end);
+        self.bytes[..begin.len()].copy_from_slice(begin);
+        self.oldest = (self.oldest + over.len()) % self.size;
+    }
+
+    /// Makes a context that knows this history.
+    fn context(&self) -> Inflate {
+        // 15 bits take no more memory than fewer, and `Inflate::reset` returns to them.
+        let mut context = Inflate::new(false, 15);
+        self.load(&mut context);
+        context
+    }
+
+    fn load(&self, context: &mut Inflate) {
+        let (newer, older) = self.bytes.split_at(self.oldest);
+        for part in [older, newer] {
+            context.set_dictionary(part).expect("raw deflate takes a dictionary between blocks");
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.oldest = 0;
+    }
+
+    fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+}
+
+fn config(settings: DeflateSettings) -> DeflateConfig {
+    // zlib has no window of 8 bits. With 9 and no matches, no distance exists that 8 bits could not reach.
+    let strategy = if settings.window_bits == 8 { Strategy::HuffmanOnly } else { Strategy::Default };
+    DeflateConfig {
+        level: settings.level.into(),
+        window_bits: -i32::from(settings.window_bits.max(9)),
+        mem_level: settings.memory_level.into(),
+        strategy,
+        ..DeflateConfig::default()
+    }
+}
+
+/// Guesses how much `input` gives. More than what it gives keeps zlib on its fast path to the end; zeros are cheap.
+fn room_for(input: &[u8]) -> usize {
+    input.len().saturating_mul(8).saturating_add(SLACK).clamp(MIN_ROOM, MAX_ROOM)
+}
+
+/// Lengthens `out` by at most `room` zeros, of which only [`SLACK`] may lie beyond `limit`, and says by how many.
+fn grow(out: &mut Vec<u8>, room: usize, limit: usize) -> usize {
+    let len = out.len();
+    let most = limit.saturating_sub(len).saturating_add(SLACK);
+    let room = room.min(most);
+    if out.capacity() - len < room {
+        // Twice as much each time, as `reserve` does, but not beyond the limit.
+        out.reserve_exact(room.max(len.min(most)));
+    }
+    out.resize(len + room, 0);
+    room
+}
+
+fn difference(after: u64, before: u64) -> usize {
+    usize::try_from(after - before).expect("no call takes or gives more than its slices have")
+}
+
+/// What a sync flush ends with and a message leaves out (§7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+/// Bytes inflated beyond a limit to see that it is passed. One would do, but with less than 260 left zlib is slow.
+const SLACK: usize = 320;
+/// The steps in which an output grows: zeroed first, which costs little as long as it fits a cache.
+const MIN_ROOM: usize = 1 << 10;
+const MAX_ROOM: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+    fn settings(window_bits: u8, level: u8, context_takeover: bool) -> DeflateSettings {
+        DeflateSettings { window_bits, level, memory_level: 8, context_takeover }
+    }
+
+    fn compressed(deflater: &mut Deflater, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        deflater.compress(message, true, &mut out);
+        out
+    }
+
+    fn inflated(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+        let mut out = Vec::new();
+        inflater.inflate(payload, limit, &mut out)?;
+        inflater.finish()?;
+        Ok(out)
+    }
+
+    /// What a payload says, with the furthest distance in it, read as RFC 1951 has it and by no other library.
+    fn reference(payload: &[u8], window: &mut Vec<u8>) -> (Vec<u8>, usize) {
+        let bytes = [payload, &TAIL].concat();
+        let mut bits = Bits { bytes: &bytes, at: 0 };
+        let (start, mut furthest) = (window.len(), 0);
+        while bits.at < bytes.len() * 8 {
+            let last = bits.take(1) == 1;
+            match bits.take(2) {
+                0 => {
+                    bits.at = bits.at.next_multiple_of(8);
+                    let (len, complement) = (bits.take(16), bits.take(16));
+                    assert_eq!(len ^ complement, 0xffff);
+                    window.extend((0..len).map(|_| u8::try_from(bits.take(8)).unwrap()));
+                }
+                1 => {
+                    let literals = [vec![8; 144], vec![9; 112], vec![7; 24], vec![8; 8]].concat();
+                    let (literals, distances) = (Codes::new(&literals), Codes::new(&[5; 30]));
+                    furthest = furthest.max(block(&mut bits, &literals, &distances, window));
+                }
+                2 => {
+                    let (literals, distances) = dynamic(&mut bits);
+                    furthest = furthest.max(block(&mut bits, &literals, &distances, window));
+                }
+                _ => panic!("a reserved block type"),
+            }
+            if last {
+                bits.at = bits.at.next_multiple_of(8);
+            }
+        }
+        (window[start..].to_vec(), furthest)
+    }
+
+    struct Bits<'a> {
+        bytes: &'a [u8],
+        at: usize,
+    }
+
+    impl Bits<'_> {
+        fn take(&mut self, count: usize) -> usize {
+            (0..count).fold(0, |value, n| {
+                let bit = self.bytes[self.at / 8] >> (self.at % 8) & 1;
+                self.at += 1;
+                value | usize::from(bit) << n
+            })
+        }
+
+        fn symbol(&mut self, codes: &Codes) -> usize {
+            let (mut code, mut first, mut index) = (0, 0, 0);
+            for &count in &codes.counts[1..] {
+                code |= self.take(1);
+                if code < first + count {
+                    return codes.symbols[index + code - first];
+                }
+                index += count;
+                first = (first + count) << 1;
+                code <<= 1;
+            }
+            panic!("no such code");
+        }
+    }
+
+    /// How many codes there are of each length, and their symbols in the order of the codes.
+    struct Codes {
+        counts: [usize; 16],
+        symbols: Vec<usize>,
+    }
+
+    impl Codes {
+        fn new(lens: &[usize]) -> Self {
+            let mut counts = [0; 16];
+            for &len in lens {
+                counts[len] += 1;
+            }
+            let mut symbols: Vec<usize> = (0..lens.len()).filter(|&symbol| lens[symbol] != 0).collect();
+            symbols.sort_by_key(|&symbol| lens[symbol]);
+            Self { counts, symbols }
+        }
+    }
+
+    fn dynamic(bits: &mut Bits) -> (Codes, Codes) {
+        const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+        let (literals, distances, count) = (bits.take(5) + 257, bits.take(5) + 1, bits.take(4) + 4);
+        let mut lens = [0; 19];
+        for &index in &ORDER[..count] {
+            lens[index] = bits.take(3);
+        }
+        let codes = Codes::new(&lens);
+        let mut lens = Vec::new();
+        while lens.len() < literals + distances {
+            let (len, count) = match bits.symbol(&codes) {
+                16 => (*lens.last().unwrap(), 3 + bits.take(2)),
+                17 => (0, 3 + bits.take(3)),
+                18 => (0, 11 + bits.take(7)),
+                len => (len, 1),
+            };
+            lens.extend(std::iter::repeat_n(len, count));
+        }
+        (Codes::new(&lens[..literals]), Codes::new(&lens[literals..]))
+    }
+
+    fn block(bits: &mut Bits, literals: &Codes, distances: &Codes, window: &mut Vec<u8>) -> usize {
+        let mut furthest = 0;
+        loop {
+            match bits.symbol(literals) {
+                256 => return furthest,
+                literal @ 0..256 => window.push(u8::try_from(literal).unwrap()),
+                symbol => {
+                    let index = symbol - 257;
+                    let len = match index {
+                        28 => 258,
+                        0..8 => index + 3,
+                        _ => ((4 + index % 4) << (index / 4 - 1)) + 3 + bits.take(index / 4 - 1),
+                    };
+                    let index = bits.symbol(distances);
+                    let distance = match index {
+                        0..4 => index + 1,
+                        _ => ((2 + index % 2) << (index / 2 - 1)) + 1 + bits.take(index / 2 - 1),
+                    };
+                    furthest = furthest.max(distance);
+                    for _ in 0..len {
+                        window.push(window[window.len() - distance]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Numbers that look random and are the same in each run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % end
+        }
+
+        /// Bytes with repetitions at all distances, and some that do not compress.
+        fn message(&mut self, len: usize) -> Vec<u8> {
+            let mut message: Vec<u8> = Vec::new();
+            while message.len() < len {
+                let count = 1 + self.below(80);
+                match self.below(3) {
+                    0 => message.extend((0..count).map(|_| u8::try_from(self.below(256)).unwrap())),
+                    1 => message.extend(std::iter::repeat_n(b'a', count)),
+                    _ => {
+                        let from = self.below(message.len().max(1));
+                        let to = message.len().min(from + count);
+                        message.extend_from_within(from..to);
+                    }
+                }
+            }
+            message.truncate(len);
+            message
+        }
+    }
+
+    #[test]
+    fn hello_of_section_7_2_3_1_is_one_block_of_fixed_codes() {
+        let mut deflater = Deflater::new(settings(15, 6, true));
+        assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
+        let mut inflater = Inflater::new(15, true);
+        let mut out = Vec::new();
+        inflater.inflate(&HELLO[..3], 5, &mut out).unwrap();
+        inflater.inflate(&HELLO[3..], 5, &mut out).unwrap();
+        assert_eq!((inflater.finish(), out.as_slice()), (Ok(()), &b"Hello"[..]));
+    }
+
+    #[test]
+    fn hello_again_of_section_7_2_3_2_refers_to_the_first_if_the_context_is_taken_over() {
+        let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        for takeover in [true, false] {
+            let mut deflater = Deflater::new(settings(15, 6, takeover));
+            let mut inflater = Inflater::new(15, takeover);
+            assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
+            let second = if takeover { &again[..] } else { &HELLO };
+            assert_eq!(compressed(&mut deflater, b"Hello"), second);
+            for payload in [&HELLO, second, second] {
+                assert_eq!(inflated(&mut inflater, payload, 5).unwrap(), b"Hello");
+            }
+        }
+        let mut inflater = Inflater::new(15, false);
+        assert_eq!(inflated(&mut inflater, &HELLO, 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
+    }
+
+    #[test]
+    fn a_stored_block_of_section_7_2_3_3_inflates() {
+        let payload = b"\x00\x05\x00\xfa\xffHello\x00";
+        assert_eq!(inflated(&mut Inflater::new(15, true), payload, 5).unwrap(), b"Hello");
+        assert_eq!(compressed(&mut Deflater::new(settings(15, 0, true)), b"Hello"), payload);
+    }
+
+    #[test]
+    fn a_final_block_of_section_7_2_3_4_ends_neither_message_nor_window() {
+        let payload = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+        let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let again_final = [0xf3, 0x00, 0x11, 0x00, 0x00];
+        for (first, limit) in [(&payload[..], 5), (&payload[..7], 5), (&payload[..7], 6)] {
+            let mut inflater = Inflater::new(15, true);
+            assert_eq!(inflated(&mut inflater, first, limit).unwrap(), b"Hello");
+            assert_eq!(inflated(&mut inflater, &again, limit).unwrap(), b"Hello");
+            assert_eq!(inflated(&mut inflater, &again_final, limit).unwrap(), b"Hello");
+            assert_eq!(inflated(&mut inflater, &again, limit).unwrap(), b"Hello");
+        }
+        let several = [&payload[..7], &again_final[..4], &again_final[..4], &HELLO].concat();
+        for cut in 0..several.len() {
+            let (mut inflater, mut out) = (Inflater::new(8, false), Vec::new());
+            inflater.inflate(&several[..cut], 20, &mut out).unwrap();
+            inflater.inflate(&several[cut..], 20, &mut out).unwrap();
+            assert_eq!((inflater.finish(), out), (Ok(()), b"HelloHelloHelloHello".to_vec()));
+            assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
+        }
+        let mut inflater = Inflater::new(15, true);
+        assert_eq!(inflated(&mut inflater, b"\x00\x05\x00\xfa\xffHello\x01", 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut inflater, &again, 5).unwrap(), b"Hello");
+    }
+
+    #[test]
+    fn two_blocks_of_section_7_2_3_5_are_one_message() {
+        let payload = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
+        assert_eq!(inflated(&mut Inflater::new(15, true), &payload, 5).unwrap(), b"Hello");
+        let (mut deflater, mut out) = (Deflater::new(settings(15, 6, true)), Vec::new());
+        deflater.compress(b"He", false, &mut out);
+        deflater.compress(b"llo", true, &mut out);
+        assert_eq!(out, payload);
+    }
+
+    #[test]
+    fn an_empty_message_of_section_7_2_3_6_is_a_zero() {
+        for takeover in [true, false] {
+            let mut deflater = Deflater::new(settings(15, 6, takeover));
+            let mut inflater = Inflater::new(15, takeover);
+            for message in [&b""[..], b"Hello", b"", b"", b"Hello"] {
+                let payload = compressed(&mut deflater, message);
+                assert_eq!(payload == [0], message.is_empty());
+                assert_eq!(inflated(&mut inflater, &payload, 5).unwrap(), message);
+                assert_eq!(inflated(&mut inflater, b"", 5).unwrap(), b"");
+            }
+            let mut out = Vec::new();
+            deflater.compress(b"", false, &mut out);
+            assert_eq!(out, b"");
+            deflater.compress(b"a", false, &mut out);
+            deflater.compress(b"", true, &mut out);
+            assert_eq!(inflated(&mut inflater, &out, 1).unwrap(), b"a");
+        }
+    }
+
+    #[test]
+    fn every_window_level_and_memory_inflates_to_the_same_and_reaches_no_further_than_agreed() {
+        let mut random = Random(1);
+        for window_bits in 8..=15 {
+            for level in 0..=9 {
+                for takeover in [true, false] {
+                    let memory_level = 1 + u8::try_from(random.below(9)).unwrap();
+                    let settings = DeflateSettings { window_bits, level, memory_level, context_takeover: takeover };
+                    let (mut deflater, mut inflater) = (Deflater::new(settings), Inflater::new(window_bits, takeover));
+                    let mut window = Vec::new();
+                    for len in [1, 2, 300, 0, (1 << window_bits) + 900, 700] {
+                        let message = random.message(len);
+                        let mut payload = Vec::new();
+                        let cut = random.below(len + 1);
+                        deflater.compress(&message[..cut], false, &mut payload);
+                        deflater.compress(&message[cut..], true, &mut payload);
+                        if !takeover {
+                            window.clear();
+                        }
+                        let (read, furthest) = reference(&payload, &mut window);
+                        assert!(read == message && furthest <= 1 << window_bits, "{settings:?} {len} {furthest}");
+                        assert!(window_bits > 8 || furthest == 0);
+                        assert!(inflated(&mut inflater, &payload, len).unwrap() == message, "{settings:?} {len}");
+                        assert!(payload.len() <= len + len / 8 + 64, "{settings:?} {len} {}", payload.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cuts_final_blocks_and_releases_change_nothing() {
+        let mut random = Random(2);
+        for round in 0..300 {
+            let window_bits = 9 + u8::try_from(random.below(7)).unwrap();
+            let mut deflater = Deflater::new(settings(window_bits, 1 + u8::try_from(random.below(9)).unwrap(), true));
+            let mut inflater = Inflater::new(window_bits, true);
+            for _ in 0..6 {
+                let bits = random.below(17);
+                let len = random.below(1 << bits);
+                let message = random.message(len);
+                let mut payload = compressed(&mut deflater, &message);
+                if random.below(2) == 0 {
+                    // A final block that says nothing, at the byte border that an empty stored block leaves.
+                    payload.extend_from_slice(b"\0\0\xff\xff\x03\0\0");
+                }
+                let (mut rest, mut out, mut taken) = (payload.as_slice(), Vec::new(), Vec::new());
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(1 + random.below(rest.len()));
+                    inflater.inflate(piece, usize::MAX, &mut out).unwrap();
+                    inflater.release();
+                    if random.below(2) == 0 {
+                        taken.append(&mut out);
+                    }
+                    rest = after;
+                }
+                inflater.finish().unwrap();
+                taken.append(&mut out);
+                assert!(taken == message, "round {round}");
+                if random.below(2) == 0 {
+                    inflater.release();
+                    assert!(inflater.context.is_none());
+                    assert!(inflater.history.bytes.capacity() <= 1 << window_bits);
+                }
+                if random.below(4) == 0 {
+                    deflater.release();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_final_blocks_refers_to_all_before_and_is_referred_to() {
+        let mut random = Random(6);
+        for window_bits in 9..=15 {
+            let mut inflater = Inflater::new(window_bits, true);
+            let mut all = Vec::new();
+            for len in [100, 3000, 1, 50_000, 200, 700, 40_000, 90] {
+                let (mut payload, mut message) = (Vec::new(), Vec::new());
+                for _ in 0..=random.below(2) {
+                    let mut stream = Deflate::new_with_config(config(settings(window_bits, 6, true)));
+                    stream.set_dictionary(&all[all.len().saturating_sub(1 << window_bits)..]).unwrap();
+                    // Half of it is from the window, so that there are distances to reach.
+                    let from = all.len().saturating_sub(random.below(1 << window_bits));
+                    let part = [&all[from..all.len().min(from + len / 2)], &random.message(len)].concat();
+                    let mut out = vec![0; 2 * part.len() + 64];
+                    assert_eq!(stream.compress(&part, &mut out, DeflateFlush::Finish), Ok(Status::StreamEnd));
+                    payload.extend_from_slice(&out[..difference(stream.total_out(), 0)]);
+                    message.extend_from_slice(&part);
+                    all.extend_from_slice(&part);
+                }
+                if random.below(2) == 0 {
+                    payload.push(0);
+                }
+                let cut = random.below(payload.len());
+                let mut out = Vec::new();
+                inflater.inflate(&payload[..cut], message.len(), &mut out).unwrap();
+                inflater.inflate(&payload[cut..], message.len(), &mut out).unwrap();
+                inflater.finish().unwrap();
+                assert!(out == message, "{window_bits} {len}");
+                if random.below(3) == 0 {
+                    inflater.release();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_another_deflater_may_come_between_if_this_one_forgets() {
+        let (mut deflater, mut prepared) = (Deflater::new(settings(9, 6, true)), Deflater::new(settings(9, 6, false)));
+        let mut inflater = Inflater::new(9, true);
+        for _ in 0..3 {
+            for len in [40, 500] {
+                let other = vec![b'x'; len];
+                let payload = compressed(&mut prepared, &other);
+                assert_eq!(inflated(&mut inflater, &payload, len).unwrap(), other);
+                deflater.forget();
+                let payload = compressed(&mut deflater, b"Hello");
+                assert_eq!(payload, HELLO);
+                assert_eq!(inflated(&mut inflater, &payload, 5).unwrap(), b"Hello");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_exact_and_bounds_memory() {
+        for len in [1, 1023, 1024, 1025, 70_000, 1 << 20] {
+            let payload = compressed(&mut Deflater::new(settings(15, 6, true)), &vec![0; len]);
+            for cut in [0, 1, payload.len() / 2, payload.len() - 1] {
+                for limit in [0, len / 2, len - 1, len, len + 1, usize::MAX] {
+                    let (mut inflater, mut out) = (Inflater::new(15, true), Vec::new());
+                    let result = inflater
+                        .inflate(&payload[..cut], limit, &mut out)
+                        .and_then(|()| inflater.inflate(&payload[cut..], limit, &mut out))
+                        .and_then(|()| inflater.finish());
+                    if limit < len {
+                        assert_eq!(result, Err(Fault::MessageTooBig { limit: limit as u64 }));
+                    } else {
+                        assert_eq!((result, out.len()), (Ok(()), len));
+                    }
+                    assert!(out.capacity() <= limit.saturating_add(SLACK) && out.capacity() <= 2 * len + MAX_ROOM);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_stops_within_a_block_is_corrupt() {
+        let message = Random(3).message(3000);
+        for level in [1, 6] {
+            let payload = compressed(&mut Deflater::new(settings(15, level, true)), &message);
+            for cut in 1..payload.len() - 1 {
+                let result = inflated(&mut Inflater::new(15, true), &payload[..cut], 3000);
+                assert!(result == Err(Fault::CorruptDeflate), "level {level} cut {cut}");
+            }
+        }
+        for payload in [&b"\x00\x0a\x00\xf5\xffHello"[..], b"\xf2\x48\xcd", b"\x07", b"\xff", b"\x05\xc0"] {
+            assert_eq!(inflated(&mut Inflater::new(15, true), payload, 99), Err(Fault::CorruptDeflate));
+        }
+    }
+
+    #[test]
+    fn any_bytes_inflate_or_fail_and_never_give_more_than_the_limit() {
+        let mut random = Random(4);
+        let good = compressed(&mut Deflater::new(settings(15, 6, true)), &random.message(2000));
+        for round in 0..4000 {
+            let mut bytes: Vec<u8> = (0..random.below(60)).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+            if round % 2 == 0 {
+                bytes.clone_from(&good);
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+            }
+            let (mut inflater, mut out) = (Inflater::new(15, round % 3 == 0), Vec::new());
+            for _ in 0..2 {
+                let cut = random.below(bytes.len() + 1);
+                let result = inflater
+                    .inflate(&bytes[..cut], 3000, &mut out)
+                    .and_then(|()| inflater.inflate(&bytes[cut..], 3000, &mut out))
+                    .and_then(|()| inflater.finish());
+                assert!(out.len() <= 3000 + SLACK);
+                if result.is_err() {
+                    break;
+                }
+                out.clear();
+                inflater.release();
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_is_the_last_bytes_of_all_pushes() {
+        let mut random = Random(5);
+        for size in [1, 2, 256, 512] {
+            let (mut history, mut all) = (History::new(size), Vec::new());
+            for _ in 0..200 {
+                let len = random.below(size + size / 2);
+                let piece = random.message(len);
+                history.push(&piece);
+                all.extend_from_slice(&piece);
+                let (newer, older) = history.bytes.split_at(history.oldest);
+                assert_eq!([older, newer].concat(), all[all.len().saturating_sub(size)..]);
+                assert!(history.bytes.capacity() <= size);
+            }
+        }
+    }
+}

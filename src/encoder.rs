@@ -1,0 +1,337 @@
+//! Messages to frames (RFC 6455 §5): masks, compression, the order of fragments.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use crate::close;
+use crate::deflate::Deflater;
+use crate::frame::{CONTROL_LIMIT, Header, HeaderBytes, Opcode, RSV1};
+use crate::keys::Keys;
+use crate::mask::{self, MaskingKey};
+
+/// What the caller may not send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// A message of another type within an unfinished one.
+    Interleaved,
+    /// A control frame of more than 125 bytes.
+    LongControl(usize),
+    /// A Close with a code that may not be sent.
+    CloseCode(u16),
+    /// A Close with a reason but no code.
+    ReasonWithoutCode,
+    /// A prepared message within an unfinished one.
+    PreparedWithin,
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interleaved => f.write_str(
+                "an unfinished message must be ended with fin=True, by a fragment of its own type, before another begins",
+            ),
+            Self::LongControl(len) => {
+                write!(f, "a control frame carries at most 125 bytes (RFC 6455 §5.5); this one has {len}")
+            }
+            Self::CloseCode(code) => write!(
+                f,
+                "{code} may not be sent in a Close; use 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4), or None"
+            ),
+            Self::ReasonWithoutCode => f.write_str("a Close with a reason needs a code, such as 1000 (RFC 6455 §5.5.1)"),
+            Self::PreparedWithin => f.write_str("a prepared message cannot stand within an unfinished one; end that first"),
+        }
+    }
+}
+
+/// One frame to be written: its header, and its payload as it was given, to be masked on the way out.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    header: HeaderBytes,
+    masking_key: Option<MaskingKey>,
+    payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Bytes on the wire.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.header.as_slice().len() + self.payload.len()
+    }
+
+    /// The header's bytes.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        self.header.as_slice()
+    }
+
+    /// Writes the frame to `dst`, whose length is [`Self::len`].
+    #[inline]
+    pub fn write_to(&self, dst: &mut [MaybeUninit<u8>]) {
+        let (header, payload) = dst.split_at_mut(self.header.as_slice().len());
+        header.write_copy_of_slice(self.header.as_slice());
+        match self.masking_key {
+            Some(key) => mask::mask_into(self.payload, key, payload),
+            None => {
+                payload.write_copy_of_slice(self.payload);
+            }
+        }
+    }
+
+    /// Appends the frame to `out`.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.header.as_slice());
+        match self.masking_key {
+            Some(key) => mask::append_masked(out, self.payload, key),
+            None => out.extend_from_slice(self.payload),
+        }
+    }
+}
+
+/// The compression of what is sent.
+pub struct Compression {
+    /// Compresses.
+    pub deflater: Deflater,
+    /// Messages of fewer bytes are sent as they are, unless asked otherwise.
+    pub threshold: usize,
+}
+
+/// A message whose last fragment is still to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    opcode: Opcode,
+    compressed: bool,
+}
+
+/// Messages of one side to frames.
+pub struct Encoder {
+    /// Where masking-keys come from: of a client, and of no server.
+    keys: Option<Keys>,
+    compression: Option<Compression>,
+    unfinished: Option<Unfinished>,
+    compressed: Vec<u8>,
+}
+
+impl Encoder {
+    /// Makes an encoder; a client has `keys`, a server has none.
+    #[must_use]
+    pub const fn new(keys: Option<Keys>, compression: Option<Compression>) -> Self {
+        Self { keys, compression, unfinished: None, compressed: Vec::new() }
+    }
+
+    /// Makes the frame of a message, or of a fragment of one.
+    ///
+    /// `opcode` is Text or Binary, for later fragments too; `rsv` the bits of extensions other than permessage-deflate. `compress`
+    /// is read at a message's first fragment: `None` leaves it to the threshold.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::Interleaved`], and then nothing has changed.
+    #[inline]
+    pub fn message<'s>(
+        &'s mut self,
+        opcode: Opcode,
+        payload: &'s [u8],
+        fin: bool,
+        rsv: u8,
+        compress: Option<bool>,
+    ) -> Result<Frame<'s>, Unsendable> {
+        if self.compression.is_none() && self.unfinished.is_none() && fin {
+            return Ok(self.frame(Header { fin, rsv, opcode, payload_len: 0, masking_key: None }, payload));
+        }
+        self.fragment(opcode, payload, fin, rsv, compress)
+    }
+
+    /// Makes the frame of a message that was compressed elsewhere, with an empty window, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::PreparedWithin`]
+    pub fn prepared<'s>(
+        &'s mut self,
+        opcode: Opcode,
+        payload: &'s [u8],
+        compressed: bool,
+    ) -> Result<Frame<'s>, Unsendable> {
+        if self.unfinished.is_some() {
+            return Err(Unsendable::PreparedWithin);
+        }
+        if let (true, Some(compression)) = (compressed, &mut self.compression) {
+            compression.deflater.forget();
+        }
+        let rsv = if compressed { RSV1 } else { 0 };
+        Ok(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
+    }
+
+    /// Makes a Ping or a Pong.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::LongControl`]
+    pub fn control<'s>(&mut self, opcode: Opcode, payload: &'s [u8]) -> Result<Frame<'s>, Unsendable> {
+        if payload.len() > CONTROL_LIMIT {
+            return Err(Unsendable::LongControl(payload.len()));
+        }
+        Ok(self.frame(Header { fin: true, rsv: 0, opcode, payload_len: 0, masking_key: None }, payload))
+    }
+
+    /// Makes the payload of a Close.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::CloseCode`], [`Unsendable::ReasonWithoutCode`], [`Unsendable::LongControl`]
+    pub fn close_payload(code: Option<u16>, reason: &str) -> Result<Vec<u8>, Unsendable> {
+        let Some(code) = code else {
+            return if reason.is_empty() { Ok(Vec::new()) } else { Err(Unsendable::ReasonWithoutCode) };
+        };
+        if !close::may_be_sent(code) {
+            return Err(Unsendable::CloseCode(code));
+        }
+        let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+        if payload.len() > CONTROL_LIMIT { Err(Unsendable::LongControl(payload.len())) } else { Ok(payload) }
+    }
+
+    /// Whether a message that is `len` bytes long would be compressed.
+    #[must_use]
+    pub fn would_compress(&self, len: usize, compress: Option<bool>) -> bool {
+        self.compression.as_ref().is_some_and(|it| compress.unwrap_or(len >= it.threshold))
+    }
+
+    /// The window in bits that a message of `len` bytes, if it were prepared, would be compressed for.
+    #[must_use]
+    pub fn compressed_window(&self, len: usize, compress: Option<bool>) -> Option<u8> {
+        let compression = self.compression.as_ref()?;
+        self.would_compress(len, compress).then(|| compression.deflater.window_bits())
+    }
+
+    /// The type of the message whose last fragment is still to be sent.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Opcode> {
+        self.unfinished.map(|unfinished| unfinished.opcode)
+    }
+
+    /// Whether frames are masked.
+    #[must_use]
+    pub const fn masks(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Frees the deflater's context; later messages begin with an empty window.
+    pub fn release(&mut self) {
+        if let (None, Some(compression)) = (self.unfinished, &mut self.compression) {
+            compression.deflater.release();
+        }
+    }
+
+    fn fragment<'s>(
+        &'s mut self,
+        opcode: Opcode,
+        payload: &'s [u8],
+        fin: bool,
+        rsv: u8,
+        compress: Option<bool>,
+    ) -> Result<Frame<'s>, Unsendable> {
+        let first = self.unfinished.is_none();
+        if self.unfinished.is_some_and(|unfinished| unfinished.opcode != opcode) {
+            return Err(Unsendable::Interleaved);
+        }
+        // The size of a message in fragments is not known when it begins.
+        let compressed = match self.unfinished {
+            Some(unfinished) => unfinished.compressed,
+            None => self.would_compress(if fin { payload.len() } else { usize::MAX }, compress),
+        };
+        self.unfinished = (!fin).then_some(Unfinished { opcode, compressed });
+        let header = Header {
+            fin,
+            rsv: if first { rsv | if compressed { RSV1 } else { 0 } } else { 0 },
+            opcode: if first { opcode } else { Opcode::Continuation },
+            payload_len: 0,
+            masking_key: None,
+        };
+        if let (true, Some(compression)) = (compressed, &mut self.compression) {
+            let mut out = std::mem::take(&mut self.compressed);
+            out.clear();
+            compression.deflater.compress(payload, fin, &mut out);
+            self.compressed = out;
+            let masking_key = self.keys.as_mut().map(Keys::draw);
+            let header = Header { payload_len: self.compressed.len() as u64, masking_key, ..header };
+            return Ok(Frame { header: header.write(), masking_key, payload: &self.compressed });
+        }
+        Ok(self.frame(header, payload))
+    }
+
+    /// Draws a key if one is needed, and fills in what `header` left out.
+    #[inline]
+    fn frame<'s>(&mut self, header: Header, payload: &'s [u8]) -> Frame<'s> {
+        let masking_key = self.keys.as_mut().map(Keys::draw);
+        let header = Header { payload_len: payload.len() as u64, masking_key, ..header };
+        Frame { header: header.write(), masking_key, payload }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::DeflateSettings;
+
+    fn wire(frame: &Frame<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame.append_to(&mut out);
+        let mut written = vec![MaybeUninit::uninit(); frame.len()];
+        frame.write_to(&mut written);
+        assert_eq!(frame.len(), out.len());
+        out
+    }
+
+    fn compressing() -> Encoder {
+        let settings = DeflateSettings { window_bits: 15, level: 6, memory_level: 8, context_takeover: true };
+        Encoder::new(None, Some(Compression { deflater: Deflater::new(settings), threshold: 5 }))
+    }
+
+    #[test]
+    fn a_message_in_fragments_has_one_opcode_and_ends_with_fin() {
+        let mut server = Encoder::new(None, None);
+        assert_eq!(wire(&server.message(Opcode::Text, b"Hel", false, 0, None).unwrap()), b"\x01\x03Hel");
+        assert_eq!(wire(&server.control(Opcode::Ping, b"").unwrap()), b"\x89\x00");
+        assert_eq!(server.message(Opcode::Binary, b"lo", true, 0, None).unwrap_err(), Unsendable::Interleaved);
+        assert_eq!(server.prepared(Opcode::Text, b"lo", false).unwrap_err(), Unsendable::PreparedWithin);
+        assert_eq!(wire(&server.message(Opcode::Text, b"lo", true, 0, None).unwrap()), b"\x80\x02lo");
+        assert_eq!(wire(&server.message(Opcode::Binary, b"", true, 0, None).unwrap()), b"\x82\x00");
+    }
+
+    #[test]
+    fn a_client_masks_each_frame_with_a_new_key() {
+        let mut client = Encoder::new(Some(Keys::new([7; 32])), None);
+        let frames: Vec<_> =
+            (0..2).map(|_| wire(&client.message(Opcode::Text, b"Hello", true, 0, None).unwrap())).collect();
+        assert_ne!(frames[0][2..6], frames[1][2..6]);
+        for frame in frames {
+            assert_eq!(frame[..2], [0x81, 0x85]);
+            let mut plain = Vec::new();
+            mask::append_masked(&mut plain, &frame[6..], frame[2..6].try_into().unwrap());
+            assert_eq!(plain, b"Hello");
+        }
+    }
+
+    #[test]
+    fn rsv1_stands_on_the_first_frame_of_a_compressed_message_alone() {
+        let mut server = compressing();
+        assert_eq!(wire(&server.message(Opcode::Text, b"Hello", true, 0, None).unwrap())[0], 0xc1);
+        assert_eq!(wire(&server.message(Opcode::Text, b"Hell", true, 0, None).unwrap()), b"\x81\x04Hell");
+        assert_eq!(wire(&server.message(Opcode::Text, b"Hello", true, 0, Some(false)).unwrap())[0], 0x81);
+        assert_eq!(wire(&server.message(Opcode::Text, b"H", true, 0, Some(true)).unwrap())[0], 0xc1);
+        assert_eq!(wire(&server.message(Opcode::Text, b"H", false, 0, None).unwrap())[0], 0x41);
+        assert_eq!(wire(&server.message(Opcode::Text, b"i", true, 0, None).unwrap())[0], 0x80);
+    }
+
+    #[test]
+    fn a_close_has_a_code_that_may_be_sent() {
+        assert_eq!(Encoder::close_payload(None, ""), Ok(vec![]));
+        assert_eq!(Encoder::close_payload(Some(1000), "bye"), Ok(b"\x03\xe8bye".to_vec()));
+        assert_eq!(Encoder::close_payload(Some(1005), ""), Err(Unsendable::CloseCode(1005)));
+        assert_eq!(Encoder::close_payload(None, "bye"), Err(Unsendable::ReasonWithoutCode));
+        assert_eq!(Encoder::close_payload(Some(1000), &"a".repeat(124)), Err(Unsendable::LongControl(126)));
+    }
+}

@@ -1,0 +1,503 @@
+//! The opening handshake over HTTP/1.1 (RFC 6455 §4): the header rules of both sides, given parsed heads.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+use crate::fault::Fault;
+use crate::header::{self, Fields, Line, line, misuse};
+
+pub use crate::header::{Answered, Asked, Misuse, Request};
+
+/// Says whether a request is for a WebSocket at all, rightly made or not; any other is an ordinary one.
+///
+/// A key alone is enough: a proxy that dropped Upgrade should be told so. Over HTTP/1.0 an Upgrade means nothing (RFC
+/// 9110 §7.8), so a server may take such a request as ordinary; [`read_request`] refuses it.
+#[must_use]
+pub fn is_upgrade(headers: &[Line<'_>]) -> bool {
+    headers.iter().any(|(name, value)| {
+        let mut elements = value.split(|&byte| byte == b',');
+        name.eq_ignore_ascii_case(b"sec-websocket-key")
+            || (name.eq_ignore_ascii_case(b"upgrade")
+                && elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(b"websocket")))
+    })
+}
+
+/// Makes a Sec-WebSocket-Key of 16 random bytes, new ones each time (§4.1).
+#[must_use]
+pub fn new_key(random: [u8; 16]) -> String {
+    STANDARD.encode(random)
+}
+
+/// Makes the Sec-WebSocket-Accept that answers `key` (§4.2.2).
+#[must_use]
+pub fn accept_key(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Writes the headers of a client's GET; `key` is from [`new_key`] and the target of `request` goes in the request line.
+///
+/// # Errors
+///
+/// Whatever in `request` would not be a handshake, with what to do about it.
+pub fn write_request(request: &Request, key: &str) -> Result<Vec<(String, String)>, Misuse> {
+    let shared = header::write_asked(request)?;
+    if !is_key(key) {
+        return misuse("the key must be one of new_key");
+    }
+    let own = [("Host", request.host.as_str()), UPGRADE, ("Connection", "Upgrade"), ("Sec-WebSocket-Key", key)];
+    Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
+}
+
+/// Reads a client's request; `http_version` is as `1.1`.
+///
+/// `target` may be an absolute URI (§4.2.1), whose host then is the one that counts (RFC 9112 §3.2.2).
+///
+/// # Errors
+///
+/// The first rule of §4.2.1 that the request breaks. The version comes before the key, which another version may have in
+/// another form. Answer with [`refusal`].
+pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: &[Line<'_>]) -> Result<Asked, Fault> {
+    if method != b"GET" {
+        return Err(Fault::InvalidMethod);
+    }
+    // "or higher" in §4.2.1 can only be a later HTTP/1: HTTP/2 has no Upgrade (RFC 9113 §8.6).
+    if !matches!(http_version, [b'1', b'.', b'1'..=b'9']) {
+        return Err(Fault::InvalidHttpVersion);
+    }
+    let fields = Fields::read(headers.iter().copied())?;
+    let &[host] = fields.host.as_slice() else { return Err(Fault::InvalidHost) };
+    let (host, target) = read_target(target, host)?;
+    check_upgrade(&fields)?;
+    fields.check_request()?;
+    let key = header::once(&fields.key, "Sec-WebSocket-Key")?.filter(|key| is_key(key)).ok_or(Fault::InvalidKey)?;
+    let key = key.to_owned();
+    fields.into_asked(host, target, key)
+}
+
+/// Writes the headers of the 101 that accepts what [`read_request`] returned.
+///
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` is a ready value, empty for none; `key` is the
+/// client's.
+///
+/// # Errors
+///
+/// Whatever would not be a handshake, with what to do about it.
+pub fn write_response(
+    asked_subprotocols: &[String],
+    subprotocol: Option<&str>,
+    extensions: &str,
+    headers: &[(String, String)],
+    key: &str,
+) -> Result<Vec<(String, String)>, Misuse> {
+    let shared = header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+    let accept = accept_key(key);
+    let own = [UPGRADE, ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept.as_str())];
+    Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
+}
+
+/// Reads the headers of a 101 to a client that sent `key` and offered `offered_subprotocols`.
+///
+/// # Errors
+///
+/// The first rule of §4.1 that the response breaks. Whether its extensions were offered is not looked at.
+pub fn read_response(headers: &[Line<'_>], key: &str, offered_subprotocols: &[String]) -> Result<Answered, Fault> {
+    let fields = Fields::read(headers.iter().copied())?;
+    // A server names what it switches to: one protocol, unlike a request, which may list several.
+    if !matches!(fields.upgrade.as_slice(), [value] if value.eq_ignore_ascii_case(UPGRADE.1)) {
+        return Err(Fault::InvalidUpgrade);
+    }
+    check_upgrade(&fields)?;
+    match header::once(&fields.accept, "Sec-WebSocket-Accept")? {
+        Some(accept) if accept == accept_key(key) => fields.into_answered(offered_subprotocols),
+        _ => Err(Fault::InvalidAccept),
+    }
+}
+
+/// Writes the headers of a response that refuses the WebSocket; `status` is 200-599, where 2xx is an ordinary answer to
+/// the GET.
+///
+/// The connection closes behind it, lest bytes that the client meant as frames be read as its next request. A 426 says
+/// what to upgrade to (RFC 9110 §15.5.22) and which version (§4.4).
+///
+/// # Errors
+///
+/// Whatever would not be such a response, with what to do about it.
+pub fn write_rejection(
+    status: u16,
+    headers: &[(String, String)],
+    body_len: usize,
+) -> Result<Vec<(String, String)>, Misuse> {
+    if !matches!(status, 200..=599) {
+        return misuse(format!("status {status} must be 200 to 599; to accept the WebSocket is another call"));
+    }
+    Ok(close(status, header::write_refused(status, headers, body_len)?))
+}
+
+/// Makes the response that a server gives to a broken handshake: status, headers, and a body that names the rule.
+#[must_use]
+pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
+    let status = fault.http_status().unwrap_or(400);
+    let (headers, body) = header::explain(fault);
+    (status, close(status, headers), body)
+}
+
+/// Ends the headers of a refusal with those of HTTP/1.1.
+fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(String, String)> {
+    if status == 426 {
+        lines.extend([line(UPGRADE.0, UPGRADE.1), line("Connection", "close, Upgrade")]);
+    } else {
+        lines.push(line("Connection", "close"));
+    }
+    lines
+}
+
+/// Checks Upgrade and Connection, which are lists and may name more than is ours, in any case of letters.
+fn check_upgrade(fields: &Fields<'_>) -> Result<(), Fault> {
+    if !has(&fields.upgrade, UPGRADE.1, |element| element.splitn(2, '/').all(header::is_token)) {
+        return Err(Fault::InvalidUpgrade);
+    }
+    if !has(&fields.connection, "upgrade", header::is_token) {
+        return Err(Fault::InvalidConnection);
+    }
+    Ok(())
+}
+
+/// Says whether a list has `wanted`, in any case of letters, and nothing that is not `valid`.
+fn has(lines: &[&str], wanted: &str, valid: impl Fn(&str) -> bool) -> bool {
+    let mut found = false;
+    header::elements(lines).all(|element| {
+        found |= element.eq_ignore_ascii_case(wanted);
+        valid(element)
+    }) && found
+}
+
+/// Reads host and path out of a request target and the value of Host, both of which must be right even where only one
+/// counts.
+fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
+    let target = str::from_utf8(target).map_err(|_| Fault::InvalidTarget)?;
+    let (authority, path) = match target.split_once("://") {
+        Some((scheme, rest)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+        }
+        _ => (None, target.to_owned()),
+    };
+    if !header::is_target(&path) || authority.is_some_and(|authority| !header::is_host(authority)) {
+        return Err(Fault::InvalidTarget);
+    }
+    if !header::is_host(host) {
+        return Err(Fault::InvalidHost);
+    }
+    Ok((authority.unwrap_or(host).to_owned(), path))
+}
+
+/// Says whether `key` decodes to 16 bytes: 22 digits of base64, of which the last has four bits to spare, and padding.
+/// Those bits need not be zero (RFC 4648 §3.5), as no one decodes the key.
+fn is_key(key: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(digit))
+}
+
+const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
+
+/// What only a WebSocket server would put behind a key (§1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    const REQUEST: [(&str, &str); 5] = [
+        ("Host", "server.example.com"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", KEY),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    const RESPONSE: [(&str, &str); 3] =
+        [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", ACCEPT)];
+
+    fn bytes<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
+        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        headers.iter().map(|(name, value)| line(name, value)).collect()
+    }
+
+    /// `lines` without those of `name`, and with one of it for each of `values`.
+    fn with<'a>(lines: &[(&'a str, &'a str)], name: &'a str, values: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+        let kept = lines.iter().copied().filter(|(other, _)| *other != name);
+        kept.chain(values.iter().map(|&value| (name, value))).collect()
+    }
+
+    fn asked(name: &str, values: &[&str]) -> Result<Asked, Fault> {
+        read_request(b"GET", b"/chat", b"1.1", &bytes(&with(&REQUEST, name, values)))
+    }
+
+    fn asked_at(target: &[u8]) -> Result<Asked, Fault> {
+        read_request(b"GET", target, b"1.1", &bytes(&REQUEST))
+    }
+
+    fn answered(name: &str, values: &[&str]) -> Result<Answered, Fault> {
+        read_response(&bytes(&with(&RESPONSE, name, values)), KEY, &[String::from("chat")])
+    }
+
+    fn request() -> Request {
+        Request { host: String::from("server.example.com"), target: String::from("/chat"), ..Request::default() }
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_has_the_accept_of_the_rfc() {
+        assert_eq!(new_key(*b"the sample nonce"), KEY);
+        assert_eq!(accept_key(KEY), ACCEPT);
+    }
+
+    #[test]
+    fn the_request_of_the_rfc_is_read() {
+        let mut lines = REQUEST.to_vec();
+        lines.extend([("Origin", "http://example.com"), ("Sec-WebSocket-Protocol", "chat, superchat")]);
+        let asked = read_request(b"GET", b"/chat", b"1.1", &bytes(&lines)).unwrap();
+        assert_eq!((asked.host.as_str(), asked.target.as_str()), ("server.example.com", "/chat"));
+        assert_eq!(asked.headers, pairs(&[("origin", "http://example.com")]));
+        assert_eq!(asked.subprotocols, ["chat", "superchat"]);
+        assert_eq!((asked.extensions.len(), asked.key.as_str()), (0, KEY));
+    }
+
+    #[test]
+    fn a_request_is_written_in_title_case_with_the_callers_headers_last_and_as_given() {
+        let request = Request {
+            headers: pairs(&[("x-A", "1"), ("cookie", "b")]),
+            subprotocols: vec![String::from("chat"), String::from("superchat")],
+            extensions: String::from("permessage-deflate"),
+            ..request()
+        };
+        let lines = [
+            ("Sec-WebSocket-Protocol", "chat, superchat"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate"),
+            ("x-A", "1"),
+            ("cookie", "b"),
+        ];
+        assert_eq!(write_request(&request, KEY), Ok(pairs(&[&REQUEST[..], &lines[..]].concat())));
+    }
+
+    #[test]
+    fn a_request_without_subprotocols_and_extensions_does_not_name_them() {
+        assert_eq!(write_request(&request(), KEY), Ok(pairs(&REQUEST)));
+    }
+
+    #[test]
+    fn a_request_with_a_key_of_ones_own_is_misuse() {
+        assert!(write_request(&request(), "a\r\nb").is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let request = Request { subprotocols: vec![String::from("chat")], ..request() };
+        let lines = write_request(&request, KEY).unwrap();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let asked = read_request(b"GET", request.target.as_bytes(), b"1.1", &bytes(&lines)).unwrap();
+        let headers = pairs(&[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]);
+        let lines = write_response(&asked.subprotocols, Some("chat"), "", &headers, &asked.key).unwrap();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answered = read_response(&bytes(&lines), KEY, &request.subprotocols).unwrap();
+        assert_eq!(answered.subprotocol.as_deref(), Some("chat"));
+        assert_eq!(answered.headers, pairs(&[("set-cookie", "a=1"), ("set-cookie", "b=2")]));
+    }
+
+    #[test]
+    fn a_request_is_for_a_websocket_if_it_says_upgrade_or_has_a_key() {
+        assert!(is_upgrade(&bytes(&[("upgrade", "h2c,\tWebSocket")])));
+        assert!(is_upgrade(&bytes(&[("UPGRADE", "h2c"), ("Upgrade", "websocket")])));
+        assert!(is_upgrade(&bytes(&[("sec-websocket-KEY", "")])));
+        assert!(!is_upgrade(&bytes(&[("Upgrade", "h2c"), ("Connection", "Upgrade"), ("X", "websocket")])));
+        assert!(!is_upgrade(&[(b"Upgrade", b"\xff\xfewebsocket")]));
+    }
+
+    #[test]
+    fn the_method_is_get() {
+        for method in [&b"POST"[..], b"get", b"CONNECT", b""] {
+            let fault = read_request(method, b"/", b"1.1", &bytes(&REQUEST));
+            assert_eq!(fault, Err(Fault::InvalidMethod));
+        }
+    }
+
+    #[test]
+    fn the_http_version_is_1_1_or_higher() {
+        assert!(read_request(b"GET", b"/", b"1.2", &bytes(&REQUEST)).is_ok());
+        for version in [&b"1.0"[..], b"0.9", b"2.0", b"2", b"1.", b"1.x", b""] {
+            assert_eq!(read_request(b"GET", b"/", version, &bytes(&REQUEST)), Err(Fault::InvalidHttpVersion));
+        }
+    }
+
+    #[test]
+    fn the_host_is_there_once_and_is_one() {
+        for values in [&[][..], &[""], &["a", "a"], &["a b"], &["u@a"], &["a, b"]] {
+            assert_eq!(asked("Host", values), Err(Fault::InvalidHost), "{values:?}");
+        }
+        assert_eq!(asked("Host", &[" [::1]:80 "]).unwrap().host, "[::1]:80");
+    }
+
+    #[test]
+    fn a_host_that_is_not_ascii_is_a_fault() {
+        let mut lines = bytes(&with(&REQUEST, "Host", &[]));
+        lines.push((b"Host", b"\x80\xff"));
+        assert_eq!(read_request(b"GET", b"/", b"1.1", &lines), Err(Fault::MalformedHeader));
+    }
+
+    #[test]
+    fn the_target_is_a_path_without_a_fragment() {
+        for target in [&b""[..], b"*", b"chat", b"/a b", b"/#a", b"/a\r\n", b"/\0", b"/\xc3\xbc", b"/\xff", b"a:443"] {
+            assert_eq!(asked_at(target), Err(Fault::InvalidTarget), "{target:?}");
+        }
+        assert_eq!(asked_at(b"/a?b://c").unwrap().target, "/a?b://c");
+    }
+
+    #[test]
+    fn an_absolute_target_gives_host_and_path() {
+        for (target, host, path) in [
+            ("http://a.example/chat?x", "a.example", "/chat?x"),
+            ("HTTPS://a.example:8443", "a.example:8443", "/"),
+            ("http://[::1]?q=/", "[::1]", "/?q=/"),
+        ] {
+            let asked = asked_at(target.as_bytes()).unwrap();
+            assert_eq!((asked.host.as_str(), asked.target.as_str()), (host, path));
+        }
+        for target in ["http:///a", "http://u@a/", "ftp://a/", "http://a#b", "http://a b/"] {
+            assert_eq!(asked_at(target.as_bytes()), Err(Fault::InvalidTarget), "{target}");
+        }
+        let fault = read_request(b"GET", b"http://a/", b"1.1", &bytes(&with(&REQUEST, "Host", &["x y"])));
+        assert_eq!(fault, Err(Fault::InvalidHost));
+    }
+
+    #[test]
+    fn upgrade_lists_websocket_in_any_case_on_any_line() {
+        for values in [&["WebSocket"][..], &["h2c", "foo/1, websocket"], &[",websocket ,"]] {
+            assert!(asked("Upgrade", values).is_ok(), "{values:?}");
+        }
+        for values in [&[][..], &[""], &["websocket/13"], &["websockets"], &["web socket"], &["websocket, a b"]] {
+            assert_eq!(asked("Upgrade", values), Err(Fault::InvalidUpgrade), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn connection_lists_upgrade_in_any_case_on_any_line() {
+        for values in [&["keep-alive, upgrade"][..], &["keep-alive", "UPGRADE"], &["Upgrade,"]] {
+            assert!(asked("Connection", values).is_ok(), "{values:?}");
+            assert!(answered("Connection", values).is_ok(), "{values:?}");
+        }
+        for values in [&[][..], &[""], &["close"], &["keep-alive upgrade"], &["upgrade, \"x\""]] {
+            assert_eq!(asked("Connection", values), Err(Fault::InvalidConnection), "{values:?}");
+            assert_eq!(answered("Connection", values), Err(Fault::InvalidConnection), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_16_bytes_in_base64() {
+        assert_eq!(
+            asked("Sec-WebSocket-Key", &["  AQIDBAUGBwgJCgsMDQ4PEA== "]).unwrap().key,
+            "AQIDBAUGBwgJCgsMDQ4PEA=="
+        );
+        assert!(asked("Sec-WebSocket-Key", &["AQIDBAUGBwgJCgsMDQ4PEC=="]).is_ok());
+        for values in [
+            &[][..],
+            &[""],
+            &["AQIDBAUGBwgJCgsMDQ4P"],
+            &["AQIDBAUGBwgJCgsMDQ4PEA"],
+            &["AQIDBAUGBwgJCgsMDQ4PEBE="],
+            &["AQIDBAUGBwgJCgsMDQ4P E=="],
+            &["AQIDBAUGBwgJCgsMDQ4-EA=="],
+            &["========================"],
+        ] {
+            assert_eq!(asked("Sec-WebSocket-Key", values), Err(Fault::InvalidKey), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn two_keys_are_a_fault_even_if_the_same() {
+        assert_eq!(asked("Sec-WebSocket-Key", &[KEY, KEY]), Err(Fault::RepeatedHeader("Sec-WebSocket-Key")));
+    }
+
+    #[test]
+    fn another_version_is_426_even_if_the_key_is_wrong_too() {
+        let lines = with(&with(&REQUEST, "Sec-WebSocket-Version", &["8"]), "Sec-WebSocket-Key", &[]);
+        let fault = read_request(b"GET", b"/", b"1.1", &bytes(&lines)).unwrap_err();
+        assert_eq!((&fault, fault.http_status()), (&Fault::UnsupportedVersion, Some(426)));
+    }
+
+    #[test]
+    fn a_body_on_an_upgrade_is_a_fault() {
+        assert_eq!(asked("Content-Length", &["5"]), Err(Fault::UnexpectedBody));
+        assert_eq!(asked("Transfer-Encoding", &["chunked"]), Err(Fault::UnexpectedBody));
+        assert!(asked("Content-Length", &["0"]).is_ok());
+    }
+
+    #[test]
+    fn a_response_has_upgrade_websocket_and_no_other() {
+        assert!(answered("Upgrade", &["WEBSOCKET"]).is_ok());
+        for values in [&[][..], &["h2c"], &["websocket, h2c"], &["websocket", "websocket"], &[""]] {
+            assert_eq!(answered("Upgrade", values), Err(Fault::InvalidUpgrade), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_answers_the_key() {
+        assert!(answered("Sec-WebSocket-Accept", &["\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo= "]).is_ok());
+        for values in [&[][..], &[""], &["S3pPLMBiTxaQ9kYGzzhZRbK+xOo="], &[KEY]] {
+            assert_eq!(answered("Sec-WebSocket-Accept", values), Err(Fault::InvalidAccept), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn two_accepts_are_a_fault_even_if_the_same() {
+        let fault = answered("Sec-WebSocket-Accept", &[ACCEPT, ACCEPT]);
+        assert_eq!(fault, Err(Fault::RepeatedHeader("Sec-WebSocket-Accept")));
+    }
+
+    #[test]
+    fn a_response_may_say_only_what_was_offered() {
+        assert_eq!(answered("Sec-WebSocket-Protocol", &["chat"]).unwrap().subprotocol.as_deref(), Some("chat"));
+        assert_eq!(answered("Sec-WebSocket-Protocol", &["x"]), Err(Fault::UnofferedSubprotocol));
+    }
+
+    #[test]
+    fn a_rejection_closes_the_connection() {
+        let lines = write_rejection(403, &pairs(&[("content-type", "text/html")]), 7);
+        let expected = [("content-type", "text/html"), ("Content-Length", "7"), ("Connection", "close")];
+        assert_eq!(lines, Ok(pairs(&expected)));
+    }
+
+    #[test]
+    fn a_rejection_has_a_final_status() {
+        for status in [0, 100, 101, 103, 199, 600, 999] {
+            assert!(write_rejection(status, &[], 0).is_err(), "{status}");
+        }
+        for status in [200, 204, 302, 401, 503, 599] {
+            assert!(write_rejection(status, &[], 0).is_ok(), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_of_a_version_says_which_would_do() {
+        let (status, headers, body) = refusal(&Fault::UnsupportedVersion);
+        let expected = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Content-Length", &body.len().to_string()),
+            ("Upgrade", "websocket"),
+            ("Connection", "close, Upgrade"),
+        ];
+        assert_eq!((status, headers), (426, pairs(&expected)));
+    }
+
+    #[test]
+    fn a_refusal_names_the_rule_and_its_section() {
+        let (status, headers, body) = refusal(&Fault::InvalidKey);
+        assert_eq!((status, body.as_str()), (400, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.1)\n"));
+        assert!(headers.contains(&line("Connection", "close")));
+        assert_eq!(refusal(&Fault::InvalidAccept).0, 400);
+    }
+}

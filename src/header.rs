@@ -1,0 +1,678 @@
+//! The header rules that both opening handshakes share: over HTTP/1.1 ([`crate::handshake`]) and over HTTP/2
+//! ([`crate::connect`]).
+//!
+//! Names are tokens, values are visible ASCII, spaces and tabs (RFC 9110 §5), in what we send and in what we take. RFC
+//! 9110 §5.5 would let bytes over 0x7F through as opaque; here they end the handshake, so that a value is text to all.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::extension::{self, Element};
+use crate::fault::Fault;
+
+/// A call that the caller must not make, in words that say what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misuse(pub String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Host, and `:port` where it is not the scheme's own: Host or `:authority`.
+    pub host: String,
+    /// Path and query, as `/chat?room=1` (RFC 6455 §3).
+    pub target: String,
+    /// Headers beside those of the handshake: Origin, Cookie, Authorization and the like.
+    pub headers: Vec<(String, String)>,
+    /// Subprotocols, the best first; empty asks for none.
+    pub subprotocols: Vec<String>,
+    /// The value of Sec-WebSocket-Extensions; empty offers none.
+    pub extensions: String,
+}
+
+/// What a server was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Host and perhaps `:port`, never empty.
+    pub host: String,
+    /// Path and query; the first byte is `/`.
+    pub target: String,
+    /// All headers but those that the handshake owns, in order, the names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Subprotocols, the client's best first, no two the same.
+    pub subprotocols: Vec<String>,
+    /// Offers of extensions, the client's best first.
+    pub extensions: Vec<Element>,
+    /// Sec-WebSocket-Key; empty over HTTP/2, which has none.
+    pub key: String,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// One of those offered, or `None`.
+    pub subprotocol: Option<String>,
+    /// What the server says of extensions; whether that was offered is still to be checked.
+    pub extensions: Vec<Element>,
+    /// All headers but those that the handshake owns, in order, the names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Name and value of one header, as they came.
+pub type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// A header after one pass over its lines: the values that the handshake reads, trimmed, and all that is handed on.
+#[derive(Default)]
+pub(crate) struct Fields<'a> {
+    pub host: Vec<&'a str>,
+    pub upgrade: Vec<&'a str>,
+    pub connection: Vec<&'a str>,
+    pub key: Vec<&'a str>,
+    pub accept: Vec<&'a str>,
+    version: Vec<&'a str>,
+    subprotocols: Vec<&'a str>,
+    extensions: Vec<&'a str>,
+    announces_body: bool,
+    others: Vec<(String, String)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Sorts `lines`, whose names may be in any case.
+    pub fn read(lines: impl IntoIterator<Item = Line<'a>>) -> Result<Self, Fault> {
+        let mut fields = Self::default();
+        for (name, value) in lines {
+            let name = str::from_utf8(name).ok().filter(|name| is_token(name)).ok_or(Fault::MalformedHeader)?;
+            let name = name.to_ascii_lowercase();
+            let value = text(value).ok_or(Fault::MalformedHeader)?;
+            match name.as_str() {
+                "host" => fields.host.push(value),
+                "upgrade" => fields.upgrade.push(value),
+                "connection" => fields.connection.push(value),
+                "sec-websocket-key" => fields.key.push(value),
+                "sec-websocket-accept" => fields.accept.push(value),
+                "sec-websocket-version" => fields.version.push(value),
+                "sec-websocket-protocol" => fields.subprotocols.push(value),
+                "sec-websocket-extensions" => fields.extensions.push(value),
+                _ => {
+                    let zero = name == "content-length" && !value.is_empty() && value.bytes().all(|byte| byte == b'0');
+                    fields.announces_body |= (name == "content-length" && !zero) || name == "transfer-encoding";
+                    fields.others.push((name, value.to_owned()));
+                }
+            }
+        }
+        Ok(fields)
+    }
+
+    /// Checks what a request of either HTTP version must say before its other headers have a meaning: no body, which
+    /// could be taken for frames or for a next request, and version 13, once.
+    pub fn check_request(&self) -> Result<(), Fault> {
+        if self.announces_body {
+            return Err(Fault::UnexpectedBody);
+        }
+        match once(&self.version, "Sec-WebSocket-Version")? {
+            Some(VERSION) => Ok(()),
+            _ => Err(Fault::UnsupportedVersion),
+        }
+    }
+
+    /// Ends the reading of a request.
+    pub fn into_asked(self, host: String, target: String, key: String) -> Result<Asked, Fault> {
+        let subprotocols: Vec<String> = elements(&self.subprotocols).map(str::to_owned).collect();
+        // The grammar is 1#token, so a list that is there has an element (§4.3).
+        let missing = subprotocols.is_empty() && !self.subprotocols.is_empty();
+        if missing || !subprotocols.iter().all(|name| is_token(name)) || !are_unique(&subprotocols) {
+            return Err(Fault::InvalidSubprotocol);
+        }
+        let extensions = extension::parse(self.extensions.iter().map(|value| value.as_bytes()))?;
+        Ok(Asked { host, target, headers: self.others, subprotocols, extensions, key })
+    }
+
+    /// Ends the reading of an answer to a client that offered `subprotocols`.
+    pub fn into_answered(self, offered_subprotocols: &[String]) -> Result<Answered, Fault> {
+        let subprotocol = once(&self.subprotocols, "Sec-WebSocket-Protocol")?.map(str::to_owned);
+        if subprotocol.as_ref().is_some_and(|name| !offered_subprotocols.contains(name)) {
+            return Err(Fault::UnofferedSubprotocol);
+        }
+        let extensions = extension::parse(self.extensions.iter().map(|value| value.as_bytes()))?;
+        Ok(Answered { subprotocol, extensions, headers: self.others })
+    }
+}
+
+/// Writes the headers of a request that both HTTP versions have, the caller's last.
+pub(crate) fn write_asked(request: &Request) -> Result<Vec<(String, String)>, Misuse> {
+    let Request { host, target, headers, subprotocols, extensions } = request;
+    if !is_host(host) {
+        return misuse(format!(
+            "host {host:?} must be a host, or host:port, in ASCII: an international name in its xn-- form, an IPv6 \
+             address in brackets, credentials in an Authorization header"
+        ));
+    }
+    if !target.starts_with('/') || !is_made_of(target, is_target_char) {
+        return misuse(format!(
+            "target {target:?} must be a path that starts with '/', perhaps with a query, without a fragment, and \
+             percent-encoded"
+        ));
+    }
+    if !subprotocols.iter().all(|name| is_token(name)) || !are_unique(subprotocols) {
+        return misuse(format!("subprotocols {subprotocols:?} must be tokens (RFC 9110 §5.6.2), no two the same"));
+    }
+    let mut lines = vec![line("Sec-WebSocket-Version", VERSION)];
+    write_negotiated(&mut lines, &subprotocols.join(", "), extensions)?;
+    write_extra(&mut lines, headers)?;
+    Ok(lines)
+}
+
+/// Writes the headers of an acceptance that both HTTP versions have, the caller's last.
+pub(crate) fn write_answered(
+    asked_subprotocols: &[String],
+    subprotocol: Option<&str>,
+    extensions: &str,
+    headers: &[(String, String)],
+) -> Result<Vec<(String, String)>, Misuse> {
+    if let Some(name) = subprotocol.filter(|name| !asked_subprotocols.iter().any(|asked| asked == name)) {
+        return misuse(format!("subprotocol {name:?} must be one of those that the client asked for, or None"));
+    }
+    let mut lines = Vec::new();
+    write_negotiated(&mut lines, subprotocol.unwrap_or_default(), extensions)?;
+    write_extra(&mut lines, headers)?;
+    Ok(lines)
+}
+
+/// Writes the headers of a refusal that both HTTP versions have, the caller's first.
+///
+/// A Content-Length among `headers` may stay if it is right, since web frameworks add one to all that they answer.
+pub(crate) fn write_refused(
+    status: u16,
+    headers: &[(String, String)],
+    body_len: usize,
+) -> Result<Vec<(String, String)>, Misuse> {
+    if body_len > 0 && matches!(status, 204 | 205 | 304) {
+        return misuse(format!("a response with status {status} has no body (RFC 9110 §6.4.1): leave it empty"));
+    }
+    let (lengths, extra): (Vec<_>, Vec<_>) =
+        headers.iter().cloned().partition(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if lengths.iter().any(|(_, value)| value.parse() != Ok(body_len)) {
+        return misuse(format!("Content-Length must be that of the body, {body_len}: leave it out and it is written"));
+    }
+    let mut lines = Vec::new();
+    write_extra(&mut lines, &extra)?;
+    if status == 426 {
+        lines.push(line("Sec-WebSocket-Version", VERSION));
+    }
+    // RFC 9110 §8.6: a 204 must not have one, and in a 304 it would be that of another response.
+    if !matches!(status, 204 | 304) {
+        lines.push(content_length(body_len));
+    }
+    Ok(lines)
+}
+
+/// Writes the headers that both HTTP versions have of the refusal of a broken handshake, and a body that names the rule.
+pub(crate) fn explain(fault: &Fault) -> (Vec<(String, String)>, String) {
+    let body = format!("{fault} ({})\n", fault.section());
+    let mut lines = vec![line("Content-Type", "text/plain; charset=utf-8")];
+    if *fault == Fault::UnsupportedVersion {
+        lines.push(line("Sec-WebSocket-Version", VERSION));
+    }
+    lines.push(content_length(body.len()));
+    (lines, body)
+}
+
+pub(crate) fn line(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+pub(crate) fn misuse<T>(message: impl Into<String>) -> Result<T, Misuse> {
+    Err(Misuse(message.into()))
+}
+
+/// The only value among `lines`, or `None` if there is none.
+pub(crate) fn once<'a>(lines: &[&'a str], name: &'static str) -> Result<Option<&'a str>, Fault> {
+    match lines {
+        [] => Ok(None),
+        [value] => Ok(Some(value)),
+        _ => Err(Fault::RepeatedHeader(name)),
+    }
+}
+
+/// The elements of a list over several lines; empty ones say nothing (RFC 9110 §5.6.1.2).
+pub(crate) fn elements<'a>(lines: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    lines.iter().flat_map(|value| value.split(',')).map(trim).filter(|element| !element.is_empty())
+}
+
+/// The characters of a name, a value or another part of a head without surrounding space, if all may be there.
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    let text = trim(str::from_utf8(bytes).ok()?);
+    text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')).then_some(text)
+}
+
+/// Says whether `text` is a token (RFC 9110 §5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Says whether `text` is a host with or without a port (RFC 3986 §3.2.2-3.2.3), and not empty, as http forbids that
+/// (RFC 9110 §4.2.1). Credentials before it do not belong there (§4.2.4).
+pub(crate) fn is_host(text: &str) -> bool {
+    let (is_named, port) = if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        (address.parse::<Ipv6Addr>().is_ok() || is_ip_future(address), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (!name.is_empty() && is_made_of(name, is_name_char), port)
+    };
+    is_named && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// Says whether `text` is a path and query as a peer may send them. Browsers leave `|`, `[` and others as they are, so
+/// this is wider than RFC 3986 §3.3, to which we write.
+pub(crate) fn is_target(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+fn write_negotiated(lines: &mut Vec<(String, String)>, subprotocols: &str, extensions: &str) -> Result<(), Misuse> {
+    if text(extensions.as_bytes()) != Some(extensions) {
+        return misuse(format!("extensions {extensions:?} must be the value of a header, in ASCII"));
+    }
+    for (name, value) in [("Sec-WebSocket-Protocol", subprotocols), ("Sec-WebSocket-Extensions", extensions)] {
+        if !value.is_empty() {
+            lines.push(line(name, value));
+        }
+    }
+    Ok(())
+}
+
+fn write_extra(lines: &mut Vec<(String, String)>, headers: &[(String, String)]) -> Result<(), Misuse> {
+    for (name, value) in headers {
+        if let Some(advice) = instead_of(&name.to_ascii_lowercase()) {
+            return misuse(format!("header {name:?} may not be given: {advice}"));
+        }
+        if !is_token(name) {
+            return misuse(format!("header name {name:?} must be a token: ASCII letters, digits and -"));
+        }
+        // The value may be a credential, so the message does not show it.
+        if text(value.as_bytes()) != Some(value) {
+            return misuse(format!(
+                "the value of header {name:?} must be visible ASCII, spaces and tabs, with none at its ends"
+            ));
+        }
+        lines.push((name.clone(), value.clone()));
+    }
+    Ok(())
+}
+
+/// What to do instead of giving the header `name`, or `None` if it may be given.
+fn instead_of(name: &str) -> Option<&'static str> {
+    match name {
+        "host" => Some("use the argument `host`"),
+        "sec-websocket-protocol" => Some("use `subprotocols` in a request, `subprotocol` in an answer"),
+        "sec-websocket-extensions" => Some("use the argument `extensions`"),
+        "upgrade" | "connection" | "content-length" => Some("it is written where it is needed"),
+        "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "http2-settings" => {
+            Some("it speaks of the HTTP connection, which is not the caller's; leave it out")
+        }
+        _ if name.starts_with("sec-websocket-") => Some("the handshake writes it; leave it out"),
+        _ if name.starts_with(':') => Some("pseudo-headers are written from `host` and `target`; leave it out"),
+        _ => None,
+    }
+}
+
+fn content_length(body_len: usize) -> (String, String) {
+    (String::from("Content-Length"), body_len.to_string())
+}
+
+fn are_unique(names: &[String]) -> bool {
+    let mut seen = HashSet::with_capacity(names.len());
+    names.iter().all(|name| seen.insert(name))
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+fn is_ip_future(address: &str) -> bool {
+    let parts = address.strip_prefix(['v', 'V']).and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(version, rest)| {
+        let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_version && !rest.is_empty() && rest.bytes().all(|byte| byte == b':' || is_name_char(byte))
+    })
+}
+
+fn is_port(port: &str) -> bool {
+    port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+}
+
+/// Says whether `text` is characters that are `allowed`, and percent-encoded octets (RFC 3986 §2.1).
+fn is_made_of(text: &str, allowed: fn(u8) -> bool) -> bool {
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
+            [byte, tail @ ..] if allowed(*byte) => tail,
+            _ => return false,
+        }
+    }
+}
+
+fn is_target_char(byte: u8) -> bool {
+    is_name_char(byte) || b":@/?".contains(&byte)
+}
+
+fn is_name_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+/// The only version of the protocol that has an RFC (RFC 6455 §4.1).
+const VERSION: &str = "13";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        headers.iter().map(|(name, value)| line(name, value)).collect()
+    }
+
+    fn read<'a>(lines: &[(&'a str, &'a str)]) -> Result<Fields<'a>, Fault> {
+        Fields::read(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
+    fn asked(lines: &[(&str, &str)]) -> Result<Asked, Fault> {
+        read(lines)?.into_asked(String::from("h"), String::from("/"), String::new())
+    }
+
+    fn request() -> Request {
+        Request { host: String::from("example.com"), target: String::from("/"), ..Request::default() }
+    }
+
+    fn advice(name: &str, value: &str) -> String {
+        write_asked(&Request { headers: pairs(&[(name, value)]), ..request() }).unwrap_err().0
+    }
+
+    #[test]
+    fn a_header_name_is_a_token_either_way() {
+        for name in ["", " ", "a ", " a", "a b", "a:", "a\r\nb", "a\0", "a(b", "ä", "\t"] {
+            assert_eq!(read(&[(name, "1")]).err(), Some(Fault::MalformedHeader), "{name:?}");
+            assert!(advice(name, "1").contains("must be a token"), "{name:?}");
+        }
+        assert!(read(&[("!#$%&'*+-.^_`|~09azAZ", "1")]).is_ok());
+    }
+
+    #[test]
+    fn a_header_value_is_printable_ascii_either_way() {
+        for value in ["a\rb", "a\nb", "a\r\n b: c", "\0", "a\x0bb", "\x1b", "\x7f", "ü", "\u{2028}"] {
+            assert_eq!(read(&[("x", value)]).err(), Some(Fault::MalformedHeader), "{value:?}");
+            assert!(advice("X", value).contains("visible ASCII"), "{value:?}");
+        }
+        assert_eq!(Fields::read([(&b"x"[..], &b"\x80\xff"[..])]).err(), Some(Fault::MalformedHeader));
+        assert_eq!(asked(&[("x", "a\tb c")]).unwrap().headers, pairs(&[("x", "a\tb c")]));
+    }
+
+    #[test]
+    fn space_around_an_incoming_value_is_trimmed() {
+        assert_eq!(asked(&[("X", " \t a b\t ")]).unwrap().headers, pairs(&[("x", "a b")]));
+    }
+
+    #[test]
+    fn space_around_a_value_to_send_is_misuse() {
+        assert!(advice("x", " a").contains("ends"));
+        assert!(advice("x", "a\t").contains("ends"));
+    }
+
+    #[test]
+    fn the_message_of_misuse_does_not_show_the_value() {
+        assert!(!advice("authorization", "secret\n").contains("secret"));
+    }
+
+    #[test]
+    fn headers_are_handed_on_in_order_with_names_in_lower_case() {
+        let headers = asked(&[("Origin", "null"), ("X", "1"), ("Sec-WebSocket-Version", "13"), ("x", "2")]);
+        assert_eq!(headers.unwrap().headers, pairs(&[("origin", "null"), ("x", "1"), ("x", "2")]));
+    }
+
+    #[test]
+    fn headers_of_the_handshake_are_not_handed_on() {
+        let lines = [
+            ("host", "a"),
+            ("upgrade", "a"),
+            ("connection", "a"),
+            ("sec-websocket-key", "a"),
+            ("sec-websocket-accept", "a"),
+            ("sec-websocket-version", "a"),
+            ("sec-websocket-protocol", "a"),
+            ("sec-websocket-extensions", "a"),
+        ];
+        assert_eq!(asked(&lines).unwrap().headers, []);
+    }
+
+    #[test]
+    fn a_body_other_than_none_is_a_fault() {
+        for (name, value) in [
+            ("content-length", "1"),
+            ("content-length", ""),
+            ("content-length", "0, 1"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            let fields = read(&[("sec-websocket-version", "13"), (name, value)]).unwrap();
+            assert_eq!(fields.check_request(), Err(Fault::UnexpectedBody), "{name}: {value}");
+        }
+        assert_eq!(read(&[("sec-websocket-version", "13"), ("content-length", "0")]).unwrap().check_request(), Ok(()));
+    }
+
+    #[test]
+    fn the_version_is_13_and_nothing_else() {
+        for value in ["", "8", "013", "13, 8", "14", "x"] {
+            let fields = read(&[("sec-websocket-version", value)]).unwrap();
+            assert_eq!(fields.check_request(), Err(Fault::UnsupportedVersion), "{value}");
+        }
+        assert_eq!(read(&[]).unwrap().check_request(), Err(Fault::UnsupportedVersion));
+    }
+
+    #[test]
+    fn two_versions_are_a_fault_even_if_the_same() {
+        let fields = read(&[("sec-websocket-version", "13"), ("sec-websocket-version", "13")]).unwrap();
+        assert_eq!(fields.check_request(), Err(Fault::RepeatedHeader("Sec-WebSocket-Version")));
+    }
+
+    #[test]
+    fn subprotocols_are_a_list_over_several_lines() {
+        let lines = [("Sec-WebSocket-Protocol", "a,\tb ,, c"), ("sec-websocket-protocol", ",A")];
+        assert_eq!(asked(&lines).unwrap().subprotocols, ["a", "b", "c", "A"]);
+    }
+
+    #[test]
+    fn a_subprotocol_asked_for_twice_is_a_fault() {
+        let lines = [("sec-websocket-protocol", "a, b"), ("sec-websocket-protocol", "a")];
+        assert_eq!(asked(&lines), Err(Fault::InvalidSubprotocol));
+    }
+
+    #[test]
+    fn a_subprotocol_that_is_no_token_is_a_fault() {
+        for value in ["a b", "a/b", "\"a\"", "a;b", "(a)"] {
+            assert_eq!(asked(&[("sec-websocket-protocol", value)]), Err(Fault::InvalidSubprotocol), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_no_subprotocols_is_a_fault() {
+        for value in ["", " , ,"] {
+            assert_eq!(asked(&[("sec-websocket-protocol", value)]), Err(Fault::InvalidSubprotocol), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_answered_subprotocol_is_one_that_was_offered() {
+        let offered = [String::from("chat"), String::from("soap")];
+        let answered = |lines: &[(&str, &str)]| read(lines).unwrap().into_answered(&offered);
+        assert_eq!(answered(&[]).unwrap().subprotocol, None);
+        assert_eq!(answered(&[("sec-websocket-protocol", " soap ")]).unwrap().subprotocol.as_deref(), Some("soap"));
+        for value in ["Soap", "chat, soap", "x", ""] {
+            assert_eq!(answered(&[("sec-websocket-protocol", value)]), Err(Fault::UnofferedSubprotocol), "{value}");
+        }
+    }
+
+    #[test]
+    fn two_answered_subprotocols_are_a_fault_even_if_the_same() {
+        let fields = read(&[("sec-websocket-protocol", "a"), ("sec-websocket-protocol", "a")]).unwrap();
+        let fault = fields.into_answered(&[String::from("a")]);
+        assert_eq!(fault, Err(Fault::RepeatedHeader("Sec-WebSocket-Protocol")));
+    }
+
+    #[test]
+    fn subprotocols_to_ask_for_are_tokens_and_unique() {
+        for names in [vec![""], vec!["a b"], vec!["a,b"], vec!["a", "b", "a"], vec!["ü"]] {
+            let subprotocols = names.iter().map(|&name| name.to_owned()).collect();
+            assert!(write_asked(&Request { subprotocols, ..request() }).is_err(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_chooses_a_subprotocol_that_was_asked_for() {
+        let asked = [String::from("chat")];
+        assert!(write_answered(&asked, Some("Chat"), "", &[]).is_err());
+        assert!(write_answered(&[], Some("chat"), "", &[]).is_err());
+        let lines = write_answered(&asked, Some("chat"), "", &[]);
+        assert_eq!(lines, Ok(pairs(&[("Sec-WebSocket-Protocol", "chat")])));
+        assert_eq!(write_answered(&asked, None, "", &[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn extensions_to_send_are_the_value_of_a_header() {
+        for extensions in ["a\r\nb: c", " a", "ü"] {
+            assert!(write_asked(&Request { extensions: extensions.to_owned(), ..request() }).is_err());
+            assert!(write_answered(&[], None, extensions, &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn headers_of_the_handshake_are_misuse_with_an_advice() {
+        for (name, word) in [
+            ("Host", "`host`"),
+            ("sec-websocket-protocol", "`subprotocols`"),
+            ("Sec-WebSocket-Extensions", "`extensions`"),
+            ("Sec-WebSocket-Key", "leave it out"),
+            ("sec-websocket-version", "leave it out"),
+            ("Sec-WebSocket-Accept", "leave it out"),
+            ("sec-websocket-other", "leave it out"),
+            ("UPGRADE", "written"),
+            ("connection", "written"),
+            ("Content-Length", "written"),
+            ("Transfer-Encoding", "leave it out"),
+            ("te", "leave it out"),
+            ("Keep-Alive", "leave it out"),
+            ("Proxy-Connection", "leave it out"),
+            (":path", "`target`"),
+        ] {
+            assert!(advice(name, "1").contains(word), "{name}: {}", advice(name, "1"));
+            assert!(write_answered(&[], None, "", &pairs(&[(name, "1")])).is_err(), "{name}");
+            assert!(write_refused(403, &pairs(&[(name, "1")]), 0).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "example.com",
+            "example.com:80",
+            "example.com:",
+            "a_b",
+            "xn--bcher-kva.example",
+            "127.0.0.1:65535",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "[v1.a:b]",
+            "%41",
+            "localhost",
+        ] {
+            assert!(is_host(host), "{host}");
+            assert!(write_asked(&Request { host: host.to_owned(), ..request() }).is_ok(), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "user@example.com",
+            "user:pw@example.com",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a:b",
+            "a:65536",
+            "a:+1",
+            "a:1:2",
+            "::1",
+            "[::1",
+            "[::1]80",
+            "[::1]a",
+            "[]",
+            "[1.2.3.4]",
+            "[fe80::1%25eth0]",
+            "[v.a]",
+            "[v1.]",
+            "a,b c",
+            "a%4",
+            "a%zz",
+            "ü",
+            "a\r\nb",
+            "<a>",
+            "[a]",
+        ] {
+            assert!(!is_host(host), "{host}");
+            assert!(write_asked(&Request { host: host.to_owned(), ..request() }).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_target_to_send_is_a_path_and_query_of_rfc_3986() {
+        for target in ["/", "/chat?a=b&c=/?", "//a", "/%20", "/:@!$&'()*+,;=-._~"] {
+            assert!(write_asked(&Request { target: target.to_owned(), ..request() }).is_ok(), "{target}");
+        }
+        for target in ["", "chat", "*", "http://a/", "/a b", "/#a", "/a\r\nb", "/ü", "/%", "/%2", "/%gg", "/|", "/\""]
+        {
+            assert!(write_asked(&Request { target: target.to_owned(), ..request() }).is_err(), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_target_may_come_as_browsers_write_it() {
+        assert!(is_target("/a|b[c]%?{d}^`"));
+        for target in ["", "a", "*", "/#", "/a b", "/\t", "/ü", "/\x7f"] {
+            assert!(!is_target(target), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_a_content_length_only_if_it_is_right() {
+        let lines = write_refused(403, &pairs(&[("content-length", "2"), ("x", "1")]), 2);
+        assert_eq!(lines, Ok(pairs(&[("x", "1"), ("Content-Length", "2")])));
+        assert!(write_refused(403, &pairs(&[("Content-Length", "3")]), 2).is_err());
+        assert!(write_refused(403, &pairs(&[("Content-Length", "2, 2")]), 2).is_err());
+    }
+
+    #[test]
+    fn a_status_without_a_body_has_none() {
+        for status in [204, 205, 304] {
+            assert!(write_refused(status, &[], 1).is_err(), "{status}");
+        }
+        assert_eq!(write_refused(204, &[], 0), Ok(vec![]));
+        assert_eq!(write_refused(304, &[], 0), Ok(vec![]));
+        assert_eq!(write_refused(205, &[], 0), Ok(pairs(&[("Content-Length", "0")])));
+    }
+
+    #[test]
+    fn ten_thousand_headers_take_a_moment() {
+        let names: Vec<String> = (0..10_000).map(|index| format!("p{index}")).collect();
+        let lines: Vec<(&str, &str)> = names.iter().map(|name| ("sec-websocket-protocol", name.as_str())).collect();
+        let before = std::time::Instant::now();
+        assert_eq!(asked(&lines).unwrap().subprotocols.len(), 10_000);
+        assert!(before.elapsed().as_secs() < 2);
+    }
+}

@@ -1,0 +1,27 @@
+//! The core of mintws: what RFC 6455, RFC 7692 and RFC 8441 say, on bytes, with no I/O.
+//!
+//! ```text
+//! decoder: bytes to messages ── frame, mask, deflate      state: who may say what when
+//! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
+//! handshake (HTTP/1.1), connect (HTTP/2) ── header, extension: the opening handshakes
+//! data: the DATA frames of HTTP/2
+//! py: the only part that names Python
+//! ```
+
+pub mod close;
+pub mod connect;
+pub mod data;
+pub mod decoder;
+pub mod deflate;
+pub mod encoder;
+pub mod extension;
+pub mod fault;
+pub mod frame;
+pub mod handshake;
+pub mod header;
+pub mod keys;
+pub mod mask;
+pub mod state;
+
+#[cfg(feature = "python")]
+mod py;

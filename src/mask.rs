@@ -1,0 +1,152 @@
+//! XOR with the masking-key (RFC 6455 §5.3), in the same pass that copies the payload to its last place.
+
+use std::mem::MaybeUninit;
+
+/// The four bytes with which a client masks one frame.
+pub type MaskingKey = [u8; 4];
+
+/// How many bytes are unmasked between two looks at whether all were ASCII.
+const ASCII_BLOCK: usize = 4096;
+
+/// Writes `src` XOR `key` to `dst`, which has the same length.
+///
+/// # Panics
+///
+/// If the lengths differ.
+#[inline]
+pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
+    dispatch(src, key, dst);
+}
+
+/// Writes `src` XOR `key` to `dst`, which has the same length, and says whether all of it is ASCII.
+///
+/// When it answers `false`, `dst` need not be written whole.
+///
+/// # Panics
+///
+/// If the lengths differ.
+#[inline]
+pub fn mask_ascii_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
+    assert_eq!(src.len(), dst.len());
+    if src.len() <= ASCII_BLOCK {
+        return dispatch(src, key, dst) < 0x80;
+    }
+    // A block is a multiple of the key's length, so each begins with the key as it is.
+    src.chunks(ASCII_BLOCK).zip(dst.chunks_mut(ASCII_BLOCK)).all(|(src, dst)| dispatch(src, key, dst) < 0x80)
+}
+
+/// Appends `src` XOR `key` to `out`.
+#[inline]
+pub fn append_masked(out: &mut Vec<u8>, src: &[u8], key: MaskingKey) {
+    out.reserve(src.len());
+    let start = out.len();
+    mask_into(src, key, &mut out.spare_capacity_mut()[..src.len()]);
+    // SAFETY: `mask_into` has written the `src.len()` bytes behind `start`, which `reserve` made room for.
+    #[allow(unsafe_code)]
+    unsafe {
+        out.set_len(start + src.len());
+    }
+}
+
+/// The key for what follows the first `taken` bytes of a payload.
+#[inline]
+#[must_use]
+pub fn advance(key: MaskingKey, taken: u64) -> MaskingKey {
+    let bits = u32::try_from(taken % 4).expect("less than 4") * 8;
+    // Seen as a little-endian number, the first byte of the key is the lowest.
+    u32::from_le_bytes(key).rotate_right(bits).to_le_bytes()
+}
+
+/// Masks, and gives the OR of the eight bytes of the OR of all words: its top bit says that a byte was not ASCII.
+#[inline]
+fn dispatch(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
+    #[cfg(target_arch = "x86_64")]
+    if src.len() >= 64 && std::arch::is_x86_feature_detected!("avx2") {
+        #[target_feature(enable = "avx2")]
+        fn avx2(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
+            words(src, key, dst)
+        }
+        // SAFETY: the processor has AVX2, as was asked above.
+        #[allow(unsafe_code)]
+        return unsafe { avx2(src, key, dst) };
+    }
+    words(src, key, dst)
+}
+
+/// The loop itself, inlined into each caller so that it is compiled for the caller's instruction set.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn words(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
+    assert_eq!(src.len(), dst.len());
+    let [a, b, c, d] = key;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut seen = 0_u64;
+    let (src_words, src_rest) = src.as_chunks::<8>();
+    let (dst_words, dst_rest) = dst.as_chunks_mut::<8>();
+    for (from, to) in src_words.iter().zip(dst_words) {
+        let masked = u64::from_ne_bytes(*from) ^ word;
+        seen |= masked;
+        *to = masked.to_ne_bytes().map(MaybeUninit::new);
+    }
+    let mut rest = 0;
+    for ((from, to), key) in src_rest.iter().zip(dst_rest).zip(key.iter().cycle()) {
+        let masked = from ^ key;
+        rest |= masked;
+        to.write(masked);
+    }
+    (seen | u64::from(rest)).to_ne_bytes().iter().fold(0, |all, byte| all | byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: MaskingKey = [0x37, 0xfa, 0x21, 0x3d];
+
+    fn expected(src: &[u8], key: MaskingKey) -> Vec<u8> {
+        src.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect()
+    }
+
+    #[test]
+    fn every_length_is_masked_as_section_5_3_says() {
+        let src: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        for len in (0..300).chain([4095, 4096, 4097, 9999]) {
+            let mut out = vec![1, 2, 3];
+            append_masked(&mut out, &src[..len], KEY);
+            assert_eq!(out[..3], [1, 2, 3]);
+            assert_eq!(out[3..], expected(&src[..len], KEY));
+        }
+    }
+
+    #[test]
+    fn the_hello_of_section_5_7_unmasks() {
+        let mut out = Vec::new();
+        append_masked(&mut out, &[0x7f, 0x9f, 0x4d, 0x51, 0x58], KEY);
+        assert_eq!(out, b"Hello");
+    }
+
+    #[test]
+    fn one_byte_that_is_not_ascii_is_seen_wherever_it_is() {
+        for len in [1, 7, 8, 63, 64, 65, 4096, 4097, 9000] {
+            let plain = vec![b'a'; len];
+            let mut dst = vec![MaybeUninit::uninit(); len];
+            assert!(mask_ascii_into(&expected(&plain, KEY), KEY, &mut dst));
+            for at in [0, len / 2, len - 1] {
+                let mut plain = plain.clone();
+                plain[at] = 0x80;
+                assert!(!mask_ascii_into(&expected(&plain, KEY), KEY, &mut dst), "{len} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_cut_anywhere_unmasks_the_same() {
+        let src: Vec<u8> = (0..200).collect();
+        for cut in 0..200 {
+            let mut out = Vec::new();
+            append_masked(&mut out, &src[..cut], KEY);
+            append_masked(&mut out, &src[cut..], advance(KEY, cut as u64));
+            assert_eq!(out, expected(&src, KEY));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The DATA frames of HTTP/2 as Python sees them: those of WebSockets go straight to their connections.
+
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::endpoint::{Endpoint, with_bytes};
+use crate::data::{Piece, Splitter, Window, write_data, write_end, write_window_update};
+
+/// A stream that carries a WebSocket.
+struct Carried {
+    connection: Py<Endpoint>,
+    window: Window,
+    /// Credit that is kept while the stream is paused.
+    withheld: u32,
+    paused: bool,
+}
+
+/// What an HTTP/2 connection receives.
+#[pyclass(module = "mintws._core")]
+pub struct Inbound {
+    splitter: Splitter,
+    streams: HashMap<u32, Carried>,
+    connection: Window,
+    stream_window: u32,
+    /// Streams whose connection has something to say, or that are owed credit.
+    touched: Vec<u32>,
+}
+
+#[pymethods]
+impl Inbound {
+    #[new]
+    fn new(server: bool, max_frame_size: usize, stream_window: u32, connection_window: u32) -> Self {
+        Self {
+            splitter: Splitter::new(server, max_frame_size),
+            streams: HashMap::new(),
+            connection: Window::new(connection_window),
+            stream_window,
+            touched: Vec::new(),
+        }
+    }
+
+    /// Has the DATA of `stream` go to `connection` from now on.
+    fn carry(&mut self, stream: u32, connection: Py<Endpoint>) {
+        let window = Window::new(self.stream_window);
+        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false });
+    }
+
+    /// Leaves the DATA of `stream` to the HTTP/2 library from now on.
+    fn drop(&mut self, stream: u32) {
+        self.streams.remove(&stream);
+    }
+
+    /// Keeps credit back, or gives what was kept back; the WINDOW_UPDATE comes with the next `updates`.
+    fn pause(&mut self, stream: u32, paused: bool) {
+        if let Some(carried) = self.streams.get_mut(&stream) {
+            carried.paused = paused;
+            if !paused {
+                carried.window.consume(std::mem::take(&mut carried.withheld));
+                self.touched.push(stream);
+            }
+        }
+    }
+
+    /// `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.
+    fn window(&self, stream: u32) -> Option<(u32, u32)> {
+        if stream == 0 {
+            return Some(self.connection.left_and_credit());
+        }
+        self.streams.get(&stream).map(|carried| {
+            let (left, credit) = carried.window.left_and_credit();
+            (left, credit + carried.withheld)
+        })
+    }
+
+    /// Takes bytes from `data[offset:]` until there is something for the HTTP/2 library.
+    ///
+    /// Returns the offset behind it and a frame for the library, the number of a stream that was sent more than its window (0: the
+    /// connection was), or `None` at the end of `data`. Events are appended to `events`.
+    fn receive<'py>(
+        slf: &Bound<'py, Self>,
+        data: &Bound<'py, PyAny>,
+        offset: usize,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<(usize, Bound<'py, PyAny>)> {
+        let py = slf.py();
+        with_bytes(data, |data| {
+            let mut chunk = data.get(offset..).unwrap_or_default();
+            let mut this = slf.borrow_mut();
+            let this = &mut *this;
+            let Self { splitter, streams, connection, touched, .. } = this;
+            let found = loop {
+                let Some(piece) = splitter.next(&mut chunk, |stream| streams.contains_key(&stream)) else {
+                    break py.None().into_bound(py);
+                };
+                match piece {
+                    Piece::Other(frame) => break PyBytes::new(py, frame).into_any(),
+                    Piece::Data { stream, payload, flow_controlled_len, end_stream } => {
+                        let Some(carried) = streams.get_mut(&stream) else { continue };
+                        if connection.receive(flow_controlled_len).is_err() {
+                            break 0_u32.into_pyobject(py)?.into_any();
+                        }
+                        connection.consume(flow_controlled_len);
+                        if carried.window.receive(flow_controlled_len).is_err() {
+                            break stream.into_pyobject(py)?.into_any();
+                        }
+                        if carried.paused {
+                            carried.withheld += flow_controlled_len;
+                        } else {
+                            carried.window.consume(flow_controlled_len);
+                        }
+                        Endpoint::feed(carried.connection.bind(py), payload, events)?;
+                        if touched.last() != Some(&stream) {
+                            touched.push(stream);
+                        }
+                        if end_stream {
+                            let mut end = Vec::new();
+                            write_end(&mut end, stream);
+                            break PyBytes::new(py, &end).into_any();
+                        }
+                    }
+                }
+            };
+            Ok((data.len() - chunk.len(), found))
+        })
+    }
+
+    /// The WINDOW_UPDATEs that are due, and the connections that have something to say since the last call.
+    fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
+        let mut updates = Vec::new();
+        if let Some(increment) = self.connection.update() {
+            write_window_update(&mut updates, 0, increment);
+        }
+        let unsettled = PyList::empty(py);
+        let mut touched = std::mem::take(&mut self.touched);
+        for stream in touched.drain(..) {
+            let Some(carried) = self.streams.get_mut(&stream) else { continue };
+            if let Some(increment) = carried.window.update() {
+                write_window_update(&mut updates, stream, increment);
+            }
+            if carried.connection.borrow(py).unsettled() {
+                unsettled.append(&carried.connection)?;
+            }
+        }
+        self.touched = touched;
+        Ok((PyBytes::new(py, &updates), unsettled))
+    }
+}
+
+/// Makes DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes.
+#[pyfunction]
+pub fn data_frames<'py>(
+    py: Python<'py>,
+    stream: u32,
+    payload: &Bound<'py, PyAny>,
+    max_frame_size: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    with_bytes(payload, |payload| {
+        let mut out = Vec::new();
+        write_data(&mut out, stream, payload, max_frame_size);
+        Ok(PyBytes::new(py, &out))
+    })
+}

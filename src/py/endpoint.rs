@@ -1,0 +1,940 @@
+//! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
+
+use std::mem::MaybeUninit;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
+
+use super::errors::{self, local};
+use super::events::{self, Kind as EventKind};
+use super::prepared::PreparedMessage;
+use crate::decoder::{Decoder, Event, Payload, Rules};
+use crate::deflate::{DeflateSettings, Deflater, Inflater};
+use crate::encoder::{Compression, Encoder, Frame, Unsendable};
+use crate::fault::Fault;
+use crate::frame::Opcode;
+use crate::keys::{self, Keys};
+use crate::state::{Kind, Role, State, after_receiving, after_sending};
+
+/// The most bytes kept of what a client sends before its request is answered.
+const EARLY_LIMIT: usize = 64 * 1024;
+/// From this size on a payload that needs no change is not copied into its frame.
+const VECTORED_FROM: usize = 16 * 1024;
+
+/// Where frames go.
+enum Wire {
+    /// They are what `send` returns.
+    Direct,
+    /// They are handed to the carrier, whose answer `send` returns.
+    Carrier { carrier: Py<PyAny>, ended: bool },
+}
+
+#[pyclass(subclass, module = "mintws._core")]
+pub struct Endpoint {
+    role: Role,
+    state: State,
+    decoder: Option<Decoder>,
+    encoder: Encoder,
+    auto_pong: bool,
+    text_as_bytes: bool,
+    /// The peer broke a rule or left; there is no closing handshake to wait for.
+    failed: bool,
+    wire: Wire,
+    /// Extensions written in Python, which see whole messages.
+    transforms: Option<Py<PyAny>>,
+    /// What came before the opening handshake was done.
+    early: Vec<u8>,
+    /// Frames that answer by themselves: Pongs.
+    reply: Vec<u8>,
+    /// Frames that wait for `flush`.
+    corked: Option<Vec<u8>>,
+    scratch: Vec<u8>,
+}
+
+/// A message or control frame whose sending was found to be right.
+enum Checked<'a> {
+    Message { opcode: Opcode, payload: &'a [u8], fin: bool },
+    Prepared { message: &'a Bound<'a, PreparedMessage> },
+    Control { opcode: Opcode, payload: &'a [u8] },
+    Close(Vec<u8>),
+}
+
+/// What checking an event moves: later events are checked against it before any is encoded.
+#[derive(Clone, Copy)]
+struct Progress {
+    state: State,
+    unfinished: Option<Opcode>,
+}
+
+#[pymethods]
+impl Endpoint {
+    #[new]
+    #[pyo3(signature = (role, *_args, **_options))]
+    fn new(role: i32, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            role: if role == 0 { Role::Client } else { Role::Server },
+            state: State::Connecting,
+            decoder: None,
+            encoder: Encoder::new(None, None),
+            auto_pong: true,
+            text_as_bytes: false,
+            failed: false,
+            wire: Wire::Direct,
+            transforms: None,
+            early: Vec::new(),
+            reply: Vec::new(),
+            corked: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    #[getter]
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static STATES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+        let states = STATES.get_or_try_init(py, || {
+            let class = py.import("mintws.events")?.getattr("State")?;
+            Ok::<_, PyErr>(PyTuple::new(py, class.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.unbind())
+        })?;
+        states.bind(py).get_item(self.state as usize)
+    }
+
+    #[getter]
+    fn failed(&self) -> bool {
+        self.failed
+    }
+
+    #[getter]
+    fn corked(&self) -> usize {
+        self.corked.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Sets up what follows the opening handshake.
+    #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate))]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    fn _open(
+        &mut self,
+        carrier: Option<Py<PyAny>>,
+        limit: Option<u64>,
+        parts: bool,
+        auto_pong: bool,
+        text_as_bytes: bool,
+        seed: Option<[u8; 32]>,
+        rsv: u8,
+        transforms: Option<Py<PyAny>>,
+        inflate: Option<(u8, bool)>,
+        deflate: Option<(u8, bool, u8, u8, usize)>,
+    ) {
+        self.auto_pong = auto_pong;
+        self.text_as_bytes = text_as_bytes;
+        self.wire = carrier.map_or(Wire::Direct, |carrier| Wire::Carrier { carrier, ended: false });
+        let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
+            deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover }),
+            threshold,
+        });
+        self.encoder = Encoder::new(seed.map(Keys::new), compression);
+        self.decoder = Some(Decoder::new(Rules {
+            role: self.role,
+            limit: limit.unwrap_or(u64::MAX),
+            parts: parts && transforms.is_none(),
+            utf8: transforms.is_none(),
+            rsv,
+            inflater: inflate.map(|(window_bits, takeover)| Inflater::new(window_bits, takeover)),
+        }));
+        self.transforms = transforms;
+    }
+
+    /// Moves the state by an event that was sent; `LocalProtocolError` if it may not be sent.
+    fn _sent(&mut self, kind: &str) -> PyResult<()> {
+        self.state = self.may_send(self.state, parse_kind(kind)?)?;
+        Ok(())
+    }
+
+    /// Raises `LocalProtocolError` if an event may not be sent.
+    fn _check(&self, kind: &str) -> PyResult<()> {
+        self.may_send(self.state, parse_kind(kind)?).map(drop)
+    }
+
+    /// Moves the state by an event that was received; says whether it may come at all.
+    fn _received(&mut self, kind: &str) -> PyResult<bool> {
+        let kind = parse_kind(kind)?;
+        let after = after_receiving(self.role, self.state, kind);
+        self.state = after.unwrap_or(self.state);
+        self.failed |= after.is_some() && matches!(kind, Kind::Failed | Kind::Lost);
+        if matches!(self.state, State::RemoteClosing | State::Closed)
+            && let Some(decoder) = &mut self.decoder
+        {
+            decoder.stop();
+        }
+        Ok(after.is_some())
+    }
+
+    fn receive<'py>(
+        slf: &Bound<'py, Self>,
+        data: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyBytes>)> {
+        let events = PyList::empty(slf.py());
+        with_bytes(data, |data| {
+            if data.is_empty() { Self::lose(slf, &events, None) } else { Self::feed(slf, data, &events) }
+        })?;
+        Ok((events, Self::_settle(slf)?))
+    }
+
+    /// Decodes what came before the handshake was done.
+    fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
+        let early = {
+            let mut this = slf.borrow_mut();
+            if this.decoder.is_none() {
+                return Ok(());
+            }
+            std::mem::take(&mut this.early)
+        };
+        if early.is_empty() { Ok(()) } else { Self::feed(slf, &early, events) }
+    }
+
+    /// The transport has ended: `Failed` with 1006, unless the end was due.
+    #[pyo3(signature = (events, message=None))]
+    fn _lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
+        Self::lose(slf, events, message)
+    }
+
+    /// Gives the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
+    fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let reply = {
+            let mut this = slf.borrow_mut();
+            if this.reply.is_empty() && this.state != State::Closed {
+                return Ok(PyBytes::new(slf.py(), b""));
+            }
+            PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
+        };
+        Self::deliver(slf, reply)
+    }
+
+    #[pyo3(signature = (event, *, compress=None))]
+    fn send<'py>(
+        slf: &Bound<'py, Self>,
+        event: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let out = {
+            let mut this = slf.borrow_mut();
+            let mut progress = this.progress();
+            match this.check(event, &mut progress)? {
+                Some(checked) => {
+                    let out = this.encode(py, checked, compress)?;
+                    this.state = progress.state;
+                    Some(out)
+                }
+                None => None,
+            }
+        };
+        match out {
+            Some(Some(out)) => Self::deliver(slf, out),
+            Some(None) => Ok(PyBytes::new(py, b"")),
+            // No frame: the opening handshake, or the answer to a fault.
+            None => Ok(slf.call_method1(intern!(py, "_send_other"), (event,))?.cast_into::<PyBytes>()?),
+        }
+    }
+
+    #[pyo3(signature = (events, *, compress=None))]
+    fn send_many<'py>(
+        slf: &Bound<'py, Self>,
+        events: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let events = events.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        let out = {
+            let mut this = slf.borrow_mut();
+            let this = &mut *this;
+            let mut progress = this.progress();
+            let mut checked = Vec::with_capacity(events.len());
+            for event in &events {
+                let event = this.check(event, &mut progress)?;
+                checked.push(event.ok_or_else(|| PyTypeError::new_err("send_many takes messages and control frames"))?);
+            }
+            let mut out = Vec::new();
+            for event in checked {
+                this.append(slf.py(), event, compress, &mut out)?;
+            }
+            this.state = progress.state;
+            match &mut this.corked {
+                Some(corked) => {
+                    corked.extend_from_slice(&out);
+                    return Ok(PyBytes::new(slf.py(), b""));
+                }
+                None => PyBytes::new(slf.py(), &out),
+            }
+        };
+        Self::deliver(slf, out)
+    }
+
+    #[pyo3(signature = (event, *, compress=None))]
+    fn send_vectored<'py>(
+        slf: &Bound<'py, Self>,
+        event: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = slf.py();
+        if let Some((kind @ (EventKind::Text | EventKind::Binary), data, _)) = events::fields(event) {
+            let mut this = slf.borrow_mut();
+            let this = &mut *this;
+            let mut progress = this.progress();
+            if let Some(Checked::Message { opcode, payload, fin }) = this.check(event, &mut progress)?
+                && payload.len() >= VECTORED_FROM
+                && this.sends_as_is(payload.len(), fin, compress)
+            {
+                let header = {
+                    let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
+                    PyBytes::new(py, frame.header())
+                };
+                this.state = progress.state;
+                let payload = match data.cast::<PyString>() {
+                    Ok(text) if kind == EventKind::Text => view_of_text(text)?,
+                    _ => data.clone(),
+                };
+                return PyList::new(py, [header.into_any(), payload]);
+            }
+        }
+        let bytes = Self::send(slf, event, compress)?;
+        if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
+    }
+
+    /// Answers a fault: the Close that says `code`, if a Close may say it.
+    fn _send_failed<'py>(slf: &Bound<'py, Self>, code: u16, message: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let out = {
+            let mut this = slf.borrow_mut();
+            let this = &mut *this;
+            let owed = this.state == State::RemoteClosing;
+            this.state = this.may_send(this.state, Kind::Failed)?;
+            // The reason is what fits of the message, cut between characters.
+            let end = message.floor_char_boundary(123);
+            match Encoder::close_payload(Some(code), &message[..end]) {
+                Ok(payload) if owed => this.encode(py, Checked::Close(payload), None)?,
+                _ => Some(PyBytes::new(py, b"")),
+            }
+        };
+        match out {
+            Some(out) => Self::deliver(slf, out),
+            None => Ok(PyBytes::new(py, b"")),
+        }
+    }
+
+    fn cork(&mut self) {
+        self.corked.get_or_insert_default();
+    }
+
+    fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let out = match &mut slf.borrow_mut().corked {
+            Some(corked) => {
+                let out = PyBytes::new(slf.py(), corked);
+                if corked.capacity() > VECTORED_FROM {
+                    *corked = Vec::new()
+                } else {
+                    corked.clear()
+                }
+                out
+            }
+            None => PyBytes::new(slf.py(), b""),
+        };
+        Self::deliver(slf, out)
+    }
+
+    fn uncork<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let out = Self::flush(slf)?;
+        slf.borrow_mut().corked = None;
+        Ok(out)
+    }
+
+    fn release(&mut self) {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.idle();
+            decoder.release();
+        }
+        self.encoder.release();
+        self.scratch = Vec::new();
+        self.reply.shrink_to_fit();
+    }
+
+    #[getter]
+    fn held(&self) -> usize {
+        self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
+    }
+}
+
+impl Endpoint {
+    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
+    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let mut this = slf.borrow_mut();
+        let this = &mut *this;
+        if this.decoder.is_none() {
+            return Self::keep_early(slf, this, data, events);
+        }
+        if !this.early.is_empty() {
+            let early = std::mem::take(&mut this.early);
+            Self::decode(slf, this, &early, events)?;
+        }
+        Self::decode(slf, this, data, events)
+    }
+
+    /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
+    pub fn unsettled(&self) -> bool {
+        !self.reply.is_empty() || self.state == State::Closed
+    }
+
+    fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(decoder) = &mut this.decoder else { return Ok(()) };
+        let mut chunk = data;
+        loop {
+            let said = match decoder.next(&mut chunk) {
+                Ok(None) => break,
+                Ok(Some(said)) => said,
+                Err(fault) => {
+                    let error = errors::remote(py, &fault)?;
+                    return Self::fail(slf, this, error, events);
+                }
+            };
+            let event = match said {
+                Event::Message { opcode, fin, rsv, payload } => {
+                    let made = match &this.transforms {
+                        None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
+                        Some(transforms) => {
+                            let data = bytes_of(py, &payload)?;
+                            transformed(transforms.bind(py), opcode, rsv, data, this.text_as_bytes)?
+                        }
+                    };
+                    match made {
+                        Ok(event) => event,
+                        Err(Failure::Fault(fault)) => {
+                            let error = errors::remote(py, &fault)?;
+                            return Self::fail(slf, this, error, events);
+                        }
+                        Err(Failure::Peer(error)) => return Self::fail(slf, this, error, events),
+                        Err(Failure::Python(error)) => return Err(error),
+                    }
+                }
+                Event::Ping(payload) => {
+                    if this.auto_pong && after_sending(this.role, this.state, Kind::Pong).is_some() {
+                        let data = payload.unmasked(&mut this.scratch);
+                        if let Ok(frame) = this.encoder.control(Opcode::Pong, data) {
+                            frame.append_to(&mut this.reply);
+                        }
+                    }
+                    events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Ping, true)?
+                }
+                Event::Pong(payload) => events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Pong, true)?,
+                Event::Close(code, reason) => {
+                    let event = events::close(py, code, reason)?;
+                    this.state = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
+                    event
+                }
+            };
+            push(events, slf, event)?;
+        }
+        decoder.idle();
+        Ok(())
+    }
+
+    /// Ends the input with `Failed`.
+    fn fail<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        error: Bound<'py, PyAny>,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        this.state = after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state);
+        this.failed = true;
+        if let Some(decoder) = &mut this.decoder {
+            decoder.stop();
+        }
+        push(events, slf, errors::failed(slf.py(), error)?)
+    }
+
+    /// Keeps what comes before the handshake is done, within bounds.
+    fn keep_early<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        data: &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        if this.state == State::Closed {
+            return Ok(());
+        }
+        if this.early.len() + data.len() > EARLY_LIMIT {
+            this.early = Vec::new();
+            return Self::fail(slf, this, errors::remote(slf.py(), &Fault::EarlyData)?, events);
+        }
+        this.early.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
+        Self::_receive_early(slf, events)?;
+        let mut this = slf.borrow_mut();
+        let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
+        this.state = after;
+        this.failed = true;
+        if let Some(decoder) = &mut this.decoder {
+            decoder.stop();
+        }
+        drop(this);
+        let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
+        if let Some(message) = message {
+            error.setattr("args", (message,))?;
+        }
+        push(events, slf, errors::failed(slf.py(), error)?)
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { state: self.state, unfinished: self.encoder.unfinished() }
+    }
+
+    fn may_send(&self, state: State, kind: Kind) -> PyResult<State> {
+        after_sending(self.role, state, kind).ok_or_else(|| refusal(self.role, state, kind))
+    }
+
+    /// Says whether `event` may be sent now and what of it goes on the wire; `None` if it is no frame.
+    #[inline]
+    fn check<'a>(&self, event: &'a Bound<'_, PyAny>, progress: &mut Progress) -> PyResult<Option<Checked<'a>>> {
+        let Some((kind, first, second)) = events::fields(event) else {
+            let Ok(message) = event.cast::<PreparedMessage>() else { return Ok(None) };
+            progress.state = self.may_send(progress.state, Kind::Message)?;
+            if progress.unfinished.is_some() {
+                return Err(local(Unsendable::PreparedWithin));
+            }
+            if self.transforms.is_some() {
+                return Err(local("a prepared message passes no extensions of your own: send its event instead"));
+            }
+            return Ok(Some(Checked::Prepared { message }));
+        };
+        Ok(Some(match kind {
+            EventKind::Text | EventKind::Binary => {
+                progress.state = self.may_send(progress.state, Kind::Message)?;
+                let opcode = if kind == EventKind::Text { Opcode::Text } else { Opcode::Binary };
+                let fin = second.is_none_or(|fin| fin.is_truthy().unwrap_or(true));
+                if progress.unfinished.is_some_and(|unfinished| unfinished != opcode) {
+                    return Err(local(Unsendable::Interleaved));
+                }
+                if self.transforms.is_some() && !fin {
+                    return Err(local("extensions of your own see whole messages: send this one with fin=True"));
+                }
+                progress.unfinished = (!fin).then_some(opcode);
+                Checked::Message { opcode, payload: payload_of(kind, first)?, fin }
+            }
+            EventKind::Ping | EventKind::Pong => {
+                let (opcode, kind) = match kind {
+                    EventKind::Ping => (Opcode::Ping, Kind::Ping),
+                    _ => (Opcode::Pong, Kind::Pong),
+                };
+                progress.state = self.may_send(progress.state, kind)?;
+                let payload = first.cast::<PyBytes>()?.as_bytes();
+                if payload.len() > crate::frame::CONTROL_LIMIT {
+                    return Err(local(Unsendable::LongControl(payload.len())));
+                }
+                Checked::Control { opcode, payload }
+            }
+            EventKind::Close => {
+                progress.state = self.may_send(progress.state, Kind::Close)?;
+                let reason = match second {
+                    Some(reason) => utf8_of(reason.cast::<PyString>()?)?,
+                    None => "",
+                };
+                Checked::Close(Encoder::close_payload(first.extract()?, reason).map_err(local)?)
+            }
+        }))
+    }
+
+    /// Makes the bytes of what was checked; `None` when they wait for `flush`.
+    #[inline]
+    fn encode<'py>(
+        &mut self,
+        py: Python<'py>,
+        checked: Checked<'_>,
+        compress: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if let Some(mut corked) = self.corked.take() {
+            let appended = self.append(py, checked, compress, &mut corked);
+            self.corked = Some(corked);
+            return appended.map(|()| None);
+        }
+        match checked {
+            Checked::Message { opcode, payload, fin } if self.transforms.is_none() => {
+                let frame = self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
+                frame_bytes(py, &frame).map(Some)
+            }
+            Checked::Prepared { message } => {
+                let would = self.encoder.would_compress(message.get().len(py), compress);
+                if let (false, false) = (self.encoder.masks(), would) {
+                    return Ok(Some(message.get().frame(py)));
+                }
+                let mut out = Vec::new();
+                self.append(py, Checked::Prepared { message }, compress, &mut out)?;
+                Ok(Some(PyBytes::new(py, &out)))
+            }
+            Checked::Control { opcode, payload } => {
+                let frame = self.encoder.control(opcode, payload).map_err(local)?;
+                frame_bytes(py, &frame).map(Some)
+            }
+            other => {
+                let mut out = Vec::new();
+                self.append(py, other, compress, &mut out)?;
+                Ok(Some(PyBytes::new(py, &out)))
+            }
+        }
+    }
+
+    /// Appends the bytes of what was checked.
+    fn append(
+        &mut self,
+        py: Python<'_>,
+        checked: Checked<'_>,
+        compress: Option<bool>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<()> {
+        match checked {
+            Checked::Message { opcode, payload, fin } => match &self.transforms {
+                None => self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?.append_to(out),
+                Some(transforms) => {
+                    let text = opcode == Opcode::Text;
+                    let made =
+                        transforms.bind(py).call_method1(intern!(py, "send"), (text, PyBytes::new(py, payload)))?;
+                    let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
+                    self.encoder.message(opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?.append_to(out);
+                }
+            },
+            Checked::Prepared { message } => {
+                let message = message.get();
+                let compressed = self.encoder.compressed_window(message.len(py), compress);
+                let payload = message.payload(py, compressed);
+                let frame = self.encoder.prepared(message.opcode(), payload.as_bytes(), compressed.is_some());
+                frame.map_err(local)?.append_to(out);
+            }
+            Checked::Control { opcode, payload } => {
+                self.encoder.control(opcode, payload).map_err(local)?.append_to(out)
+            }
+            Checked::Close(payload) => {
+                self.encoder.control(Opcode::Close, &payload).map_err(local)?.append_to(out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a payload goes on the wire as it is, behind its header.
+    fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
+        matches!(self.wire, Wire::Direct)
+            && self.corked.is_none()
+            && self.transforms.is_none()
+            && !self.encoder.masks()
+            && fin
+            && self.encoder.unfinished().is_none()
+            && !self.encoder.would_compress(len, compress)
+    }
+
+    /// Brings frames on their way and, behind the last, the end of the stream.
+    #[inline]
+    fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let (carrier, end) = {
+            let mut this = slf.borrow_mut();
+            let closed = this.state == State::Closed;
+            let Wire::Carrier { carrier, ended } = &mut this.wire else { return Ok(frames) };
+            let end = closed && !std::mem::replace(ended, *ended || closed);
+            if frames.as_bytes().is_empty() && !end {
+                return Ok(frames);
+            }
+            (carrier.clone_ref(py), end)
+        };
+        let carrier = carrier.bind(py);
+        let mut out = PyBytes::new(py, b"");
+        if !frames.as_bytes().is_empty() {
+            out = carrier.call_method1(intern!(py, "send_data"), (frames,))?.cast_into()?;
+        }
+        if end {
+            let last = carrier.call_method0(intern!(py, "send_end"))?.cast_into::<PyBytes>()?;
+            out = PyBytes::new(py, &[out.as_bytes(), last.as_bytes()].concat());
+        }
+        Ok(out)
+    }
+}
+
+/// Why a message cannot be handed on.
+enum Failure<'py> {
+    /// The peer broke a rule.
+    Fault(Fault),
+    /// An extension says that the peer broke one of its rules.
+    Peer(Bound<'py, PyAny>),
+    /// Python is out of memory, say.
+    Python(PyErr),
+}
+
+impl From<PyErr> for Failure<'_> {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+/// Makes the event of a message: its payload is touched once, on its way into the object.
+#[inline]
+fn message<'py>(
+    py: Python<'py>,
+    opcode: Opcode,
+    fin: bool,
+    payload: &Payload<'_>,
+    text_as_bytes: bool,
+    scratch: &mut Vec<u8>,
+) -> Result<Bound<'py, PyAny>, Failure<'py>> {
+    if opcode != Opcode::Text {
+        return Ok(events::with_data(bytes_of(py, payload)?.into_any(), EventKind::Binary, fin)?);
+    }
+    let data = if text_as_bytes {
+        let bytes = bytes_of(py, payload)?;
+        if !payload.is_checked() && simdutf8::basic::from_utf8(bytes.as_bytes()).is_err() {
+            return Err(Failure::Fault(Fault::InvalidUtf8));
+        }
+        bytes.into_any()
+    } else {
+        text_of(py, payload, scratch)?
+    };
+    Ok(events::with_data(data, EventKind::Text, fin)?)
+}
+
+/// Makes the `str` of a text payload.
+#[inline]
+fn text_of<'py>(
+    py: Python<'py>,
+    payload: &Payload<'_>,
+    scratch: &mut Vec<u8>,
+) -> Result<Bound<'py, PyAny>, Failure<'py>> {
+    let Ok(len) = ffi::Py_ssize_t::try_from(payload.len()) else {
+        return Err(Failure::Fault(Fault::LengthOverflow));
+    };
+    if len > 0 {
+        // SAFETY: a new str of `len` ASCII characters has room for `len` bytes, nobody else has seen it, and if not all of them
+        // are written with ASCII it is dropped unseen.
+        #[allow(unsafe_code)]
+        unsafe {
+            let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(len, 127))?;
+            let room = ffi::PyUnicode_1BYTE_DATA(text.as_ptr()).cast::<MaybeUninit<u8>>();
+            if payload.write_ascii_to(std::slice::from_raw_parts_mut(room, payload.len())) {
+                return Ok(text);
+            }
+        }
+    }
+    let bytes = payload.unmasked(scratch);
+    // SAFETY: `bytes` is a live slice of `len` bytes.
+    #[allow(unsafe_code)]
+    let text = unsafe {
+        Bound::from_owned_ptr_or_opt(py, ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), len, std::ptr::null()))
+    };
+    if scratch.capacity() > VECTORED_FROM {
+        *scratch = Vec::new();
+    }
+    text.ok_or_else(|| {
+        let error = PyErr::fetch(py);
+        if error.is_instance_of::<pyo3::exceptions::PyUnicodeDecodeError>(py) {
+            Failure::Fault(Fault::InvalidUtf8)
+        } else {
+            Failure::Python(error)
+        }
+    })
+}
+
+/// Makes the `bytes` of a payload.
+#[inline]
+fn bytes_of<'py>(py: Python<'py>, payload: &Payload<'_>) -> PyResult<Bound<'py, PyBytes>> {
+    new_bytes(py, payload.len(), |room| payload.write_to(room))
+}
+
+#[inline]
+fn frame_bytes<'py>(py: Python<'py>, frame: &Frame<'_>) -> PyResult<Bound<'py, PyBytes>> {
+    new_bytes(py, frame.len(), |room| frame.write_to(room))
+}
+
+/// Makes a `bytes` that `write` fills whole.
+#[inline]
+fn new_bytes(py: Python<'_>, len: usize, write: impl FnOnce(&mut [MaybeUninit<u8>])) -> PyResult<Bound<'_, PyBytes>> {
+    let size = ffi::Py_ssize_t::try_from(len)?;
+    if size == 0 {
+        return Ok(PyBytes::new(py, b""));
+    }
+    // SAFETY: a new bytes object of `len` bytes that nobody else has seen; the slice is dropped before it is handed on. Those of
+    // one byte may be shared, but only once they are made from that byte.
+    #[allow(unsafe_code)]
+    unsafe {
+        let bytes = Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), size))?;
+        let room = ffi::PyBytes_AsString(bytes.as_ptr()).cast::<MaybeUninit<u8>>();
+        write(std::slice::from_raw_parts_mut(room, len));
+        Ok(bytes.cast_into_unchecked())
+    }
+}
+
+/// Has the extensions of Python undo what their twins did to a message.
+fn transformed<'py>(
+    transforms: &Bound<'py, PyAny>,
+    opcode: Opcode,
+    rsv: u8,
+    data: Bound<'py, PyBytes>,
+    text_as_bytes: bool,
+) -> PyResult<Result<Bound<'py, PyAny>, Failure<'py>>> {
+    let py = transforms.py();
+    let text = opcode == Opcode::Text;
+    let (data, error): (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyAny>>) =
+        transforms.call_method1(intern!(py, "receive"), (text, rsv, data))?.extract()?;
+    Ok(match (data, error) {
+        (Some(data), None) if !text => Ok(events::with_data(data.into_any(), EventKind::Binary, true)?),
+        (Some(data), None) => match simdutf8::basic::from_utf8(data.as_bytes()) {
+            Ok(_) if text_as_bytes => Ok(events::with_data(data.into_any(), EventKind::Text, true)?),
+            Ok(text) => Ok(events::with_data(PyString::new(py, text).into_any(), EventKind::Text, true)?),
+            Err(_) => Err(Failure::Fault(Fault::InvalidUtf8)),
+        },
+        (_, Some(error)) => Err(Failure::Peer(error)),
+        (None, None) => Err(Failure::Python(PyTypeError::new_err("an extension gave no data"))),
+    })
+}
+
+/// Appends `(connection, event)`.
+#[inline]
+fn push<'py>(events: &Bound<'py, PyList>, connection: &Bound<'py, Endpoint>, event: Bound<'py, PyAny>) -> PyResult<()> {
+    events.append(PyTuple::new(events.py(), [connection.as_any(), &event])?)
+}
+
+/// Lends the bytes of `bytes`, `bytearray` or a contiguous `memoryview`.
+pub fn with_bytes<T>(data: &Bound<'_, PyAny>, use_them: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return use_them(bytes.as_bytes());
+    }
+    let buffer = PyBuffer::<u8>::get(data).map_err(|_| {
+        PyTypeError::new_err("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
+    })?;
+    if !buffer.is_c_contiguous() {
+        return Err(PyTypeError::new_err("receive() takes a memoryview that is in one piece"));
+    }
+    // SAFETY: the exporter keeps the memory in place while `buffer` lives. What another thread writes into it meanwhile is its own
+    // loss: a payload is read once, into the object that holds it from then on.
+    #[allow(unsafe_code)]
+    let bytes = unsafe {
+        match buffer.item_count() {
+            0 => &[],
+            len => std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len),
+        }
+    };
+    use_them(bytes)
+}
+
+fn payload_of<'a>(kind: EventKind, data: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        if kind == EventKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
+            return Err(local("Text was given bytes that are not UTF-8; send them as Binary"));
+        }
+        return Ok(bytes);
+    }
+    Ok(utf8_of(data.cast::<PyString>()?)?.as_bytes())
+}
+
+fn utf8_of<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text.to_str().map_err(|_| local("a str with surrogates has no form in UTF-8; encode it yourself and send Binary"))
+}
+
+/// Lends the UTF-8 of a `str` as a `memoryview`.
+fn view_of_text<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    let py = text.py();
+    let lender = Bound::new(py, TextBuffer { text: text.clone().unbind() })?;
+    // SAFETY: `lender` is a live object.
+    #[allow(unsafe_code)]
+    unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromObject(lender.as_ptr()))
+    }
+}
+
+/// A `str` that lends its UTF-8 to whoever writes it.
+#[pyclass(frozen, module = "mintws._core")]
+struct TextBuffer {
+    text: Py<PyString>,
+}
+
+#[pymethods]
+#[allow(unsafe_code)]
+impl TextBuffer {
+    // SAFETY: CPython calls this with a buffer to be filled; the text, which `slf` keeps alive, never changes.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: std::ffi::c_int) -> PyResult<()> {
+        let bytes = slf.get().text.bind(slf.py()).to_str()?;
+        let len = ffi::Py_ssize_t::try_from(bytes.len())?;
+        let start = bytes.as_ptr().cast_mut().cast();
+        // SAFETY: `view` is ours to fill, `start` is valid for `len` bytes and read-only is asked for.
+        if unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 1, flags) } < 0 {
+            return Err(PyErr::fetch(slf.py()));
+        }
+        Ok(())
+    }
+}
+
+fn parse_kind(kind: &str) -> PyResult<Kind> {
+    let known = Kind::ALL.into_iter().find(|known| format!("{known:?}") == kind);
+    known.ok_or_else(|| PyTypeError::new_err(format!("{kind} is no event of mintws")))
+}
+
+#[cold]
+fn refusal(role: Role, state: State, kind: Kind) -> PyErr {
+    let role = match role {
+        Role::Client => "client",
+        Role::Server => "server",
+    };
+    let why = match (state, kind) {
+        (State::Connecting, _) => "the opening handshake has not begun",
+        (State::Requested, _) => "the opening handshake is not done",
+        (State::Closing | State::Closed, Kind::Close) => "a Close was sent already",
+        (State::Closing, _) => "a Close was sent: nothing may follow it",
+        (State::Closed, _) => "the connection is closed",
+        (State::Open | State::RemoteClosing, _) => "the opening handshake is done",
+    };
+    let state = state_name(state);
+    let kind = match kind {
+        Kind::Message => "message".to_owned(),
+        kind => format!("{kind:?}"),
+    };
+    local(format!("a {role} cannot send a {kind} when {state}: {why}"))
+}
+
+/// The name of a state in Python.
+const fn state_name(state: State) -> &'static str {
+    match state {
+        State::Connecting => "CONNECTING",
+        State::Requested => "REQUESTED",
+        State::Open => "OPEN",
+        State::Closing => "CLOSING",
+        State::RemoteClosing => "REMOTE_CLOSING",
+        State::Closed => "CLOSED",
+    }
+}
+
+/// Tells the sources of masking-keys that this process is a new fork.
+#[pyfunction]
+pub fn forked() {
+    keys::forked();
+}
+
+/// The tables of `state`: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+#[pyfunction]
+pub fn transitions() -> Vec<(&'static str, &'static str, &'static str, String, &'static str)> {
+    let mut all = Vec::new();
+    for (role, name) in [(Role::Client, "CLIENT"), (Role::Server, "SERVER")] {
+        for state in State::ALL {
+            for kind in Kind::ALL {
+                let both =
+                    [("send", after_sending(role, state, kind)), ("receive", after_receiving(role, state, kind))];
+                for (way, after) in both {
+                    if let Some(after) = after {
+                        all.push((name, state_name(state), way, format!("{kind:?}"), state_name(after)));
+                    }
+                }
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,219 @@
+//! The opening handshakes as Python functions: headers as lists of pairs, faults as `RemoteProtocolError`.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+
+use super::errors::{self, local};
+use crate::extension::{Agreed, Element, PerMessageDeflate};
+use crate::fault::Fault;
+use crate::header::{Answered, Asked, Misuse, Request};
+use crate::{connect, handshake};
+
+type Headers = Vec<(String, String)>;
+type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+type Parameters = Vec<(String, Option<String>)>;
+/// Host, target, headers, subprotocols, extensions, key.
+type AskedTuple = (String, String, Headers, Vec<String>, Vec<(String, Parameters)>, String);
+/// Subprotocol, extensions, headers.
+type AnsweredTuple = (Option<String>, Vec<(String, Parameters)>, Headers);
+/// The error, and the response that says it: status, headers, body.
+type Refused<'py> = (Bound<'py, PyAny>, u16, Headers, Vec<u8>);
+/// `server_no_context_takeover`, `client_no_context_takeover`, `server_max_window_bits`, `client_max_window_bits`.
+type AgreedTuple = (bool, bool, u8, u8);
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(new_key, module)?)?;
+    module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
+    module.add_function(wrap_pyfunction!(write_request, module)?)?;
+    module.add_function(wrap_pyfunction!(read_request, module)?)?;
+    module.add_function(wrap_pyfunction!(write_response, module)?)?;
+    module.add_function(wrap_pyfunction!(read_response, module)?)?;
+    module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
+    module.add_function(wrap_pyfunction!(deflate_offer, module)?)?;
+    module.add_function(wrap_pyfunction!(deflate_accept, module)?)?;
+    module.add_function(wrap_pyfunction!(deflate_agree, module)?)
+}
+
+#[pyfunction]
+fn new_key(random: [u8; 16]) -> String {
+    handshake::new_key(random)
+}
+
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn is_upgrade(headers: Lines) -> bool {
+    handshake::is_upgrade(&lent(&headers))
+}
+
+/// Writes a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
+#[pyfunction]
+#[pyo3(signature = (host, target, headers, subprotocols, extensions, *, key=None, scheme=None))]
+fn write_request(
+    host: String,
+    target: String,
+    headers: Headers,
+    subprotocols: Vec<String>,
+    extensions: String,
+    key: Option<&str>,
+    scheme: Option<&str>,
+) -> PyResult<Headers> {
+    let request = Request { host, target, headers, subprotocols, extensions };
+    match scheme {
+        Some(scheme) => connect::write_request(&request, scheme),
+        None => handshake::write_request(&request, key.unwrap_or_default()),
+    }
+    .map_err(misuse)
+}
+
+/// Reads a client's request, with `start` = method, target and version over HTTP/1.1, without over HTTP/2.
+///
+/// Returns what is asked, or why it is refused; neither, if it is no request for a WebSocket.
+#[pyfunction]
+#[pyo3(signature = (headers, start=None))]
+#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
+fn read_request<'py>(
+    py: Python<'py>,
+    headers: Lines,
+    start: Option<(Vec<u8>, Vec<u8>, Vec<u8>)>,
+) -> PyResult<(Option<AskedTuple>, Option<Refused<'py>>)> {
+    let lines = lent(&headers);
+    let over_http2 = start.is_none();
+    let asked = match start {
+        Some((method, target, version)) => handshake::read_request(&method, &target, &version, &lines).map(Some),
+        None => connect::read_request(&lines),
+    };
+    match asked {
+        Ok(asked) => Ok((asked.map(asked_tuple), None)),
+        Err(fault) => {
+            let refusal = if over_http2 { connect::refusal } else { handshake::refusal };
+            let (status, headers, body) = refusal(&fault);
+            Ok((None, Some((errors::remote(py, &fault)?, status, headers, body.into_bytes()))))
+        }
+    }
+}
+
+/// Writes a server's yes: over HTTP/1.1 with the client's `key`.
+#[pyfunction]
+#[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key=None))]
+#[allow(clippy::needless_pass_by_value)]
+fn write_response(
+    asked_subprotocols: Vec<String>,
+    subprotocol: Option<&str>,
+    extensions: &str,
+    headers: Headers,
+    key: Option<&str>,
+) -> PyResult<Headers> {
+    match key {
+        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, extensions, &headers, key),
+        None => connect::write_response(&asked_subprotocols, subprotocol, extensions, &headers),
+    }
+    .map_err(misuse)
+}
+
+/// Reads a server's yes: over HTTP/1.1 with the `key` that was sent. Returns the answer or the error.
+#[pyfunction]
+#[pyo3(signature = (headers, offered_subprotocols, *, key=None))]
+#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
+fn read_response<'py>(
+    py: Python<'py>,
+    headers: Lines,
+    offered_subprotocols: Vec<String>,
+    key: Option<&str>,
+) -> PyResult<(Option<AnsweredTuple>, Option<Bound<'py, PyAny>>)> {
+    let lines = lent(&headers);
+    let answered = match key {
+        Some(key) => handshake::read_response(&lines, key, &offered_subprotocols),
+        None => connect::read_response(&lines, &offered_subprotocols),
+    };
+    match answered {
+        Ok(Answered { subprotocol, extensions, headers }) => {
+            Ok((Some((subprotocol, extensions.into_iter().map(element_tuple).collect(), headers)), None))
+        }
+        Err(fault) => Ok((None, Some(errors::remote(py, &fault)?))),
+    }
+}
+
+/// Writes the headers of a server's no.
+#[pyfunction]
+#[pyo3(signature = (status, headers, body_len, *, http2))]
+#[allow(clippy::needless_pass_by_value)]
+fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) -> PyResult<Headers> {
+    let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
+    write(status, &headers, body_len).map_err(misuse)
+}
+
+/// The wish of one side: the two `no_context_takeover`, `server_max_window_bits` and `client_max_window_bits`, which may be `True`.
+#[derive(FromPyObject)]
+struct Wish<'py>(bool, bool, Option<u8>, Option<Bound<'py, PyAny>>);
+
+impl Wish<'_> {
+    fn read(&self) -> PyResult<PerMessageDeflate> {
+        let client_max_window_bits = match &self.3 {
+            Some(bits) if bits.is_instance_of::<PyBool>() => bits.is_truthy()?.then_some(None),
+            Some(bits) => Some(Some(bits.extract()?)),
+            None => None,
+        };
+        Ok(PerMessageDeflate {
+            server_no_context_takeover: self.0,
+            client_no_context_takeover: self.1,
+            server_max_window_bits: self.2,
+            client_max_window_bits,
+        })
+    }
+}
+
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn deflate_offer(wish: Wish<'_>) -> PyResult<(String, Parameters)> {
+    Ok(element_tuple(wish.read()?.offer()))
+}
+
+/// What then holds and the answer to write, or `None` to decline.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
+fn deflate_accept(
+    wish: Wish<'_>,
+    name: String,
+    params: Parameters,
+) -> PyResult<Option<(AgreedTuple, (String, Parameters))>> {
+    let accepted = wish.read()?.accept(&Element { name, params });
+    Ok(accepted.map(|(agreed, answer)| (agreed_tuple(agreed), element_tuple(answer))))
+}
+
+/// What then holds, or `None` if the answer is not one to this offer.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn deflate_agree(wish: Wish<'_>, name: String, params: Parameters) -> PyResult<Option<AgreedTuple>> {
+    match wish.read()?.agree(&Element { name, params }) {
+        Ok(agreed) => Ok(Some(agreed_tuple(agreed))),
+        Err(Fault::UnacceptableExtension) => Ok(None),
+        Err(other) => Err(local(other)),
+    }
+}
+
+fn lent(headers: &Lines) -> Vec<(&[u8], &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn misuse(misuse: Misuse) -> PyErr {
+    local(misuse)
+}
+
+fn element_tuple(element: Element) -> (String, Parameters) {
+    (element.name, element.params)
+}
+
+const fn agreed_tuple(agreed: Agreed) -> AgreedTuple {
+    (
+        agreed.server_no_context_takeover,
+        agreed.client_no_context_takeover,
+        agreed.server_max_window_bits,
+        agreed.client_max_window_bits,
+    )
+}
+
+fn asked_tuple(asked: Asked) -> AskedTuple {
+    let extensions = asked.extensions.into_iter().map(element_tuple).collect();
+    (asked.host, asked.target, asked.headers, asked.subprotocols, extensions, asked.key)
+}

@@ -1,0 +1,26 @@
+//! The core as the Python module `mintws._core`: the only part that names `PyO3`.
+
+mod contexts;
+mod data;
+mod endpoint;
+mod errors;
+mod events;
+mod handshake;
+mod prepared;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    events::register(module)?;
+    module.add_class::<endpoint::Endpoint>()?;
+    module.add_class::<prepared::PreparedMessage>()?;
+    module.add_class::<contexts::Contexts>()?;
+    module.add_class::<data::Inbound>()?;
+    module.add("RSV1", crate::frame::RSV1)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(data::data_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::transitions, module)?)?;
+    handshake::register(module)
+}

@@ -1,0 +1,102 @@
+//! A message that is encoded once and sent on many connections.
+
+use std::sync::Mutex;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use super::errors::local;
+use super::events::{self, Kind};
+use crate::deflate::{DeflateSettings, Deflater};
+use crate::encoder::Encoder;
+use crate::frame::Opcode;
+
+/// The windows that permessage-deflate knows, from 8 bits on.
+const WINDOWS: usize = 8;
+
+#[pyclass(frozen, module = "mintws._core")]
+pub struct PreparedMessage {
+    opcode: Opcode,
+    /// The payload as it was given.
+    plain: Py<PyBytes>,
+    /// The whole frame of a server without compression.
+    frame: Py<PyBytes>,
+    level: u8,
+    /// The payload compressed with an empty window of 8 to 15 bits, made when first asked for.
+    deflated: Mutex<[Option<Py<PyBytes>>; WINDOWS]>,
+}
+
+#[pymethods]
+impl PreparedMessage {
+    #[new]
+    #[pyo3(signature = (event, *, level=6))]
+    fn new(py: Python<'_>, event: &Bound<'_, PyAny>, level: u8) -> PyResult<Self> {
+        if level > 9 {
+            return Err(local("the level of compression is 0 to 9"));
+        }
+        let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
+            return Err(PyTypeError::new_err("PreparedMessage takes a Text or a Binary"));
+        };
+        if !fin.is_truthy()? {
+            return Err(local("a prepared message is whole: give it with fin=True"));
+        }
+        let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
+        let plain = match data.cast::<PyString>() {
+            Ok(text) => PyBytes::new(
+                py,
+                text.to_str().map_err(|_| local("a str with surrogates has no form in UTF-8"))?.as_bytes(),
+            ),
+            Err(_) => data.cast::<PyBytes>()?.clone(),
+        };
+        if kind == Kind::Text && simdutf8::basic::from_utf8(plain.as_bytes()).is_err() {
+            return Err(local("Text was given bytes that are not UTF-8; send them as Binary"));
+        }
+        let mut frame = Vec::new();
+        Encoder::new(None, None).prepared(opcode, plain.as_bytes(), false).map_err(local)?.append_to(&mut frame);
+        Ok(Self {
+            opcode,
+            frame: PyBytes::new(py, &frame).unbind(),
+            plain: plain.unbind(),
+            level,
+            deflated: Mutex::new([const { None }; WINDOWS]),
+        })
+    }
+}
+
+impl PreparedMessage {
+    pub fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
+    /// How many bytes the message has.
+    pub fn len(&self, py: Python<'_>) -> usize {
+        self.plain.bind(py).as_bytes().len()
+    }
+
+    /// The frame of a server without compression.
+    pub fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        self.frame.bind(py).clone()
+    }
+
+    /// The payload, compressed for a window of so many bits or, with `None`, as it is.
+    pub fn payload<'py>(&self, py: Python<'py>, window_bits: Option<u8>) -> Bound<'py, PyBytes> {
+        let Some(window_bits) = window_bits else { return self.plain.bind(py).clone() };
+        let mut all = self.deflated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let compress = || {
+            let mut out = Vec::new();
+            let settings = DeflateSettings { window_bits, level: self.level, memory_level: 8, context_takeover: false };
+            Deflater::new(settings).compress(self.plain.bind(py).as_bytes(), true, &mut out);
+            PyBytes::new(py, &out)
+        };
+        match all.get_mut(usize::from(window_bits.saturating_sub(8))) {
+            Some(Some(known)) => known.bind(py).clone(),
+            Some(place) => {
+                let made = compress();
+                *place = Some(made.clone().unbind());
+                made
+            }
+            None => compress(),
+        }
+    }
+}

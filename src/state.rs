@@ -1,0 +1,168 @@
+//! Who may say what when: the states of one WebSocket and the two tables that move it.
+
+/// The two ends of a connection (RFC 6455 §1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opens the WebSocket and masks its frames.
+    Client,
+    /// Answers, and closes the transport first.
+    Server,
+}
+
+/// Where one WebSocket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// No opening handshake yet.
+    Connecting,
+    /// The client's request has been made, the server's answer not.
+    Requested,
+    /// Messages go both ways.
+    Open,
+    /// Our Close is sent; messages of the peer still come.
+    Closing,
+    /// The peer's Close has come, or it broke a rule; ours is still to be sent, behind the answers that are owed.
+    RemoteClosing,
+    /// Nothing more is said.
+    Closed,
+}
+
+/// What is said: the events, without their contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The client's half of the opening handshake.
+    UpgradeRequest,
+    /// The server's yes.
+    UpgradeAccept,
+    /// The server's no.
+    UpgradeReject,
+    /// Text or binary data.
+    Message,
+    /// A Ping.
+    Ping,
+    /// A Pong.
+    Pong,
+    /// A Close.
+    Close,
+    /// The peer broke a rule; sent, it says so to the peer.
+    Failed,
+    /// The transport ended.
+    Lost,
+}
+
+impl State {
+    /// All states, in their order.
+    pub const ALL: [Self; 6] =
+        [Self::Connecting, Self::Requested, Self::Open, Self::Closing, Self::RemoteClosing, Self::Closed];
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::UpgradeRequest,
+        Self::UpgradeAccept,
+        Self::UpgradeReject,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+        Self::Close,
+        Self::Failed,
+        Self::Lost,
+    ];
+}
+
+/// The state that sending `kind` leads to; `None` when it may not be sent.
+///
+/// A Close that came does not end what we may say (RFC 6455 §5.5.1 ends it at the Close that *we* send): in
+/// `RemoteClosing` messages still go out, and one Close or `Failed` is the last word.
+#[inline]
+#[must_use]
+pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State> {
+    use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
+    Some(match (role, state, kind) {
+        (Role::Client, Connecting, Kind::UpgradeRequest) => Requested,
+        (Role::Server, Requested, Kind::UpgradeAccept) => Open,
+        (Role::Server, Requested, Kind::UpgradeReject) => Closed,
+        (_, Open | RemoteClosing, Kind::Message | Kind::Ping | Kind::Pong) => state,
+        // §5.5.2 asks for a Pong until the peer's Close has come.
+        (_, Closing, Kind::Pong) => state,
+        (_, Open, Kind::Close) => Closing,
+        (_, RemoteClosing, Kind::Close) => Closed,
+        // Whatever the failure leaves to be said is written once; then it says nothing.
+        (_, RemoteClosing | Closed, Kind::Failed) => Closed,
+        _ => return None,
+    })
+}
+
+/// The state that `kind` from the peer leads to; `None` when the peer can say nothing of the kind.
+#[inline]
+#[must_use]
+pub const fn after_receiving(role: Role, state: State, kind: Kind) -> Option<State> {
+    use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
+    Some(match (role, state, kind) {
+        (Role::Server, Connecting, Kind::UpgradeRequest) => Requested,
+        (Role::Client, Requested, Kind::UpgradeAccept) => Open,
+        (Role::Client, Requested, Kind::UpgradeReject) => Closed,
+        (_, Open | Closing, Kind::Message | Kind::Ping | Kind::Pong) => state,
+        (_, Open, Kind::Close | Kind::Failed) => RemoteClosing,
+        (_, Closing, Kind::Close | Kind::Failed) => Closed,
+        (_, Connecting | Requested, Kind::Failed) => Closed,
+        (_, Connecting | Requested | Open | Closing, Kind::Lost) => Closed,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_goes_out_until_our_own_close() {
+        for role in [Role::Client, Role::Server] {
+            for state in State::ALL {
+                let may = after_sending(role, state, Kind::Message).is_some();
+                assert_eq!(may, matches!(state, State::Open | State::RemoteClosing), "{state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_close_is_sent_whichever_side_begins() {
+        for role in [Role::Client, Role::Server] {
+            let ours = after_sending(role, State::Open, Kind::Close).expect("open");
+            assert_eq!(after_sending(role, ours, Kind::Close), None);
+            let theirs = after_receiving(role, State::Open, Kind::Close).expect("open");
+            let both = after_sending(role, theirs, Kind::Close).expect("to be answered");
+            assert_eq!(both, State::Closed);
+            assert_eq!(after_receiving(role, ours, Kind::Close), Some(State::Closed));
+            assert_eq!(after_sending(role, both, Kind::Close), None);
+        }
+    }
+
+    #[test]
+    fn what_one_side_may_send_the_other_can_receive() {
+        // Both sides walk together. Behind a Close the receiver drops what still comes.
+        fn receive(role: Role, state: State, kind: Kind) -> State {
+            match state {
+                State::RemoteClosing | State::Closed => state,
+                _ => after_receiving(role, state, kind).expect("the other side may send it"),
+            }
+        }
+        let mut seen = vec![(State::Connecting, State::Connecting)];
+        let mut todo = seen.clone();
+        while let Some((client, server)) = todo.pop() {
+            for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Failed) {
+                let next = [
+                    after_sending(Role::Client, client, kind).map(|after| (after, receive(Role::Server, server, kind))),
+                    after_sending(Role::Server, server, kind).map(|after| (receive(Role::Client, client, kind), after)),
+                ];
+                for pair in next.into_iter().flatten() {
+                    if !seen.contains(&pair) {
+                        seen.push(pair);
+                        todo.push(pair);
+                    }
+                }
+            }
+        }
+        assert!(seen.contains(&(State::Closed, State::Closed)));
+    }
+}
