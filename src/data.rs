@@ -50,7 +50,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Makes a splitter for the side that receives a preface (a server) or none, with its SETTINGS_MAX_FRAME_SIZE.
+    /// Makes a splitter for the side that receives a preface (a server) or none, with its `SETTINGS_MAX_FRAME_SIZE`.
     #[must_use]
     pub const fn new(server: bool, max_frame_size: usize) -> Self {
         let preface = if server { PREFACE_LEN } else { 0 };
@@ -65,18 +65,14 @@ impl Splitter {
             self.held = Vec::new();
         }
         if self.held.is_empty() {
-            match self.whole(chunk) {
-                Some(len) => {
-                    let (frame, rest) = chunk.split_at(len);
-                    *chunk = rest;
-                    return Some(self.piece(frame, carried));
-                }
-                None => {
-                    self.held.extend_from_slice(chunk);
-                    *chunk = &[];
-                    return None;
-                }
-            }
+            let Some(len) = self.whole(chunk) else {
+                self.held.extend_from_slice(chunk);
+                *chunk = &[];
+                return None;
+            };
+            let (frame, rest) = chunk.split_at(len);
+            *chunk = rest;
+            return Some(self.piece(frame, carried));
         }
         // A frame that was cut is joined: first its header, which says how much is missing.
         loop {
@@ -171,7 +167,7 @@ pub fn write_end(out: &mut Vec<u8>, stream: u32) {
     write_header(out, 0, DATA, END_STREAM, stream);
 }
 
-/// Appends a WINDOW_UPDATE (§6.9); stream 0 is the connection.
+/// Appends a `WINDOW_UPDATE` (§6.9); stream 0 is the connection.
 pub fn write_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
     write_header(out, 4, WINDOW_UPDATE, 0, stream);
     out.extend_from_slice(&increment.to_be_bytes());

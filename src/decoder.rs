@@ -424,11 +424,11 @@ impl Decoder {
                 let left = self.rules.limit - message.total;
                 let limit = usize::try_from(left.saturating_add(before as u64)).unwrap_or(usize::MAX);
                 let input = piece.unmasked(&mut self.scratch);
-                let inflated = inflater
+                let outcome = inflater
                     .inflate(input, limit, &mut self.buffer)
                     .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
                 self.scratch.clear();
-                inflated.map_err(|fault| match fault {
+                outcome.map_err(|fault| match fault {
                     Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
                     other => other,
                 })?;
@@ -463,6 +463,7 @@ impl Decoder {
     }
 
     /// Turns what was found into an event that borrows.
+    #[allow(clippy::needless_pass_by_value, reason = "what was found is used up")]
     fn lend<'s>(&'s mut self, found: Found<'s>) -> Event<'s> {
         match found {
             Found::Message { opcode, rsv, fin, len, checked } => {

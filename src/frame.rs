@@ -148,6 +148,7 @@ impl Header {
     /// Writes the header, its length in its shortest form.
     #[inline]
     #[must_use]
+    #[allow(clippy::decimal_bitwise_operands, reason = "lengths are decimal in §5.2")]
     pub fn write(&self) -> HeaderBytes {
         let mut out = HeaderBytes { bytes: [0; HEADER_LIMIT], len: 0 };
         out.push(&[if self.fin { FIN } else { 0 } | self.rsv | self.opcode.nibble()]);

@@ -52,7 +52,8 @@ pub fn append_masked(out: &mut Vec<u8>, src: &[u8], key: MaskingKey) {
 #[inline]
 #[must_use]
 pub fn advance(key: MaskingKey, taken: u64) -> MaskingKey {
-    let bits = u32::try_from(taken % 4).expect("less than 4") * 8;
+    #[allow(clippy::cast_possible_truncation, reason = "less than 4")]
+    let bits = (taken % 4) as u32 * 8;
     // Seen as a little-endian number, the first byte of the key is the lowest.
     u32::from_le_bytes(key).rotate_right(bits).to_le_bytes()
 }

@@ -76,6 +76,7 @@ impl Kind {
 /// `RemoteClosing` messages still go out, and one Close or `Failed` is the last word.
 #[inline]
 #[must_use]
+#[allow(clippy::match_same_arms, reason = "one arm for each rule")]
 pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State> {
     use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
     Some(match (role, state, kind) {
@@ -96,6 +97,7 @@ pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State
 /// The state that `kind` from the peer leads to; `None` when the peer can say nothing of the kind.
 #[inline]
 #[must_use]
+#[allow(clippy::match_same_arms, reason = "one arm for each rule")]
 pub const fn after_receiving(role: Role, state: State, kind: Kind) -> Option<State> {
     use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
     Some(match (role, state, kind) {

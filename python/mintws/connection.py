@@ -100,6 +100,11 @@ class Carrier(ABC):
         """How many bytes wait for the peer's permission."""
         return 0
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is awaited from the peer."""
+        return False
+
 
 class Connection(_core.Endpoint):
     """One end of one WebSocket: a value that the caller drives.
@@ -110,9 +115,21 @@ class Connection(_core.Endpoint):
         request: the request of the opening handshake, once it was sent or received.
         response: the server's answer, once it was sent or received.
         extensions: what was agreed on, in the order of the header.
+        owner: whatever the caller wants to find again when an event comes; `None` at first.
     """
 
-    __slots__ = ("__weakref__", "_entropy", "_key", "_options", "carrier", "extensions", "request", "response", "role")
+    __slots__ = (
+        "__weakref__",
+        "_entropy",
+        "_key",
+        "_options",
+        "carrier",
+        "extensions",
+        "owner",
+        "request",
+        "response",
+        "role",
+    )
 
     def __init__(self, role: Role, carrier: Carrier, **options: Unpack[Options]) -> None:
         unknown = options.keys() - Options.__annotations__.keys()
@@ -123,6 +140,7 @@ class Connection(_core.Endpoint):
         self.request: UpgradeRequest | None = None
         self.response: UpgradeAccept | UpgradeReject | None = None
         self.extensions: tuple[Agreed, ...] = ()
+        self.owner: Any = None
         self._options = options
         self._entropy = options.get("entropy", os.urandom)
         self._key = ""
@@ -197,8 +215,9 @@ class Connection(_core.Endpoint):
         assert self.request is not None
         key = self._key if self.carrier.http_version == "1.1" else None
         answered, error = _core.read_response(list(headers), list(self.request.subprotocols), key=key)
-        if answered is None:
+        if error is not None:
             return self.fail(error)
+        assert answered is not None
         subprotocol, extensions, others = answered
         agreed = match(_offers(extensions), self.request.extensions)
         if agreed is None:

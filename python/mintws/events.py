@@ -13,6 +13,27 @@ from mintws.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from mintws.extensions import Extension, Offer
 
+__all__ = [
+    "Binary",
+    "Close",
+    "Event",
+    "Failed",
+    "Headers",
+    "Ping",
+    "Pong",
+    "PreparedMessage",
+    "Request",
+    "Response",
+    "Role",
+    "Sendable",
+    "State",
+    "Text",
+    "UpgradeAccept",
+    "UpgradeReject",
+    "UpgradeRequest",
+    "pairs",
+]
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -142,6 +163,42 @@ class Failed:
     """
 
     error: RemoteProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An ordinary HTTP request, whole.
+
+    Attributes:
+        method: "GET" and so on.
+        target: path and query.
+        headers: names in lower case; Host is among them, over HTTP/2 too, which calls it `:authority`.
+        body: the body; `None` if it was too long to be kept.
+        stream: the stream that it came on, over HTTP/2.
+    """
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes | None = b""
+    stream: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An ordinary HTTP response, whole.
+
+    Attributes:
+        status: 200 to 599.
+        headers: further headers; Content-Length is written where it is missing.
+        body: the body.
+        stream: the stream that it came on, over HTTP/2.
+    """
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    stream: int = 0
 
 
 Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -10,18 +11,20 @@ import h11
 from mintws import _core
 from mintws.connection import Connection, Direct, Options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Event, Failed, Headers, Role, State
+from mintws.events import Failed, Headers, Request, Response, Role, State
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`.
-Received: TypeAlias = tuple[list[tuple[Connection | None, Any]], bytes]
+Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
 
 #: The most bytes of a request's or a response's head.
 HEAD_LIMIT = 32 * 1024
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
+#: The most bytes of the body of a request that `collect` gathers.
+REQUEST_LIMIT = 1024 * 1024
 #: The most interim responses that may come before the answer.
 INTERIM_LIMIT = 32
 
@@ -55,6 +58,8 @@ class Http1(Direct):
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
+        self._request: Any = None
+        self._body = bytearray()
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
@@ -119,7 +124,7 @@ class Http1(Direct):
         if self._switched:
             if not data:
                 self._ended = True
-            return self._connection.receive(data)  # type: ignore[return-value]
+            return self._connection.receive(data)
         return self._receive_head(bytes(data))
 
     def proceed(self) -> Received:
@@ -129,8 +134,40 @@ class Http1(Direct):
         the next request.
         """
         if self._switched:
-            return self._connection.receive_early()  # type: ignore[return-value]
+            return self._connection.receive_early()
         return self._read_heads()
+
+    def collect(self, event: Any) -> Request | None:
+        """Gather an ordinary request out of events that were handed on; it is given when it is whole.
+
+        A body of more than 1 MiB is not kept.
+        """
+        match event:
+            case h11.Request():
+                self._request, self._body = event, bytearray()
+            case h11.Data() if self._request is not None:
+                if len(self._body) <= REQUEST_LIMIT:
+                    self._body += event.data
+            case h11.EndOfMessage() if self._request is not None:
+                request, self._request = self._request, None
+                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
+                body = bytes(self._body) if len(self._body) <= REQUEST_LIMIT else None
+                return Request(request.method.decode(), request.target.decode("latin-1"), headers, body)
+        return None
+
+    def respond(self, request: Request, response: Response) -> bytes:
+        """Write the response to an ordinary request; then call `proceed` for the next one.
+
+        Raises:
+            LocalProtocolError: there is no request to respond to, or HTTP/1.1 does not allow the response.
+        """
+        bodiless = request.method == "HEAD" or response.status in (204, 304)
+        headers = list(response.headers)
+        if not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers) and response.status != 204:
+            headers.append(("Content-Length", str(len(response.body))))
+        head = h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))
+        body = [] if bodiless or not response.body else [h11.Data(data=response.body)]
+        return self._write(head, *body, h11.EndOfMessage())
 
     def send_request(self, target: str, headers: Headers) -> bytes:
         return self._write(h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage())
@@ -189,7 +226,7 @@ class Http1(Direct):
                 more = self._receive_event(event)
                 if isinstance(event, h11.ConnectionClosed):
                     # h11 says so for ever.
-                    return events + more[0], b"".join([*replies, more[1]])
+                    return [*events, *more[0]], b"".join([*replies, more[1]])
             events += more[0]
             replies.append(more[1])
         if self._switched:
@@ -208,12 +245,12 @@ class Http1(Direct):
         match event:
             case h11.InformationalResponse(status_code=101):
                 self._switched = True
-                return self._connection.receive_response(list(event.headers))  # type: ignore[return-value]
+                return self._connection.receive_response(list(event.headers))
             case h11.InformationalResponse():
                 self._interim += 1
                 if self._interim > INTERIM_LIMIT:
                     many = "too many interim responses"
-                    return self._connection.fail(RemoteProtocolError(many, section="RFC 9110 §15.2"))  # type: ignore[return-value]
+                    return self._connection.fail(RemoteProtocolError(many, section="RFC 9110 §15.2"))
             case h11.Response():
                 headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
                 self._rejection = (event.status_code, headers, bytearray())
@@ -225,7 +262,7 @@ class Http1(Direct):
             case h11.EndOfMessage():
                 return self._reject()
             case h11.ConnectionClosed():
-                return self._connection.receive_end("the server closed the connection without an answer")  # type: ignore[return-value]
+                return self._connection.receive_end("the server closed the connection without an answer")
         return [], b""
 
     def _receive_upgrade(self, request: h11.Request) -> Received:
@@ -237,26 +274,26 @@ class Http1(Direct):
             while self.h11.next_event() not in (h11.PAUSED, h11.NEED_DATA):
                 pass
             self._switched = True
-        return events, reply  # type: ignore[return-value]
+        return events, reply
 
     def _switch(self) -> Received:
         """Hand on what `h11` has read behind the handshake."""
         data, _ = self.h11.trailing_data
         if not data:
             return [], b""
-        return self._connection.receive(data)  # type: ignore[return-value]
+        return self._connection.receive(data)
 
     def _reject(self) -> Received:
         assert self._rejection is not None
         status, headers, body = self._rejection
-        return self._connection.receive_rejection(status, headers, bytes(body))  # type: ignore[return-value]
+        return self._connection.receive_rejection(status, headers, bytes(body))
 
     def _broken(self, error: h11.RemoteProtocolError) -> Received:
         """Fail the connection over HTTP that is none."""
         if self._ended and self._role is Role.CLIENT:
             if self._rejection is not None:
                 return self._reject()
-            return self._connection.receive_end("the server closed the connection without an answer")  # type: ignore[return-value]
+            return self._connection.receive_end("the server closed the connection without an answer")
         status = error.error_status_hint if self._role is Role.SERVER else None
         events, _ = self._connection.fail(RemoteProtocolError(str(error), section="RFC 9112", status=status))
         reply = b""
@@ -264,7 +301,7 @@ class Http1(Direct):
             body = str(error).encode()
             headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
             reply = self.send_response(error.error_status_hint, tuple(headers), body)
-        return events, reply  # type: ignore[return-value]
+        return events, reply
 
     def _write(self, *events: Any) -> bytes:
         try:

@@ -7,6 +7,7 @@ to its connection. `h2` stays the owner of the windows in which we send; those i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h2.config
@@ -21,13 +22,14 @@ from h2.utilities import HeaderValidationFlags, validate_headers
 from mintws import _core
 from mintws.connection import Carrier, Connection, Options
 from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Role, State, UpgradeReject
+from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeReject
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 #: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
-Received: TypeAlias = tuple[list[tuple[Connection | None, Any]], bytes]
+Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
+_Events: TypeAlias = list[tuple[Connection | None, Any]]
 
 #: What the peer may send on one stream, and on all together, before it waits for credit.
 STREAM_WINDOW = 256 * 1024
@@ -38,6 +40,8 @@ MAX_FRAME_SIZE = 16384
 HEADER_LIMIT = 64 * 1024
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
+#: The most bytes of the body of an ordinary message that `collect` gathers.
+REQUEST_LIMIT = 1024 * 1024
 #: Frames that carry nothing (PING, SETTINGS, resets, empty DATA) that one chunk may have, beside one for each 512 bytes.
 IDLE_FRAMES = 200
 
@@ -94,7 +98,9 @@ class Http2:
             # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, _Outbound] = {}
+        #: Ordinary messages that `collect` gathers: their head and body.
+        self._collected: dict[int, tuple[Headers, bytearray]] = {}
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
         self._waiting: deque[tuple[_Stream, Headers]] = deque()
         #: What is to be written for what is being received.
@@ -165,7 +171,7 @@ class Http2:
         Raises:
             TypeError: `data` is not bytes.
         """
-        events: list[tuple[Connection | None, Any]] = []
+        events: _Events = []
         if self._ended:
             return events, b""
         if not data:
@@ -199,14 +205,81 @@ class Http2:
 
         Call it after an `UpgradeAccept`, for frames that the client sent behind its request.
         """
-        events: list[tuple[Connection | None, Any]] = []
+        events: _Events = []
         replies = []
-        for stream in list(self._streams.values()):
+        for stream in [it for it in self._streams.values() if isinstance(it, _Stream)]:
             if stream.connection.state is not State.REQUESTED and stream.connection.held:
                 more, reply = stream.connection.receive_early()
                 events += more
                 replies.append(reply)
         return events, b"".join(replies)
+
+    def collect(self, event: h2.events.Event) -> Request | Response | None:
+        """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
+
+        A body of more than 1 MiB is not kept. Credit for it is given back.
+        """
+        match event:
+            case h2.events.RequestReceived() | h2.events.ResponseReceived():
+                headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
+                self._collected[event.stream_id] = (headers, bytearray())
+            case h2.events.DataReceived():
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                _, body = self._collected.get(event.stream_id, ((), bytearray()))
+                if len(body) <= REQUEST_LIMIT:
+                    body += event.data
+            case h2.events.StreamReset() if event.stream_id in self._collected:
+                del self._collected[event.stream_id]
+            case h2.events.StreamEnded() if event.stream_id in self._collected:
+                headers, body = self._collected.pop(event.stream_id)
+                kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
+                pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
+                others = tuple(pair for pair in headers if not pair[0].startswith(":"))
+                if self._role is Role.CLIENT:
+                    return Response(int(pseudo.get(":status", 0)), others, kept or b"", event.stream_id)
+                if ":authority" in pseudo and not any(name == "host" for name, _ in others):
+                    others = (("host", pseudo[":authority"]), *others)
+                return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, kept, event.stream_id)
+        return None
+
+    def respond(self, request: Request, response: Response) -> bytes:
+        """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
+
+        Raises:
+            LocalProtocolError: the request's stream is gone, or HTTP/2 does not allow the response.
+        """
+        if request.stream not in self.h2.streams:
+            return b""
+        headers = [(":status", str(response.status)), *((name.lower(), value) for name, value in response.headers)]
+        if not any(name == "content-length" for name, _ in headers) and response.status not in (204, 304):
+            headers.append(("content-length", str(len(response.body))))
+        outbound = _Outbound(self, request.stream)
+        outbound.remote_ended = True
+        self._streams[request.stream] = outbound
+        return outbound.send_head(tuple(headers), b"" if request.method == "HEAD" else response.body)
+
+    def request(self, request: Request) -> tuple[int, bytes]:
+        """Write an ordinary request.
+
+        Returns:
+            The number of its stream, by which `collect` names the response, and the bytes to write now.
+
+        Raises:
+            LocalProtocolError: the connection takes no new streams now.
+        """
+        if self._role is Role.SERVER or self._ended or self._going_away:
+            raise LocalProtocolError("the connection takes no new requests")
+        fields = [(":method", request.method), (":scheme", self.scheme), (":path", request.target)]
+        others = [(name.lower(), value) for name, value in request.headers]
+        fields += [(":authority", value) for name, value in others if name == "host"]
+        outbound = _Outbound(self)
+        body = request.body or b""
+        headers = (*fields, *(pair for pair in others if pair[0] != "host"))
+        outbound.begin(headers, end=not body)
+        if body:
+            return outbound.number, outbound.send_data(body) + outbound.send_end()
+        outbound.closed = True
+        return outbound.number, self.h2.data_to_send()
 
     def shutdown(self) -> bytes:
         """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds."""
@@ -217,7 +290,7 @@ class Http2:
         last = self.h2.highest_inbound_stream_id
         return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
 
-    def _receive_event(self, event: h2.events.Event, events: list[tuple[Connection | None, Any]]) -> None:
+    def _receive_event(self, event: h2.events.Event, events: _Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
         number = getattr(event, "stream_id", None)
         match event:
@@ -243,7 +316,7 @@ class Http2:
                 return
         events.append((None, event))
 
-    def _receive_request(self, event: h2.events.RequestReceived, events: list[tuple[Connection | None, Any]]) -> None:
+    def _receive_request(self, event: h2.events.RequestReceived, events: _Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         if self._going_away:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
@@ -268,7 +341,7 @@ class Http2:
     def _receive_ordinary(
         self,
         event: h2.events.RequestReceived | h2.events.ResponseReceived,
-        events: list[tuple[Connection | None, Any]],
+        events: _Events,
     ) -> None:
         """Hand on a head that concerns no WebSocket, if it is well-formed (RFC 9113 §8.1.1)."""
         response = isinstance(event, h2.events.ResponseReceived)
@@ -284,7 +357,7 @@ class Http2:
         events.append((None, event))
 
     def _receive_settings(
-        self, event: h2.events.RemoteSettingsChanged, events: list[tuple[Connection | None, Any]]
+        self, event: h2.events.RemoteSettingsChanged, events: _Events
     ) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
         if self._settings_came and connect is not None and connect.original_value and not connect.new_value:
@@ -296,24 +369,25 @@ class Http2:
             while self._waiting:
                 self._waiting.popleft()[0].lose(events, "the server does not enable extended CONNECT (RFC 8441 §3)")
 
-    def _overrun(self, number: int, events: list[tuple[Connection | None, Any]]) -> None:
+    def _overrun(self, number: int, events: _Events) -> None:
         """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
         message = "DATA came for which there was no credit"
         if number == 0:
             self._fail(events, ErrorCodes.FLOW_CONTROL_ERROR, message, "RFC 9113 §6.9.1")
             return
         stream = self._streams[number]
+        assert isinstance(stream, _Stream)
         stream.fail(events, RemoteProtocolError(message, section="RFC 9113 §6.9.1"))
         stream.reset(ErrorCodes.FLOW_CONTROL_ERROR)
 
-    def _fail(self, events: list[tuple[Connection | None, Any]], code: int, message: str, section: str) -> None:
+    def _fail(self, events: _Events, code: int, message: str, section: str) -> None:
         """End the whole connection for a fault of the peer."""
         if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
             self.h2.close_connection(code)
         self._end(events, message)
         events.append((None, Failed(RemoteProtocolError(message, section=section))))
 
-    def _end(self, events: list[tuple[Connection | None, Any]], message: str) -> None:
+    def _end(self, events: _Events, message: str) -> None:
         self._ended = True
         for stream in [*self._streams.values(), *(stream for stream, _ in self._waiting)]:
             stream.lose(events, message)
@@ -356,18 +430,13 @@ class Http2:
         return b"".join(out)
 
 
-class _Stream(Carrier):
-    """One stream that carries a WebSocket."""
-
-    __slots__ = ("_http", "_pending", "_rejection", "closed", "connection", "ending", "h2", "number", "remote_ended")
-
-    http_version = "2"
+class _Outbound:
+    """What is sent on one stream: held back where the windows do not let it pass."""
 
     def __init__(self, http: Http2, number: int = 0) -> None:
         self._http = http
         #: 0 until the request is sent.
         self.number = number
-        self.connection = Connection(http._role, self, **http._options)
         #: The stream as h2 knows it: it owns the window in which we send.
         self.h2 = http.h2.streams[number] if number else None
         self._pending = bytearray()
@@ -376,15 +445,14 @@ class _Stream(Carrier):
         self.remote_ended = False
         #: Nothing more is sent on the stream.
         self.closed = False
-        self._rejection: tuple[int, Headers, bytearray] | None = None
-
-    @property
-    def scheme(self) -> str:  # type: ignore[override]
-        return self._http.scheme
 
     @property
     def buffered(self) -> int:
         return len(self._pending)
+
+    @property
+    def done(self) -> bool:
+        return self.number != 0 and self.number not in self._http._streams
 
     @property
     def window(self) -> int:
@@ -393,29 +461,20 @@ class _Stream(Carrier):
             return 0
         return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
 
-    def send_request(self, target: str, headers: Headers) -> bytes:
-        http = self._http
-        if http._ended or http._going_away:
-            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
-        if http.can_open is False:
-            raise _disabled()
-        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
-            http._waiting.append((self, headers))
-            return b""
-        self.begin(headers)
-        return http.h2.data_to_send()
-
-    def begin(self, headers: Headers) -> None:
+    def begin(self, headers: Headers, *, end: bool = False) -> None:
         """Open the stream with a request."""
         http = self._http
-        self.number = http.h2.get_next_available_stream_id()
-        http.h2.send_headers(self.number, list(headers))
-        self.h2 = http.h2.streams[self.number]
-        http._streams[self.number] = self
+        number = http.h2.get_next_available_stream_id()
+        try:
+            http.h2.send_headers(number, list(headers), end_stream=end)
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
+        self.number = number
+        self.h2 = http.h2.streams[number]
+        http._streams[number] = self
 
-    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
-        if self.closed:
-            return b""
+    def send_head(self, headers: Headers, body: bytes | None) -> bytes:
+        """Write a response's head and its body; `None` says that the stream goes on."""
         http = self._http
         http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
         out = http.h2.data_to_send()
@@ -456,6 +515,84 @@ class _Stream(Carrier):
             out += self._http.h2.data_to_send()
         return out
 
+    def reset(self, code: int) -> None:
+        """Reset the stream."""
+        http = self._http
+        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
+            http.h2.reset_stream(self.number, code)
+        self._leave()
+
+    def receive(self, event: h2.events.Event, events: _Events) -> None:
+        """Take an event of `h2` that is the stream's."""
+        match event:
+            case h2.events.WindowUpdated():
+                self._http._unblocked = True
+                return
+            case h2.events.ResponseReceived():
+                self._http._receive_ordinary(event, events)
+                return
+            case h2.events.StreamEnded():
+                self.remote_ended = True
+                if self.closed:
+                    self._leave()
+            case h2.events.StreamReset():
+                self._leave()
+        events.append((None, event))
+
+    def lose(self, events: _Events, message: str) -> None:
+        """Take note that nothing more comes."""
+
+    def _frames(self, data: bytes) -> bytes:
+        """Write DATA and take it off both windows, of which h2 keeps the books."""
+        http = self._http
+        assert self.h2 is not None
+        self.h2.outbound_flow_control_window -= len(data)
+        http.h2.outbound_flow_control_window -= len(data)
+        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
+
+    def _finish(self) -> None:
+        """Note that END_STREAM is sent."""
+        self.closed = True
+        if self.remote_ended:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Forget the stream."""
+        self.closed = True
+        self._pending.clear()
+        self._http._inbound.drop(self.number)
+        self._http._streams.pop(self.number, None)
+
+
+class _Stream(_Outbound, Carrier):
+    """One stream that carries a WebSocket."""
+
+    http_version = "2"
+
+    def __init__(self, http: Http2, number: int = 0) -> None:
+        super().__init__(http, number)
+        self.connection = Connection(http._role, self, **http._options)
+        self._rejection: tuple[int, Headers, bytearray] | None = None
+
+    @property
+    def scheme(self) -> str:  # type: ignore[override]
+        return self._http.scheme
+
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        http = self._http
+        if http._ended or http._going_away:
+            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
+        if http.can_open is False:
+            raise _disabled()
+        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
+            http._waiting.append((self, headers))
+            return b""
+        self.begin(headers)
+        return http.h2.data_to_send()
+
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        return b"" if self.closed else self.send_head(headers, body)
+
     def pause(self) -> None:
         if self.number:
             self._http._inbound.pause(self.number, True)
@@ -470,16 +607,7 @@ class _Stream(Carrier):
         self.reset(ErrorCodes.CANCEL)
         return self._http.h2.data_to_send()
 
-    def reset(self, code: int) -> None:
-        """Reset the stream."""
-        http = self._http
-        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
-            http.h2.reset_stream(self.number, code)
-        self._leave()
-
-    def receive(self, event: h2.events.Event, events: list[tuple[Connection | None, Any]]) -> None:
-        """Take an event of `h2` that is the stream's."""
-        connection = self.connection
+    def receive(self, event: h2.events.Event, events: _Events) -> None:
         match event:
             case h2.events.WindowUpdated():
                 self._http._unblocked = True
@@ -495,34 +623,24 @@ class _Stream(Carrier):
                         self._reject(events)
                         self.reset(ErrorCodes.CANCEL)
             case h2.events.StreamEnded():
-                self.remote_ended = True
-                self._http._inbound.drop(self.number)
-                if self._rejection:
-                    self._reject(events)
-                else:
-                    self.lose(events, "the peer ended the stream without a Close")
-                if connection.state is State.CLOSED and not self.closed:
-                    self.ending = True
-                    self._http._replies.append(self.pump())
-                if self.closed:
-                    self._leave()
+                self._receive_end(events)
             case h2.events.StreamReset():
                 self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
                 self._leave()
 
-    def lose(self, events: list[tuple[Connection | None, Any]], message: str) -> None:
+    def lose(self, events: _Events, message: str) -> None:
         """Tell the connection that nothing more comes."""
         if self._rejection:
             self._reject(events)
         more, _ = self.connection.receive_end(message)
         events += more
 
-    def fail(self, events: list[tuple[Connection | None, Any]], error: RemoteProtocolError) -> None:
+    def fail(self, events: _Events, error: RemoteProtocolError) -> None:
         """Tell the connection what the peer did wrong."""
         more, _ = self.connection.fail(error)
         events += more
 
-    def _receive_response(self, event: h2.events.ResponseReceived, events: list[tuple[Connection | None, Any]]) -> None:
+    def _receive_response(self, event: h2.events.ResponseReceived, events: _Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         status = next((value for name, value in headers if name == b":status"), b"")
         if self.connection.state is not State.REQUESTED:
@@ -536,28 +654,32 @@ class _Stream(Carrier):
             return
         more, _ = self.connection.receive_response(headers)
         events += more
-        if self.connection.state is State.OPEN:
+        if self.connection.response is not None:
             self._http._inbound.carry(self.number, self.connection)
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
 
-    def _reject(self, events: list[tuple[Connection | None, Any]]) -> None:
+    def _receive_end(self, events: _Events) -> None:
+        self.remote_ended = True
+        self._http._inbound.drop(self.number)
+        if self._rejection:
+            self._reject(events)
+        else:
+            self.lose(events, "the peer ended the stream without a Close")
+        if self.connection.state is State.CLOSED and not self.closed:
+            self.ending = True
+            self._http._replies.append(self.pump())
+        if self.closed:
+            self._leave()
+
+    def _reject(self, events: _Events) -> None:
         assert self._rejection is not None
         status, headers, body = self._rejection
         self._rejection = None
         more, _ = self.connection.receive_rejection(status, headers, bytes(body))
         events += more
 
-    def _frames(self, data: bytes) -> bytes:
-        """Write DATA and take it off both windows, of which h2 keeps the books."""
-        http = self._http
-        assert self.h2 is not None
-        self.h2.outbound_flow_control_window -= len(data)
-        http.h2.outbound_flow_control_window -= len(data)
-        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
-
     def _finish(self) -> None:
-        """Note that END_STREAM is sent."""
         self.closed = True
         response = self.connection.response
         if not self.remote_ended and (self.connection.request is None or isinstance(response, UpgradeReject)):
@@ -566,13 +688,6 @@ class _Stream(Carrier):
             self.remote_ended = True
         if self.remote_ended:
             self._leave()
-
-    def _leave(self) -> None:
-        """Forget the stream."""
-        self.closed = True
-        self._pending.clear()
-        self._http._inbound.drop(self.number)
-        self._http._streams.pop(self.number, None)
 
 
 def _carries_nothing(frame: bytes) -> bool:

@@ -7,6 +7,7 @@ use super::errors;
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
 use crate::fault::Fault;
 
+/// permessage-deflate on whole messages, for a connection on which another extension stands next to the wire.
 #[pyclass(module = "mintws._core")]
 pub struct Contexts {
     inflater: Inflater,
@@ -26,13 +27,14 @@ impl Contexts {
         }
     }
 
+    /// Compress a message (RFC 7692 §7.2.1).
     fn deflate<'py>(&mut self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
         let mut out = Vec::new();
         self.deflater.compress(data, true, &mut out);
         PyBytes::new(py, &out)
     }
 
-    /// Raises `RemoteProtocolError` for what does not inflate, or to more than the limit.
+    /// Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit.
     fn inflate<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let mut out = Vec::new();
         let inflated = self.inflater.inflate(data, self.limit, &mut out).and_then(|()| self.inflater.finish());

@@ -17,7 +17,7 @@ struct Carried {
     paused: bool,
 }
 
-/// What an HTTP/2 connection receives.
+/// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 #[pyclass(module = "mintws._core")]
 pub struct Inbound {
     splitter: Splitter,
@@ -41,18 +41,18 @@ impl Inbound {
         }
     }
 
-    /// Has the DATA of `stream` go to `connection` from now on.
+    /// Have the DATA of `stream` go to `connection` from now on.
     fn carry(&mut self, stream: u32, connection: Py<Endpoint>) {
         let window = Window::new(self.stream_window);
         self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false });
     }
 
-    /// Leaves the DATA of `stream` to the HTTP/2 library from now on.
+    /// Leave the DATA of `stream` to the HTTP/2 library from now on.
     fn drop(&mut self, stream: u32) {
         self.streams.remove(&stream);
     }
 
-    /// Keeps credit back, or gives what was kept back; the WINDOW_UPDATE comes with the next `updates`.
+    /// Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
     fn pause(&mut self, stream: u32, paused: bool) {
         if let Some(carried) = self.streams.get_mut(&stream) {
             carried.paused = paused;
@@ -63,7 +63,7 @@ impl Inbound {
         }
     }
 
-    /// `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.
+    /// Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.
     fn window(&self, stream: u32) -> Option<(u32, u32)> {
         if stream == 0 {
             return Some(self.connection.left_and_credit());
@@ -74,10 +74,11 @@ impl Inbound {
         })
     }
 
-    /// Takes bytes from `data[offset:]` until there is something for the HTTP/2 library.
+    /// Take bytes from `data[offset:]` until there is something for the HTTP/2 library.
     ///
-    /// Returns the offset behind it and a frame for the library, the number of a stream that was sent more than its window (0: the
-    /// connection was), or `None` at the end of `data`. Events are appended to `events`.
+    /// Returns:
+    ///     The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
+    ///     the connection was), or `None` at the end of `data`. Events are appended to `events`.
     fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
@@ -126,7 +127,7 @@ impl Inbound {
         })
     }
 
-    /// The WINDOW_UPDATEs that are due, and the connections that have something to say since the last call.
+    /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.
     fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
         let mut updates = Vec::new();
         if let Some(increment) = self.connection.update() {
@@ -148,7 +149,7 @@ impl Inbound {
     }
 }
 
-/// Makes DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes.
+/// Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1).
 #[pyfunction]
 pub fn data_frames<'py>(
     py: Python<'py>,

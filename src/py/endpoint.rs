@@ -33,6 +33,7 @@ enum Wire {
     Carrier { carrier: Py<PyAny>, ended: bool },
 }
 
+/// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
 #[pyclass(subclass, module = "mintws._core")]
 pub struct Endpoint {
     role: Role,
@@ -92,6 +93,7 @@ impl Endpoint {
         }
     }
 
+    /// Where the WebSocket is. It moves in `receive` and in `send`, nowhere else.
     #[getter]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static STATES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
@@ -102,17 +104,19 @@ impl Endpoint {
         states.bind(py).get_item(self.state as usize)
     }
 
+    /// Whether the peer broke a rule or left without a Close: there is no closing handshake to wait for.
     #[getter]
     fn failed(&self) -> bool {
         self.failed
     }
 
+    /// How many bytes `cork` holds back.
     #[getter]
     fn corked(&self) -> usize {
         self.corked.as_ref().map_or(0, Vec::len)
     }
 
-    /// Sets up what follows the opening handshake.
+    /// Set up what follows the opening handshake.
     #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
@@ -147,18 +151,18 @@ impl Endpoint {
         self.transforms = transforms;
     }
 
-    /// Moves the state by an event that was sent; `LocalProtocolError` if it may not be sent.
+    /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
     fn _sent(&mut self, kind: &str) -> PyResult<()> {
         self.state = self.may_send(self.state, parse_kind(kind)?)?;
         Ok(())
     }
 
-    /// Raises `LocalProtocolError` if an event may not be sent.
+    /// Raise `LocalProtocolError` if an event may not be sent.
     fn _check(&self, kind: &str) -> PyResult<()> {
         self.may_send(self.state, parse_kind(kind)?).map(drop)
     }
 
-    /// Moves the state by an event that was received; says whether it may come at all.
+    /// Move the state by an event that was received; say whether it may come at all.
     fn _received(&mut self, kind: &str) -> PyResult<bool> {
         let kind = parse_kind(kind)?;
         let after = after_receiving(self.role, self.state, kind);
@@ -172,6 +176,22 @@ impl Endpoint {
         Ok(after.is_some())
     }
 
+    /// Take bytes from the peer and say what they mean.
+    ///
+    /// Args:
+    ///     data: the next bytes of the stream, however cut: `bytes`, or a `bytearray` or `memoryview` in one piece. Empty says
+    ///         that the peer ended the stream.
+    ///
+    /// Returns:
+    ///     events: what `data` completes, oldest first, as pairs of this connection and its event. A message comes whole, unless
+    ///         the connection was asked for parts; its size is at most `limit` bytes, inflated.
+    ///     reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2). Often empty.
+    ///
+    /// A peer that breaks a rule is no exception: the last event is `Failed` (§7.1.7). That, and a `Close` (§5.5.1), is answered
+    /// by handing it to `send` when its turn comes, behind the answers to earlier messages.
+    ///
+    /// Raises:
+    ///     TypeError: `data` is not bytes.
     fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
@@ -183,7 +203,7 @@ impl Endpoint {
         Ok((events, Self::_settle(slf)?))
     }
 
-    /// Decodes what came before the handshake was done.
+    /// Decode what came before the handshake was done.
     fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
         let early = {
             let mut this = slf.borrow_mut();
@@ -195,13 +215,13 @@ impl Endpoint {
         if early.is_empty() { Ok(()) } else { Self::feed(slf, &early, events) }
     }
 
-    /// The transport has ended: `Failed` with 1006, unless the end was due.
+    /// Take the end of the transport: `Failed` with 1006, unless the end was due.
     #[pyo3(signature = (events, message=None))]
     fn _lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
         Self::lose(slf, events, message)
     }
 
-    /// Gives the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
+    /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
     fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
             let mut this = slf.borrow_mut();
@@ -213,6 +233,22 @@ impl Endpoint {
         Self::deliver(slf, reply)
     }
 
+    /// Say something to the peer.
+    ///
+    /// Args:
+    ///     event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
+    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7).
+    ///     compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
+    ///         permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
+    ///
+    /// Returns:
+    ///     Bytes to write, behind all that was returned before. Empty while `cork` holds them back, while the peer's flow control
+    ///     does, and when the carrier writes by itself.
+    ///
+    /// Raises:
+    ///     LocalProtocolError: the event may not be sent now, or what it holds is against a rule. Nothing was sent, the state is
+    ///         as before.
+    ///     TypeError: `event` is none.
     #[pyo3(signature = (event, *, compress=None))]
     fn send<'py>(
         slf: &Bound<'py, Self>,
@@ -240,6 +276,18 @@ impl Endpoint {
         }
     }
 
+    /// Say several things at once: all of them, or none.
+    ///
+    /// Args:
+    ///     events: messages and control frames, in their order.
+    ///     compress: as in `send`, for each of them.
+    ///
+    /// Returns:
+    ///     Bytes to write, as from `send`.
+    ///
+    /// Raises:
+    ///     LocalProtocolError: one of them may not be sent behind those before it; none was, the state is as before.
+    ///     TypeError: one of them is of the opening handshake, or no event.
     #[pyo3(signature = (events, *, compress=None))]
     fn send_many<'py>(
         slf: &Bound<'py, Self>,
@@ -272,6 +320,20 @@ impl Endpoint {
         Self::deliver(slf, out)
     }
 
+    /// Say something to the peer without a copy of a large payload.
+    ///
+    /// Args:
+    ///     event: as in `send`.
+    ///     compress: as in `send`.
+    ///
+    /// Returns:
+    ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
+    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor corked
+    ///     (RFC 6455 §5.3 has a client change each byte).
+    ///
+    /// Raises:
+    ///     LocalProtocolError: as from `send`.
+    ///     TypeError: as from `send`.
     #[pyo3(signature = (event, *, compress=None))]
     fn send_vectored<'py>(
         slf: &Bound<'py, Self>,
@@ -303,7 +365,7 @@ impl Endpoint {
         if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
     }
 
-    /// Answers a fault: the Close that says `code`, if a Close may say it.
+    /// Answer a fault: the Close that says `code`, if a Close may say it.
     fn _send_failed<'py>(slf: &Bound<'py, Self>, code: u16, message: &str) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
@@ -324,18 +386,25 @@ impl Endpoint {
         }
     }
 
+    /// Hold frames back until `flush` or `uncork`, so that many go out with one write.
+    ///
+    /// The state moves as each event is sent, not as it is written. Pongs that `receive` returns are not held back.
     fn cork(&mut self) {
         self.corked.get_or_insert_default();
     }
 
+    /// Give the frames that `cork` has held back so far, and go on holding back what comes.
+    ///
+    /// Returns:
+    ///     Bytes to write, as from `send`.
     fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let out = match &mut slf.borrow_mut().corked {
             Some(corked) => {
                 let out = PyBytes::new(slf.py(), corked);
                 if corked.capacity() > VECTORED_FROM {
-                    *corked = Vec::new()
+                    *corked = Vec::new();
                 } else {
-                    corked.clear()
+                    corked.clear();
                 }
                 out
             }
@@ -344,12 +413,20 @@ impl Endpoint {
         Self::deliver(slf, out)
     }
 
+    /// Give the frames that `cork` has held back, and hold back no more.
+    ///
+    /// Returns:
+    ///     Bytes to write, as from `send`.
     fn uncork<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let out = Self::flush(slf)?;
         slf.borrow_mut().corked = None;
         Ok(out)
     }
 
+    /// Free what an idle connection can do without: buffers, and the contexts of permessage-deflate.
+    ///
+    /// Nothing is lost: what the peer's next message may refer to is kept (RFC 7692 §7.2.2). The next message that is sent
+    /// compresses worse, as the first one did. Within a message the context is kept.
     fn release(&mut self) {
         if let Some(decoder) = &mut self.decoder {
             decoder.idle();
@@ -360,6 +437,7 @@ impl Endpoint {
         self.reply.shrink_to_fit();
     }
 
+    /// How many bytes came that no event has told of yet: of an unfinished message, or ahead of the opening handshake.
     #[getter]
     fn held(&self) -> usize {
         self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
@@ -434,7 +512,7 @@ impl Endpoint {
                     event
                 }
             };
-            push(events, slf, event)?;
+            push(events, slf, &event)?;
         }
         decoder.idle();
         Ok(())
@@ -452,7 +530,7 @@ impl Endpoint {
         if let Some(decoder) = &mut this.decoder {
             decoder.stop();
         }
-        push(events, slf, errors::failed(slf.py(), error)?)
+        push(events, slf, &errors::failed(slf.py(), error)?)
     }
 
     /// Keeps what comes before the handshake is done, within bounds.
@@ -487,7 +565,7 @@ impl Endpoint {
         if let Some(message) = message {
             error.setattr("args", (message,))?;
         }
-        push(events, slf, errors::failed(slf.py(), error)?)
+        push(events, slf, &errors::failed(slf.py(), error)?)
     }
 
     fn progress(&self) -> Progress {
@@ -615,7 +693,7 @@ impl Endpoint {
                 frame.map_err(local)?.append_to(out);
             }
             Checked::Control { opcode, payload } => {
-                self.encoder.control(opcode, payload).map_err(local)?.append_to(out)
+                self.encoder.control(opcode, payload).map_err(local)?.append_to(out);
             }
             Checked::Close(payload) => {
                 self.encoder.control(Opcode::Close, &payload).map_err(local)?.append_to(out);
@@ -799,8 +877,12 @@ fn transformed<'py>(
 
 /// Appends `(connection, event)`.
 #[inline]
-fn push<'py>(events: &Bound<'py, PyList>, connection: &Bound<'py, Endpoint>, event: Bound<'py, PyAny>) -> PyResult<()> {
-    events.append(PyTuple::new(events.py(), [connection.as_any(), &event])?)
+fn push<'py>(
+    events: &Bound<'py, PyList>,
+    connection: &Bound<'py, Endpoint>,
+    event: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
 }
 
 /// Lends the bytes of `bytes`, `bytearray` or a contiguous `memoryview`.
@@ -860,6 +942,7 @@ struct TextBuffer {
 
 #[pymethods]
 #[allow(unsafe_code)]
+#[allow(clippy::needless_pass_by_value, reason = "PyO3 passes it so")]
 impl TextBuffer {
     // SAFETY: CPython calls this with a buffer to be filled; the text, which `slf` keeps alive, never changes.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: std::ffi::c_int) -> PyResult<()> {
@@ -913,13 +996,13 @@ const fn state_name(state: State) -> &'static str {
     }
 }
 
-/// Tells the sources of masking-keys that this process is a new fork.
+/// Tell the sources of masking-keys that this process is a new fork.
 #[pyfunction]
 pub fn forked() {
     keys::forked();
 }
 
-/// The tables of `state`: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+/// Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
 #[pyfunction]
 pub fn transitions() -> Vec<(&'static str, &'static str, &'static str, String, &'static str)> {
     let mut all = Vec::new();

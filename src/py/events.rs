@@ -81,8 +81,8 @@ static TYPES: PyOnceLock<Types> = PyOnceLock::new();
 
 fn types(py: Python<'_>) -> PyResult<&Types> {
     TYPES.get_or_try_init(py, || {
-        let [a, b, c, d, e] = &SHAPES;
-        Ok(Types([make(py, a)?, make(py, b)?, make(py, c)?, make(py, d)?, make(py, e)?]))
+        let [first, second, third, fourth, fifth] = &SHAPES;
+        Ok(Types([make(py, first)?, make(py, second)?, make(py, third)?, make(py, fourth)?, make(py, fifth)?]))
     })
 }
 
@@ -94,11 +94,12 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// Which event an object is, and its two fields.
+type Fields<'a, 'py> = (Kind, &'a Bound<'py, PyAny>, Option<&'a Bound<'py, PyAny>>);
+
 /// Says which event `object` is, and gives its two fields; the second is unset in a Ping or a Pong.
 #[inline]
-pub fn fields<'a, 'py>(
-    object: &'a Bound<'py, PyAny>,
-) -> Option<(Kind, &'a Bound<'py, PyAny>, Option<&'a Bound<'py, PyAny>>)> {
+pub fn fields<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<Fields<'a, 'py>> {
     let types = TYPES.get(object.py())?;
     let kind = object.get_type_ptr();
     let shape = SHAPES.iter().zip(&types.0).find(|(_, known)| ptr::eq(known.as_ptr(), kind.cast()))?.0;
@@ -114,7 +115,7 @@ pub fn fields<'a, 'py>(
 
 /// Makes a `Text`, `Binary`, `Ping` or `Pong` around `data`, without checks.
 #[inline]
-pub fn with_data<'py>(data: Bound<'py, PyAny>, kind: Kind, fin: bool) -> PyResult<Bound<'py, PyAny>> {
+pub fn with_data(data: Bound<'_, PyAny>, kind: Kind, fin: bool) -> PyResult<Bound<'_, PyAny>> {
     let py = data.py();
     let second = matches!(kind, Kind::Text | Kind::Binary).then(|| PyBool::new(py, fin).to_owned().into_any());
     build(py, kind, data, second)
@@ -347,9 +348,9 @@ unsafe extern "C" fn vectorcall(
     unsafe {
         let py = Python::assume_attached();
         let positional = usize::try_from(ffi::PyVectorcall_NARGS(nargsf)).unwrap_or_default();
-        let names = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|names| names.cast_into::<PyTuple>().ok());
+        let keys = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|keys| keys.cast_into::<PyTuple>().ok());
         let at = |i: usize| Bound::from_borrowed_ptr(py, *args.add(i));
-        let named = names.iter().flat_map(|names| names.iter()).enumerate().map(|(i, name)| (name, at(positional + i)));
+        let named = keys.iter().flatten().enumerate().map(|(i, key)| (key, at(positional + i)));
         give(py, call(py, callable.cast(), (0..positional).map(at), named))
     }
 }
@@ -359,7 +360,7 @@ unsafe extern "C" fn new(kind: *mut PyTypeObject, args: *mut PyObject, kwargs: *
     unsafe {
         let py = Python::assume_attached();
         let made = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>().map_err(PyErr::from).and_then(|args| {
-            let named = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|named| named.cast_into::<PyDict>());
+            let named = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(Bound::cast_into::<PyDict>);
             let named: Vec<_> = named.transpose()?.map(|named| named.iter().collect()).unwrap_or_default();
             call(py, kind, args.iter(), named.into_iter())
         });

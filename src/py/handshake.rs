@@ -34,18 +34,20 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(deflate_agree, module)?)
 }
 
+/// Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1).
 #[pyfunction]
 fn new_key(random: [u8; 16]) -> String {
     handshake::new_key(random)
 }
 
+/// Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn is_upgrade(headers: Lines) -> bool {
     handshake::is_upgrade(&lent(&headers))
 }
 
-/// Writes a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
+/// Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
 #[pyfunction]
 #[pyo3(signature = (host, target, headers, subprotocols, extensions, *, key=None, scheme=None))]
 fn write_request(
@@ -65,17 +67,18 @@ fn write_request(
     .map_err(misuse)
 }
 
-/// Reads a client's request, with `start` = method, target and version over HTTP/1.1, without over HTTP/2.
+/// Read a client's request, with `start` = method, target and version over HTTP/1.1, without over HTTP/2.
 ///
-/// Returns what is asked, or why it is refused; neither, if it is no request for a WebSocket.
+/// Returns:
+///     What is asked, or why it is refused; neither, if it is no request for a WebSocket.
 #[pyfunction]
 #[pyo3(signature = (headers, start=None))]
 #[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
-fn read_request<'py>(
-    py: Python<'py>,
+fn read_request(
+    py: Python<'_>,
     headers: Lines,
     start: Option<(Vec<u8>, Vec<u8>, Vec<u8>)>,
-) -> PyResult<(Option<AskedTuple>, Option<Refused<'py>>)> {
+) -> PyResult<(Option<AskedTuple>, Option<Refused<'_>>)> {
     let lines = lent(&headers);
     let over_http2 = start.is_none();
     let asked = match start {
@@ -92,7 +95,7 @@ fn read_request<'py>(
     }
 }
 
-/// Writes a server's yes: over HTTP/1.1 with the client's `key`.
+/// Write a server's yes: over HTTP/1.1 with the client's `key`.
 #[pyfunction]
 #[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key=None))]
 #[allow(clippy::needless_pass_by_value)]
@@ -110,7 +113,10 @@ fn write_response(
     .map_err(misuse)
 }
 
-/// Reads a server's yes: over HTTP/1.1 with the `key` that was sent. Returns the answer or the error.
+/// Read a server's yes: over HTTP/1.1 with the `key` that was sent.
+///
+/// Returns:
+///     The answer, or the error.
 #[pyfunction]
 #[pyo3(signature = (headers, offered_subprotocols, *, key=None))]
 #[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
@@ -133,7 +139,7 @@ fn read_response<'py>(
     }
 }
 
-/// Writes the headers of a server's no.
+/// Write the headers of a server's no.
 #[pyfunction]
 #[pyo3(signature = (status, headers, body_len, *, http2))]
 #[allow(clippy::needless_pass_by_value)]
@@ -162,13 +168,14 @@ impl Wish<'_> {
     }
 }
 
+/// Write a client's offer of permessage-deflate (RFC 7692 §7.1).
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn deflate_offer(wish: Wish<'_>) -> PyResult<(String, Parameters)> {
     Ok(element_tuple(wish.read()?.offer()))
 }
 
-/// What then holds and the answer to write, or `None` to decline.
+/// Decide, on a server, on one offer: what then holds and the answer to write, or `None` to decline.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
 fn deflate_accept(
@@ -180,7 +187,7 @@ fn deflate_accept(
     Ok(accepted.map(|(agreed, answer)| (agreed_tuple(agreed), element_tuple(answer))))
 }
 
-/// What then holds, or `None` if the answer is not one to this offer.
+/// Check, on a client, an answer: what then holds, or `None` if it is not one to this offer.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn deflate_agree(wish: Wish<'_>, name: String, params: Parameters) -> PyResult<Option<AgreedTuple>> {

@@ -1,4 +1,4 @@
-//! The core as the Python module `mintws._core`: the only part that names `PyO3`.
+//! The core as the Python module `mintws._core`: the only part that names PyO3.
 
 mod contexts;
 mod data;

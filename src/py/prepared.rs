@@ -15,6 +15,18 @@ use crate::frame::Opcode;
 /// The windows that permessage-deflate knows, from 8 bits on.
 const WINDOWS: usize = 8;
 
+/// A message that is encoded once and sent on many connections.
+///
+/// Args:
+///     event: a whole `Text` or `Binary`.
+///     level: how hard to compress, 0 to 9. It is compressed once for each size of window that a connection asks for, with no
+///         context from other messages (RFC 7692 §7.1.1), and not at all before one does.
+///
+/// Raises:
+///     LocalProtocolError: the message is a fragment, its text is no UTF-8, or `level` is out of its range.
+///     TypeError: `event` is no message.
+///
+/// Hand it to `Connection.send`. Servers without compression share the very bytes; each client masks its own (RFC 6455 §5.3).
 #[pyclass(frozen, module = "mintws._core")]
 pub struct PreparedMessage {
     opcode: Opcode,

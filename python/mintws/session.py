@@ -1,0 +1,159 @@
+"""What drivers share without I/O: how a WebSocket ended, its pings, what it asks of a server, and defaults."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from mintws.connection import Connection
+from mintws.errors import ConnectionClosed, RemoteProtocolError
+from mintws.events import Close, UpgradeReject, UpgradeRequest
+from mintws.extensions import Extension, PerMessageDeflate
+
+#: What a driver's client offers and its server is willing to use: 4 KiB windows where the peer lets them be chosen, which halves the
+#: memory of a connection for little loss.
+DEFAULT_OFFER: tuple[Extension, ...] = (PerMessageDeflate(),)
+DEFAULT_WILLING: tuple[Extension, ...] = (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
+
+#: Messages that wait for the application before the peer is paused, and how few let it go on.
+QUEUE_HIGH = 64
+QUEUE_LOW = 16
+#: Bytes that wait to be written before `send` waits too.
+WRITE_HIGH = 64 * 1024
+
+#: The statuses with which servers refuse extended CONNECT though they would take an Upgrade.
+RETRY_STATUSES = frozenset({400, 405, 421, 426, 501, 505})
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a WebSocket ended, or is ending.
+
+    Attributes:
+        received: the peer's Close.
+        sent: our Close.
+        error: what the peer did wrong.
+        cause: why we ended it without a Close of the peer, for the reader of a log.
+    """
+
+    received: Close | None = None
+    sent: Close | None = None
+    error: RemoteProtocolError | None = None
+    cause: str = ""
+
+    @property
+    def code(self) -> int:
+        """The status code of the connection's end (RFC 6455 §7.1.5)."""
+        if self.received is not None:
+            return 1005 if self.received.code is None else self.received.code
+        if self.error is not None and self.error.code != 1006:
+            return self.error.code
+        return 1006
+
+    @property
+    def reason(self) -> str:
+        if self.received is not None:
+            return self.received.reason
+        return self.cause or (str(self.error) if self.error else "")
+
+    @property
+    def clean(self) -> bool:
+        """Both sides have sent a Close (§7.1.4)."""
+        return self.received is not None and self.sent is not None
+
+    def exception(self) -> ConnectionClosed:
+        """Make the exception that says so."""
+        closed = ConnectionClosed(self.code, self.reason, clean=self.clean)
+        closed.__cause__ = self.error
+        return closed
+
+
+class Pings:
+    """Pings that wait for their Pongs (RFC 6455 §5.5.2-5.5.3)."""
+
+    __slots__ = ("_count", "_waiting", "answered_at", "latency")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: dict[bytes, tuple[float, Any]] = {}
+        #: Seconds between the last Ping that was answered and its Pong.
+        self.latency: float | None = None
+        #: When the last Pong came.
+        self.answered_at: float | None = None
+
+    def add(self, now: float, token: Any, data: bytes | None = None) -> bytes:
+        """Give the payload for a new Ping, which `token` waits for."""
+        if data is None:
+            self._count += 1
+            data = struct.pack("!Q", self._count)
+        self._waiting[data] = (now, token)
+        return data
+
+    def answer(self, now: float, data: bytes) -> list[tuple[Any, float]]:
+        """Give the tokens that a Pong answers, with their latencies: its own and all before (§5.5.3)."""
+        if data not in self._waiting:
+            return []
+        self.answered_at = now
+        answered = []
+        for waiting in list(self._waiting):
+            sent, token = self._waiting.pop(waiting)
+            self.latency = now - sent
+            answered.append((token, self.latency))
+            if waiting == data:
+                break
+        return answered
+
+    def drop(self) -> list[Any]:
+        """Give the tokens of all that were not answered."""
+        tokens = [token for _, token in self._waiting.values()]
+        self._waiting.clear()
+        return tokens
+
+
+def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) -> UpgradeReject | None:
+    """Refuse a request from a page of another origin (RFC 6455 §10.2).
+
+    Args:
+        origins: the origins that are allowed, such as "https://example.com"; `None` among them allows clients that send none, which
+            are no browsers. `None` instead of a sequence allows all requests without a cookie, and those from the server's own host.
+    """
+    sent = [value for name, value in request.headers if name.lower() == "origin"]
+    origin = sent[0] if len(sent) == 1 else None
+    if len(sent) > 1:
+        allowed = False
+    elif origins is not None:
+        allowed = (origin.lower() if origin is not None else None) in {it.lower() if it else it for it in origins}
+    elif origin is None or not any(name.lower() == "cookie" for name, _ in request.headers):
+        allowed = True
+    else:
+        allowed = _host_of(origin) == request.host.lower()
+    if allowed:
+        return None
+    return UpgradeReject(403, headers=[("Content-Type", "text/plain")], body=b"this origin may not open a WebSocket here\n")
+
+
+def choose_subprotocol(request: UpgradeRequest, spoken: Sequence[str]) -> str | None:
+    """Give the first subprotocol of the client's list that the server speaks."""
+    return next((it for it in request.subprotocols if it in spoken), None)
+
+
+def describe(connection: Connection) -> str:
+    """Say in one line what was negotiated."""
+    extensions = ", ".join(str(it.answer) for it in connection.extensions) or "no extension"
+    return f"HTTP/{connection.carrier.http_version}, {connection.subprotocol or 'no subprotocol'}, {extensions}"
+
+
+def _host_of(origin: str) -> str:
+    """The authority of an origin, without a port that is its scheme's own, as a Host header has it."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return ""
+    host = (parts.hostname or "").lower()
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f"{host}:{port}"

@@ -1,0 +1,72 @@
+"""`ws:` and `wss:` URLs (RFC 6455 §3)."""
+
+from __future__ import annotations
+
+import base64
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from mintws.errors import LocalProtocolError
+
+_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
+_SECURE = {"wss", "https"}
+
+
+class Url(NamedTuple):
+    """What a URL says.
+
+    Attributes:
+        secure: whether TLS is spoken.
+        host: where to connect to; without the brackets of an IPv6 address, in its ASCII form.
+        port: where to connect to.
+        authority: host and port as Host and `:authority` have them: without a port that is the scheme's own.
+        target: path and query, percent-encoded, from "/" on.
+        authorization: the value of an Authorization header for the URL's user and password (RFC 7617), or `None`.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+    authorization: str | None
+
+
+def parse(url: str) -> Url:
+    """Take a URL apart.
+
+    Raises:
+        LocalProtocolError: it is no URL of a WebSocket: another scheme, no host, a fragment (RFC 6455 §3).
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise LocalProtocolError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in _PORTS:
+        raise LocalProtocolError(f"{url!r} must begin with ws:// or wss://")
+    if parts.fragment or url.endswith("#"):
+        raise LocalProtocolError(f"{url!r} has a fragment, which a WebSocket's URL may not have (RFC 6455 §3)")
+    host = _ascii(parts.hostname or "", url)
+    authority = f"[{host}]" if ":" in host else host
+    if port is not None and port != _PORTS[parts.scheme]:
+        authority += f":{port}"
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=-._~?")
+    authorization = None
+    if parts.username is not None:
+        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
+    return Url(parts.scheme in _SECURE, host, port or _PORTS[parts.scheme], authority, target, authorization)
+
+
+def _ascii(host: str, url: str) -> str:
+    if not host:
+        raise LocalProtocolError(f"{url!r} names no host")
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise LocalProtocolError(f"the host of {url!r} has no form in ASCII: {error}") from None
