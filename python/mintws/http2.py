@@ -46,6 +46,7 @@ REQUEST_LIMIT = 1024 * 1024
 IDLE_FRAMES = 200
 
 _DEFAULT_WINDOW = 65535
+_NO_LIMIT = 1 << 31
 
 
 class Http2:
@@ -79,6 +80,7 @@ class Http2:
         self.scheme = scheme
         self._role = role
         self._options = options
+        self._max_concurrent_streams = max_concurrent_streams
         client = role is Role.CLIENT
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
@@ -109,18 +111,24 @@ class Http2:
         self._unblocked = False
         self._settings_came = False
         self._ended = False
-        self._going_away = False
+        #: We take no new streams; the peer takes none.
+        self._we_leave = False
+        self._peer_leaves = False
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4)."""
         self.h2.initiate_connection()
+        if self._role is Role.SERVER:
+            # One stream too many is refused here; h2 would end the connection for it.
+            self.h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _NO_LIMIT
+            self.h2.local_settings.acknowledge()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - _DEFAULT_WINDOW)
         return self.h2.data_to_send()
 
     @property
     def can_open(self) -> bool | None:
         """Whether the server takes WebSockets: `None` until its SETTINGS have come (RFC 8441 §3)."""
-        if self._role is Role.SERVER or self._ended or self._going_away:
+        if self._role is Role.SERVER or self._leaving:
             return False
         if not self._settings_came:
             return None
@@ -137,7 +145,7 @@ class Http2:
         """
         if self._role is Role.SERVER:
             raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
-        if self._ended or self._going_away:
+        if self._leaving:
             raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
         if self.can_open is False:
             raise _disabled()
@@ -146,7 +154,9 @@ class Http2:
     @property
     def done(self) -> bool:
         """Whether the transport is to be closed now, after what was returned so far is written."""
-        return self._ended or (self._going_away and not self._streams and not self.h2.open_inbound_streams)
+        if self._ended or not (self._we_leave or self._peer_leaves):
+            return self._ended
+        return not self._streams and not self.h2.open_inbound_streams and not self.h2.open_outbound_streams
 
     @property
     def reading(self) -> bool:
@@ -188,9 +198,14 @@ class Http2:
                 continue
             idle += _carries_nothing(frame)
             if idle > allowed:
-                self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5")
+                self._fail(
+                    events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5"
+                )
                 break
             try:
+                if _is_goaway(frame):
+                    self._receive_goaway(frame, events)
+                    continue
                 for event in self.h2.receive_data(frame):
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
@@ -267,7 +282,7 @@ class Http2:
         Raises:
             LocalProtocolError: the connection takes no new streams now.
         """
-        if self._role is Role.SERVER or self._ended or self._going_away:
+        if self._role is Role.SERVER or self._leaving:
             raise LocalProtocolError("the connection takes no new requests")
         fields = [(":method", request.method), (":scheme", self.scheme), (":path", request.target)]
         others = [(name.lower(), value) for name, value in request.headers]
@@ -283,9 +298,9 @@ class Http2:
 
     def shutdown(self) -> bytes:
         """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds."""
-        if self._ended or self._going_away:
+        if self._ended or self._we_leave:
             return b""
-        self._going_away = True
+        self._we_leave = True
         # h2 lets nothing follow its own GOAWAY, so the frame is made here.
         last = self.h2.highest_inbound_stream_id
         return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
@@ -303,12 +318,6 @@ class Http2:
             case h2.events.RemoteSettingsChanged():
                 self._receive_settings(event, events)
                 self._unblocked = True
-            case h2.events.ConnectionTerminated():
-                self._going_away = True
-                for stream in [it for it in self._streams.values() if it.number > (event.last_stream_id or 0)]:
-                    stream.lose(events, "the server went away before it saw the request")
-                while self._waiting:
-                    self._waiting.popleft()[0].lose(events, "the server is going away")
             case h2.events.WindowUpdated(stream_id=0):
                 self._unblocked = True
             case _ if number in self._streams:
@@ -316,9 +325,28 @@ class Http2:
                 return
         events.append((None, event))
 
+    def _receive_goaway(self, frame: bytes, events: _Events) -> None:
+        """Let the streams that the peer has seen go on to their end (RFC 9113 §6.8).
+
+        `h2` takes a GOAWAY for the end of the connection and lets nothing follow it, so it does not get to see one.
+        """
+        event = h2.events.ConnectionTerminated()
+        event.last_stream_id = int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF
+        event.error_code = int.from_bytes(frame[13:17], "big")
+        event.additional_data = bytes(frame[17:]) or None
+        self._peer_leaves = True
+        ours = 1 if self._role is Role.CLIENT else 0
+        for stream in list(self._streams.values()):
+            if stream.number > event.last_stream_id and stream.number % 2 == ours:
+                stream.lose(events, "the server went away before it saw the request")
+                stream._leave()
+        while self._waiting:
+            self._waiting.popleft()[0].lose(events, "the server is going away")
+        events.append((None, event))
+
     def _receive_request(self, event: h2.events.RequestReceived, events: _Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-        if self._going_away:
+        if self._we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
             return
         if not any(name == b":protocol" for name, _ in headers):
@@ -356,9 +384,7 @@ class Http2:
             return
         events.append((None, event))
 
-    def _receive_settings(
-        self, event: h2.events.RemoteSettingsChanged, events: _Events
-    ) -> None:
+    def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: _Events) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
         if self._settings_came and connect is not None and connect.original_value and not connect.new_value:
             back = "SETTINGS_ENABLE_CONNECT_PROTOCOL went back from 1 to 0"
@@ -390,6 +416,9 @@ class Http2:
     def _end(self, events: _Events, message: str) -> None:
         self._ended = True
         for stream in [*self._streams.values(), *(stream for stream, _ in self._waiting)]:
+            # h2 lets nothing follow the end.
+            stream.closed = True
+            stream._pending.clear()
             stream.lose(events, message)
         self._streams.clear()
         self._waiting.clear()
@@ -414,6 +443,11 @@ class Http2:
             stream, headers = self._waiting.popleft()
             if stream.connection.state is State.REQUESTED:
                 stream.begin(headers)
+
+    @property
+    def _leaving(self) -> bool:
+        """No new streams are begun."""
+        return self._ended or self._we_leave or self._peer_leaves
 
     @property
     def _most_streams(self) -> int:
@@ -476,7 +510,10 @@ class _Outbound:
     def send_head(self, headers: Headers, body: bytes | None) -> bytes:
         """Write a response's head and its body; `None` says that the stream goes on."""
         http = self._http
-        http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+        try:
+            http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
         out = http.h2.data_to_send()
         if body is None:
             return out
@@ -502,7 +539,7 @@ class _Outbound:
 
     def pump(self, most: int | None = None) -> bytes:
         """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
-        if self.closed:
+        if self.closed or self._http._ended:
             return b""
         out = self._http.h2.data_to_send()
         size = min(len(self._pending), self.window if most is None else min(self.window, most))
@@ -580,7 +617,7 @@ class _Stream(_Outbound, Carrier):
 
     def send_request(self, target: str, headers: Headers) -> bytes:
         http = self._http
-        if http._ended or http._going_away:
+        if http._leaving:
             raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
         if http.can_open is False:
             raise _disabled()
@@ -632,8 +669,9 @@ class _Stream(_Outbound, Carrier):
         """Tell the connection that nothing more comes."""
         if self._rejection:
             self._reject(events)
-        more, _ = self.connection.receive_end(message)
+        more, reply = self.connection.receive_end(message)
         events += more
+        self._http._replies.append(reply)
 
     def fail(self, events: _Events, error: RemoteProtocolError) -> None:
         """Tell the connection what the peer did wrong."""
@@ -696,6 +734,11 @@ def _carries_nothing(frame: bytes) -> bool:
         return False
     kind = frame[3]
     return kind in (2, 3, 4, 6) or (kind in (0, 9) and len(frame) == 9) or kind > 9
+
+
+def _is_goaway(frame: bytes) -> bool:
+    """Whether a frame is a well-formed GOAWAY; any other is `h2`'s to refuse."""
+    return len(frame) >= 17 and frame[3] == 7 and not any(frame[5:9])
 
 
 def _name(code: int | None) -> str:

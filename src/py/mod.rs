@@ -10,7 +10,8 @@ mod prepared;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+// Builds without a GIL are not tested, so the module does not declare itself safe for them.
+#[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     events::register(module)?;
     module.add_class::<endpoint::Endpoint>()?;

@@ -105,6 +105,7 @@ class connect:  # noqa: N801  (used as a function)
 
     async def _connect_once(self, http: HttpVersion) -> WebSocket:
         link = await _dial(self._url, self._address, http, self._ssl, self._server_hostname, self._timing, self._options)
+        link.single = True
         try:
             return await link.open(self._request)
         except BaseException as error:
@@ -245,6 +246,8 @@ class ClientLink(Link):
         self._options = options
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         self._responses: dict[int, asyncio.Future[Response]] = {}
+        #: The transport is for one WebSocket and ends with it.
+        self.single = False
         #: The server's SETTINGS have come.
         self.ready: asyncio.Future[None] = loop.create_future()
         self.gone = loop.create_future()
@@ -298,6 +301,14 @@ class ClientLink(Link):
             self._limit_close()
         assert self.gone is not None
         await asyncio.shield(self.gone)
+
+    def check_done(self, websocket: WebSocket) -> None:
+        super().check_done(websocket)
+        if self.single and self.multiplexed and not self.websockets and not self.lost:
+            assert isinstance(self.http, Http2)
+            self.write(self.http.shutdown())
+            self.close_if_done()
+            self._limit_close()
 
     def receive(self, data: bytes | memoryview) -> None:
         super().receive(data)

@@ -102,7 +102,7 @@ class Server:
     """A server that listens.
 
     Attributes:
-        websockets: those that are open now.
+        port: the port that is listened on.
     """
 
     def __init__(self, handler: Handler, timing: Timing, options: Options) -> None:
@@ -115,6 +115,7 @@ class Server:
         self.extensions: tuple[Extension, ...] = ()
         self.origins: Sequence[str | None] | None = None
         self.http2 = True
+        self.port = 0
         self.links: set[ServerLink] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -124,6 +125,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         self._listener = await loop.create_server(lambda: ServerLink(loop, self), **address)
+        self.port = int(self.sockets[0].getsockname()[1])
         return self
 
     async def __aenter__(self) -> Server:
@@ -134,16 +136,12 @@ class Server:
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The sockets that are listened on."""
+        """The sockets that are listened on: none before and after."""
         return tuple(self._listener.sockets) if self._listener else ()
 
     @property
-    def port(self) -> int:
-        """The port of the first of them."""
-        return int(self.sockets[0].getsockname()[1])
-
-    @property
     def websockets(self) -> frozenset[WebSocket]:
+        """Those that are open now."""
         return frozenset(websocket for link in self.links for websocket in link.websockets)
 
     async def serve_forever(self) -> None:

@@ -243,7 +243,7 @@ class WebSocket:
             LocalProtocolError: the code or the reason may not be sent.
         """
         self._begin_close(code, reason)
-        if self._link.lost:
+        if self._link.left(self):
             return
         self._resume()
         if self._closed is None:
@@ -253,10 +253,11 @@ class WebSocket:
         except asyncio.TimeoutError:
             self.ending.cause = self.ending.cause or "the peer did not close in time"
             self._link.abort(self)
+            await self._closed
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it."""
-        if self._link.lost or self._closed_already():
+        if self._link.left(self):
             return
         if self._closed is None:
             self._closed = self._link.loop.create_future()
@@ -458,9 +459,6 @@ class WebSocket:
 
     def _has_room(self) -> bool:
         return not self._link.full and self.connection.buffered <= WRITE_HIGH
-
-    def _closed_already(self) -> bool:
-        return self.connection.state is State.CLOSED and self._link.left(self)
 
     async def _drained(self) -> None:
         """Wait until what was sent has mostly gone."""

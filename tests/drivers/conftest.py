@@ -1,0 +1,38 @@
+"""What tests of drivers share: a bound on every test, and a server that echoes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from mintws.asyncio import Server, WebSocket, serve
+
+BOUND = 20.0
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run a coroutine, for at most 20 seconds."""
+    return lambda work: asyncio.run(asyncio.wait_for(work, BOUND))
+
+
+@pytest.fixture(params=["1.1", "2"])
+def http(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def echo(websocket: WebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+def listening(handler: Callable[[WebSocket], Awaitable[None]] = echo, **options: Any) -> serve:
+    """Serve on a free port of loopback."""
+    return serve(handler, "127.0.0.1", 0, **options)
+
+
+def url(server: Server, target: str = "/") -> str:
+    return f"ws://127.0.0.1:{server.port}{target}"
