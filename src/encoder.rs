@@ -108,8 +108,8 @@ struct Unfinished {
 /// Messages of one side to frames.
 pub struct Encoder {
     /// Where masking-keys come from: of a client, and of no server.
-    keys: Option<Keys>,
-    compression: Option<Compression>,
+    keys: Option<Box<Keys>>,
+    compression: Option<Box<Compression>>,
     unfinished: Option<Unfinished>,
     compressed: Vec<u8>,
 }
@@ -117,8 +117,14 @@ pub struct Encoder {
 impl Encoder {
     /// Makes an encoder; a client has `keys`, a server has none.
     #[must_use]
-    pub const fn new(keys: Option<Keys>, compression: Option<Compression>) -> Self {
-        Self { keys, compression, unfinished: None, compressed: Vec::new() }
+    pub fn new(keys: Option<Keys>, compression: Option<Compression>) -> Self {
+        // In boxes, so that a connection without them does not pay for their size.
+        Self {
+            keys: keys.map(Box::new),
+            compression: compression.map(Box::new),
+            unfinished: None,
+            compressed: Vec::new(),
+        }
     }
 
     /// Makes the frame of a message, or of a fragment of one.
@@ -255,7 +261,7 @@ impl Encoder {
             out.clear();
             compression.deflater.compress(payload, fin, &mut out);
             self.compressed = out;
-            let masking_key = self.keys.as_mut().map(Keys::draw);
+            let masking_key = self.keys.as_mut().map(|keys| keys.draw());
             let header = Header { payload_len: self.compressed.len() as u64, masking_key, ..header };
             return Ok(Frame { header: header.write(), masking_key, payload: &self.compressed });
         }
@@ -265,7 +271,7 @@ impl Encoder {
     /// Draws a key if one is needed, and fills in what `header` left out.
     #[inline]
     fn frame<'s>(&mut self, header: Header, payload: &'s [u8]) -> Frame<'s> {
-        let masking_key = self.keys.as_mut().map(Keys::draw);
+        let masking_key = self.keys.as_mut().map(|keys| keys.draw());
         let header = Header { payload_len: payload.len() as u64, masking_key, ..header };
         Frame { header: header.write(), masking_key, payload }
     }

@@ -59,7 +59,7 @@ class Text:
     Received, `data` is a `str`, or checked `bytes` if the connection was asked for these.
     """
 
-    __match_args__: ClassVar[tuple[Literal["data"], Literal["fin"]]]
+    __match_args__: ClassVar[tuple[Literal["data"], Literal["fin"]]] = ("data", "fin")
     # Whoever asks a connection for bytes knows it; all others may rely on `str`.
     @property
     def data(self) -> str | Any: ...
@@ -78,7 +78,7 @@ class Binary:
         fin: `False` says that more fragments follow.
     """
 
-    __match_args__: ClassVar[tuple[Literal["data"], Literal["fin"]]]
+    __match_args__: ClassVar[tuple[Literal["data"], Literal["fin"]]] = ("data", "fin")
     @property
     def data(self) -> bytes: ...
     @property
@@ -95,7 +95,7 @@ class Ping:
         data: at most 125 bytes, which the Pong brings back.
     """
 
-    __match_args__: ClassVar[tuple[Literal["data"]]]
+    __match_args__: ClassVar[tuple[Literal["data"]]] = ("data",)
     @property
     def data(self) -> bytes: ...
     def __new__(cls, data: Buffer = b"") -> Self: ...
@@ -110,7 +110,7 @@ class Pong:
         data: at most 125 bytes: those of the Ping.
     """
 
-    __match_args__: ClassVar[tuple[Literal["data"]]]
+    __match_args__: ClassVar[tuple[Literal["data"]]] = ("data",)
     @property
     def data(self) -> bytes: ...
     def __new__(cls, data: Buffer = b"") -> Self: ...
@@ -126,7 +126,7 @@ class Close:
         reason: text of at most 123 bytes in UTF-8.
     """
 
-    __match_args__: ClassVar[tuple[Literal["code"], Literal["reason"]]]
+    __match_args__: ClassVar[tuple[Literal["code"], Literal["reason"]]] = ("code", "reason")
     @property
     def code(self) -> int | None: ...
     @property
@@ -415,9 +415,7 @@ def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: boo
 def deflate_offer(wish: _Wish) -> _Element:
     """Write a client's offer of permessage-deflate (RFC 7692 §7.1)."""
 
-def deflate_accept(
-    wish: _Wish, name: str, params: Sequence[tuple[str, str | None]]
-) -> tuple[_Agreed, _Element] | None:
+def deflate_accept(wish: _Wish, name: str, params: Sequence[tuple[str, str | None]]) -> tuple[_Agreed, _Element] | None:
     """Decide, on a server, on one offer: what then holds and the answer to write, or `None` to decline."""
 
 def deflate_agree(wish: _Wish, name: str, params: Sequence[tuple[str, str | None]]) -> _Agreed | None:

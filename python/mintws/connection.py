@@ -18,12 +18,11 @@ from mintws.events import (
     Failed,
     Headers,
     Role,
-    State,
     UpgradeAccept,
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.extensions import Agreed, Chain, Deflate, Extension, Offer, choose, match, offers
+from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, match, offers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,11 +56,17 @@ class Options(TypedDict, total=False):
     entropy: Callable[[int], bytes]
 
 
+#: The options of a connection that has opened: they have done their work.
+_SPENT: Options = {}
+
+
 class Carrier(ABC):
     """What brings a WebSocket's handshake and bytes to the peer: HTTP/1.1, a stream of HTTP/2, another program's server.
 
     Each method returns the bytes to write now, if the carrier does not write by itself.
     """
+
+    __slots__ = ()
 
     #: "1.1" or "2": which opening handshake is spoken (RFC 6455 §4 or RFC 8441 §5).
     http_version: str
@@ -134,7 +139,12 @@ class Connection(_core.Endpoint):
     def __init__(self, role: Role, carrier: Carrier, **options: Unpack[Options]) -> None:
         unknown = options.keys() - Options.__annotations__.keys()
         if unknown:
-            raise TypeError(f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}")
+            raise TypeError(
+                f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}"
+            )
+        limit = options.get("limit")
+        if limit is not None and not 0 <= limit < 1 << 63:
+            raise LocalProtocolError(f"limit must be a number of bytes, or None for no limit, not {limit}")
         self.role = role
         self.carrier = carrier
         self.request: UpgradeRequest | None = None
@@ -336,10 +346,13 @@ class Connection(_core.Endpoint):
             inflate=native.inflate(client=client) if native else None,
             deflate=native.deflate(client=client) if native else None,
         )
+        self._options = _SPENT
 
 
 class Direct(Carrier):
     """A carrier on which frames are the bytes of the transport: what `send` makes is what is to be written."""
+
+    __slots__ = ()
 
     def send_data(self, data: bytes) -> bytes:
         return data

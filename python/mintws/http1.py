@@ -11,7 +11,7 @@ import h11
 from mintws import _core
 from mintws.connection import Connection, Direct, Options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State
+from mintws.events import Headers, Request, Response, Role, State
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,6 +28,8 @@ REQUEST_LIMIT = 1024 * 1024
 #: The most interim responses that may come before the answer.
 INTERIM_LIMIT = 32
 
+_HEADS = (h11.Request, h11.InformationalResponse, h11.Response)
+
 
 class Http1(Direct):
     """One HTTP/1.1 connection, which carries ordinary requests until one of them asks for a WebSocket.
@@ -38,8 +40,25 @@ class Http1(Direct):
         options: see `Options`.
 
     Attributes:
-        h11: the `h11.Connection`, for ordinary requests and responses.
+        h11: the `h11.Connection`, for ordinary requests and responses; gone when the transport has become the WebSocket's.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_connection",
+        "_ended",
+        "_head_only",
+        "_header_case",
+        "_interim",
+        "_opened",
+        "_reading",
+        "_rejection",
+        "_request",
+        "_role",
+        "_switched",
+        "h11",
+    )
 
     http_version = "1.1"
 
@@ -60,6 +79,8 @@ class Http1(Direct):
         self._rejection: tuple[int, Headers, bytearray] | None = None
         self._request: Any = None
         self._body = bytearray()
+        #: The request is a HEAD, whose response has no body.
+        self._head_only = False
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
@@ -163,7 +184,10 @@ class Http1(Direct):
         """
         bodiless = request.method == "HEAD" or response.status in (204, 304)
         headers = list(response.headers)
-        if not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers) and response.status != 204:
+        if (
+            not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers)
+            and response.status != 204
+        ):
             headers.append(("Content-Length", str(len(response.body))))
         head = h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))
         body = [] if bodiless or not response.body else [h11.Data(data=response.body)]
@@ -177,9 +201,10 @@ class Http1(Direct):
         if body is None:
             answer = self._write(h11.InformationalResponse(status_code=status, headers=cased, reason=_reason(status)))
             self._switched = True
+            del self.h11
             return answer
         head = h11.Response(status_code=status, headers=cased, reason=_reason(status))
-        return self._write(head, *([h11.Data(data=body)] if body else []), h11.EndOfMessage())
+        return self._write(head, *([h11.Data(data=body)] if body and not self._head_only else []), h11.EndOfMessage())
 
     def pause(self) -> None:
         self._reading = False
@@ -217,7 +242,7 @@ class Http1(Direct):
         replies: list[bytes] = []
         while not self._switched and self._connection.state is not State.CLOSED:
             try:
-                event = self.h11.next_event()
+                event = self._next_event()
             except h11.RemoteProtocolError as error:
                 more = self._broken(error)
             else:
@@ -234,6 +259,20 @@ class Http1(Direct):
             events += more[0]
             replies.append(more[1])
         return events, b"".join(replies)
+
+    def _next_event(self) -> Any:
+        """Give the next event of `h11`, whose limit holds only for heads that come in several chunks."""
+        if self.h11.their_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return self.h11.next_event()
+        before = len(self.h11.trailing_data[0])
+        event = self.h11.next_event()
+        if isinstance(event, h11.Request):
+            self._head_only = event.method == b"HEAD"
+            if not event.http_version.startswith(b"1."):
+                raise h11.RemoteProtocolError("the version of HTTP must be 1.1", error_status_hint=505)
+        if isinstance(event, _HEADS) and before - len(self.h11.trailing_data[0]) > HEAD_LIMIT:
+            raise h11.RemoteProtocolError(f"the head has more than {HEAD_LIMIT} bytes", error_status_hint=431)
+        return event
 
     def _receive_event(self, event: Any) -> Received:
         if self._role is Role.SERVER:
@@ -279,6 +318,8 @@ class Http1(Direct):
     def _switch(self) -> Received:
         """Hand on what `h11` has read behind the handshake."""
         data, _ = self.h11.trailing_data
+        if self._role is Role.CLIENT:
+            del self.h11
         if not data:
             return [], b""
         return self._connection.receive(data)

@@ -81,6 +81,7 @@ class Http2:
         self._role = role
         self._options = options
         self._max_concurrent_streams = max_concurrent_streams
+        self._enable_connect = enable_connect
         client = role is Role.CLIENT
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
@@ -114,6 +115,8 @@ class Http2:
         #: We take no new streams; the peer takes none.
         self._we_leave = False
         self._peer_leaves = False
+        #: The stream that was refused last: the end of its request is of no interest.
+        self._refused = 0
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4)."""
@@ -189,7 +192,7 @@ class Http2:
             return events, b""
         offset = idle = 0
         allowed = IDLE_FRAMES + len(data) // 512
-        while True:
+        while not self._ended:
             offset, frame = self._inbound.receive(data, offset, events)
             if frame is None:
                 break
@@ -210,9 +213,6 @@ class Http2:
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
                 self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
-                break
-            if self._ended:
-                break
         return events, self._settle()
 
     def proceed(self) -> Received:
@@ -323,6 +323,8 @@ class Http2:
             case _ if number in self._streams:
                 self._streams[number].receive(event, events)
                 return
+            case h2.events.StreamEnded() if number == self._refused:
+                return
         events.append((None, event))
 
     def _receive_goaway(self, frame: bytes, events: _Events) -> None:
@@ -339,7 +341,7 @@ class Http2:
         for stream in list(self._streams.values()):
             if stream.number > event.last_stream_id and stream.number % 2 == ours:
                 stream.lose(events, "the server went away before it saw the request")
-                stream._leave()
+                stream.reset(ErrorCodes.CANCEL)
         while self._waiting:
             self._waiting.popleft()[0].lose(events, "the server is going away")
         events.append((None, event))
@@ -351,6 +353,11 @@ class Http2:
             return
         if not any(name == b":protocol" for name, _ in headers):
             self._receive_ordinary(event, events)
+            return
+        if not self._enable_connect:
+            # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
+            self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            self._refused = event.stream_id
             return
         stream = _Stream(self, event.stream_id)
         self._streams[event.stream_id] = stream
@@ -364,6 +371,8 @@ class Http2:
                 stream.reset(ErrorCodes.PROTOCOL_ERROR)
             else:
                 self._inbound.carry(event.stream_id, stream.connection)
+        if stream.connection.state is State.CLOSED:
+            self._refused = event.stream_id
         events += more
 
     def _receive_ordinary(
@@ -378,7 +387,10 @@ class Http2:
             deque(validate_headers(event.headers, flags), maxlen=0)
         except h2.exceptions.ProtocolError:
             self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            reset = h2.events.StreamReset(event.stream_id, ErrorCodes.PROTOCOL_ERROR, remote_reset=False)
+            self._refused = event.stream_id
+            reset = h2.events.StreamReset(
+                stream_id=event.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False
+            )
             if response:
                 events.append((None, reset))
             return
@@ -662,6 +674,8 @@ class _Stream(_Outbound, Carrier):
             case h2.events.StreamEnded():
                 self._receive_end(events)
             case h2.events.StreamReset():
+                # Nothing can follow, not even the end of the stream.
+                self.closed = True
                 self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
                 self._leave()
 
@@ -719,8 +733,9 @@ class _Stream(_Outbound, Carrier):
 
     def _finish(self) -> None:
         self.closed = True
-        response = self.connection.response
-        if not self.remote_ended and (self.connection.request is None or isinstance(response, UpgradeReject)):
+        connection = self.connection
+        refused = connection.request is None or connection.state is State.REQUESTED
+        if not self.remote_ended and (refused or isinstance(connection.response, UpgradeReject)):
             # Nothing that the client still sends on a refused request is of use (RFC 9113 §8.1).
             self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
             self.remote_ended = True

@@ -48,7 +48,8 @@ def parse(url: str) -> Url:
     if parts.fragment or url.endswith("#"):
         raise LocalProtocolError(f"{url!r} has a fragment, which a WebSocket's URL may not have (RFC 6455 §3)")
     host = _ascii(parts.hostname or "", url)
-    authority = f"[{host}]" if ":" in host else host
+    # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
+    authority = f"[{host.partition('%')[0]}]" if ":" in host else host
     if port is not None and port != _PORTS[parts.scheme]:
         authority += f":{port}"
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
@@ -58,15 +59,16 @@ def parse(url: str) -> Url:
     if parts.username is not None:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
-    return Url(parts.scheme in _SECURE, host, port or _PORTS[parts.scheme], authority, target, authorization)
+    return Url(parts.scheme in _SECURE, host, _PORTS[parts.scheme] if port is None else port, authority, target, authorization)
 
 
 def _ascii(host: str, url: str) -> str:
     if not host:
         raise LocalProtocolError(f"{url!r} names no host")
-    if host.isascii():
+    if ":" in host:
         return host
     try:
+        # A name in ASCII too, whose labels may be empty or too long.
         return host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise LocalProtocolError(f"the host of {url!r} has no form in ASCII: {error}") from None
+        raise LocalProtocolError(f"the host of {url!r} is no name: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from mintws.asyncio.link import Link, Timing
@@ -237,6 +237,8 @@ class Http2Client:
 class ClientLink(Link):
     """A client's transport."""
 
+    __slots__ = ("_openings", "_options", "_responses", "_url", "_version", "ready", "single")
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options
     ) -> None:
@@ -285,7 +287,8 @@ class ClientLink(Link):
         """Make an ordinary request."""
         assert isinstance(self.http, Http2)
         stream, data = self.http.request(request)
-        response = self._responses[stream] = self.loop.create_future()
+        response: asyncio.Future[Response] = self.loop.create_future()
+        self._responses[stream] = response
         self.write(data)
         try:
             return await response
@@ -318,7 +321,8 @@ class ClientLink(Link):
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         lost = ConnectionClosed(1006, f"the connection ended: {error or 'the server closed it'}", clean=False)
-        for waiting in (self.ready, *self._openings.values(), *self._responses.values()):
+        everyone: list[asyncio.Future[Any]] = [self.ready, *self._openings.values(), *self._responses.values()]
+        for waiting in everyone:
             if not waiting.done():
                 waiting.set_exception(lost)
         if self.ready.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -41,6 +42,23 @@ class Timing:
 
 class Link(asyncio.BufferedProtocol):
     """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake."""
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_close_timer",
+        "_corked",
+        "eager",
+        "full",
+        "gone",
+        "http",
+        "loop",
+        "lost",
+        "multiplexed",
+        "timing",
+        "transport",
+        "websockets",
+    )
 
     http: Http1 | Http2
 
@@ -120,7 +138,7 @@ class Link(asyncio.BufferedProtocol):
         if not events or type(events[-1][1]) not in _MESSAGES:
             self.close_if_done()
 
-    def handle(self, events: list[tuple[Connection | None, Any]]) -> None:
+    def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         """Bring events to those whom they concern."""
         for connection, event in events:
             kind = type(event)

@@ -44,8 +44,8 @@ class serve:  # noqa: N801  (used as a function)
         host, port: where to listen; port 0 is a free one.
         ssl: the TLS context of a server with TLS; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
-        upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`, or `None`
-            for what the other arguments say.
+        upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
+            or `None` for what the other arguments say.
         subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets; see `session.check_origin` for what holds if nothing is said.
@@ -185,6 +185,8 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
+    __slots__ = ("_leaving", "_open_timer", "_server", "_start")
+
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, server.timing)
         self._server = server
@@ -235,8 +237,9 @@ class ServerLink(Link):
     def leave(self, code: int, reason: str) -> None:
         """Close all WebSockets and take no more."""
         self._leaving = True
-        if isinstance(getattr(self, "http", None), Http2):
-            self.write(self.http.shutdown())
+        http = getattr(self, "http", None)
+        if isinstance(http, Http2):
+            self.write(http.shutdown())
         for websocket in list(self.websockets):
             try:
                 websocket.begin_close(code, reason)
@@ -261,12 +264,13 @@ class ServerLink(Link):
         except LocalProtocolError:
             logger.exception("the answer to a handshake is not allowed")
             self.write(connection.send(UpgradeReject(500)))
-        if connection.state is not State.OPEN:
+        if isinstance(connection.response, UpgradeReject):
             self.close_if_done()
             return
         websocket = self.adopt(connection)
         self.proceed()
-        await self._run(websocket)
+        # A task of its own, so that this one's frame does not live as long as the WebSocket.
+        self._start_task(self._run(websocket))
 
     async def _run(self, websocket: WebSocket) -> None:
         code = 1000
@@ -298,7 +302,7 @@ class ServerLink(Link):
             if inspect.isawaitable(answer):
                 answer = await answer
             if answer is not None:
-                return answer  # type: ignore[return-value]
+                return answer
         return UpgradeAccept(
             subprotocol=choose_subprotocol(request, server.subprotocols), extensions=server.extensions
         )
@@ -331,7 +335,7 @@ class ServerLink(Link):
         response = self._server.respond(request)
         if inspect.isawaitable(response):
             response = await response
-        return response  # type: ignore[return-value]
+        return response
 
     def _speak(self, http2: bool) -> None:
         self.multiplexed = http2

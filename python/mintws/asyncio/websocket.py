@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +51,7 @@ class WebSocket:
         "_inbox",
         "_keepalive",
         "_link",
+        "_outbox",
         "_paused",
         "_pings",
         "_waiter",
@@ -63,8 +63,10 @@ class WebSocket:
         self.connection = connection
         self.ending = Ending()
         self._link = link
-        #: Messages that the application has not taken, and behind them the Close or fault that ends them.
-        self._inbox: deque[Any] = deque()
+        #: Messages that the application has not taken, and behind them the Close or fault that ends them: new ones in `_inbox`, and before
+        #: them, the oldest last, those in `_outbox`. Two empty lists take a sixth of the memory of an empty deque.
+        self._inbox: list[Any] = []
+        self._outbox: list[Any] = []
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -94,7 +96,7 @@ class WebSocket:
 
     @property
     def http_version(self) -> str:
-        """ "1.1" or "2"."""
+        """The version of HTTP beneath: "1.1" or "2"."""
         return self.connection.carrier.http_version
 
     @property
@@ -149,19 +151,17 @@ class WebSocket:
         Raises:
             ConnectionClosed: nothing more comes.
         """
-        inbox = self._inbox
-        while not inbox:
-            if self._waiter is not None:
-                raise LocalProtocolError("another task is receiving already: messages go to one reader")
-            self._waiter = self._link.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        event = inbox[0]
+        outbox = self._outbox
+        if not outbox:
+            while not self._inbox:
+                await self._arrival()
+            outbox = self._outbox = self._inbox
+            self._inbox = []
+            outbox.reverse()
+        event = outbox[-1]
         if type(event) is Text or type(event) is Binary:
-            inbox.popleft()
-            if self._paused and len(inbox) <= QUEUE_LOW:
+            outbox.pop()
+            if self._paused and not self._inbox and len(outbox) <= QUEUE_LOW:
                 self._resume()
             return event
         self._answer(event)
@@ -271,10 +271,11 @@ class WebSocket:
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)
-        elif len(self._inbox) >= QUEUE_HIGH and not self._paused:
+        elif not self._paused and len(self._inbox) + len(self._outbox) >= QUEUE_HIGH:
             if self.connection.state is State.CLOSING:
                 # close() was called: nobody takes these.
                 self._inbox.clear()
+                self._outbox.clear()
                 return
             self._paused = True
             self.connection.pause()
@@ -288,7 +289,7 @@ class WebSocket:
             self.ending.error = event.error
         self._inbox.append(event)
         self._stop_keepalive()
-        if self._waiter is not None and len(self._inbox) == 1:
+        if self._waiter is not None and self._left() == 1:
             self._answer(event)
         elif self.connection.state is State.REMOTE_CLOSING:
             self._answer_timer = self._link.loop.call_later(ANSWER_GRACE, self._answer_late, event, ANSWER_GRACE)
@@ -363,11 +364,25 @@ class WebSocket:
             if connection.state > State.OPEN or link.lost:
                 raise self.ending.exception() from None
             raise
-        if (link.eager and not self._inbox) or connection.corked > FLUSH_SIZE:
+        if (link.eager and not self._outbox and not self._inbox) or connection.corked > FLUSH_SIZE:
             link.eager = False
             link.flush_one(connection)
         else:
             link.flush_soon(connection)
+
+    def _left(self) -> int:
+        """How many messages, and the Close or fault behind them, are not taken."""
+        return len(self._inbox) + len(self._outbox)
+
+    async def _arrival(self) -> None:
+        """Wait until something has come."""
+        if self._waiter is not None:
+            raise LocalProtocolError("another task is receiving already: messages go to one reader")
+        self._waiter = self._link.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message."""
@@ -381,12 +396,13 @@ class WebSocket:
         async for fragment in source:
             if kind is None:
                 kind = Text if isinstance(fragment, str) else Binary
-            self._send(kind(fragment, False), compress)
+            event = Text(fragment, False) if kind is Text else Binary(fragment, False)
+            self._send(event, compress)
             if not self._has_room():
                 await self._drained()
         if kind is None:
             raise TypeError("an iterable without an element is no message: it would be neither text nor binary")
-        self._send(kind("" if kind is Text else b"", True), compress)
+        self._send(Text("") if kind is Text else Binary(b""), compress)
 
     def _ping(self, token: Any, data: bytes | None) -> None:
         if self._pings is None:
@@ -408,11 +424,10 @@ class WebSocket:
 
     def _check_alive(self, timing: Timing, sent: float) -> None:
         answered = self._pings.answered_at if self._pings else None
-        if answered is None or answered < sent:
-            if not self._paused and self._link.http.reading:
-                self.fail_keepalive(timing.ping_timeout or 0)
-                return
-            # The application takes no messages, so the Pong may stand behind those that wait: it says nothing of the peer.
+        # Where the application takes no messages, the Pong may stand behind those that wait: its absence says nothing of the peer.
+        if (answered is None or answered < sent) and not self._paused and self._link.http.reading:
+            self.fail_keepalive(timing.ping_timeout or 0)
+            return
         rest = max(0.0, (timing.ping_interval or 0) - (timing.ping_timeout or 0))
         self._keepalive = self._link.loop.call_later(rest, self._keep_alive, timing)
 
@@ -430,7 +445,7 @@ class WebSocket:
             self.ending.sent = close
             self._link.flush()
         elif state is State.REMOTE_CLOSING:
-            self._answer(self.ending.received or self._inbox[-1])
+            self._answer(self._inbox[-1] if self._inbox else self._outbox[0])
 
     def _answer(self, event: Close | Failed) -> None:
         """Answer the peer's Close, or its fault, once."""
@@ -445,7 +460,7 @@ class WebSocket:
 
     def _answer_late(self, event: Close | Failed, waited: float) -> None:
         """Answer for a handler that does not receive; one that has messages left gets more time."""
-        if len(self._inbox) > 1 and waited < self._link.timing.close_timeout:
+        if self._left() > 1 and waited < self._link.timing.close_timeout:
             self._answer_timer = self._link.loop.call_later(ANSWER_GRACE, self._answer_late, event, waited + ANSWER_GRACE)
         else:
             self._answer(event)

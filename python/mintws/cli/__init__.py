@@ -1,0 +1,109 @@
+"""The command line: `mintws serve`, `mintws connect` and `mintws demo`, or `python -m mintws`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from collections.abc import Sequence
+
+from mintws import __version__
+from mintws.cli import connect, demo, serve
+
+#: RFC 9110 §5.6.2: the names of headers and of subprotocols.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code.
+
+    Args:
+        argv: the arguments behind the program's name; those of the process if `None`.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return asyncio.run(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mintws", description="WebSockets over HTTP/1.1 and HTTP/2.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"mintws {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_connect(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="echo messages, over HTTP/1.1 and HTTP/2 on one port",
+        description="Echo each message, on any path, over HTTP/1.1 and HTTP/2. A browser gets a page that talks to the server.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001. Exit codes: 0 it was stopped so; 1 it could not start; "
+        "2 wrong usage; 130 it was interrupted twice.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)")
+    parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
+    parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
+    parser.add_argument("--subprotocol", type=_token, action="append", default=[], metavar="P", help="speak it; may be repeated")
+    parser.set_defaults(run=serve.run, usage_error=parser.error)
+
+
+def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "connect",
+        help="send lines of standard input and print messages",
+        description="Send each line of standard input as a text message, one that is no UTF-8 as a binary message, and print the "
+        "messages that come: text as it is, binary in hexadecimal. At the end of the input, or at Ctrl-C, the WebSocket is closed; "
+        "what the server still sends until it closes too is printed.",
+        epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, or was refused; 2 wrong usage; 3 closed with "
+        "another code, or not properly; 130 interrupted twice.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("url", metavar="URL", help="ws://... or wss://...")
+    parser.add_argument("--http", choices=["1.1", "2", "auto"], default="auto", help="the version of HTTP (%(default)s: by ALPN)")
+    parser.add_argument(
+        "--header", type=_header, action="append", default=[], metavar="K:V", help="a header of the request; may be repeated"
+    )
+    parser.add_argument("--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated")
+    trust = parser.add_mutually_exclusive_group()
+    trust.add_argument("--insecure", action="store_true", help="take any certificate")
+    trust.add_argument("--cafile", metavar="F", help="trust the certificates in this PEM file")
+    parser.set_defaults(run=connect.run, usage_error=parser.error)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
+        description="Start a server with TLS in this process and send it the README, in messages of all sizes, over HTTP/1.1 and over "
+        "several WebSockets on one HTTP/2 connection, with and without compression; print what that took.",
+        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=demo.run, usage_error=parser.error)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _token(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a subprotocol (RFC 6455 §4.1)")
+    return text
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not _TOKEN.fullmatch(name):
+        raise argparse.ArgumentTypeError(f"write a header as NAME:VALUE, not {text!r}")
+    return name, value.strip()

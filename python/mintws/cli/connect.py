@@ -1,0 +1,187 @@
+"""`mintws connect`: lines of standard input to a server, its messages to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import ssl as tls
+import sys
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, MintWSError, UpgradeError
+from mintws import asyncio as driver
+from mintws.cli.lines import Lines
+from mintws.cli.signals import on_stop
+from mintws.session import describe
+
+#: Exit codes.
+DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY, INTERRUPTED = 0, 1, 2, 3, 130
+
+#: The most bytes of a message that is printed.
+LIMIT = 64 * 1024 * 1024
+#: How long the server may be silent after our Close, in seconds, before its own is given up.
+PATIENCE = 10.0
+
+#: What could move a terminal's cursor, or worse.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Connect, talk and close; give the exit code."""
+    stopped = asyncio.Event()
+    on_stop(stopped.set)
+    stopping = asyncio.ensure_future(stopped.wait())
+    opening = asyncio.ensure_future(_open(arguments))
+    try:
+        await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            return INTERRUPTED
+        websocket = opening.result()
+        if isinstance(websocket, int):
+            return websocket
+        _tell(f"connected: {describe(websocket.connection)}")
+        return await _talk(websocket, stopping)
+    finally:
+        stopping.cancel()
+
+
+async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
+    """Open the WebSocket, or say why not and give the exit code."""
+    try:
+        return await driver.connect(
+            arguments.url,
+            http=arguments.http,
+            headers=arguments.header,
+            subprotocols=arguments.subprotocol,
+            ssl=_context(arguments),
+            close_timeout=2.0,
+            limit=LIMIT,
+        )
+    except ExtendedConnectDisabled as error:
+        _tell(f"cannot connect: {error}")
+    except LocalProtocolError as error:
+        _tell(f"wrong usage: {error}")
+        return WRONG_USAGE
+    except UpgradeError as error:
+        _tell(f"refused: {_describe_refusal(error)}")
+    except ConnectionClosed as error:
+        _tell(f"cannot connect: {error.reason or error}")
+    except tls.SSLCertVerificationError as error:
+        _tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
+    except asyncio.TimeoutError:
+        _tell("cannot connect: no answer came in time")
+    except tls.SSLError as error:
+        _tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+    except OSError as error:
+        _tell(f"cannot connect: {error.strerror or error}")
+    except MintWSError as error:
+        _tell(f"cannot connect: {error}")
+    return NOT_CONNECTED
+
+
+async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[bool]) -> int:
+    """Send and print until either side closes; give the exit code."""
+    printer = _Printer(websocket)
+    printing = asyncio.ensure_future(printer.run())
+    sending = asyncio.ensure_future(_send_lines(websocket))
+    await asyncio.wait([printing, sending, stopping], return_when=asyncio.FIRST_COMPLETED)
+    sending.cancel()
+    try:
+        websocket.begin_close(1000, "")
+    except ConnectionClosed:
+        pass
+    # What the server still has to say before its Close may take any time, as long as something comes.
+    seen = -1
+    while not printing.done() and seen != printer.count:
+        seen = printer.count
+        await asyncio.wait([printing], timeout=PATIENCE)
+    await websocket.close()
+    await printing
+    ending = websocket.ending
+    proper = ending.clean and ending.code in (1000, 1001, 1005)
+    how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
+    _tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))
+    return DONE if proper else CLOSED_BADLY
+
+
+async def _send_lines(websocket: driver.WebSocket) -> None:
+    """Send each line of standard input."""
+    try:
+        async for line in Lines():
+            try:
+                await websocket.send(line.decode())
+            except UnicodeDecodeError:
+                await websocket.send(line)
+    except ConnectionClosed:
+        pass
+
+
+class _Printer:
+    """Prints messages.
+
+    Attributes:
+        count: how many it has printed.
+    """
+
+    def __init__(self, websocket: driver.WebSocket) -> None:
+        self.count = 0
+        self._websocket = websocket
+        self._terminal = sys.stdout.isatty()
+        self._prefix = "< " if self._terminal and sys.stdin is not None and sys.stdin.isatty() else ""
+
+    async def run(self) -> None:
+        """Print until nothing more comes, or nobody reads."""
+        try:
+            async for message in self._websocket:
+                self.count += 1
+                print(self._prefix + self._line(message), flush=True)
+        except ConnectionClosed:
+            pass
+        except BrokenPipeError:
+            # What Python would flush at its end has nowhere to go either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _line(self, message: str | bytes) -> str:
+        if isinstance(message, bytes):
+            return f"binary, {len(message)} bytes: {message.hex(' ')}"
+        return _harmless(message) if self._terminal else message
+
+
+def _context(arguments: argparse.Namespace) -> tls.SSLContext | None:
+    """Make the TLS context that the arguments ask for; `None` leaves it to the driver."""
+    if not arguments.insecure and not arguments.cafile:
+        return None
+    if urlsplit(arguments.url).scheme in ("ws", "http"):
+        raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
+    try:
+        context = tls.create_default_context(cafile=arguments.cafile)
+    except OSError as error:
+        raise LocalProtocolError(f"cannot read {arguments.cafile}: {error.strerror or error}") from None
+    if arguments.insecure:
+        context.check_hostname = False
+        context.verify_mode = tls.CERT_NONE
+    return context
+
+
+def _describe_refusal(error: UpgradeError) -> str:
+    """Say how the server refused: its status, and the first line of a plain text."""
+    try:
+        refusal = f"{error.status} {HTTPStatus(error.status).phrase}"
+    except ValueError:
+        refusal = str(error.status)
+    kind = next((value for name, value in error.headers if name == "content-type"), "")
+    text = error.body.decode("utf-8", "replace").strip().splitlines() if kind.startswith("text/plain") else []
+    return f"{refusal}: {_harmless(text[0][:200])}" if text else refusal
+
+
+def _harmless(text: str) -> str:
+    """Write control characters so that a terminal shows them."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _tell(line: str) -> None:
+    print(f"mintws: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""Lines of standard input, without blocking the event loop or the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator
+
+#: How much is read at a time, and how often before what was read is taken.
+_READ_SIZE = 64 * 1024
+_READ_AHEAD = 8
+
+
+class Lines:
+    """An asynchronous iterator over the lines of standard input, as bytes without their ends.
+
+    A thread reads them, because an event loop can wait neither for files nor, on Windows, for consoles. It is a daemon: a read that
+    never returns does not keep the process.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._room = threading.Semaphore(_READ_AHEAD)
+        if sys.stdin is None:
+            self._chunks.put_nowait(b"")
+        else:
+            threading.Thread(target=self._read, args=[sys.stdin.fileno()], daemon=True).start()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        # A line may come in many pieces, so it is joined once.
+        pieces: list[bytes] = []
+        while chunk := await self._chunks.get():
+            self._room.release()
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                yield b"".join([*pieces, end]).removesuffix(b"\r")
+                pieces.clear()
+            if rest:
+                pieces.append(rest)
+        if pieces:
+            yield b"".join(pieces)
+
+    def _read(self, descriptor: int) -> None:
+        # Not by `sys.stdin`, whose lock the interpreter would wait for when it ends.
+        with open(descriptor, "rb", buffering=0, closefd=False) as stdin:
+            chunk = b"-"
+            while chunk:
+                self._room.acquire()
+                try:
+                    chunk = stdin.read(_READ_SIZE) or b""
+                except OSError:
+                    chunk = b""
+                try:
+                    self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+                except RuntimeError:
+                    # The loop is closed: nobody takes it.
+                    return
