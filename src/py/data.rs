@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::endpoint::{Endpoint, with_bytes};
+use super::buffer::with_bytes;
+use super::endpoint::Endpoint;
 use crate::data::{Piece, Splitter, Window, write_data, write_end, write_window_update};
 
 /// A stream that carries a WebSocket.

@@ -1,20 +1,20 @@
 //! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
 
-use std::mem::MaybeUninit;
-
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use pyo3::{ffi, intern};
 
+use super::buffer::{frame_bytes, payload_of, utf8_of, view_of_text, with_bytes};
 use super::errors::{self, local};
 use super::events::{self, Kind as EventKind};
+use super::incoming::{Failure, bytes_of, message, transformed};
 use super::prepared::PreparedMessage;
-use crate::decoder::{Decoder, Event, Payload, Rules};
+use super::states::{parse_kind, refusal};
+use crate::decoder::{Decoder, Event, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
-use crate::encoder::{Compression, Encoder, Frame, Unsendable};
+use crate::encoder::{Compression, Encoder, Unsendable};
 use crate::fault::Fault;
 use crate::frame::Opcode;
 use crate::keys::{self, Keys};
@@ -740,141 +740,6 @@ impl Endpoint {
     }
 }
 
-/// Why a message cannot be handed on.
-enum Failure<'py> {
-    /// The peer broke a rule.
-    Fault(Fault),
-    /// An extension says that the peer broke one of its rules.
-    Peer(Bound<'py, PyAny>),
-    /// Python is out of memory, say.
-    Python(PyErr),
-}
-
-impl From<PyErr> for Failure<'_> {
-    fn from(error: PyErr) -> Self {
-        Self::Python(error)
-    }
-}
-
-/// Makes the event of a message: its payload is touched once, on its way into the object.
-#[inline]
-fn message<'py>(
-    py: Python<'py>,
-    opcode: Opcode,
-    fin: bool,
-    payload: &Payload<'_>,
-    text_as_bytes: bool,
-    scratch: &mut Vec<u8>,
-) -> Result<Bound<'py, PyAny>, Failure<'py>> {
-    if opcode != Opcode::Text {
-        return Ok(events::with_data(bytes_of(py, payload)?.into_any(), EventKind::Binary, fin)?);
-    }
-    let data = if text_as_bytes {
-        let bytes = bytes_of(py, payload)?;
-        if !payload.is_checked() && simdutf8::basic::from_utf8(bytes.as_bytes()).is_err() {
-            return Err(Failure::Fault(Fault::InvalidUtf8));
-        }
-        bytes.into_any()
-    } else {
-        text_of(py, payload, scratch)?
-    };
-    Ok(events::with_data(data, EventKind::Text, fin)?)
-}
-
-/// Makes the `str` of a text payload.
-#[inline]
-fn text_of<'py>(
-    py: Python<'py>,
-    payload: &Payload<'_>,
-    scratch: &mut Vec<u8>,
-) -> Result<Bound<'py, PyAny>, Failure<'py>> {
-    let Ok(len) = ffi::Py_ssize_t::try_from(payload.len()) else {
-        return Err(Failure::Fault(Fault::LengthOverflow));
-    };
-    if len > 0 {
-        // SAFETY: a new str of `len` ASCII characters has room for `len` bytes, nobody else has seen it, and if not all of them
-        // are written with ASCII it is dropped unseen.
-        #[allow(unsafe_code)]
-        unsafe {
-            let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(len, 127))?;
-            let room = ffi::PyUnicode_1BYTE_DATA(text.as_ptr()).cast::<MaybeUninit<u8>>();
-            if payload.write_ascii_to(std::slice::from_raw_parts_mut(room, payload.len())) {
-                return Ok(text);
-            }
-        }
-    }
-    let bytes = payload.unmasked(scratch);
-    // SAFETY: `bytes` is a live slice of `len` bytes.
-    #[allow(unsafe_code)]
-    let text = unsafe {
-        Bound::from_owned_ptr_or_opt(py, ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), len, std::ptr::null()))
-    };
-    if scratch.capacity() > VECTORED_FROM {
-        *scratch = Vec::new();
-    }
-    text.ok_or_else(|| {
-        let error = PyErr::fetch(py);
-        if error.is_instance_of::<pyo3::exceptions::PyUnicodeDecodeError>(py) {
-            Failure::Fault(Fault::InvalidUtf8)
-        } else {
-            Failure::Python(error)
-        }
-    })
-}
-
-/// Makes the `bytes` of a payload.
-#[inline]
-fn bytes_of<'py>(py: Python<'py>, payload: &Payload<'_>) -> PyResult<Bound<'py, PyBytes>> {
-    new_bytes(py, payload.len(), |room| payload.write_to(room))
-}
-
-#[inline]
-fn frame_bytes<'py>(py: Python<'py>, frame: &Frame<'_>) -> PyResult<Bound<'py, PyBytes>> {
-    new_bytes(py, frame.len(), |room| frame.write_to(room))
-}
-
-/// Makes a `bytes` that `write` fills whole.
-#[inline]
-fn new_bytes(py: Python<'_>, len: usize, write: impl FnOnce(&mut [MaybeUninit<u8>])) -> PyResult<Bound<'_, PyBytes>> {
-    let size = ffi::Py_ssize_t::try_from(len)?;
-    if size == 0 {
-        return Ok(PyBytes::new(py, b""));
-    }
-    // SAFETY: a new bytes object of `len` bytes that nobody else has seen; the slice is dropped before it is handed on. Those of
-    // one byte may be shared, but only once they are made from that byte.
-    #[allow(unsafe_code)]
-    unsafe {
-        let bytes = Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), size))?;
-        let room = ffi::PyBytes_AsString(bytes.as_ptr()).cast::<MaybeUninit<u8>>();
-        write(std::slice::from_raw_parts_mut(room, len));
-        Ok(bytes.cast_into_unchecked())
-    }
-}
-
-/// Has the extensions of Python undo what their twins did to a message.
-fn transformed<'py>(
-    transforms: &Bound<'py, PyAny>,
-    opcode: Opcode,
-    rsv: u8,
-    data: Bound<'py, PyBytes>,
-    text_as_bytes: bool,
-) -> PyResult<Result<Bound<'py, PyAny>, Failure<'py>>> {
-    let py = transforms.py();
-    let text = opcode == Opcode::Text;
-    let (data, error): (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyAny>>) =
-        transforms.call_method1(intern!(py, "receive"), (text, rsv, data))?.extract()?;
-    Ok(match (data, error) {
-        (Some(data), None) if !text => Ok(events::with_data(data.into_any(), EventKind::Binary, true)?),
-        (Some(data), None) => match simdutf8::basic::from_utf8(data.as_bytes()) {
-            Ok(_) if text_as_bytes => Ok(events::with_data(data.into_any(), EventKind::Text, true)?),
-            Ok(text) => Ok(events::with_data(PyString::new(py, text).into_any(), EventKind::Text, true)?),
-            Err(_) => Err(Failure::Fault(Fault::InvalidUtf8)),
-        },
-        (_, Some(error)) => Err(Failure::Peer(error)),
-        (None, None) => Err(Failure::Python(PyTypeError::new_err("an extension gave no data"))),
-    })
-}
-
 /// Appends `(connection, event)`.
 #[inline]
 fn push<'py>(
@@ -885,139 +750,8 @@ fn push<'py>(
     events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
 }
 
-/// Lends the bytes of `bytes`, `bytearray` or a contiguous `memoryview`.
-pub fn with_bytes<T>(data: &Bound<'_, PyAny>, use_them: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
-    if let Ok(bytes) = data.cast::<PyBytes>() {
-        return use_them(bytes.as_bytes());
-    }
-    let buffer = PyBuffer::<u8>::get(data).map_err(|_| {
-        PyTypeError::new_err("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
-    })?;
-    if !buffer.is_c_contiguous() {
-        return Err(PyTypeError::new_err("receive() takes a memoryview that is in one piece"));
-    }
-    // SAFETY: the exporter keeps the memory in place while `buffer` lives. What another thread writes into it meanwhile is its own
-    // loss: a payload is read once, into the object that holds it from then on.
-    #[allow(unsafe_code)]
-    let bytes = unsafe {
-        match buffer.item_count() {
-            0 => &[],
-            len => std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len),
-        }
-    };
-    use_them(bytes)
-}
-
-fn payload_of<'a>(kind: EventKind, data: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
-    if let Ok(bytes) = data.cast::<PyBytes>() {
-        let bytes = bytes.as_bytes();
-        if kind == EventKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
-            return Err(local("Text was given bytes that are not UTF-8; send them as Binary"));
-        }
-        return Ok(bytes);
-    }
-    Ok(utf8_of(data.cast::<PyString>()?)?.as_bytes())
-}
-
-fn utf8_of<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
-    text.to_str().map_err(|_| local("a str with surrogates has no form in UTF-8; encode it yourself and send Binary"))
-}
-
-/// Lends the UTF-8 of a `str` as a `memoryview`.
-fn view_of_text<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    let py = text.py();
-    let lender = Bound::new(py, TextBuffer { text: text.clone().unbind() })?;
-    // SAFETY: `lender` is a live object.
-    #[allow(unsafe_code)]
-    unsafe {
-        Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromObject(lender.as_ptr()))
-    }
-}
-
-/// A `str` that lends its UTF-8 to whoever writes it.
-#[pyclass(frozen, module = "mintws._core")]
-struct TextBuffer {
-    text: Py<PyString>,
-}
-
-#[pymethods]
-#[allow(unsafe_code)]
-#[allow(clippy::needless_pass_by_value, reason = "PyO3 passes it so")]
-impl TextBuffer {
-    // SAFETY: CPython calls this with a buffer to be filled; the text, which `slf` keeps alive, never changes.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: std::ffi::c_int) -> PyResult<()> {
-        let bytes = slf.get().text.bind(slf.py()).to_str()?;
-        let len = ffi::Py_ssize_t::try_from(bytes.len())?;
-        let start = bytes.as_ptr().cast_mut().cast();
-        // SAFETY: `view` is ours to fill, `start` is valid for `len` bytes and read-only is asked for.
-        if unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 1, flags) } < 0 {
-            return Err(PyErr::fetch(slf.py()));
-        }
-        Ok(())
-    }
-}
-
-fn parse_kind(kind: &str) -> PyResult<Kind> {
-    let known = Kind::ALL.into_iter().find(|known| format!("{known:?}") == kind);
-    known.ok_or_else(|| PyTypeError::new_err(format!("{kind} is no event of mintws")))
-}
-
-#[cold]
-fn refusal(role: Role, state: State, kind: Kind) -> PyErr {
-    let role = match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    };
-    let why = match (state, kind) {
-        (State::Connecting, _) => "the opening handshake has not begun",
-        (State::Requested, _) => "the opening handshake is not done",
-        (State::Closing | State::Closed, Kind::Close) => "a Close was sent already",
-        (State::Closing, _) => "a Close was sent: nothing may follow it",
-        (State::Closed, _) => "the connection is closed",
-        (State::Open | State::RemoteClosing, _) => "the opening handshake is done",
-    };
-    let state = state_name(state);
-    let kind = match kind {
-        Kind::Message => "message".to_owned(),
-        kind => format!("{kind:?}"),
-    };
-    local(format!("a {role} cannot send a {kind} when {state}: {why}"))
-}
-
-/// The name of a state in Python.
-const fn state_name(state: State) -> &'static str {
-    match state {
-        State::Connecting => "CONNECTING",
-        State::Requested => "REQUESTED",
-        State::Open => "OPEN",
-        State::Closing => "CLOSING",
-        State::RemoteClosing => "REMOTE_CLOSING",
-        State::Closed => "CLOSED",
-    }
-}
-
 /// Tell the sources of masking-keys that this process is a new fork.
 #[pyfunction]
 pub fn forked() {
     keys::forked();
-}
-
-/// Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
-#[pyfunction]
-pub fn transitions() -> Vec<(&'static str, &'static str, &'static str, String, &'static str)> {
-    let mut all = Vec::new();
-    for (role, name) in [(Role::Client, "CLIENT"), (Role::Server, "SERVER")] {
-        for state in State::ALL {
-            for kind in Kind::ALL {
-                let both =
-                    [("send", after_sending(role, state, kind)), ("receive", after_receiving(role, state, kind))];
-                for (way, after) in both {
-                    if let Some(after) = after {
-                        all.push((name, state_name(state), way, format!("{kind:?}"), state_name(after)));
-                    }
-                }
-            }
-        }
-    }
-    all
 }

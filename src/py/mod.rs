@@ -1,12 +1,15 @@
 //! The core as the Python module `mintws._core`: the only part that names PyO3.
 
+mod buffer;
 mod contexts;
 mod data;
 mod endpoint;
 mod errors;
 mod events;
 mod handshake;
+mod incoming;
 mod prepared;
+mod states;
 
 use pyo3::prelude::*;
 
@@ -22,6 +25,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(data::data_frames, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
-    module.add_function(wrap_pyfunction!(endpoint::transitions, module)?)?;
+    module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
     handshake::register(module)
 }

@@ -1,0 +1,129 @@
+//! What came, as Python objects: a payload is touched once, on its way into the `str` or `bytes` that holds it.
+
+use std::mem::MaybeUninit;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use pyo3::{ffi, intern};
+
+use super::buffer::new_bytes;
+use super::events::{self, Kind as EventKind};
+use crate::decoder::Payload;
+use crate::fault::Fault;
+use crate::frame::Opcode;
+
+/// A buffer of more bytes is not kept for the next text.
+const KEPT_SCRATCH: usize = 16 * 1024;
+
+/// Why a message cannot be handed on.
+pub enum Failure<'py> {
+    /// The peer broke a rule.
+    Fault(Fault),
+    /// An extension says that the peer broke one of its rules.
+    Peer(Bound<'py, PyAny>),
+    /// Python is out of memory, say.
+    Python(PyErr),
+}
+
+impl From<PyErr> for Failure<'_> {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+/// Makes the event of a message: its payload is touched once, on its way into the object.
+#[inline]
+pub fn message<'py>(
+    py: Python<'py>,
+    opcode: Opcode,
+    fin: bool,
+    payload: &Payload<'_>,
+    text_as_bytes: bool,
+    scratch: &mut Vec<u8>,
+) -> Result<Bound<'py, PyAny>, Failure<'py>> {
+    if opcode != Opcode::Text {
+        return Ok(events::with_data(bytes_of(py, payload)?.into_any(), EventKind::Binary, fin)?);
+    }
+    let data = if text_as_bytes {
+        let bytes = bytes_of(py, payload)?;
+        if !payload.is_checked() && simdutf8::basic::from_utf8(bytes.as_bytes()).is_err() {
+            return Err(Failure::Fault(Fault::InvalidUtf8));
+        }
+        bytes.into_any()
+    } else {
+        text_of(py, payload, scratch)?
+    };
+    Ok(events::with_data(data, EventKind::Text, fin)?)
+}
+
+/// Makes the `str` of a text payload.
+#[inline]
+fn text_of<'py>(
+    py: Python<'py>,
+    payload: &Payload<'_>,
+    scratch: &mut Vec<u8>,
+) -> Result<Bound<'py, PyAny>, Failure<'py>> {
+    let Ok(len) = ffi::Py_ssize_t::try_from(payload.len()) else {
+        return Err(Failure::Fault(Fault::LengthOverflow));
+    };
+    if len > 0 {
+        // SAFETY: a new str of `len` ASCII characters has room for `len` bytes, nobody else has seen it, and if not all of them
+        // are written with ASCII it is dropped unseen.
+        #[allow(unsafe_code)]
+        unsafe {
+            let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(len, 127))?;
+            let room = ffi::PyUnicode_1BYTE_DATA(text.as_ptr()).cast::<MaybeUninit<u8>>();
+            if payload.write_ascii_to(std::slice::from_raw_parts_mut(room, payload.len())) {
+                return Ok(text);
+            }
+        }
+    }
+    let bytes = payload.unmasked(scratch);
+    // SAFETY: `bytes` is a live slice of `len` bytes.
+    #[allow(unsafe_code)]
+    let text = unsafe {
+        Bound::from_owned_ptr_or_opt(py, ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), len, std::ptr::null()))
+    };
+    if scratch.capacity() > KEPT_SCRATCH {
+        *scratch = Vec::new();
+    }
+    text.ok_or_else(|| {
+        let error = PyErr::fetch(py);
+        if error.is_instance_of::<pyo3::exceptions::PyUnicodeDecodeError>(py) {
+            Failure::Fault(Fault::InvalidUtf8)
+        } else {
+            Failure::Python(error)
+        }
+    })
+}
+
+/// Makes the `bytes` of a payload.
+#[inline]
+pub fn bytes_of<'py>(py: Python<'py>, payload: &Payload<'_>) -> PyResult<Bound<'py, PyBytes>> {
+    new_bytes(py, payload.len(), |room| payload.write_to(room))
+}
+
+/// Has the extensions of Python undo what their twins did to a message.
+pub fn transformed<'py>(
+    transforms: &Bound<'py, PyAny>,
+    opcode: Opcode,
+    rsv: u8,
+    data: Bound<'py, PyBytes>,
+    text_as_bytes: bool,
+) -> PyResult<Result<Bound<'py, PyAny>, Failure<'py>>> {
+    let py = transforms.py();
+    let text = opcode == Opcode::Text;
+    let (data, error): (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyAny>>) =
+        transforms.call_method1(intern!(py, "receive"), (text, rsv, data))?.extract()?;
+    Ok(match (data, error) {
+        (Some(data), None) if !text => Ok(events::with_data(data.into_any(), EventKind::Binary, true)?),
+        (Some(data), None) => match simdutf8::basic::from_utf8(data.as_bytes()) {
+            Ok(_) if text_as_bytes => Ok(events::with_data(data.into_any(), EventKind::Text, true)?),
+            Ok(text) => Ok(events::with_data(PyString::new(py, text).into_any(), EventKind::Text, true)?),
+            Err(_) => Err(Failure::Fault(Fault::InvalidUtf8)),
+        },
+        (_, Some(error)) => Err(Failure::Peer(error)),
+        (None, None) => Err(Failure::Python(PyTypeError::new_err("an extension gave no data"))),
+    })
+}
