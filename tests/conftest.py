@@ -1,0 +1,18 @@
+"""How much the property tests try.
+
+`HYPOTHESIS_PROFILE` picks: `everyday` if nothing is said, `ci`, `thorough`, or `long`, which is for a night:
+`HYPOTHESIS_PROFILE=long pytest -o timeout=0 tests/properties`.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+EXAMPLES = {"everyday": 60, "ci": 300, "thorough": 3_000, "long": 300_000}
+
+for name, examples in EXAMPLES.items():
+    # The machine's load says nothing about a property, so nothing has a deadline.
+    settings.register_profile(
+        name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))

@@ -1,0 +1,58 @@
+"""Real peers on real sockets: a certificate for all, and the table of results, which `--write-table` writes to docs/interop.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import process
+import pytest
+import table
+from conversation import Certificate
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-table", action="store_true", help="write docs/interop.md from the results of this run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            # What a peer forgets to close is its own affair.
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return process.make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def row(record_property: Any) -> Iterator[table.Row]:
+    """The line of the table that the test speaks for."""
+    filled = table.Row()
+    yield filled
+    record_property("peers.row", filled)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        for name, value in report.user_properties:
+            if name == "peers.row":
+                table.ROWS.append(value)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call" and "row" in getattr(item, "funcargs", {}):
+        item.funcargs["row"].outcome = report.outcome  # type: ignore[attr-defined]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.getoption("--write-table", default=False) and table.ROWS:
+        table.write(Path(__file__).parents[2] / "docs" / "interop.md", table.ROWS)

@@ -1,0 +1,108 @@
+"""Defects of peers that need more than one conversation to show, and what becomes of our side."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from conversation import CLOSE_PLEASE, HTTP1, HTTP2, PATIENCE, Certificate
+from gateways import Nghttpx
+from ours import Mintws, gone
+from with_hypercorn import Hypercorn
+from with_websockets import Websockets
+from with_wsproto import Wsproto
+
+import mintws
+from mintws.asyncio import connect_http2
+
+
+def test_hypercorn_loses_all_sockets_of_a_connection_with_the_close_of_one(certificate: Certificate) -> None:
+    """It forgets a stream with its Close, and our END_STREAM on it then ends the connection with KeyError."""
+    peer = Hypercorn()
+    peer.check()
+
+    async def converse() -> None:
+        async with peer.serve(HTTP2[0], certificate) as serving:
+            port = int(serving.url.split(":")[2].split("/")[0])
+            async with connect_http2(f"ws://127.0.0.1:{port}", close_timeout=1) as client:
+                one, other = await client.open("/chat"), await client.open("/chat")
+                for websocket in (one, other):
+                    await websocket.send("one")
+                    assert await websocket.recv() == "one"
+                await one.send(CLOSE_PLEASE)
+                with pytest.raises(mintws.ConnectionClosed) as ended:
+                    await one.recv()
+                assert (ended.value.code, ended.value.clean) == (4002, True)
+                with pytest.raises(mintws.ConnectionClosed) as lost:
+                    await other.recv()
+                assert lost.value.code == 1006
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))
+
+
+@pytest.mark.parametrize("code", [0, 999, 1016])
+def test_wsproto_sends_codes_that_may_not_be_sent(code: int, certificate: Certificate) -> None:
+    """We fail the connection with 1002 (RFC 6455 §7.4)."""
+    peer = Wsproto()
+    peer.check()
+    ours = Mintws()
+
+    async def converse() -> None:
+        async with (
+            ours.serve(HTTP1[0], certificate) as serving,
+            peer.connect(serving.url, HTTP1[0], certificate) as end,
+        ):
+            assert (await end.close(code, "")).code == 1002
+            await asyncio.wait_for(serving.endings.get(), 5)
+        error = ours.seen[0].ending.error
+        assert error is not None and (error.code, error.section) == (1002, "RFC 6455 §7.4")
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))
+
+
+def test_wsproto_takes_no_1014(certificate: Certificate) -> None:
+    """The code is in IANA's registry: it answers a good Close with 1002."""
+    peer = Wsproto()
+    peer.check()
+
+    async def converse() -> None:
+        async with peer.serve(HTTP1[0], certificate) as serving:
+            async with Mintws().connect(serving.url, HTTP1[0], certificate) as end:
+                assert (await end.close(1014, "bad gateway")).code == 1002
+            assert (await asyncio.wait_for(serving.endings.get(), 5)).code == 1002
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))
+
+
+def test_wsproto_takes_no_interim_response() -> None:
+    """A 103 before the 101 is good HTTP (RFC 9110 §15.2): it takes it for a refusal. We skip it."""
+    peer = Wsproto()
+    peer.check()
+    from wsproto import ConnectionType, WSConnection
+    from wsproto.events import RejectConnection, Request
+
+    client = WSConnection(ConnectionType.CLIENT)
+    client.send(Request(host="localhost", target="/"))
+    client.receive_data(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert any(isinstance(event, RejectConnection) for event in client.events())
+
+
+def test_nghttpx_leaves_a_stream_open_which_is_reset_after_the_close_timeout(certificate: Certificate) -> None:
+    """It ends no stream that an HTTP/2 server has ended (RFC 9113 §5.1)."""
+    gateway, client, ours = Nghttpx(), Websockets(), Mintws(close_timeout=0.5)
+    for needed in (gateway, client):
+        needed.check()
+
+    async def converse() -> None:
+        async with (
+            ours.serve(HTTP2[0], certificate) as serving,
+            gateway.between(HTTP1[0], HTTP2[0], serving.url, certificate) as url,
+            client.connect(url, HTTP1[0], certificate) as end,
+        ):
+            assert (await end.close(1000, "")).code == 1000
+            (websocket,) = ours.seen
+            await asyncio.sleep(0.2)
+            assert not websocket.connection.carrier.done
+            assert await gone(websocket)
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))

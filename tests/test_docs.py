@@ -1,0 +1,66 @@
+"""Each example in README.md and docs/ runs; what is drawn there from tables agrees with them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+#: A block that cannot run says why in the line above it: `<!-- skip: it needs a server -->`.
+BLOCK = re.compile(
+    r"^(?:<!-- skip: (?P<reason>.+?) -->\n+)?(?P<indent> *)```python\n(?P<code>.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
+
+
+def examples() -> Iterator[object]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start("code")) + 1
+            # As many empty lines in front as there are in the page, so that a traceback names its line.
+            code = "\n" * (line - 1) + textwrap.dedent(block["code"])
+            yield pytest.param(page, code, block["reason"], id=f"{page.name}:{line}")
+
+
+@pytest.mark.parametrize(("page", "code", "reason"), list(examples()))
+def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path) -> None:
+    compile(code, page.name, "exec", dont_inherit=True)
+    if reason:
+        pytest.skip(reason)
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(code, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_every_fence_is_seen() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert len(BLOCK.findall(text)) == len(re.findall(r"^ *```python", text, re.MULTILINE)), page.name
+
+
+def test_the_states_in_the_page_are_those_of_the_core() -> None:
+    spec = importlib.util.spec_from_file_location("states", ROOT / "docs" / "states.py")
+    assert spec is not None
+    assert spec.loader is not None
+    states = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(states)
+    block = states.BLOCK.search(states.PAGE.read_text(encoding="utf-8"))
+    assert block is not None, "docs/architecture.md has no block headed <!-- states -->"
+    assert block[0] == states.draw(), "run: python docs/states.py --update"

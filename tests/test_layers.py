@@ -1,0 +1,133 @@
+"""Imports go down only: `docs/architecture.md` draws the layers, the tables here hold every module to them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "python" / "mintws"
+
+#: From the top down. A module imports from lower lines only; a package counts as one module.
+ORDER = (
+    ("__main__",),
+    ("cli",),
+    ("asgi",),
+    ("asyncio", "sync", "trio"),
+    ("__init__",),
+    ("session",),
+    ("http1", "http2"),
+    ("connection",),
+    ("events",),
+    ("extensions",),
+    ("_core", "url"),
+    ("errors",),
+)
+RANK = {name: rank for rank, line in enumerate(reversed(ORDER)) for name in line}
+
+#: What may do I/O and know the time.
+DRIVERS = frozenset(name for line in ORDER[: ORDER.index(("__init__",))] for name in line)
+
+#: I/O, threads, clocks and logs.
+IO = [
+    "anyio",
+    "asyncio",
+    "concurrent",
+    "datetime",
+    "logging",
+    "multiprocessing",
+    "sched",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "socketserver",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "trio",
+    "uvloop",
+]
+
+#: Which modules may import these, by the first part of their names.
+ONLY_IN = {
+    "h11": {"http1"},
+    "h2": {"http2"},
+    **dict.fromkeys(IO, DRIVERS),
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    """Name the line of `ORDER` that a file belongs to: its module, or the package that it is in."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Give each import as its line and a dotted name; those for type checkers count too."""
+    package = ("mintws", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else ()
+            source = ".".join([*start, *filter(None, [node.module])])
+            if source == "mintws":
+                for alias in node.names:
+                    yield node.lineno, f"mintws.{alias.name}"
+            else:
+                yield node.lineno, source
+
+
+def target(name: str) -> str:
+    """Name the line of `ORDER` that an import from mintws leads to."""
+    _, _, rest = name.partition(".")
+    first = rest.partition(".")[0]
+    inside = (
+        first in RANK or (PACKAGE / first).with_suffix(".py").exists() or (PACKAGE / first / "__init__.py").exists()
+    )
+    return first if first and inside else "__init__"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_imports_from_below_only(path: Path) -> None:
+    here = unit(path)
+    assert here in RANK, f"{here} is new: say in ORDER where it stands"
+    for line, name in imports(path):
+        if name.partition(".")[0] != "mintws":
+            continue
+        there = target(name)
+        if there == here and path.name != f"{here}.py":
+            continue
+        assert there in RANK, f"{there} is new: say in ORDER where it stands"
+        assert RANK[there] < RANK[here], f"{path.name}:{line} imports {there}, which does not stand below {here}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_clocks_and_sockets_are_named_where_they_belong(path: Path) -> None:
+    for line, name in imports(path):
+        first = name.partition(".")[0]
+        allowed = ONLY_IN.get(first)
+        assert allowed is None or unit(path) in allowed, (
+            f"{path.name}:{line} imports {first}: only {sorted(allowed)} may"
+        )
+
+
+def test_errors_import_nothing_of_mintws() -> None:
+    assert [name for _, name in imports(PACKAGE / "errors.py") if name.startswith("mintws")] == []
+
+
+def test_pyo3_is_named_under_src_py_alone() -> None:
+    sources = [path for path in (ROOT / "src").rglob("*.rs") if ROOT / "src" / "py" not in path.parents]
+    assert sources
+    for path in sources:
+        assert not re.search(r"\bpyo3\b", path.read_text(encoding="utf-8")), path.relative_to(ROOT)
