@@ -318,6 +318,9 @@ class Contexts:
     def deflate(self, data: bytes) -> bytes:
         """Compress a message (RFC 7692 §7.2.1)."""
 
+    def forget(self) -> None:
+        """Let no later message refer to those before."""
+
     def inflate(self, data: bytes) -> bytes:
         """Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit."""
 

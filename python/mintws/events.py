@@ -190,7 +190,7 @@ class Response:
 
     Attributes:
         status: 200 to 599.
-        headers: further headers; Content-Length is written where it is missing.
+        headers: further headers, as pairs or a mapping; Content-Length is written where it is missing.
         body: the body.
         stream: the stream that it came on, over HTTP/2.
     """
@@ -199,6 +199,19 @@ class Response:
     headers: Headers = ()
     body: bytes = b""
     stream: int = 0
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            status: int,
+            headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+            body: bytes = b"",
+            stream: int = 0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _settle(self, headers=pairs(self.headers))
 
 
 Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed

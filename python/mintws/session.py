@@ -37,12 +37,14 @@ class Ending:
         sent: our Close.
         error: what the peer did wrong.
         cause: why we ended it without a Close of the peer, for the reader of a log.
+        discarded: how many messages came that nobody took any more, after it was closed here.
     """
 
     received: Close | None = None
     sent: Close | None = None
     error: RemoteProtocolError | None = None
     cause: str = ""
+    discarded: int = 0
 
     @property
     def code(self) -> int:

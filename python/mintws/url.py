@@ -59,7 +59,9 @@ def parse(url: str) -> Url:
     if parts.username is not None:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
-    return Url(parts.scheme in _SECURE, host, _PORTS[parts.scheme] if port is None else port, authority, target, authorization)
+    return Url(
+        parts.scheme in _SECURE, host, _PORTS[parts.scheme] if port is None else port, authority, target, authorization
+    )
 
 
 def _ascii(host: str, url: str) -> str:

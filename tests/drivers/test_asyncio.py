@@ -567,6 +567,71 @@ def test_text_as_bytes_is_asked_for_by_an_option(run, http):
     run(work())
 
 
+def test_a_reader_that_goes_on_while_another_task_closes_loses_nothing(run, http):
+    async def handler(websocket):
+        for i in range(500):
+            await websocket.send(str(i))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            got = []
+
+            async def read():
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        got.append(await websocket.recv())
+                        await asyncio.sleep(0)
+
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(0.05)
+            await websocket.close()
+            await reading
+            assert got == [str(i) for i in range(500)]
+            assert websocket.ending.clean
+            assert websocket.ending.discarded == 0
+
+    run(work())
+
+
+def test_messages_that_nobody_takes_are_counted_after_close(run, http):
+    async def handler(websocket):
+        with contextlib.suppress(ConnectionClosed):
+            for i in range(500):
+                await websocket.send(str(i))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                await asyncio.sleep(0.1)
+            assert websocket.ending.clean
+            assert websocket.ending.discarded + websocket._left() - 1 == 500
+
+    run(work())
+
+
+def test_a_cancelled_handler_does_not_wait_for_the_peer(run, http):
+    async def work():
+        async with listening() as server:
+            websocket = await connect(url(server), http=http)
+            await asyncio.sleep(0.01)
+            websocket.transport.pause_reading()
+            start = asyncio.get_running_loop().time()
+            for task in list(server.tasks):
+                task.cancel()
+            while server.tasks:
+                await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - start < 2
+            websocket.transport.resume_reading()
+            with pytest.raises(ConnectionClosed) as closed:
+                await websocket.recv()
+            assert closed.value.code == 1001
+
+    run(work())
+
+
 @contextlib.asynccontextmanager
 async def silent_server(*, accept: bool):
     """A server that answers a handshake over HTTP/1.1, or not, and says nothing more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import ssl as tls
@@ -250,6 +251,14 @@ class ServerLink(Link):
         elif not self.lost:
             self._limit_close()
 
+    def leave_soon(self, websocket: WebSocket) -> None:
+        """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
+        if not self.multiplexed and not self.lost:
+            self.transport.close()
+            self._limit_close()
+        elif websocket in self.websockets:
+            self.loop.call_later(self.timing.close_timeout, self._reset, websocket.connection)
+
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
         try:
@@ -279,16 +288,17 @@ class ServerLink(Link):
         except ConnectionClosed:
             pass
         except asyncio.CancelledError:
-            code = 1001
+            # Whoever cancels does not want to wait for the peer.
+            with contextlib.suppress(ConnectionClosed):
+                websocket.begin_close(1001, "")
+            self.leave_soon(websocket)
             raise
         except Exception:
             logger.exception("the handler of a WebSocket failed")
             code = 1011
-        finally:
-            try:
-                await websocket.close(code)
-            except ConnectionClosed:
-                pass
+        websocket.discard()
+        with contextlib.suppress(ConnectionClosed):
+            await websocket.close(code)
 
     async def _decide(self, connection: Connection, request: UpgradeRequest) -> UpgradeAccept | UpgradeReject:
         server = self._server

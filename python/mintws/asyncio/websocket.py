@@ -47,6 +47,7 @@ class WebSocket:
         "__weakref__",
         "_answer_timer",
         "_closed",
+        "_discarding",
         "_drain",
         "_inbox",
         "_keepalive",
@@ -71,6 +72,8 @@ class WebSocket:
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._paused = False
+        #: close() was called and nobody takes messages: what still comes is counted and dropped.
+        self._discarding = False
         self._pings: Pings | None = None
         self._keepalive: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
@@ -129,6 +132,7 @@ class WebSocket:
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.discard()
         if error is None or isinstance(error, ConnectionClosed):
             await self.close()
         else:
@@ -245,15 +249,29 @@ class WebSocket:
         self._begin_close(code, reason)
         if self._link.left(self):
             return
-        self._resume()
         if self._closed is None:
             self._closed = self._link.loop.create_future()
+        left = self._left()
+        timeout = self._link.timing.close_timeout
+        if self._paused and not self._discarding:
+            # The peer's Close stands behind messages that wait for a reader. If there is none, they are in its way.
+            try:
+                await asyncio.wait_for(asyncio.shield(self._closed), min(ANSWER_GRACE, timeout))
+                return
+            except asyncio.TimeoutError:
+                if self._left() >= left:
+                    self.discard()
         try:
-            await asyncio.wait_for(asyncio.shield(self._closed), self._link.timing.close_timeout)
+            await asyncio.wait_for(asyncio.shield(self._closed), timeout)
         except asyncio.TimeoutError:
             self.ending.cause = self.ending.cause or "the peer did not close in time"
             self._link.abort(self)
             await self._closed
+
+    def discard(self) -> None:
+        """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
+        self._discarding = True
+        self._resume()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it."""
@@ -272,10 +290,9 @@ class WebSocket:
             if not self._waiter.done():
                 self._waiter.set_result(None)
         elif not self._paused and len(self._inbox) + len(self._outbox) >= QUEUE_HIGH:
-            if self.connection.state is State.CLOSING:
-                # close() was called: nobody takes these.
-                self._inbox.clear()
-                self._outbox.clear()
+            if self._discarding:
+                self._inbox.pop()
+                self.ending.discarded += 1
                 return
             self._paused = True
             self.connection.pause()
@@ -415,6 +432,8 @@ class WebSocket:
         """Send the next Ping of the keepalive."""
         if self.connection.state is not State.OPEN or self._link.lost:
             return
+        # Contexts of compression are made anew when they are needed; an idle connection need not hold them.
+        self.connection.release()
         sent = self._link.loop.time()
         self._ping(None, None)
         if timing.ping_timeout is None:

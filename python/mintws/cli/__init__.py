@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mintws import __version__
 from mintws.cli import connect, demo, serve
+from mintws.cli.stdout import abandon
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -23,13 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        return asyncio.run(arguments.run(arguments))
+        return int(asyncio.run(arguments.run(arguments)))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        abandon()
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mintws", description="WebSockets over HTTP/1.1 and HTTP/2.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="mintws", description="WebSockets over HTTP/1.1 and HTTP/2.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"mintws {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
@@ -48,10 +54,14 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
-    parser.add_argument("--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)"
+    )
     parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
     parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
-    parser.add_argument("--subprotocol", type=_token, action="append", default=[], metavar="P", help="speak it; may be repeated")
+    parser.add_argument(
+        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="speak it; may be repeated"
+    )
     parser.set_defaults(run=serve.run, usage_error=parser.error)
 
 
@@ -67,11 +77,20 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("url", metavar="URL", help="ws://... or wss://...")
-    parser.add_argument("--http", choices=["1.1", "2", "auto"], default="auto", help="the version of HTTP (%(default)s: by ALPN)")
     parser.add_argument(
-        "--header", type=_header, action="append", default=[], metavar="K:V", help="a header of the request; may be repeated"
+        "--http", choices=["1.1", "2", "auto"], default="auto", help="the version of HTTP (%(default)s: by ALPN)"
     )
-    parser.add_argument("--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated")
+    parser.add_argument(
+        "--header",
+        type=_header,
+        action="append",
+        default=[],
+        metavar="K:V",
+        help="a header of the request; may be repeated",
+    )
+    parser.add_argument(
+        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated"
+    )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("--insecure", action="store_true", help="take any certificate")
     trust.add_argument("--cafile", metavar="F", help="trust the certificates in this PEM file")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
+import io
 import re
 import ssl as tls
 import sys
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, MintWSError, UpgradeError
 from mintws import asyncio as driver
 from mintws.cli.lines import Lines
 from mintws.cli.signals import on_stop
+from mintws.cli.stdout import abandon
 from mintws.session import describe
 
 #: Exit codes.
@@ -33,8 +35,8 @@ async def run(arguments: argparse.Namespace) -> int:
     """Connect, talk and close; give the exit code."""
     stopped = asyncio.Event()
     on_stop(stopped.set)
-    stopping = asyncio.ensure_future(stopped.wait())
-    opening = asyncio.ensure_future(_open(arguments))
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(stopped.wait())
+    opening: asyncio.Future[Any] = asyncio.ensure_future(_open(arguments))
     try:
         await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
@@ -83,11 +85,11 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     return NOT_CONNECTED
 
 
-async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[bool]) -> int:
+async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[Any]) -> int:
     """Send and print until either side closes; give the exit code."""
     printer = _Printer(websocket)
-    printing = asyncio.ensure_future(printer.run())
-    sending = asyncio.ensure_future(_send_lines(websocket))
+    printing: asyncio.Future[Any] = asyncio.ensure_future(printer.run())
+    sending: asyncio.Future[Any] = asyncio.ensure_future(_send_lines(websocket))
     await asyncio.wait([printing, sending, stopping], return_when=asyncio.FIRST_COMPLETED)
     sending.cancel()
     try:
@@ -130,6 +132,9 @@ class _Printer:
     def __init__(self, websocket: driver.WebSocket) -> None:
         self.count = 0
         self._websocket = websocket
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # What the encoding of the output lacks is no reason to fail.
+            sys.stdout.reconfigure(errors="backslashreplace")
         self._terminal = sys.stdout.isatty()
         self._prefix = "< " if self._terminal and sys.stdin is not None and sys.stdin.isatty() else ""
 
@@ -142,8 +147,7 @@ class _Printer:
         except ConnectionClosed:
             pass
         except BrokenPipeError:
-            # What Python would flush at its end has nowhere to go either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            abandon()
 
     def _line(self, message: str | bytes) -> str:
         if isinstance(message, bytes):

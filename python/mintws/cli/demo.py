@@ -49,13 +49,19 @@ async def run(arguments: argparse.Namespace) -> int:
             demonstration.echo, "127.0.0.1", 0, ssl=context, respond=demonstration.respond, limit=LIMIT
         ) as server:
             say.title(f"mintws {__version__}: {name} to a server in this process and back")
-            say.line(f"wss://localhost:{server.port}/ speaks HTTP/1.1 and HTTP/2; its certificate was made for this run.")
-            say.line(f"Each WebSocket carries {len(demonstration.messages)} messages of 1 byte to 2 MiB, text and binary.")
+            say.line(
+                f"wss://localhost:{server.port}/ speaks HTTP/1.1 and HTTP/2; its certificate was made for this run."
+            )
+            say.line(
+                f"Each WebSocket carries {len(demonstration.messages)} messages of 1 byte to 2 MiB, text and binary."
+            )
             say.line("Payload, sent and received are bytes: of messages, and of what their frames came to before TLS.")
             say.line("")
             passed = await demonstration.run(server.port)
+    except BrokenPipeError:
+        raise
     except (MintWSError, OSError, asyncio.TimeoutError) as error:
-        say.line(say.bad(f"failed: {error or type(error).__name__}"))
+        say.line(say.bad(f"failed: {str(error) or type(error).__name__}"))
         return 1
     say.line("")
     say.line(say.good("Every byte came back.") if passed else say.bad("Not every byte came back."))
@@ -168,7 +174,7 @@ class Meter:
         self._transport = transport
         self._write = transport.write
         transport.write = self.write  # type: ignore[method-assign]
-        transport.writelines = self.writelines  # type: ignore[method-assign]
+        transport.writelines = self.writelines  # type: ignore[assignment, method-assign]
 
     def write(self, data: Any) -> None:
         """Count and write."""
@@ -277,6 +283,5 @@ def read_readme() -> tuple[str, bytes]:
     readme = root / "README.md"
     if readme.is_file() and (root / "pyproject.toml").is_file():
         return f"README.md, {readme.stat().st_size:,} bytes,", readme.read_bytes()
-    about = metadata("mintws")
-    description = str(about.get_payload() or about["Description"]).encode()
+    description = metadata("mintws")["Description"].encode()
     return f"the package's description, {len(description):,} bytes,", description

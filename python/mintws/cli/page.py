@@ -29,7 +29,11 @@ def respond_with_page(subprotocols: Sequence[str]) -> Callable[[Request], Respon
 
     def respond(request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
-            return Response(405, (("Allow", "GET, HEAD"), ("Content-Type", "text/plain")), b"this is an echo server for WebSockets\n")
+            return Response(
+                405,
+                (("Allow", "GET, HEAD"), ("Content-Type", "text/plain")),
+                b"this is an echo server for WebSockets\n",
+            )
         return Response(200, headers, page)
 
     return respond

@@ -45,7 +45,7 @@ async def run(arguments: argparse.Namespace) -> int:
             print(f"listening on {'wss' if context else 'ws'}://{where}/, ", end="")
             print(f"with a page on {'https' if context else 'http'}://{where}/", flush=True)
         await stopped.wait()
-        print("closing", flush=True)
+        print("mintws: closing", file=sys.stderr, flush=True)
     return 0
 
 
