@@ -25,6 +25,8 @@ HEAD_LIMIT = 32 * 1024
 BODY_LIMIT = 64 * 1024
 #: The most bytes of the body of a request that `collect` gathers.
 REQUEST_LIMIT = 1024 * 1024
+#: Behind a request that is not answered yet, the most bytes for which the transport is still read.
+UNREAD_LIMIT = 64 * 1024
 #: The most interim responses that may come before the answer.
 INTERIM_LIMIT = 32
 
@@ -57,6 +59,7 @@ class Http1(Direct):
         "_request",
         "_role",
         "_switched",
+        "_unread",
         "h11",
     )
 
@@ -74,6 +77,8 @@ class Http1(Direct):
         self._switched = False
         self._ended = False
         self._reading = True
+        #: How many bytes have come behind a request that is not answered yet.
+        self._unread = 0
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
@@ -121,8 +126,8 @@ class Http1(Direct):
 
     @property
     def reading(self) -> bool:
-        """Whether the transport is to be read: not while the connection is paused."""
-        return self._reading
+        """Whether the transport is to be read: not while the connection is paused, or much waits behind a request without answer."""
+        return self._reading and self._unread <= UNREAD_LIMIT
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
@@ -226,6 +231,8 @@ class Http1(Direct):
         if not data:
             self._ended = True
         try:
+            if self.h11.their_state is h11.DONE:
+                self._unread += len(data)
             self.h11.receive_data(data)
         except RuntimeError:
             # Bytes behind the end of the stream.
@@ -238,6 +245,7 @@ class Http1(Direct):
         """Read requests or responses as far as they have come."""
         if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE and self._role is Role.SERVER:
             self.h11.start_next_cycle()
+            self._unread = 0
         events: list[tuple[Connection | None, Any]] = []
         replies: list[bytes] = []
         while not self._switched and self._connection.state is not State.CLOSED:

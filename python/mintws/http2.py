@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 #: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
 _Events: TypeAlias = list[tuple[Connection | None, Any]]
+_Head: TypeAlias = (
+    h2.events.RequestReceived
+    | h2.events.ResponseReceived
+    | h2.events.InformationalResponseReceived
+    | h2.events.TrailersReceived
+)
 
 #: What the peer may send on one stream, and on all together, before it waits for credit.
 STREAM_WINDOW = 256 * 1024
@@ -44,6 +50,8 @@ BODY_LIMIT = 64 * 1024
 REQUEST_LIMIT = 1024 * 1024
 #: Frames that carry nothing (PING, SETTINGS, resets, empty DATA) that one chunk may have, beside one for each 512 bytes.
 IDLE_FRAMES = 200
+#: Requests that a client may waste, beside half of all: taken back before they are answered, or such that we must reset them.
+WASTED_REQUESTS = 200
 
 _DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
@@ -115,8 +123,17 @@ class Http2:
         #: We take no new streams; the peer takes none.
         self._we_leave = False
         self._peer_leaves = False
+        #: What comes is frames: a client's preface has come.
+        self._begun = client
+        #: The first frame has come, which is SETTINGS (RFC 9113 §3.4).
+        self._greeted = False
+        #: Within a header block nothing but its continuations may come (RFC 9113 §4.3): h2 is to see it if it does.
+        self._in_headers = False
         #: The stream that was refused last: the end of its request is of no interest.
         self._refused = 0
+        #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
+        self._last_seen: int | None = None
+        self._wasted = 0
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4)."""
@@ -199,6 +216,14 @@ class Http2:
             if isinstance(frame, int):
                 self._overrun(frame, events)
                 continue
+            if len(frame) - 9 != int.from_bytes(frame[:3], "big") and self._begun:
+                # h2 would wait for all of it.
+                self._fail(events, ErrorCodes.FRAME_SIZE_ERROR, "a frame is larger than was allowed", "RFC 9113 §4.2")
+                break
+            broken = self._check_order(frame)
+            if broken is not None:
+                self._fail(events, ErrorCodes.PROTOCOL_ERROR, *broken)
+                break
             idle += _carries_nothing(frame)
             if idle > allowed:
                 self._fail(
@@ -206,9 +231,11 @@ class Http2:
                 )
                 break
             try:
-                if _is_goaway(frame):
+                if _is_goaway(frame) and not self._in_headers:
                     self._receive_goaway(frame, events)
                     continue
+                if frame[3] in (1, 5, 9):
+                    self._in_headers = not frame[4] & 4
                 for event in self.h2.receive_data(frame):
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
@@ -302,17 +329,44 @@ class Http2:
             return b""
         self._we_leave = True
         # h2 lets nothing follow its own GOAWAY, so the frame is made here.
-        last = self.h2.highest_inbound_stream_id
+        last = self._last_seen = self.h2.highest_inbound_stream_id
         return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+
+    def _check_order(self, frame: bytes) -> tuple[str, str] | None:
+        """Say what is wrong with a frame that comes now and that `h2` would let pass, with the section that has the rule."""
+        if not self._begun:
+            self._begun = True
+            return None
+        kind, flags, number = frame[3], frame[4], int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+        if not self._greeted:
+            if kind != 4 or flags & 1:
+                return "the first frame must be SETTINGS", "RFC 9113 §3.4"
+            self._greeted = True
+        client = self._role is Role.CLIENT
+        if kind == 1 and client and number and number % 2 == 0:
+            return "a server opens no stream, since push is off", "RFC 9113 §5.1"
+        if kind == 3:
+            ours = number % 2 == client
+            if number > (self.h2.highest_outbound_stream_id if ours else self.h2.highest_inbound_stream_id):
+                return "RST_STREAM came for a stream that nobody has opened", "RFC 9113 §6.4"
+        return None
 
     def _receive_event(self, event: h2.events.Event, events: _Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
         number = getattr(event, "stream_id", None)
+        if isinstance(event, h2.events.StreamReset) and self._role is Role.SERVER:
+            stream = self.h2.streams.get(event.stream_id)
+            if not event.remote_reset or (stream is not None and not stream.state_machine.headers_sent):
+                self._waste(events)
+                if self._ended:
+                    return
         match event:
             case h2.events.RequestReceived():
                 self._receive_request(event, events)
                 return
-            case h2.events.ResponseReceived() if number not in self._streams:
+            case (
+                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
+            ) if number not in self._streams:
                 self._receive_ordinary(event, events)
                 return
             case h2.events.RemoteSettingsChanged():
@@ -326,6 +380,12 @@ class Http2:
             case h2.events.StreamEnded() if number == self._refused:
                 return
         events.append((None, event))
+
+    def _waste(self, events: _Events) -> None:
+        """Count a request that was made for nothing, and end a connection that makes little else (RFC 9113 §10.5)."""
+        self._wasted += 1
+        if self._wasted > WASTED_REQUESTS + self.h2.highest_inbound_stream_id // 4:
+            self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of requests that are reset", "RFC 9113 §10.5")
 
     def _receive_goaway(self, frame: bytes, events: _Events) -> None:
         """Let the streams that the peer has seen go on to their end (RFC 9113 §6.8).
@@ -350,6 +410,7 @@ class Http2:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         if self._we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            self._refused = event.stream_id
             return
         if not any(name == b":protocol" for name, _ in headers):
             self._receive_ordinary(event, events)
@@ -358,6 +419,7 @@ class Http2:
             # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
             self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
             self._refused = event.stream_id
+            self._waste(events)
             return
         stream = _Stream(self, event.stream_id)
         self._streams[event.stream_id] = stream
@@ -369,32 +431,42 @@ class Http2:
                 # A WebSocket needs both ways (RFC 8441 §5).
                 more, _ = stream.connection.receive_end("the request ended its stream")
                 stream.reset(ErrorCodes.PROTOCOL_ERROR)
+                self._waste(events)
             else:
                 self._inbound.carry(event.stream_id, stream.connection)
         if stream.connection.state is State.CLOSED:
             self._refused = event.stream_id
         events += more
 
-    def _receive_ordinary(
-        self,
-        event: h2.events.RequestReceived | h2.events.ResponseReceived,
-        events: _Events,
-    ) -> None:
-        """Hand on a head that concerns no WebSocket, if it is well-formed (RFC 9113 §8.1.1)."""
-        response = isinstance(event, h2.events.ResponseReceived)
-        flags = HeaderValidationFlags(self._role is Role.CLIENT, False, response, False)
+    def _receive_ordinary(self, event: _Head, events: _Events) -> None:
+        """Hand on a head or trailers that concern no WebSocket, if they are well-formed (RFC 9113 §8.1.1)."""
+        if not self._is_malformed(event):
+            events.append((None, event))
+            return
+        number = event.stream_id
+        self._refused = number
+        outbound = self._streams.get(number)
+        if outbound is None or not outbound.closed or getattr(event, "stream_ended", None) is None:
+            self.h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+        if outbound is not None:
+            outbound._leave()
+        if not isinstance(event, h2.events.RequestReceived):
+            # The start of the message was handed on.
+            reset = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)
+            events.append((None, reset))
+        if self._role is Role.SERVER:
+            self._waste(events)
+
+    def _is_malformed(self, event: _Head) -> bool:
+        """Whether a head or trailers break a rule of RFC 9113 §8.2-8.3."""
+        trailers = isinstance(event, h2.events.TrailersReceived)
+        response = isinstance(event, h2.events.ResponseReceived | h2.events.InformationalResponseReceived)
+        flags = HeaderValidationFlags(self._role is Role.CLIENT, trailers, response, False)
         try:
             deque(validate_headers(event.headers, flags), maxlen=0)
         except h2.exceptions.ProtocolError:
-            self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            self._refused = event.stream_id
-            reset = h2.events.StreamReset(
-                stream_id=event.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False
-            )
-            if response:
-                events.append((None, reset))
-            return
-        events.append((None, event))
+            return True
+        return False
 
     def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: _Events) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
@@ -421,7 +493,11 @@ class Http2:
     def _fail(self, events: _Events, code: int, message: str, section: str) -> None:
         """End the whole connection for a fault of the peer."""
         if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
-            self.h2.close_connection(code)
+            self.h2.close_connection(code, last_stream_id=self._last_seen)
+        elif self._last_seen is not None:
+            # h2 has made its GOAWAY, which names the last stream that came, be it one that was refused.
+            out = self.h2.data_to_send()
+            self._replies.append(out[:-8] + self._last_seen.to_bytes(4, "big") + out[-4:])
         self._end(events, message)
         events.append((None, Failed(RemoteProtocolError(message, section=section))))
 
@@ -577,7 +653,9 @@ class _Outbound:
             case h2.events.WindowUpdated():
                 self._http._unblocked = True
                 return
-            case h2.events.ResponseReceived():
+            case (
+                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
+            ):
                 self._http._receive_ordinary(event, events)
                 return
             case h2.events.StreamEnded():
@@ -662,6 +740,17 @@ class _Stream(_Outbound, Carrier):
                 self._http._unblocked = True
             case h2.events.ResponseReceived():
                 self._receive_response(event, events)
+            case h2.events.InformationalResponseReceived():
+                if self._http._is_malformed(event):
+                    self._break(events, "an interim response is malformed", "RFC 9113 §8.1.1")
+            case h2.events.TrailersReceived():
+                # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
+                self.remote_ended = True
+                if self._rejection is None:
+                    self._break(events, "HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
+                elif self._http._is_malformed(event):
+                    self._rejection = None
+                    self._break(events, "the trailers of the response are malformed", "RFC 9113 §8.1")
             case h2.events.DataReceived():
                 # Of a refusal; that of a WebSocket does not pass h2.
                 self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
@@ -692,14 +781,24 @@ class _Stream(_Outbound, Carrier):
         more, _ = self.connection.fail(error)
         events += more
 
+    def _break(self, events: _Events, message: str, section: str) -> None:
+        """Fail the connection for what came on its stream, and reset the stream."""
+        self.fail(events, RemoteProtocolError(message, section=section))
+        self._http._refused = self.number
+        self.reset(ErrorCodes.PROTOCOL_ERROR)
+
     def _receive_response(self, event: h2.events.ResponseReceived, events: _Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         status = next((value for name, value in headers if name == b":status"), b"")
         if self.connection.state is not State.REQUESTED:
             return
         if not status.startswith(b"2"):
+            if self._http._is_malformed(event) or len(status) != 3 or not status.isdigit():
+                self.remote_ended = event.stream_ended is not None
+                self._break(events, "the response is malformed", "RFC 9113 §8.1.1")
+                return
             others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
-            self._rejection = (int(status) if status.isdigit() else 0, others, bytearray())
+            self._rejection = (int(status), others, bytearray())
             return
         if event.stream_ended is not None:
             # The StreamEnded that follows loses the connection.
@@ -707,6 +806,9 @@ class _Stream(_Outbound, Carrier):
         more, _ = self.connection.receive_response(headers)
         events += more
         if self.connection.response is not None:
+            assert self.h2 is not None
+            # Content-Length means nothing here (RFC 9110 §9.3.6); h2 would compare it when the stream ends.
+            self.h2._expected_content_length = None
             self._http._inbound.carry(self.number, self.connection)
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
@@ -753,7 +855,7 @@ def _carries_nothing(frame: bytes) -> bool:
 
 def _is_goaway(frame: bytes) -> bool:
     """Whether a frame is a well-formed GOAWAY; any other is `h2`'s to refuse."""
-    return len(frame) >= 17 and frame[3] == 7 and not any(frame[5:9])
+    return len(frame) >= 17 and frame[3] == 7 and not int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
 
 
 def _name(code: int | None) -> str:

@@ -463,9 +463,7 @@ def test_a_peer_that_vanishes_ends_the_connection_with_1006(run):
 def test_keepalive_ends_a_connection_whose_peer_is_silent(run):
     async def work():
         async with silent_server(accept=True) as address:
-            websocket = await connect(
-                address, ping_interval=0.05, ping_timeout=0.05, close_timeout=0.2, extensions=()
-            )
+            websocket = await connect(address, ping_interval=0.05, ping_timeout=0.05, close_timeout=0.2, extensions=())
             with pytest.raises(ConnectionClosed, match="no Pong") as closed:
                 await websocket.recv()
             assert closed.value.code == 1006

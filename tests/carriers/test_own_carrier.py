@@ -1,0 +1,208 @@
+"""`Connection` alone, with a carrier of another program's server."""
+
+import pytest
+from wire import closing, deflated, frames_of, header_of, masked, opened
+
+from mintws import (
+    Carrier,
+    Close,
+    Connection,
+    Failed,
+    Http1,
+    LocalProtocolError,
+    PerMessageDeflate,
+    Ping,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
+
+HEADERS = [
+    (b"Host", b"example.com"),
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"Sec-WebSocket-Version", b"13"),
+]
+
+
+class Recorder(Carrier):
+    """Writes down what it is told to carry; it writes by itself, so it returns nothing."""
+
+    def __init__(self, http_version: str = "1.1") -> None:
+        self.http_version = http_version
+        self.log = []
+
+    def send_request(self, target, headers):
+        self.log.append(("request", target, headers))
+        return b""
+
+    def send_response(self, status, headers, body):
+        self.log.append(("response", status, dict(headers), body))
+        return b""
+
+    def send_data(self, data):
+        self.log.append(("data", data))
+        return b""
+
+    def send_end(self):
+        self.log.append(("end",))
+        return b""
+
+
+def server(http_version: str = "1.1", **options):
+    carrier = Recorder(http_version)
+    conn = Connection(Role.SERVER, carrier, **options)
+    headers = HEADERS
+    if http_version == "2":
+        headers = [
+            (b":method", b"CONNECT"),
+            (b":protocol", b"websocket"),
+            (b":scheme", b"https"),
+            (b":path", b"/chat"),
+            (b":authority", b"example.com"),
+            (b"sec-websocket-version", b"13"),
+        ]
+    events, reply = (
+        conn.receive_request(headers, target=b"/chat") if http_version == "1.1" else conn.receive_request(headers)
+    )
+    assert reply == b""
+    assert [event for _, event in events] == [UpgradeRequest("example.com", "/chat")]
+    conn.send(UpgradeAccept())
+    return conn, carrier
+
+
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+def test_server_of_anothers_carrier(http_version):
+    conn, carrier = server(http_version)
+    kind, status, headers, body = carrier.log.pop()
+    assert (kind, status, body) == ("response", 101 if http_version == "1.1" else 200, None)
+    assert ("Sec-WebSocket-Accept" in headers) is (http_version == "1.1")
+    events, reply = conn.receive(masked(1, b"hi") + masked(9, b"p"))
+    assert events == [(conn, Text("hi")), (conn, Ping(b"p"))]
+    assert reply == b""
+    assert carrier.log == [("data", b"\x8a\x01p")]
+    assert conn.send(Text("yo")) == b""
+    assert carrier.log[-1] == ("data", b"\x81\x02yo")
+
+
+def test_end_is_said_once_behind_both_closes():
+    conn, carrier = server()
+    ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
+    assert ("end",) not in carrier.log
+    conn.send(close)
+    assert carrier.log[-2:] == [("data", b"\x88\x02\x03\xe8"), ("end",)]
+    conn.receive(b"")
+    assert carrier.log.count(("end",)) == 1
+
+
+def test_end_is_said_when_the_peer_answers_our_close():
+    conn, carrier = server()
+    conn.send(Close(1000))
+    assert carrier.log[-1][0] == "data"
+    conn.receive(masked(8, b"\x03\xe8"))
+    assert carrier.log[-1] == ("end",)
+
+
+def test_refusal_goes_to_the_carrier_at_once():
+    carrier = Recorder()
+    conn = Connection(Role.SERVER, carrier)
+    events, reply = conn.receive_request(HEADERS[:-1], target=b"/")
+    assert type(events[0][1]) is Failed
+    assert reply == b""
+    ((kind, status, headers, body),) = carrier.log
+    assert (kind, status) == ("response", 426)
+    assert headers["Sec-WebSocket-Version"] == "13"
+    assert body
+    assert conn.state is State.CLOSED
+
+
+def test_reject_goes_to_the_carrier():
+    carrier = Recorder("1.1")
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    conn.send(UpgradeReject(403, body=b"no"))
+    kind, status, headers, body = carrier.log[-1]
+    assert (kind, status, body) == ("response", 403, b"no")
+    assert headers["Connection"] == "close"
+
+
+def test_request_over_http2_that_is_none_is_passed_over():
+    conn = Connection(Role.SERVER, Recorder("2"))
+    assert conn.receive_request([(b":method", b"GET"), (b":path", b"/")]) == ([], b"")
+    assert conn.state is State.CONNECTING
+
+
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+def test_client_of_anothers_carrier(http_version):
+    carrier = Recorder(http_version)
+    conn = Connection(Role.CLIENT, carrier)
+    conn.send(UpgradeRequest("example.com", "/chat", extensions=[PerMessageDeflate()]))
+    kind, target, headers = carrier.log.pop()
+    names = dict(headers)
+    assert (kind, target) == ("request", "/chat")
+    if http_version == "1.1":
+        head = opened(Http1).wire  # a server of ours makes the answer
+        assert head
+        from wire import accept_of
+
+        answer = [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"upgrade"),
+            (b"sec-websocket-accept", accept_of(names["Sec-WebSocket-Key"]).encode()),
+        ]
+    else:
+        assert names[":protocol"] == "websocket"
+        answer = [(b":status", b"200")]
+    events, _ = conn.receive_response([*answer, (b"sec-websocket-extensions", b"permessage-deflate")])
+    assert type(events[0][1]) is UpgradeAccept
+    events, _ = conn.receive(b"\xc1" + bytes([len(deflated(b"hi"))]) + deflated(b"hi"))
+    assert events == [(conn, Text("hi"))]
+    conn.send(Text("yo"))
+    assert frames_of(carrier.log[-1][1]) == [(1, 0, 1, b"yo")]
+
+
+def test_frames_before_the_answer_are_held():
+    carrier = Recorder()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    assert conn.receive(masked(1, b"early")) == ([], b"")
+    conn.send(UpgradeAccept())
+    assert conn.receive_early() == ([(conn, Text("early"))], b"")
+
+
+def test_nothing_may_be_sent_before_the_request():
+    conn = Connection(Role.SERVER, Recorder())
+    for event in [Text("x"), UpgradeAccept(), Close(1000)]:
+        with pytest.raises(LocalProtocolError):
+            conn.send(event)
+
+
+def test_abort_of_a_carrier_without_one_says_nothing():
+    conn, carrier = server()
+    assert conn.abort() == b""
+    assert conn.state is State.CLOSED
+    assert conn.buffered == 0
+    conn.pause()
+    assert conn.resume() == b""
+
+
+def test_error_of_the_carrier_is_raised():
+    class Failing(Recorder):
+        def send_data(self, data):
+            raise OSError("gone")
+
+    carrier = Failing()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    conn.send(UpgradeAccept())
+    with pytest.raises(OSError, match="gone"):
+        conn.send(Text("x"))
+
+
+def test_pair_of_ours_agrees():
+    closing(opened(Http1))
+    assert header_of(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n", "a") == "b"

@@ -1,0 +1,286 @@
+"""Extensions of the caller's own: alone, and before and behind permessage-deflate."""
+
+import pytest
+from wire import echo, frames_of, opened
+
+from mintws import (
+    Agreed,
+    Binary,
+    Extension,
+    Http1,
+    Http2,
+    LocalProtocolError,
+    Offer,
+    PerMessageDeflate,
+    PreparedMessage,
+    RemoteProtocolError,
+    State,
+    Text,
+    Transform,
+)
+
+
+class Rot(Transform):
+    """Adds a number to each byte, and marks the message with a bit."""
+
+    def __init__(self, step: int, bit: int) -> None:
+        self.step, self.bit = step, bit
+        #: How many messages are sent before one raises.
+        self.good = 1000
+
+    def send(self, data, *, text):
+        self.good -= 1
+        if self.good < 0:
+            raise ValueError("not this one")
+        return bytes((byte + self.step) % 256 for byte in data), self.bit
+
+    def receive(self, data, rsv, *, text):
+        if rsv != self.bit:
+            raise RemoteProtocolError("the bit is missing", code=1002)
+        return bytes((byte - self.step) % 256 for byte in data)
+
+
+class RotExtension(Extension):
+    def __init__(self, name: str = "x-rot", step: int = 1, bit: int = 0x20, transform: Transform | None = None) -> None:
+        self.name, self.step, self.bit, self.transform = name, step, bit, transform
+
+    def offer(self):
+        return (("step", str(self.step)),)
+
+    def accept(self, offer):
+        return Agreed(Offer(self.name, offer), self.transform or Rot(self.step, self.bit), self.bit)
+
+    agree = accept
+
+
+PMD = PerMessageDeflate(threshold=0)
+CHAINS = {
+    "alone": [RotExtension()],
+    "two": [RotExtension(), RotExtension("x-rot2", 7, 0x10)],
+    "before deflate": [RotExtension(), PMD],
+    "behind deflate": [PMD, RotExtension()],
+    "around deflate": [RotExtension(), PMD, RotExtension("x-rot2", 7, 0x10)],
+    "without a bit": [RotExtension(bit=0)],
+}
+
+
+@pytest.fixture(params=[Http1, Http2])
+def carrier(request):
+    return request.param
+
+
+@pytest.fixture(params=CHAINS)
+def pair(request, carrier):
+    chain = CHAINS[request.param]
+    return opened(carrier, chain, chain)
+
+
+def test_messages_pass_the_chain_both_ways(pair):
+    for event in [
+        Text(""),
+        Text("caf\u00e9 " * 50),
+        Binary(b""),
+        Binary(bytes(range(256)) * 20),
+        Text("x"),
+        Text("caf\u00e9 " * 50),
+    ]:
+        assert pair.to_server(event) == [event]
+        assert pair.to_client(event) == [event]
+
+
+def test_wire_has_the_changed_bytes():
+    pair = opened(Http1, [RotExtension()], [RotExtension()])
+    assert pair.server.send(Text("abc")) == b"\xa1\x03bcd"
+    pair = opened(Http1, CHAINS["two"], CHAINS["two"])
+    assert pair.server.send(Text("abc")) == b"\xb1\x03" + bytes(byte + 8 for byte in b"abc")
+
+
+def test_first_of_the_header_is_the_first_to_change():
+    # RFC 6455 §9.1: the order of the header is the order of what is done.
+    pair = opened(Http1, CHAINS["before deflate"], CHAINS["before deflate"])
+    ((_, rsv, _, payload),) = frames_of(pair.server.send(Binary(bytes(1000))))
+    assert rsv == 0x60
+    assert len(payload) < 50
+    pair = opened(Http1, CHAINS["behind deflate"], CHAINS["behind deflate"])
+    ((_, rsv, _, behind),) = frames_of(pair.server.send(Binary(bytes(1000))))
+    assert rsv == 0x60
+    assert len(behind) < 50
+    assert payload != behind
+
+
+def test_fragments_of_the_peer_come_whole(pair):
+    # A transform sees whole messages; fragments are joined before.
+    if [it.answer.name for it in pair.client.extensions] != ["x-rot"] or pair.client.extensions[0].rsv == 0:
+        return
+    whole = bytes(byte + 1 for byte in b"abcdef")
+    if type(pair.wire.server) is Http2:
+        return
+    data = b"\x21\x83\0\0\0\0" + whole[:3] + b"\x80\x83\0\0\0\0" + whole[3:]
+    assert pair.wire.to_server(data) == [Text("abcdef")]
+
+
+def test_fragments_are_refused_locally(pair):
+    with pytest.raises(LocalProtocolError):
+        pair.client.send(Text("a", fin=False))
+    echo(pair)
+
+
+def test_prepared_message_is_refused_locally(pair):
+    if [it.answer.name for it in pair.client.extensions] == ["permessage-deflate"]:
+        return
+    with pytest.raises(LocalProtocolError):
+        pair.client.send(PreparedMessage(Text("a")))
+    echo(pair)
+
+
+def test_control_frames_pass_untouched(pair):
+    from mintws import Close, Ping
+
+    assert pair.to_server(Ping(b"abc")) == [Ping(b"abc")]
+    assert pair.to_server(Close(1000, "abc")) == [Close(1000, "abc")]
+
+
+def rot(conn) -> Rot:
+    """The last transform of the caller's own."""
+    return [it.transform for it in conn.extensions if isinstance(it.transform, Rot)][-1]
+
+
+def test_exception_of_the_callers_send_is_raised_and_nothing_sent(pair):
+    # The deflate contexts are as the peer knows them, or begin anew.
+    message = Text("some text that comes again and again " * 5)
+    conn = pair.client
+    for send in (conn.send, lambda event: conn.send_many([event]), conn.send_vectored):
+        assert pair.to_server(message) == [message]
+        rot(conn).good = 0
+        with pytest.raises(ValueError, match="not this one"):
+            send(Text("lost, and not to be found again " * 5))
+        rot(conn).good = 1000
+        assert conn.state is State.OPEN
+        for again in (Text("lost, and not to be found again " * 5), message):
+            assert pair.to_server(again) == [again]
+
+
+def test_exception_within_send_many_sends_nothing(pair):
+    message = Text("some text that comes again and again " * 5)
+    conn = pair.client
+    for _ in range(2):
+        assert pair.to_server(message) == [message]
+        rot(conn).good = 1
+        with pytest.raises(ValueError, match="not this one"):
+            conn.send_many([Text("lost, and not to be found again " * 5), Text("this one raises")])
+        rot(conn).good = 1000
+        for again in (Text("lost, and not to be found again " * 5), message):
+            assert pair.to_server(again) == [again]
+
+
+def test_exception_while_corked_leaves_what_was_corked(pair):
+    conn = pair.client
+    conn.cork()
+    conn.send(Text("corked " * 20))
+    rot(conn).good = 0
+    with pytest.raises(ValueError, match="not this one"):
+        conn.send(Text("lost " * 20))
+    rot(conn).good = 1000
+    conn.send(Text("lost " * 20))
+    assert pair.wire.to_server(conn.uncork()) == [Text("corked " * 20), Text("lost " * 20)]
+
+
+@pytest.mark.parametrize("result", [None, b"bytes", ("str", 0), (b"", "x")])
+def test_result_of_the_callers_send_that_is_wrong_raises_and_sends_nothing(carrier, result):
+    class Wrong(Rot):
+        def send(self, data, *, text):
+            return result if wrong else super().send(data, text=text)
+
+    wrong = []
+    extensions = [PMD, RotExtension(transform=Wrong(1, 0x20))]
+    pair = opened(carrier, extensions, [PMD, RotExtension()])
+    echo(pair, "some text " * 20)
+    wrong.append(1)
+    with pytest.raises((TypeError, ValueError)):
+        pair.client.send(Text("some other text " * 20))
+    wrong.clear()
+    echo(pair, "some other text " * 20)
+
+
+class Odd(Rot):
+    """Gives what it should not."""
+
+    def __init__(self, result) -> None:
+        super().__init__(1, 0x20)
+        self.result = result
+
+    def send(self, data, *, text):
+        return data, 0x20
+
+    def receive(self, data, rsv, *, text):
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+def broken(carrier, result, limit=1000):
+    pair = opened(carrier, [RotExtension(transform=Odd(result))], [RotExtension(transform=Odd(result))], limit=limit)
+    (failed,) = pair.to_server(Text("x"))
+    assert pair.server.state is State.REMOTE_CLOSING
+    return failed.error
+
+
+def test_remote_error_of_a_transform_fails_with_its_code(carrier):
+    assert broken(carrier, RemoteProtocolError("no", code=1003)).code == 1003
+
+
+def test_any_other_error_of_a_transform_fails_with_1011(carrier):
+    cause = ZeroDivisionError("oops")
+    error = broken(carrier, cause)
+    assert error.code == 1011
+    assert error.__cause__ is cause
+
+
+def test_result_over_the_limit_fails_with_1009(carrier):
+    assert broken(carrier, b"x" * 1001).code == 1009
+
+
+def test_text_that_is_no_utf8_behind_a_transform_fails_with_1007(carrier):
+    assert broken(carrier, b"\xff").code == 1007
+
+
+@pytest.mark.parametrize("result", ["a str", None, 5])
+def test_result_that_is_not_bytes_fails_with_1011_and_raises_nothing(carrier, result):
+    assert broken(carrier, result).code == 1011
+
+
+def test_bomb_behind_a_transform_is_stopped(carrier):
+    chain = CHAINS["behind deflate"]
+    pair = opened(carrier, chain, chain, server={"limit": 1000})
+    assert pair.to_server(Binary(bytes(1000))) == [Binary(bytes(1000))]
+    (failed,) = pair.to_server(Binary(bytes(1001)))
+    assert failed.error.code == 1009
+
+
+def test_each_connection_has_its_own_transform(carrier):
+    made = []
+
+    class Counting(RotExtension):
+        def accept(self, offer):
+            made.append(Rot(self.step, self.bit))
+            return Agreed(Offer(self.name, offer), made[-1], self.bit)
+
+        agree = accept
+
+    opened(carrier, [Counting()], [Counting()])
+    assert len(made) == 2
+
+
+def test_transform_that_sends_within_itself_is_no_crash(carrier):
+    # It is called while its connection works; what it tries then fails as an ordinary exception.
+    class Nosy(Rot):
+        def send(self, data, *, text):
+            box[0].send(Text("within"))
+            return super().send(data, text=text)
+
+    box = []
+    pair = opened(carrier, [RotExtension(transform=Nosy(1, 0x20))], [RotExtension()])
+    box.append(pair.client)
+    with pytest.raises(Exception, match=r"borrowed|within"):
+        pair.client.send(Text("x"))
+    assert pair.client.state is State.OPEN

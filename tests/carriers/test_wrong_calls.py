@@ -1,0 +1,189 @@
+"""Every wrong call raises `LocalProtocolError`, sends nothing and leaves the state as it was."""
+
+import pytest
+from wire import Pair, Wire, closing, echo, opened
+
+from mintws import (
+    Binary,
+    Close,
+    Failed,
+    Http1,
+    Http2,
+    LocalProtocolError,
+    Ping,
+    Pong,
+    RemoteProtocolError,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+    _core,
+)
+
+EVENTS = {
+    "UpgradeRequest": UpgradeRequest("example.com"),
+    "UpgradeAccept": UpgradeAccept(),
+    "UpgradeReject": UpgradeReject(403),
+    "Message": Text("x"),
+    "Ping": Ping(b""),
+    "Pong": Pong(b""),
+    "Close": Close(1000),
+    "Failed": Failed(RemoteProtocolError("x")),
+}
+
+
+@pytest.fixture(params=[Http1, Http2])
+def carrier(request):
+    return request.param
+
+
+def ready(carrier, role: str, state: str):
+    """A connection in a state, and the wire that it is on."""
+    wire = Wire(carrier)
+    if state == "CONNECTING":
+        return (wire.client.open() if role == "CLIENT" else None), wire
+    if state == "REQUESTED":
+        conn = wire.client.open()
+        wire.to_server(conn.send(UpgradeRequest("example.com")))
+        return (conn if role == "CLIENT" else wire.server_said[-1][0]), wire
+    pair = Pair(wire)
+    conn, other = (pair.client, pair.server) if role == "CLIENT" else (pair.server, pair.client)
+    if state == "CLOSING":
+        conn.send(Close(1000))
+    elif state == "REMOTE_CLOSING":
+        (pair.to_server if role == "SERVER" else pair.to_client)(Close(1000))
+        assert other.state is State.CLOSING
+    elif state == "CLOSED":
+        closing(pair)
+    return conn, wire
+
+
+ALLOWED = {(role, state, kind): after for role, state, way, kind, after in _core.transitions() if way == "send"}
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("state", [state.name for state in State])
+@pytest.mark.parametrize("role", ["CLIENT", "SERVER"])
+def test_table_says_what_may_be_sent(carrier, role, state, kind):
+    conn, _ = ready(carrier, role, state)
+    if conn is None:
+        return
+    assert conn.state is State[state]
+    if (role, state, kind) in ALLOWED:
+        conn.send(EVENTS[kind])
+        assert conn.state is State[ALLOWED[role, state, kind]]
+    else:
+        with pytest.raises(LocalProtocolError):
+            conn.send(EVENTS[kind])
+        assert conn.state is State[state]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Ping(b"x" * 126),
+        Pong(b"x" * 126),
+        Close(1005),
+        Close(999),
+        Close(None, "x"),
+        Close(1000, "x" * 124),
+        Text("\ud800"),
+        Text(b"\xff"),
+    ],
+    ids=repr,
+)
+def test_wrong_event_leaves_the_connection_as_it_was(carrier, wrong):
+    pair = opened(carrier)
+    for conn in (pair.client, pair.server):
+        for send in (conn.send, lambda event, conn=conn: conn.send_many([event]), conn.send_vectored):
+            with pytest.raises(LocalProtocolError):
+                send(wrong)
+        assert conn.state is State.OPEN
+    echo(pair)
+    closing(pair)
+
+
+def test_message_of_an_error_says_what_to_do(carrier):
+    pair = opened(carrier)
+    pair.client.send(Close(1000))
+    with pytest.raises(LocalProtocolError, match="client cannot send a message when CLOSING: a Close was sent"):
+        pair.client.send(Text("x"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        UpgradeRequest(""),
+        UpgradeRequest("a b"),
+        UpgradeRequest("a", "b"),
+        UpgradeRequest("a", headers={"Host": "b"}),
+        UpgradeRequest("a", headers={"x": "a\nb"}),
+        UpgradeRequest("a", subprotocols=["a", "a"]),
+    ],
+)
+def test_wrong_request_leaves_the_connection_as_it_was(carrier, request_):
+    wire = Wire(carrier)
+    conn = wire.client.open()
+    with pytest.raises(LocalProtocolError):
+        conn.send(request_)
+    assert conn.state is State.CONNECTING
+    assert conn.request is None
+    assert type(wire.to_server(conn.send(UpgradeRequest("example.com")))[0]) is UpgradeRequest
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        UpgradeAccept(subprotocol="x"),
+        UpgradeAccept(headers={"x": "a\nb"}),
+        UpgradeAccept(headers={"Upgrade": "x"}),
+        UpgradeReject(101),
+        UpgradeReject(99),
+        UpgradeReject(403, headers={"x\n": "y"}),
+        UpgradeReject(304, body=b"x"),
+    ],
+)
+def test_wrong_answer_leaves_the_connection_as_it_was(carrier, answer):
+    wire = Wire(carrier)
+    client = wire.client.open()
+    wire.to_server(client.send(UpgradeRequest("example.com")))
+    conn = wire.server_said[-1][0]
+    with pytest.raises(LocalProtocolError):
+        conn.send(answer)
+    assert conn.state is State.REQUESTED
+    assert conn.response is None
+    assert wire.to_client(conn.send(UpgradeAccept())) == [UpgradeAccept()]
+    assert (client.state, conn.state) == (State.OPEN, State.OPEN)
+
+
+def test_headers_of_the_wrong_type_are_a_type_error(carrier):
+    for wrong in [[("a", 1)], [(b"a", "b")], {"a": None}]:
+        with pytest.raises(TypeError):
+            UpgradeRequest("example.com", headers=wrong)
+    with pytest.raises(TypeError):
+        UpgradeRequest("example.com", subprotocols="chat")
+
+
+def test_event_of_a_subclass_or_a_stranger_is_a_type_error(carrier):
+    pair = opened(carrier)
+    for wrong in [object(), Text, "text", 5, None, (1, 2), b"x", bytearray(b"x")]:
+        with pytest.raises(TypeError):
+            pair.client.send(wrong)
+    echo(pair)
+
+
+def test_role_that_may_not_open_is_refused_locally(carrier):
+    with pytest.raises(LocalProtocolError):
+        carrier(Role.SERVER).open()
+
+
+def test_events_are_values():
+    assert Text("a") == Text("a", fin=True) != Text("a", fin=False)
+    assert Binary(b"a") == Binary(bytearray(b"a")) == Binary(memoryview(b"a"))
+    assert hash(Close(1000)) == hash(Close())
+    assert Text("a") != Binary(b"a")
+    assert Ping(b"") != Pong(b"")
+    with pytest.raises((AttributeError, TypeError)):
+        Text("a").data = "b"

@@ -1,0 +1,522 @@
+"""Extended CONNECT (RFC 8441 §4, §5; RFC 9113 §8.2-8.3, §8.5): what a server takes, what a client takes for a yes."""
+
+import h2.events
+import pytest
+from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, masked
+
+from mintws import (
+    Failed,
+    LocalProtocolError,
+    PerMessageDeflate,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
+
+
+def changed(**changes: str | None) -> list[tuple[str, str]]:
+    """The CONNECT of a WebSocket; `changes` name pseudo-headers without their colon, and `None` leaves one out."""
+    named = {f":{name}": value for name, value in changes.items()}
+    return [(name, named.get(name, value)) for name, value in CONNECT if named.get(name, value) is not None]
+
+
+def taken(headers) -> UpgradeRequest:
+    peer = H2Peer(Role.SERVER)
+    peer.ask(headers)
+    ((conn, event),) = peer.deliver()
+    assert type(event) is UpgradeRequest, event
+    assert conn.state is State.REQUESTED
+    return event
+
+
+def refused(headers, status: int | None):
+    """Ask, and check that only the stream is hurt; `None` is for what h2 or we reset."""
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask(headers)
+    events = peer.deliver()
+    answers = peer.of(h2.events.ResponseReceived, stream)
+    if status is None:
+        assert answers or peer.of(h2.events.StreamReset, stream)
+    else:
+        assert [dict(it.headers)[":status"] for it in answers] == [str(status)]
+        assert fault([event for _, event in events]).status in (status, 426)
+        assert peer.of(h2.events.StreamEnded, stream) or peer.of(h2.events.StreamReset, stream)
+    assert not peer.http.done
+    assert stream not in peer.http._streams
+    _, conn = peer.open()
+    assert conn.state is State.OPEN
+
+
+def test_request_is_read():
+    event = taken([*CONNECT, ("sec-websocket-protocol", "a, b"), ("origin", "null"), ("x", "y")])
+    assert event == UpgradeRequest(
+        "example.com", "/chat", headers=[("origin", "null"), ("x", "y")], subprotocols=["a", "b"]
+    )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_scheme_may_be_either(scheme):
+    # Proxies say http over TLS.
+    taken(changed(scheme=scheme))
+
+
+@pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (1, 0, 3, 2, 4), (2, 4, 0, 1, 3)])
+def test_pseudo_headers_may_come_in_any_order(order):
+    taken([CONNECT[i] for i in order] + CONNECT[5:])
+
+
+@pytest.mark.parametrize("authority", ["example.com", "example.com:8443", "[::1]:80", "127.0.0.1"])
+def test_authority_is_the_host(authority):
+    assert taken(changed(authority=authority)).host == authority
+
+
+def test_host_that_says_the_same_is_no_fault():
+    taken([*CONNECT, ("host", "example.com")])
+
+
+def test_host_that_says_otherwise_is_refused():
+    refused([*CONNECT, ("host", "evil.example")], 400)
+
+
+@pytest.mark.parametrize("protocol", ["webSocket", "WEBSOCKET", "connect-udp", "webtransport", "websocket2", "h2c"])
+def test_other_protocol_is_refused_with_501(protocol):
+    refused(changed(protocol=protocol), 501)
+
+
+@pytest.mark.parametrize("missing", ["method", "scheme", "path", "authority"])
+def test_missing_pseudo_header_is_refused(missing):
+    refused(changed(**{missing: None}), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "GET"),
+        ("method", "POST"),
+        ("scheme", "ws"),
+        ("scheme", "ftp"),
+        ("path", "chat"),
+        ("path", "*"),
+        ("path", "/a#b"),
+        ("authority", "user@example.com"),
+        ("authority", "a b"),
+        ("authority", "a,b c"),
+    ],
+)
+def test_wrong_pseudo_header_is_refused(name, value):
+    refused(changed(**{name: value}), None)
+
+
+@pytest.mark.parametrize("double", CONNECT[:5])
+def test_repeated_pseudo_header_is_refused(double):
+    refused([double, *CONNECT], None)
+
+
+def test_unknown_pseudo_header_is_refused():
+    refused([(":foo", "bar"), *CONNECT], None)
+    refused([(":status", "200"), *CONNECT], None)
+
+
+def test_pseudo_header_behind_an_ordinary_one_is_refused():
+    refused([("x", "y"), *CONNECT], None)
+    refused([*CONNECT[:4], CONNECT[5], CONNECT[4]], None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("keep-alive", "x"),
+        ("proxy-connection", "x"),
+        ("transfer-encoding", "chunked"),
+        ("te", "gzip"),
+    ],
+)
+def test_header_of_the_connection_is_refused(header):
+    refused([*CONNECT, header], None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Upper", "x"),
+        ("a b", "x"),
+        ("", "x"),
+        ("x\r\ny", "z"),
+        ("x", "a\r\nb"),
+        ("x", "a\x00b"),
+        ("x", "a\nb"),
+        ("x", " a"),
+        ("x", "a "),
+        ("x", "\u00e4"),
+    ],
+)
+def test_header_with_a_character_that_may_not_be_there_is_refused(header):
+    refused([*CONNECT, header], None)
+
+
+def test_te_trailers_is_taken():
+    taken([*CONNECT, ("te", "trailers")])
+
+
+@pytest.mark.parametrize("version", [None, "12", "013", ""])
+def test_other_version_is_refused_and_13_named(version):
+    headers = CONNECT[:5] + ([] if version is None else [("sec-websocket-version", version)])
+    refused(headers, 400)
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask(headers)
+    peer.deliver()
+    (answer,) = peer.of(h2.events.ResponseReceived, stream)
+    assert ("sec-websocket-version", "13") in [tuple(it) for it in answer.headers]
+
+
+@pytest.mark.parametrize("names", ["a b", "a, a", "", "\x80"])
+def test_subprotocols_that_are_no_list_of_different_tokens_are_refused(names):
+    refused([*CONNECT, ("sec-websocket-protocol", names)], 400)
+
+
+@pytest.mark.parametrize("value", [";", "a b", "a; b=", ""])
+def test_malformed_extensions_are_refused(value):
+    refused([*CONNECT, ("sec-websocket-extensions", value)], 400)
+
+
+def test_body_is_refused():
+    refused([*CONNECT, ("content-length", "5")], 400)
+
+
+def test_content_length_that_is_no_number_opens_nothing():
+    # h2 takes it for a fault of the connection.
+    peer = H2Peer(Role.SERVER)
+    peer.ask([*CONNECT, ("content-length", "x")])
+    assert not any(type(event) is UpgradeRequest for _, event in peer.deliver())
+
+
+def test_key_of_a_proxy_is_passed_over():
+    peer = H2Peer(Role.SERVER)
+    stream, _ = peer.open(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="))
+    (answer,) = peer.of(h2.events.ResponseReceived, stream)
+    assert "sec-websocket-accept" not in dict(answer.headers)
+
+
+def test_cookies_that_were_cut_are_joined():
+    # RFC 9113 §8.2.3
+    event = taken([*CONNECT, ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")])
+    assert sorted(event.headers) == [("cookie", "a=1; b=2"), ("x", "y")]
+
+
+def test_request_that_ends_its_stream_is_refused():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask(end=True)
+    events = peer.deliver()
+    assert [type(event) for _, event in events] in ([UpgradeRequest, Failed], [Failed])
+    assert peer.of(h2.events.StreamReset, stream)
+    assert not peer.http.done
+    peer.open()
+
+
+def test_plain_connect_is_handed_on_untouched():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask([(":method", "CONNECT"), (":authority", "example.com:443")])
+    ((conn, event),) = peer.deliver()
+    assert conn is None
+    assert type(event) is h2.events.RequestReceived
+    assert event.stream_id == stream
+    assert [tuple(it) for it in event.headers] == [(b":method", b"CONNECT"), (b":authority", b"example.com:443")]
+    peer.h2.send_data(stream, b"tunnelled")
+    ((conn, event),) = peer.deliver()
+    assert (conn, event.data) == (None, b"tunnelled")
+
+
+def test_ordinary_request_is_handed_on_beside_a_websocket():
+    peer = H2Peer(Role.SERVER)
+    ws, _ = peer.open()
+    stream = peer.ask([(":method", "POST"), (":scheme", "https"), (":path", "/up"), (":authority", "example.com")])
+    peer.h2.send_data(stream, b"body", end_stream=True)
+    peer.h2.send_data(ws, masked(1, b"hi"))
+    events = peer.deliver()
+    assert [type(event) for conn, event in events if conn is None] == [
+        h2.events.RequestReceived,
+        h2.events.DataReceived,
+        h2.events.StreamEnded,
+    ]
+    assert [event for conn, event in events if conn is not None] == [Text("hi")]
+    peer.http.h2.send_headers(stream, [(":status", "200")], end_stream=True)
+    peer.hear(peer.http.h2.data_to_send())
+    assert peer.of(h2.events.ResponseReceived, stream)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [*GET[:3]],
+        [*GET, ("Upper", "x")],
+        [*GET, ("connection", "close")],
+        [("x", "y"), *GET],
+        [*GET, ("x", "a\r\nb")],
+        [*GET, (":path", "/b")],
+    ],
+)
+def test_malformed_ordinary_request_hurts_its_stream_alone(headers):
+    # RFC 9113 §8.1.1
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    bad = peer.ask(headers, end=True)
+    events = peer.deliver()
+    assert events == []
+    assert peer.of(h2.events.StreamReset, bad)
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
+# The client's side.
+
+
+def asked(request: UpgradeRequest | None = None, **settings):
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    peer.hear(conn.send(request or UpgradeRequest("example.com", "/chat")))
+    return peer, conn, peer.heard[-1].stream_id
+
+
+def answered(*headers: tuple[str, str], end: bool = False, request: UpgradeRequest | None = None):
+    peer, conn, stream = asked(request)
+    peer.h2.send_headers(stream, list(headers), end_stream=end)
+    events = [event for it, event in peer.deliver() if it is conn]
+    return events, conn, peer, stream
+
+
+@pytest.mark.parametrize("status", ["200", "201", "204", "299"])
+def test_any_2xx_opens(status):
+    events, conn, _, _ = answered((":status", status))
+    assert events == [UpgradeAccept()]
+    assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("status", ["101", "300", "302", "400", "401", "403", "404", "500", "501", "503"])
+def test_any_other_status_is_a_reject(status):
+    if status == "101":
+        # RFC 9113 §8.6 takes 101 away; it opens nothing.
+        _, conn, _, _ = answered((":status", status))
+        assert conn.state is not State.OPEN
+        return
+    events, conn, _, _ = answered((":status", status), ("x-why", "because"), end=True)
+    assert events == [UpgradeReject(int(status), headers=[("x-why", "because")])]
+    assert conn.state is State.CLOSED
+
+
+def test_reject_has_its_body():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "403")])
+    peer.h2.send_data(stream, b"no ")
+    peer.h2.send_data(stream, b"way", end_stream=True)
+    assert peer.deliver() == [(conn, UpgradeReject(403, body=b"no way"))]
+
+
+def test_body_of_a_reject_is_kept_up_to_64_kib_and_the_rest_refused():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "403")])
+    events = []
+    for _ in range(6):
+        if not peer.of(h2.events.StreamReset, stream):
+            events += peer.send(stream, b"x" * 16384)
+    assert [(it, event.status, len(event.body)) for it, event in events] == [(conn, 403, 65536)]
+    assert peer.of(h2.events.StreamReset, stream)
+    assert stream not in peer.http._streams
+
+
+def test_body_of_a_reject_that_is_reset_is_still_a_reject():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "403")])
+    peer.h2.send_data(stream, b"no")
+    peer.h2.reset_stream(stream, 0)
+    assert peer.deliver() == [(conn, UpgradeReject(403, body=b"no"))]
+
+
+def test_2xx_that_ends_the_stream_opens_nothing():
+    events, conn, peer, stream = answered((":status", "200"), end=True)
+    assert fault(events).code == 1006
+    assert conn.state is State.CLOSED
+    assert stream not in peer.http._streams
+    assert peer.h2.open_outbound_streams == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("sec-websocket-accept", accept_of("x")), ("server", "y"), ("via", "z"), ("date", "now")],
+        [("content-length", "0")],
+        [("sec-websocket-key", "x")],
+    ],
+)
+def test_headers_that_proxies_add_are_no_fault(headers):
+    events, _, _, _ = answered((":status", "200"), *headers)
+    assert type(events[0]) is UpgradeAccept
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("sec-websocket-protocol", "other"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+        ("sec-websocket-extensions", ";"),
+        ("x", "a\x00b"),
+        ("Upper", "x"),
+        ("connection", "x"),
+        (":foo", "x"),
+    ],
+)
+def test_broken_yes_fails_and_resets_the_stream(header):
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [header, (":status", "200")] if header[0] == ":foo" else [(":status", "200"), header])
+    events = [event for it, event in peer.deliver() if it is conn]
+    assert fault(events).code == 1002
+    assert conn.state is State.CLOSED
+    assert peer.of(h2.events.StreamReset, stream)
+    assert not peer.http.done
+    peer.answer()
+
+
+def test_interim_responses_are_skipped():
+    peer, conn, stream = asked()
+    for status in ("100", "103", "103"):
+        peer.h2.send_headers(stream, [(":status", status)])
+        assert [event for it, event in peer.deliver() if it is conn] == []
+    peer.h2.send_headers(stream, [(":status", "200")])
+    assert peer.deliver() == [(conn, UpgradeAccept())]
+
+
+def test_data_behind_the_2xx_in_one_read_is_frames():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "200")])
+    peer.h2.send_data(stream, frame(1, b"hi"))
+    assert peer.deliver() == [(conn, UpgradeAccept()), (conn, Text("hi"))]
+
+
+def test_data_before_the_2xx_fails():
+    # A response begins with HEADERS (RFC 9113 §8.1); h2 takes it for a fault of the connection, which §5.4.1 allows.
+    peer, conn, stream = asked()
+    events, _ = peer.http.receive(b"\x00\x00\x03\x00\x00" + stream.to_bytes(4, "big") + b"\x81\x01x")
+    assert fault([event for it, event in events if it is conn]).code in (1002, 1006)
+    assert conn.state is State.CLOSED
+
+
+def test_client_sends_no_data_before_the_2xx():
+    _, conn, _ = asked()
+    with pytest.raises(LocalProtocolError):
+        conn.send(Text("early"))
+
+
+def test_no_key_is_sent_and_no_accept_needed():
+    peer, _, stream = asked(UpgradeRequest("example.com", extensions=[PerMessageDeflate()]))
+    (request,) = peer.of(h2.events.RequestReceived, stream)
+    names = [name for name, _ in request.headers]
+    assert "sec-websocket-key" not in names
+    assert "connection" not in names
+    assert "upgrade" not in names
+
+
+def test_scheme_is_that_of_the_url():
+    for scheme in ("http", "https"):
+        peer = H2Peer(Role.CLIENT, scheme=scheme)
+        peer.hear(peer.http.open().send(UpgradeRequest("example.com")))
+        assert (":scheme", scheme) in [tuple(it) for it in peer.heard[-1].headers]
+
+
+def test_two_handshakes_answered_in_reverse_order():
+    # What was asked is kept with its stream.
+    peer = H2Peer(Role.CLIENT)
+    one, two = peer.http.open(), peer.http.open()
+    peer.hear(one.send(UpgradeRequest("a.example", "/1", subprotocols=["one"], extensions=[PerMessageDeflate()])))
+    first = peer.heard[-1].stream_id
+    peer.hear(two.send(UpgradeRequest("b.example", "/2", subprotocols=["two"])))
+    second = peer.heard[-1].stream_id
+    peer.h2.send_headers(second, [(":status", "200"), ("sec-websocket-protocol", "two")])
+    assert [(it, event.subprotocol) for it, event in peer.deliver()] == [(two, "two")]
+    peer.h2.send_headers(
+        first,
+        [(":status", "200"), ("sec-websocket-protocol", "one"), ("sec-websocket-extensions", "permessage-deflate")],
+    )
+    assert [(it, event.subprotocol) for it, event in peer.deliver()] == [(one, "one")]
+    assert (len(one.extensions), len(two.extensions)) == (1, 0)
+    peer.h2.send_data(first, b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00")
+    peer.h2.send_data(second, b"\x81\x01x")
+    assert peer.deliver() == [(one, Text("Hello")), (two, Text("x"))]
+
+
+def test_answers_swapped_between_two_handshakes_fail_both():
+    peer = H2Peer(Role.CLIENT)
+    conns = [peer.http.open(), peer.http.open()]
+    for conn, name in zip(conns, ["one", "two"], strict=True):
+        peer.hear(conn.send(UpgradeRequest("a.example", subprotocols=[name])))
+    for stream, name in [(1, "two"), (3, "one")]:
+        peer.h2.send_headers(stream, [(":status", "200"), ("sec-websocket-protocol", name)])
+    events = peer.deliver()
+    assert [type(event) for _, event in events if _ is not None] == [Failed, Failed]
+
+
+def test_two_requests_answered_in_reverse_order():
+    peer = H2Peer(Role.SERVER)
+    first = peer.ask([*CONNECT, ("sec-websocket-protocol", "one"), ("sec-websocket-extensions", "permessage-deflate")])
+    second = peer.ask([*CONNECT, ("sec-websocket-protocol", "two")])
+    (one, _), (two, _) = peer.deliver()
+    peer.hear(two.send(UpgradeAccept(subprotocol="two", extensions=[PerMessageDeflate()])))
+    peer.hear(one.send(UpgradeAccept(subprotocol="one", extensions=[PerMessageDeflate()])))
+    answers = {it.stream_id: dict(it.headers) for it in peer.of(h2.events.ResponseReceived)}
+    assert answers[first]["sec-websocket-protocol"] == "one"
+    assert answers[first]["sec-websocket-extensions"] == "permessage-deflate"
+    assert answers[second]["sec-websocket-protocol"] == "two"
+    assert "sec-websocket-extensions" not in answers[second]
+
+
+@pytest.mark.parametrize("status", [300, 403, 404, 503])
+def test_reject_is_a_response_that_ends_the_stream(status):
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    peer.hear(conn.send(UpgradeReject(status, headers={"X-Why": "because"}, body=b"no")))
+    (answer,) = peer.of(h2.events.ResponseReceived, stream)
+    assert dict(answer.headers) == {":status": str(status), "x-why": "because", "content-length": "2"}
+    assert peer.data(stream) == b"no"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert conn.state is State.CLOSED
+    assert stream not in peer.http._streams
+    assert not peer.http.done
+
+
+@pytest.mark.parametrize("status", [100, 101, 200, 204, 299, 600])
+def test_reject_with_2xx_is_refused_locally(status):
+    peer = H2Peer(Role.SERVER)
+    peer.ask()
+    ((conn, _),) = peer.deliver()
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeReject(status))
+    assert conn.state is State.REQUESTED
+
+
+def test_frames_before_the_answer_are_held_and_come_with_proceed():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    peer.h2.send_data(stream, masked(1, b"early") + masked(9, b"p"))
+    ((conn, request),) = peer.deliver()
+    assert type(request) is UpgradeRequest
+    peer.hear(conn.send(UpgradeAccept()))
+    events, reply = peer.http.proceed()
+    assert events[0][1] == Text("early")
+    peer.hear(reply)
+    assert peer.data(stream) == b"\x8a\x01p"
+
+
+def test_frames_before_the_answer_are_bounded():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    events = []
+    for _ in range(5):
+        events += peer.send(stream, bytes(16384))
+    assert fault([event for _, event in events]).code == 1009
+    assert conn.state is State.CLOSED
+    assert conn.held == 0
+    peer.open()

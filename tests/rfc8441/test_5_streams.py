@@ -1,0 +1,461 @@
+"""The life of a WebSocket's stream (RFC 8441 §5): Close and END_STREAM, resets, GOAWAY, the ends that real peers make."""
+
+import h2.events
+import pytest
+from h2.errors import ErrorCodes
+from wire import CLOSE, CONNECT, H2Peer, Pair, Wire, close_payload, closing, echo, fault, frame, masked, opened
+
+from mintws import (
+    Close,
+    Failed,
+    Http2,
+    LocalProtocolError,
+    Ping,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
+
+
+def test_closing_begun_by_the_client_ends_the_stream_both_ways():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    ((_, close),) = peer.send(stream, masked(CLOSE, close_payload(1000)))
+    assert not peer.of(h2.events.StreamEnded, stream)
+    peer.hear(conn.send(close))
+    assert peer.data(stream) == b"\x88\x02\x03\xe8"
+    assert peer.of(h2.events.StreamEnded, stream)
+    peer.h2.end_stream(stream)
+    assert peer.deliver() == []
+    assert stream not in peer.http._streams
+    assert not peer.of(h2.events.StreamReset, stream)
+
+
+def test_closing_begun_by_the_server_ends_the_stream_both_ways():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.hear(conn.send(Close(1001)))
+    assert not peer.of(h2.events.StreamEnded, stream)
+    assert peer.send(stream, masked(CLOSE, close_payload(1001)), end_stream=True) == [(conn, Close(1001))]
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert stream not in peer.http._streams
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_client_ends_its_stream_when_the_server_has(together):
+    # Close and END_STREAM may come in one read or in two.
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    peer.hear(conn.send(Close(1000)))
+    peer.h2.send_data(stream, frame(CLOSE, close_payload(1000)))
+    if not together:
+        peer.deliver()
+        assert peer.of(h2.events.StreamEnded, stream)
+    peer.h2.end_stream(stream)
+    peer.deliver()
+    assert conn.state is State.CLOSED
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert peer.h2.open_outbound_streams == 0
+    assert stream not in peer.http._streams
+
+
+def test_pong_goes_out_before_the_end_when_all_comes_in_one_read():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    peer.hear(conn.send(Close(1000)))
+    before = len(peer.data(stream))
+    peer.h2.send_data(stream, frame(9, b"p") + frame(CLOSE, close_payload(1000)), end_stream=True)
+    assert peer.deliver() == [(conn, Ping(b"p")), (conn, Close(1000))]
+    assert peer.data(stream)[before:][:2] == b"\x8a\x81"
+    assert peer.of(h2.events.StreamEnded, stream)
+
+
+def test_end_stream_on_the_close_frame_leaves_ours_to_be_sent():
+    # As Chromium does: half-closed, we still answer.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.h2.send_data(stream, masked(1, b"last") + masked(CLOSE, close_payload(1000)), end_stream=True)
+    assert peer.deliver() == [(conn, Text("last")), (conn, Close(1000))]
+    assert conn.state is State.REMOTE_CLOSING
+    peer.hear(conn.send(Text("answer")))
+    peer.hear(conn.send(Close(1000)))
+    assert peer.data(stream) == b"\x81\x06answer\x88\x02\x03\xe8"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert stream not in peer.http._streams
+    peer.open()
+
+
+def test_end_stream_without_close_is_1006():
+    # It is the TCP FIN of HTTP/1.1.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.h2.send_data(stream, masked(1, b"last"), end_stream=True)
+    events = [event for _, event in peer.deliver()]
+    assert events[0] == Text("last")
+    assert fault(events).code == 1006
+    assert conn.state is State.CLOSED
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert stream not in peer.http._streams
+
+
+def test_end_stream_within_a_message_is_1006():
+    peer = H2Peer(Role.CLIENT)
+    stream, _ = peer.answer()
+    peer.h2.send_data(stream, frame(1, b"cut")[:-1], end_stream=True)
+    assert fault([event for _, event in peer.deliver()]).code == 1006
+    assert stream not in peer.http._streams
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+@pytest.mark.parametrize("code", [ErrorCodes.CANCEL, ErrorCodes.NO_ERROR, ErrorCodes.PROTOCOL_ERROR, 0x1234])
+def test_reset_is_1006(role, code):
+    # §5: RST_STREAM with CANCEL is the TCP RST.
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    peer.h2.reset_stream(stream, code)
+    events = peer.deliver()
+    assert [it for it, _ in events] == [conn]
+    assert fault([event for _, event in events]).code == 1006
+    assert stream not in peer.http._streams
+    with pytest.raises(LocalProtocolError):
+        conn.send(Text("x"))
+
+
+def test_reset_within_a_message_is_1006_and_hurts_no_other():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    other, fine = peer.open()
+    peer.send(stream, masked(1, b"abc", fin=False))
+    peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
+    assert fault([event for it, event in peer.deliver() if it is conn]).code == 1006
+    assert peer.send(other, masked(1, b"hi")) == [(fine, Text("hi"))]
+
+
+def test_messages_before_a_reset_in_one_read_are_not_lost():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.h2.send_data(stream, masked(1, b"abc"))
+    peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
+    events = [event for it, event in peer.deliver() if it is conn]
+    assert events[0] == Text("abc")
+    assert fault(events).code == 1006
+
+
+@pytest.mark.parametrize("code", [ErrorCodes.NO_ERROR, ErrorCodes.CANCEL])
+def test_reset_behind_both_closes_is_clean(code):
+    # As servers and gateways do: END_STREAM, then a reset at once.
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    peer.hear(conn.send(Close(1000)))
+    peer.h2.send_data(stream, frame(CLOSE, close_payload(1000)))
+    peer.h2.reset_stream(stream, code)
+    events = [event for it, event in peer.deliver() if it is conn]
+    assert events == [Close(1000)]
+    assert conn.state is State.CLOSED
+    assert stream not in peer.http._streams
+
+
+def test_reset_behind_the_peers_close_ends_clean():
+    # It wants no answer any more; to give one is no fault of ours.
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    peer.h2.send_data(stream, frame(CLOSE, close_payload(1001)))
+    peer.h2.reset_stream(stream, ErrorCodes.NO_ERROR)
+    assert [event for it, event in peer.deliver() if it is conn] == [Close(1001)]
+    peer.hear(conn.send(Close(1001)))
+    assert conn.state is State.CLOSED
+    assert stream not in peer.http._streams
+
+
+def test_stream_reset_while_it_is_closed_here_leaves_the_others():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    other, fine = peer.answer()
+    peer.hear(conn.abort())
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.CANCEL]
+    assert conn.state is State.CLOSED
+    assert peer.send(other, frame(1, b"x")) == [(fine, Text("x"))]
+
+
+def test_abort_is_a_reset_with_cancel():
+    # §5: an abort is a stream error of type CANCEL.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.hear(conn.send(Text("a")))
+    peer.hear(conn.abort())
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.CANCEL]
+    assert conn.abort() == b""
+    assert stream not in peer.http._streams
+
+
+def test_abort_in_every_state():
+    for prepare in [lambda c: None, lambda c: c.send(Close(1000))]:
+        pair = opened(Http2)
+        prepare(pair.client)
+        pair.wire.to_server(pair.client.abort())
+        assert pair.server.state is State.CLOSED
+    http = Http2(Role.CLIENT)
+    http.start()
+    conn = http.open()
+    assert conn.abort() == b""
+    wire = Wire(Http2)
+    conn = wire.client.open()
+    wire.to_server(conn.send(UpgradeRequest("example.com")))
+    wire.to_server(conn.abort())
+    assert conn.state is State.CLOSED
+    echo(Pair(wire))
+
+
+def test_server_that_resets_a_request_it_was_not_answered_for():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
+    assert fault([event for it, event in peer.deliver() if it is conn]).code == 1006
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeAccept())
+    assert stream not in peer.http._streams
+
+
+@pytest.mark.parametrize("code", [ErrorCodes.REFUSED_STREAM, ErrorCodes.HTTP_1_1_REQUIRED])
+def test_request_that_is_refused_by_reset_says_why(code):
+    # Drivers try HTTP/1.1 then.
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    peer.h2.reset_stream(1, code)
+    error = fault([event for it, event in peer.deliver() if it is conn])
+    assert error.code == 1006
+    assert code.name in str(error)
+
+
+def test_fault_of_the_peer_ends_its_stream_alone():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    other, fine = peer.open()
+    ((it, failed),) = peer.send(stream, b"\x83\x80")
+    assert it is conn
+    peer.hear(conn.send(failed))
+    assert peer.data(stream)[:4][-2:] == b"\x03\xea"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert peer.send(other, masked(1, b"hi")) == [(fine, Text("hi"))]
+    assert not peer.http.done
+
+
+def test_bytes_that_kill_others_hurt_their_stream_alone():
+    # \x80\xff: a continuation of nothing, with a length to come.
+    peer = H2Peer(Role.SERVER)
+    stream, _ = peer.open()
+    other, fine = peer.open()
+    peer.send(stream, b"\x80\xff")
+    assert peer.send(other, masked(1, b"hi")) == [(fine, Text("hi"))]
+
+
+def test_data_after_both_closes_is_dropped_but_its_credit_comes_back():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.send(stream, masked(CLOSE, b""))
+    peer.hear(conn.send(Close(None)))
+    start = sum(peer.http._inbound.window(0))
+    assert peer.send(stream, masked(1, b"late") * 100) == []
+    peer.h2.end_stream(stream)
+    assert peer.deliver() == []
+    assert sum(peer.http._inbound.window(0)) == start
+    assert stream not in peer.http._streams
+
+
+def test_500_closes_leave_nothing_behind():
+    wire = Wire(Http2)
+    for i in range(500):
+        pair = Pair(wire)
+        assert pair.to_server(Text(str(i))) == [Text(str(i))]
+        closing(pair)
+        assert not wire.client._streams
+        assert not wire.server._streams
+    assert wire.client.h2.open_outbound_streams == 0
+    assert wire.server.h2.open_inbound_streams == 0
+    assert not wire.client.done
+
+
+@pytest.mark.parametrize("how", ["reset", "reject", "abort", "fault", "end"])
+def test_200_ends_of_any_kind_leave_nothing_behind(how):
+    peer = H2Peer(Role.SERVER)
+    for _ in range(200):
+        if how == "reject":
+            stream = peer.ask([*CONNECT[:5]])
+            peer.deliver()
+            continue
+        stream, conn = peer.open()
+        if how == "reset":
+            peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
+            peer.deliver()
+        elif how == "abort":
+            peer.hear(conn.abort())
+        elif how == "fault":
+            ((_, failed),) = peer.send(stream, b"\x83")
+            peer.hear(conn.send(failed))
+            peer.h2.end_stream(stream)
+            peer.deliver()
+        else:
+            peer.h2.end_stream(stream)
+            peer.deliver()
+    assert not peer.http._streams
+    assert peer.http.h2.open_inbound_streams == 0
+
+
+def test_more_handshakes_than_streams_wait_their_turn():
+    wire = Wire(Http2, server={"max_concurrent_streams": 2})
+    one, two = Pair(wire), Pair(wire)
+    conn = wire.client.open()
+    assert wire.to_server(conn.send(UpgradeRequest("example.com", "/third"))) == []
+    assert conn.state is State.REQUESTED
+    (close,) = one.to_server(Close(1000))
+    one.to_client(close)
+    assert [event.target for _, event in wire.server_said if type(event) is UpgradeRequest] == ["/third"]
+    wire.server_said.clear()
+    echo(two)
+
+
+def test_goaway_lets_open_websockets_go_on_to_their_end():
+    # RFC 9113 §6.8
+    pair = opened(Http2)
+    pair.wire.to_client(pair.wire.server.shutdown())
+    assert pair.wire.client.can_open is False
+    with pytest.raises(LocalProtocolError):
+        pair.wire.client.open()
+    echo(pair)
+    closing(pair)
+    assert pair.wire.client.done
+    assert pair.wire.server.done
+
+
+def test_goaway_of_the_client_lets_open_websockets_go_on_to_their_end():
+    pair = opened(Http2)
+    pair.wire.to_server(pair.wire.client.shutdown())
+    echo(pair)
+    closing(pair)
+    assert pair.wire.client.done
+    assert pair.wire.server.done
+
+
+def test_goaway_of_both_lets_open_websockets_go_on_to_their_end():
+    pair = opened(Http2)
+    pair.wire.to_client(pair.wire.server.shutdown())
+    pair.wire.to_server(pair.wire.client.shutdown())
+    echo(pair)
+    closing(pair)
+    assert pair.wire.client.done
+    assert pair.wire.server.done
+
+
+def test_goaway_loses_streams_above_its_last():
+    peer = H2Peer(Role.CLIENT)
+    _, seen = peer.answer()
+    unseen = peer.http.open()
+    peer.hear(unseen.send(UpgradeRequest("example.com")))
+    goaway = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + (1).to_bytes(4, "big") + bytes(4)
+    events, _ = peer.http.receive(goaway)
+    assert fault([event for it, event in events if it is unseen]).code == 1006
+    assert seen.state is State.OPEN
+    events, _ = peer.http.receive(b"\x00\x00\x03\x00\x00\x00\x00\x00\x01" + frame(1, b"x"))
+    assert events == [(seen, Text("x"))]
+    assert not peer.http.done
+    seen.abort()
+    assert peer.http.done
+
+
+def test_goaway_loses_handshakes_that_wait():
+    http = Http2(Role.CLIENT)
+    http.start()
+    conn = http.open()
+    conn.send(UpgradeRequest("example.com"))
+    events, _ = http.receive(
+        b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8)
+    )
+    assert type(next(event for it, event in events if it is conn)) is Failed
+    assert http.done
+
+
+def test_goaway_within_a_message_leaves_the_message():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    data = frame(1, b"whole message")
+    peer.send(stream, data[:5])
+    peer.http.receive(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + stream.to_bytes(4, "big") + bytes(4))
+    rest = data[5:]
+    events, _ = peer.http.receive(len(rest).to_bytes(3, "big") + b"\x00\x00" + stream.to_bytes(4, "big") + rest)
+    assert events == [(conn, Text("whole message"))]
+
+
+def test_goaway_in_two_steps():
+    # A server says 2^31-1 first, so that requests on their way are not lost.
+    peer = H2Peer(Role.CLIENT)
+    _, conn = peer.answer()
+    for last in [(1 << 31) - 1, 1]:
+        peer.http.receive(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4))
+    assert conn.state is State.OPEN
+    assert conn.send(Text("x")) != b""
+
+
+def test_requests_after_our_goaway_are_refused():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.http.shutdown()
+    late = peer.ask()
+    assert [event for it, event in peer.deliver() if it not in (None, conn)] == []
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, late)] == [ErrorCodes.REFUSED_STREAM]
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
+def test_shutdown_without_websockets_is_done():
+    wire = Wire(Http2)
+    assert not wire.server.done
+    assert wire.server.shutdown() != b""
+    assert wire.server.done
+    assert wire.server.shutdown() == b""
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+def test_transport_that_ends_loses_every_websocket(role):
+    peer = H2Peer(role)
+    conns = [(peer.open() if role is Role.SERVER else peer.answer())[1] for _ in range(3)]
+    events, reply = peer.http.receive(b"")
+    assert reply == b""
+    assert {it for it, _ in events if it is not None} == set(conns)
+    assert all(event.error.code == 1006 for it, event in events if it in conns)
+    assert peer.http.done
+    assert peer.http.receive(b"") == ([], b"")
+    assert peer.http.receive(b"more") == ([], b"")
+    for conn in conns:
+        assert conn.abort() == b""
+        with pytest.raises(LocalProtocolError):
+            conn.send(Text("x"))
+
+
+def test_transport_that_ends_behind_the_peers_close_is_clean():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.send(stream, masked(CLOSE, close_payload(1000)))
+    events, _ = peer.http.receive(b"")
+    assert [event for it, event in events if it is conn] == []
+    assert conn.send(Close(1000)) == b""
+    assert conn.state is State.CLOSED
+
+
+def test_close_goes_out_behind_data_that_waits_for_the_window():
+    # Never a reset or END_STREAM before what was queued.
+    peer = H2Peer(Role.SERVER, {4: 10})
+    stream, conn = peer.open()
+    peer.hear(conn.send(Text("x" * 100)))
+    assert conn.buffered == 92
+    peer.send(stream, masked(CLOSE, close_payload(1000)))
+    peer.hear(conn.send(Close(1000)))
+    assert not peer.of(h2.events.StreamEnded, stream)
+    while conn.buffered:
+        peer.h2.increment_flow_control_window(7, stream)
+        peer.deliver()
+    assert peer.data(stream) == b"\x81\x64" + b"x" * 100 + b"\x88\x02\x03\xe8"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert not peer.of(h2.events.StreamReset, stream)

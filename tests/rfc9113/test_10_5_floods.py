@@ -1,0 +1,331 @@
+"""Denial of service (RFC 9113 §10.5): what a peer can make us do for little."""
+
+import h2.events
+import hpack
+import pytest
+from wire import (
+    CONNECT,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GET,
+    GOAWAY,
+    H2_CONTINUATION,
+    H2_PING,
+    HEADERS,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    H2Peer,
+    h2_frame,
+    h2_frames,
+    masked,
+)
+
+from mintws import Failed, Http2, Role, State, Text, UpgradeAccept
+
+IDLE = {
+    "PING": h2_frame(H2_PING, 0, 0, bytes(8)),
+    "acknowledged PING": h2_frame(H2_PING, 1, 0, bytes(8)),
+    "SETTINGS": h2_frame(SETTINGS, 0, 0),
+    "SETTINGS of one": h2_frame(SETTINGS, 0, 0, b"\x00\x04\x00\x01\x00\x00"),
+    "PRIORITY": h2_frame(PRIORITY, 0, 1, b"\0\0\0\0\x10"),
+    "unknown type": h2_frame(0xBB, 0, 0, b""),
+}
+
+
+def calmed(data: bytes) -> bool:
+    """Whether there is a GOAWAY with ENHANCE_YOUR_CALM."""
+    return any(kind == GOAWAY and payload[4:8] == b"\0\0\0\x0b" for kind, _, _, payload in h2_frames(data))
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+@pytest.mark.parametrize("one", IDLE.values(), ids=IDLE)
+def test_flood_in_one_read_ends_the_connection(role, one):
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    events, reply = peer.http.receive(one * 5000)
+    assert calmed(reply)
+    assert len(events) < 1000
+    assert len(reply) < 20_000
+    assert conn.state is State.CLOSED
+    assert [type(event) for it, event in events if it is conn] == [Failed]
+    assert peer.http.done
+    assert stream
+
+
+@pytest.mark.parametrize("one", IDLE.values(), ids=IDLE)
+def test_200_such_frames_in_one_read_are_borne(one):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    _, reply = peer.http.receive(one * 200)
+    assert not calmed(reply)
+    assert conn.state is State.OPEN
+
+
+def test_pings_over_a_long_life_are_borne():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    for _ in range(5000):
+        peer.h2.ping(b"12345678")
+        peer.deliver()
+    assert peer.send(stream, masked(1, b"x")) == [(conn, Text("x"))]
+
+
+def requests(peer: H2Peer, count: int, after, headers=CONNECT, *, end: bool = False, start: int = 1) -> list[bytes]:
+    """Make requests on new streams, each with something behind it."""
+    made = []
+    for number in range(start, start + 2 * count, 2):
+        block = peer.h2.encoder.encode(headers)
+        made.append(h2_frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), number, block) + after(number))
+    return made
+
+
+def reset(number: int) -> bytes:
+    return h2_frame(RST_STREAM, 0, number, b"\0\0\0\x08")
+
+
+def overflow(number: int) -> bytes:
+    return h2_frame(WINDOW_UPDATE, 0, number, b"\x7f\xff\xff\xff")
+
+
+WASTE = {
+    "rapid reset": {"after": reset},
+    "rapid reset of GET": {"after": reset, "headers": GET, "end": True},
+    "rapid reset of half a POST": {"after": reset, "headers": GET},
+    "made to reset by WINDOW_UPDATE": {"after": overflow},
+    "made to reset by END_STREAM": {"after": lambda _: b"", "end": True},
+    "made to reset by malformed headers": {"after": lambda _: b"", "headers": [*GET, ("Upper", "x")], "end": True},
+}
+
+
+@pytest.mark.parametrize("waste", WASTE.values(), ids=WASTE)
+@pytest.mark.parametrize("together", [1, 20, 1000])
+def test_requests_that_are_reset_end_the_connection_however_they_are_cut(waste, together):
+    peer = H2Peer(Role.SERVER)
+    made = requests(peer, 1000, **waste)
+    replies, seen = b"", 0
+    for i in range(0, len(made), together):
+        events, reply = peer.http.receive(b"".join(made[i : i + together]))
+        replies += reply
+        seen += len(events)
+    assert calmed(replies)
+    assert peer.http.done
+    assert seen < 3000
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("waste", WASTE.values(), ids=WASTE)
+def test_100_requests_that_are_reset_are_borne(waste):
+    peer = H2Peer(Role.SERVER)
+    for request in requests(peer, 100, **waste):
+        peer.http.receive(request)
+    assert not peer.http.done
+    assert not peer.http._streams
+    assert peer.http.h2.open_inbound_streams == 0
+
+
+def test_resets_after_the_answer_are_borne():
+    # So some clients end each WebSocket.
+    peer = H2Peer(Role.SERVER)
+    for _ in range(1000):
+        stream, _ = peer.open()
+        peer.h2.reset_stream(stream, 8)
+        peer.deliver()
+    assert not peer.http.done
+    peer.open()
+
+
+def test_one_reset_in_three_is_borne():
+    peer = H2Peer(Role.SERVER)
+    for i in range(1500):
+        stream = peer.ask()
+        ((conn, _),) = peer.deliver()
+        if i % 3 == 0:
+            peer.h2.reset_stream(stream, 8)
+        else:
+            peer.hear(conn.send(UpgradeAccept()))
+            peer.hear(conn.abort())
+        peer.deliver()
+    assert not peer.http.done
+
+
+def test_window_update_of_0_makes_no_resets_without_end():
+    peer = H2Peer(Role.SERVER)
+    replies = b""
+    for request in requests(peer, 1000, lambda number: h2_frame(WINDOW_UPDATE, 0, number, bytes(4))):
+        _, reply = peer.http.receive(request)
+        replies += reply
+    assert peer.http.done
+    assert len(replies) < 20_000
+
+
+def test_more_streams_than_were_allowed_are_refused():
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=10)
+    events, reply = peer.http.receive(b"".join(requests(peer, 30, lambda _: b"")))
+    assert len([event for it, event in events if it is not None]) <= 10
+    assert any(kind in (RST_STREAM, GOAWAY) for kind, *_ in h2_frames(reply))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x82"])
+def test_continuation_flood_ends_the_connection(payload):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    _, reply = peer.http.receive(h2_frame(HEADERS, 0, 3, b"") + h2_frame(H2_CONTINUATION, 0, 3, payload) * 10_000)
+    assert any(kind == GOAWAY for kind, *_ in h2_frames(reply))
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("size", [1, 16384])
+def test_continuation_flood_ends_the_connection_however_it_is_cut(size):
+    peer = H2Peer(Role.SERVER)
+    data = h2_frame(HEADERS, 0, 1, b"") + h2_frame(H2_CONTINUATION, 0, 1, b"\x82" * size) * 200
+    for i in range(0, len(data), 5000):
+        peer.http.receive(data[i : i + 5000])
+    assert peer.http.done
+
+
+def test_headers_in_continuations_are_taken():
+    peer = H2Peer(Role.SERVER)
+    block = peer.h2.encoder.encode(CONNECT)
+    data = h2_frame(HEADERS, 0, 1, block[:10]) + h2_frame(H2_CONTINUATION, 0, 1, block[10:20])
+    events, _ = peer.http.receive(data + h2_frame(H2_CONTINUATION, END_HEADERS, 1, block[20:]))
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        h2_frame(H2_PING, 0, 0, bytes(8)),
+        h2_frame(DATA, 0, 1, masked(1, b"x")),
+        h2_frame(HEADERS, END_HEADERS, 5, b"\x82"),
+        h2_frame(GOAWAY, 0, 0, bytes(8)),
+        h2_frame(0xBB, 0, 0),
+    ],
+)
+def test_frame_within_a_header_block_ends_the_connection(between):
+    # §4.3, §6.10
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    block = peer.h2.encoder.encode(CONNECT)
+    events, reply = peer.http.receive(h2_frame(HEADERS, 0, 3, block[:10]) + between)
+    assert any(kind == GOAWAY and payload[4:8] == b"\0\0\0\x01" for kind, _, _, payload in h2_frames(reply))
+    assert conn.state is State.CLOSED
+    assert all(type(event) is not Text for _, event in events)
+
+
+def test_hpack_bomb_ends_the_connection():
+    # A few bytes that stand for one long header each.
+    peer = H2Peer(Role.SERVER)
+    encoder = hpack.Encoder()
+    first = encoder.encode([("x", "a" * 4000)])
+    again = encoder.encode([("x", "a" * 4000)])
+    assert len(again) < 5
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 1, first + again * 4000))
+    assert any(kind == GOAWAY for kind, *_ in h2_frames(reply))
+    assert peer.http.done
+
+
+@pytest.mark.parametrize(
+    "headers", [[("x", "a" * 70_000)], [(f"x{i}", "a") for i in range(10_000)]], ids=["70 kB", "10,000"]
+)
+def test_headers_without_end_are_not_taken(headers):
+    peer = H2Peer(Role.SERVER)
+    block = peer.h2.encoder.encode([*CONNECT, *headers])
+    parts = [block[i : i + 16384] for i in range(0, len(block), 16384)]
+    data = h2_frame(HEADERS, 0, 1, parts[0]) + b"".join(h2_frame(H2_CONTINUATION, 0, 1, part) for part in parts[1:])
+    events, reply = peer.http.receive(data + h2_frame(H2_CONTINUATION, END_HEADERS, 1))
+    assert h2_frames(reply)
+    assert all(it is None or type(event) is Failed for it, event in events)
+
+
+def test_headers_of_30_kb_are_taken():
+    peer = H2Peer(Role.SERVER)
+    peer.open(("x", "a" * 30_000))
+
+
+def test_start_says_the_header_limit():
+    (payload,) = [
+        payload for kind, flags, _, payload in h2_frames(H2Peer(Role.SERVER).start) if kind == SETTINGS and not flags
+    ]
+    assert b"\x00\x06\x00\x01\x00\x00" in payload
+
+
+@pytest.mark.parametrize("size", [16385, 1 << 20, (1 << 24) - 1])
+@pytest.mark.parametrize("kind", [DATA, HEADERS, SETTINGS, 0xBB])
+def test_frame_over_the_announced_size_ends_the_connection_at_its_header(size, kind):
+    # §4.2: FRAME_SIZE_ERROR, without waiting for the payload.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    number = stream if kind in (DATA, HEADERS) else 0
+    _, reply = peer.http.receive(size.to_bytes(3, "big") + bytes([kind, 0]) + number.to_bytes(4, "big"))
+    assert any(it == GOAWAY and payload[4:8] == b"\0\0\0\x06" for it, _, _, payload in h2_frames(reply))
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        h2_frame(H2_PING, 0, 0, bytes(7)),
+        h2_frame(H2_PING, 0, 1, bytes(8)),
+        h2_frame(SETTINGS, 0, 0, bytes(5)),
+        h2_frame(SETTINGS, 0, 1),
+        h2_frame(SETTINGS, 1, 0, bytes(6)),
+        h2_frame(WINDOW_UPDATE, 0, 0, bytes(3)),
+        h2_frame(RST_STREAM, 0, 0, bytes(4)),
+        h2_frame(RST_STREAM, 0, 1, bytes(3)),
+        h2_frame(GOAWAY, 0, 0, bytes(7)),
+        h2_frame(GOAWAY, 0, 1, bytes(8)),
+        h2_frame(HEADERS, END_HEADERS, 0, b"\x82"),
+        h2_frame(HEADERS, END_HEADERS, 2, b"\x82"),
+        h2_frame(HEADERS, END_HEADERS, 7, b"\xff\xff\xff\xff\xff\xff"),
+        h2_frame(H2_CONTINUATION, END_HEADERS, 1, b"\x82"),
+        h2_frame(5, END_HEADERS, 1, b"\0\0\0\x02\x82"),
+    ],
+    ids=lambda data: data.hex(),
+)
+def test_broken_frame_ends_the_connection_and_loses_each_websocket(data):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    _, other = peer.open()
+    events, reply = peer.http.receive(data)
+    assert any(kind == GOAWAY for kind, *_ in h2_frames(reply))
+    assert {it for it, event in events if type(event) is Failed} == {conn, other, None}
+    assert peer.http.done
+    assert peer.http.receive(h2_frame(H2_PING, 0, 0, bytes(8))) == ([], b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        b"\x00" * 24,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r",
+        b"\x16\x03\x01" + bytes(60),
+    ],
+)
+def test_preface_that_is_none_ends_the_connection(data):
+    http = Http2(Role.SERVER)
+    http.start()
+    events, _ = http.receive(data)
+    assert type(events[-1][1]) is Failed
+    assert http.done
+
+
+def test_trailers_on_a_websocket_end_it():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.h2.send_headers(stream, [("x", "y")], end_stream=True)
+    assert [type(event) for it, event in peer.deliver() if it is conn] == [Failed]
+    assert peer.of(h2.events.StreamReset, stream)
+    assert stream not in peer.http._streams
+
+
+def test_second_headers_without_end_are_a_fault_that_opens_nothing():
+    peer = H2Peer(Role.SERVER)
+    stream, _ = peer.open()
+    block = peer.h2.encoder.encode(CONNECT)
+    events, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS, stream, block))
+    assert all(type(event) is Failed for _, event in events)
+    assert len(peer.http._streams) <= 1

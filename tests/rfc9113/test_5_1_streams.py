@@ -1,0 +1,177 @@
+"""The states of streams (RFC 9113 §5.1), their numbers (§5.1.1) and how many there are (§5.1.2)."""
+
+import h2.events
+import pytest
+from wire import (
+    CLOSE,
+    CONNECT,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GET,
+    GOAWAY,
+    HEADERS,
+    PRIORITY,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    H2Peer,
+    Wire,
+    close_payload,
+    h2_frame,
+    h2_frames,
+    masked,
+)
+
+from mintws import Close, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+
+
+def opened_on(role: Role = Role.SERVER):
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    return peer, stream, conn
+
+
+def errors(data: bytes) -> list[tuple[int, int, int]]:
+    """The RST_STREAM and GOAWAY among some frames: type, stream, code."""
+    at = {RST_STREAM: 0, GOAWAY: 4}
+    return [
+        (kind, number, int.from_bytes(payload[at[kind] :][:4], "big"))
+        for kind, _, number, payload in h2_frames(data)
+        if kind in at
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [h2_frame(DATA, 0, 9, b"x"), h2_frame(RST_STREAM, 0, 9, bytes(4)), h2_frame(WINDOW_UPDATE, 0, 9, b"\0\0\0\1")],
+    ids=["DATA", "RST_STREAM", "WINDOW_UPDATE"],
+)
+@pytest.mark.parametrize("role", list(Role))
+def test_frame_on_an_idle_stream_ends_the_connection(role, data):
+    # §6.4 says it of RST_STREAM again.
+    peer, _, conn = opened_on(role)
+    _, reply = peer.http.receive(data)
+    assert errors(reply) == [(GOAWAY, 0, 1)]
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_reset_of_a_stream_that_a_server_would_open_ends_the_connection(number):
+    for role in Role:
+        peer, _, _ = opened_on(role)
+        _, reply = peer.http.receive(h2_frame(RST_STREAM, 0, number, bytes(4)))
+        assert errors(reply) == [(GOAWAY, 0, 1)]
+
+
+def test_priority_on_an_idle_stream_is_no_fault():
+    peer, _, conn = opened_on()
+    assert peer.http.receive(h2_frame(PRIORITY, 0, 9, b"\0\0\0\0\x10"))[1] == b""
+    assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("headers", [CONNECT, GET, [(":status", "200")]], ids=["CONNECT", "GET", "a response"])
+def test_request_of_a_server_ends_the_connection(headers):
+    peer, _, conn = opened_on(Role.CLIENT)
+    events, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 2, peer.h2.encoder.encode(headers)))
+    assert errors(reply) == [(GOAWAY, 0, 1)]
+    assert {it for it, _ in events} == {conn, None}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_data_behind_end_stream_is_stream_closed(role):
+    # Half-closed (remote): §5.1, §6.1. The answer to the Close is lost with the stream.
+    peer, stream, conn = opened_on(role)
+    close = close_payload(1000)
+    data = masked(CLOSE, close) if role is Role.SERVER else b"\x88\x02" + close
+    _, reply = peer.http.receive(h2_frame(DATA, END_STREAM, stream, data) + h2_frame(DATA, 0, stream, b"more"))
+    assert errors(reply) == [(RST_STREAM, stream, 5)]
+    assert not peer.http.done
+    conn.send(Close(1000))
+    assert conn.state is State.CLOSED
+
+
+def test_headers_behind_end_stream_are_stream_closed():
+    peer, stream, _ = opened_on()
+    block = peer.h2.encoder.encode([("x", "y")])
+    data = h2_frame(DATA, END_STREAM, stream, masked(CLOSE, b"")) + h2_frame(
+        HEADERS, END_HEADERS | END_STREAM, stream, block
+    )
+    _, reply = peer.http.receive(data)
+    assert errors(reply) == [(RST_STREAM, stream, 5)]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        h2_frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
+        h2_frame(PRIORITY, 0, 1, b"\0\0\0\0\x10"),
+        h2_frame(RST_STREAM, 0, 1, bytes(4)),
+    ],
+    ids=["WINDOW_UPDATE", "PRIORITY", "RST_STREAM"],
+)
+def test_what_may_come_behind_end_stream_is_no_fault(behind):
+    # §5.1, §6.9
+    peer, stream, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(DATA, END_STREAM, stream, masked(CLOSE, b"")) + behind)
+    assert reply == b""
+    assert not peer.http.done
+
+
+def test_what_comes_behind_our_reset_is_dropped():
+    # It was on its way; header blocks still count (§4.3).
+    peer, stream, conn = opened_on()
+    conn.abort()
+    block = peer.h2.encoder.encode([("x", "a trailer that goes into the table")])
+    events, reply = peer.http.receive(
+        h2_frame(DATA, 0, stream, masked(1, b"late")) + h2_frame(HEADERS, END_HEADERS | END_STREAM, stream, block)
+    )
+    assert not any(it is conn for it, _ in events)
+    assert errors(reply) in ([], [(RST_STREAM, stream, 5)], [(RST_STREAM, stream, 5)] * 2)
+    headers = [*CONNECT, ("x", "a trailer that goes into the table")]
+    events, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS, stream + 2, peer.h2.encoder.encode(headers)))
+    assert events[-1][1].headers == (("x", "a trailer that goes into the table"),)
+
+
+def test_nothing_is_sent_on_a_stream_that_was_reset():
+    # §6.4
+    peer, stream, conn = opened_on()
+    peer.http.receive(h2_frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+    assert peer.http.h2.data_to_send() == b""
+    with pytest.raises(LocalProtocolError):
+        conn.send(Text("x"))
+    assert conn.abort() == b""
+
+
+def test_client_opens_odd_streams_each_higher_than_the_last():
+    wire = Wire(Http2)
+    numbers = []
+    for _ in range(5):
+        frames = h2_frames(wire.client.open().send(UpgradeRequest("example.com")))
+        numbers += [number for kind, _, number, _ in frames if kind == HEADERS]
+    assert numbers == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize("number", [2, 1, 3])
+def test_request_on_an_even_or_used_or_skipped_stream_ends_the_connection(number):
+    # 5 is open, so 3 is closed.
+    peer, _, conn = opened_on()
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 5, peer.h2.encoder.encode(CONNECT)))
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, number, peer.h2.encoder.encode(CONNECT)))
+    assert errors(reply)[-1] in [(GOAWAY, 0, 1), (GOAWAY, 0, 5)]
+    assert conn.state is State.CLOSED
+
+
+def test_stream_above_the_limit_is_refused_and_no_other_hurt():
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=1)
+    stream, conn = peer.open()
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(CONNECT)))
+    assert errors(reply) == [(RST_STREAM, 3, 7)]
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
+def test_client_keeps_to_the_servers_limit():
+    peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    peer.answer()
+    second = peer.http.open()
+    assert second.send(UpgradeRequest("example.com")) == b""
+    assert len(peer.of(h2.events.RequestReceived)) == 1

@@ -1,0 +1,468 @@
+"""Flow control (RFC 9113 §5.2, §6.9): no byte more than the peer gave credit for, and credit for all that came."""
+
+import h2.events
+import pytest
+from wire import DATA, PADDED, SETTINGS, WINDOW_UPDATE, H2Peer, Pair, Wire, frame, h2_frame, h2_frames, masked, opened
+
+from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text
+
+INITIAL_WINDOW_SIZE = 4
+STREAM, CONNECTION = 262144, 16777216
+
+
+def left_and_credit(peer: H2Peer, stream: int) -> int:
+    return sum(peer.http._inbound.window(stream))
+
+
+def sent(conn, peer: H2Peer, size: int) -> bytes:
+    """Send a message of `size` bytes and return the DATA that goes out at once."""
+    out = conn.send(Binary(bytes(size)))
+    peer.hear(out)
+    return b"".join(payload for kind, _, _, payload in h2_frames(out) if kind == DATA)
+
+
+# What we send.
+
+
+def test_data_is_cut_to_the_peers_max_frame_size():
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    frames = h2_frames(conn.send(Binary(bytes(40_000))))
+    assert [len(payload) for _, _, _, payload in frames] == [16384, 16384, 40_004 - 32768]
+
+
+def test_larger_max_frame_size_of_the_peer_is_used():
+    peer = H2Peer(Role.SERVER, {5: 100_000, INITIAL_WINDOW_SIZE: 1 << 20})
+    _, conn = peer.open()
+    assert [len(payload) for _, _, _, payload in h2_frames(conn.send(Binary(bytes(50_000))))] == [50_004]
+
+
+def test_stream_window_is_not_overrun():
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    assert len(sent(conn, peer, 100_000)) == 65535
+    assert conn.buffered == 100_000 + 10 - 65535
+
+
+def test_connection_window_is_not_overrun():
+    peer = H2Peer(Role.SERVER)
+    conns = [peer.open()[1] for _ in range(3)]
+    assert [len(sent(conn, peer, 30_000)) for conn in conns] == [30_004, 30_004, 65535 - 60_008]
+
+
+def test_what_waits_goes_out_when_the_windows_open():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    sent(conn, peer, 200_000)
+    for _ in range(100):
+        if not conn.buffered:
+            break
+        peer.h2.increment_flow_control_window(9000, stream)
+        peer.h2.increment_flow_control_window(9000)
+        peer.deliver()
+    assert conn.buffered == 0
+    assert peer.data(stream) == b"\x82\x7f" + (200_000).to_bytes(8, "big") + bytes(200_000)
+
+
+@pytest.mark.parametrize("only", ["stream", "connection"])
+def test_one_window_alone_lets_nothing_pass(only):
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    sent(conn, peer, 100_000)
+    before = len(peer.data(stream))
+    peer.h2.increment_flow_control_window(5000, stream if only == "stream" else None)
+    peer.deliver()
+    assert len(peer.data(stream)) == before
+
+
+def test_messages_that_wait_keep_their_order():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    for i in range(10):
+        assert conn.send(Text(str(i))) == b""
+    assert conn.buffered == 30
+    peer.h2.increment_flow_control_window(1000, stream)
+    peer.deliver()
+    assert peer.data(stream) == b"".join(b"\x81\x01%d" % i for i in range(10))
+
+
+def test_window_that_never_opens_holds_what_was_sent_and_says_so():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    _, conn = peer.open()
+    for _ in range(10):
+        conn.send(Binary(bytes(1000)))
+    assert conn.buffered == 10_040
+    peer.hear(conn.abort())
+    assert conn.buffered == 0
+
+
+def test_setting_that_opens_the_window_lets_go_what_waits():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    conn.send(Text("hello"))
+    peer.h2.update_settings({INITIAL_WINDOW_SIZE: 100})
+    peer.deliver()
+    assert peer.data(stream) == b"\x81\x05hello"
+
+
+def test_setting_that_shrinks_the_window_below_zero_holds_back():
+    # §6.9.2: a window may become negative, and no empty DATA is sent then.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    sent(conn, peer, 60_000)
+    peer.h2.update_settings({INITIAL_WINDOW_SIZE: 10})
+    peer.deliver()
+    heard = len(peer.wrote)
+    peer.hear(conn.send(Text("held")))
+    assert conn.buffered == 6
+    peer.h2.increment_flow_control_window(59_000, stream)
+    peer.deliver()
+    assert conn.buffered == 6
+    assert all(kind != DATA for kind, *_ in h2_frames(peer.wrote[heard:]))
+    peer.h2.increment_flow_control_window(2000, stream)
+    peer.deliver()
+    assert conn.buffered == 0
+    assert peer.data(stream).endswith(b"\x81\x04held")
+
+
+def test_setting_changes_streams_that_are_open():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 5})
+    pairs = [peer.open() for _ in range(3)]
+    for _, conn in pairs:
+        peer.hear(conn.send(Binary(bytes(10))))
+        assert conn.buffered == 7
+    peer.h2.update_settings({INITIAL_WINDOW_SIZE: 12})
+    peer.deliver()
+    assert [conn.buffered for _, conn in pairs] == [0, 0, 0]
+
+
+def test_setting_that_overflows_a_window_ends_the_connection():
+    # §6.9.2
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    update = h2_frame(WINDOW_UPDATE, 0, stream, ((1 << 31) - 1 - 65535).to_bytes(4, "big"))
+    size = h2_frame(SETTINGS, 0, 0, b"\x00\x04" + (100_000).to_bytes(4, "big"))
+    events, reply = peer.http.receive(update + size)
+    assert any(kind == 7 and payload[4:8] == b"\0\0\0\x03" for kind, _, _, payload in h2_frames(reply))
+    assert type(events[-1][1]) is Failed
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("size", [1 << 31, (1 << 32) - 1])
+def test_initial_window_over_2_31_ends_the_connection(size):
+    peer = H2Peer(Role.SERVER)
+    _, reply = peer.http.receive(h2_frame(SETTINGS, 0, 0, b"\x00\x04" + size.to_bytes(4, "big")))
+    assert any(kind == 7 and payload[4:8] == b"\0\0\0\x03" for kind, _, _, payload in h2_frames(reply))
+    assert peer.http.done
+
+
+def test_increments_up_to_the_largest_window_are_taken():
+    # As proxies send: 2^31-1 less the 65535 of the start.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    for number in (0, stream):
+        peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, ((1 << 31) - 1 - 65535).to_bytes(4, "big")))
+    assert not peer.http.done
+    assert len(conn.send(Binary(bytes(200_000)))) > 200_000
+
+
+def test_increment_that_overflows_a_stream_resets_it():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    other, fine = peer.open()
+    events, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff"))
+    assert [kind for kind, _, number, _ in h2_frames(reply) if number == stream] == [3]
+    assert [type(event) for it, event in events if it is conn] == [Failed]
+    assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
+
+
+def test_increment_that_overflows_the_connection_ends_it():
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"))
+    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_increment_of_0_is_a_fault(number):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, bytes(4)))
+    assert h2_frames(reply)
+    assert conn.state is State.CLOSED
+
+
+def test_updates_for_closed_streams_are_passed_over():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.hear(conn.abort())
+    peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\0\0\0\x05"))
+    assert not peer.http.done
+
+
+def test_slow_stream_does_not_hold_up_another():
+    peer = H2Peer(Role.SERVER)
+    slow, waiting = peer.open()
+    fast, quick = peer.open()
+    peer.h2.increment_flow_control_window(1 << 20)
+    peer.deliver()
+    sent(waiting, peer, 1_000_000)
+    assert waiting.buffered
+    for i in range(100):
+        peer.hear(quick.send(Text(str(i))))
+    assert quick.buffered == 0
+    assert peer.data(fast) == b"".join(b"\x81%c%s" % (len(str(i)), str(i).encode()) for i in range(100))
+    assert slow != fast
+
+
+def test_connection_window_is_shared_by_turns():
+    # What opens is not taken by the first stream alone.
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 1 << 20})
+    pairs = [peer.open() for _ in range(4)]
+    for _, conn in pairs:
+        sent(conn, peer, 200_000)
+    before = [len(peer.data(stream)) for stream, _ in pairs]
+    peer.h2.increment_flow_control_window(4 * 16384)
+    peer.deliver()
+    assert [len(peer.data(stream)) - had for (stream, _), had in zip(pairs, before, strict=True)] == [16384] * 4
+
+
+# What we receive.
+
+
+def test_start_announces_the_windows():
+    for role in Role:
+        data = Http2(role).start()[24 if role is Role.CLIENT else 0 :]
+        frames = h2_frames(data)
+        settings = frames[0][3]
+        assert b"\x00\x04" + STREAM.to_bytes(4, "big") in settings
+        assert (WINDOW_UPDATE, 0, 0, (CONNECTION - 65535).to_bytes(4, "big")) in frames
+
+
+def test_window_may_be_chosen():
+    peer = H2Peer(Role.SERVER, window=65535)
+    stream, _ = peer.open()
+    assert peer.http._inbound.window(stream) == (65535, 0)
+    for wrong in (0, 65534, 1 << 31, -1):
+        with pytest.raises(LocalProtocolError):
+            Http2(Role.SERVER, window=wrong)
+
+
+def test_credit_comes_back_as_data_is_taken():
+    # The peer, a real h2, would raise if it had none.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    data = masked(2, bytes(16380 - 4))
+    for _ in range(2000):
+        assert len(peer.send(stream, data)) == 1
+    assert left_and_credit(peer, stream) == STREAM
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert conn.state is State.OPEN
+
+
+def test_credit_goes_back_in_bulk():
+    peer = H2Peer(Role.SERVER)
+    stream, _ = peer.open()
+    for _ in range(1000):
+        peer.send(stream, masked(2, bytes(100)))
+    assert len(peer.of(h2.events.WindowUpdated, stream)) <= 1
+
+
+@pytest.mark.parametrize("padding", [0, 1, 255])
+def test_padding_counts_and_comes_back(padding):
+    # §6.1
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    for _ in range(600):
+        assert peer.send(stream, masked(1, b"x" * 300), pad_length=padding) == [(conn, Text("x" * 300))]
+    assert left_and_credit(peer, stream) == STREAM
+
+
+def test_padding_longer_than_its_frame_ends_the_connection():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    _, reply = peer.http.receive(h2_frame(DATA, PADDED, stream, b"\x05abc"))
+    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+    assert conn.state is State.CLOSED
+
+
+def test_paused_stream_gets_no_credit_and_resumed_gets_all():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    conn.pause()
+    window = peer.h2.local_flow_control_window(stream)
+    assert window == STREAM
+    for _ in range(16):
+        peer.send(stream, bytes(16384))
+    assert not peer.of(h2.events.WindowUpdated, stream)
+    assert peer.h2.local_flow_control_window(stream) == 0
+    assert left_and_credit(peer, stream) == STREAM
+    peer.hear(conn.resume())
+    assert [it.delta for it in peer.of(h2.events.WindowUpdated, stream)] == [STREAM]
+    assert peer.h2.local_flow_control_window(stream) == STREAM
+
+
+def test_messages_come_while_paused_as_far_as_the_window_goes():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    conn.pause()
+    assert peer.send(stream, masked(1, b"x")) == [(conn, Text("x"))]
+
+
+def test_pause_and_resume_may_be_repeated():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    for _ in range(5):
+        conn.pause()
+        conn.pause()
+        peer.send(stream, masked(2, bytes(1000)))
+        peer.hear(conn.resume())
+        peer.hear(conn.resume())
+    assert left_and_credit(peer, stream) == STREAM
+
+
+def test_paused_stream_gives_the_connection_its_credit_at_once():
+    peer = H2Peer(Role.SERVER)
+    paused, slow = peer.open()
+    other, fine = peer.open()
+    slow.pause()
+    for _ in range(15):
+        peer.send(paused, bytes(16384))
+    for _ in range(1100):
+        peer.send(other, masked(2, bytes(16376)))
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert fine.state is State.OPEN
+
+
+def test_pause_before_the_handshake_and_after_the_end_does_nothing():
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    conn.pause()
+    assert conn.resume() == b""
+    stream, conn = peer.answer()
+    peer.hear(conn.abort())
+    conn.pause()
+    peer.hear(conn.resume())
+    assert stream not in peer.http._streams
+
+
+def test_data_over_the_stream_window_resets_the_stream():
+    # §5.2.2, §6.9.1: FLOW_CONTROL_ERROR.
+    peer = H2Peer(Role.SERVER, window=65535)
+    stream, conn = peer.open()
+    other, fine = peer.open()
+    conn.pause()
+    data = h2_frame(DATA, 0, stream, masked(2, bytes(16376)))
+    over = b""
+    for _ in range(5):
+        _, reply = peer.http.receive(data)
+        over += reply
+    said = [(kind, payload) for kind, _, number, payload in h2_frames(over) if number == stream]
+    assert said[0] == (3, b"\0\0\0\x03")
+    assert {kind for kind, _ in said} == {3}
+    assert conn.state is not State.OPEN
+    assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
+
+
+def test_data_over_the_connection_window_ends_the_connection():
+    peer = H2Peer(Role.SERVER, window=(1 << 31) - 1)
+    stream, conn = peer.open()
+    left, _ = peer.http._inbound.window(0)
+    block = h2_frame(DATA, 0, stream, masked(2, bytes(16376)))
+    # Credit comes only with a reply, so one chunk can use up all of the window.
+    events, reply = peer.http.receive(block * (left // 16384 + 1))
+    assert any(kind == 7 and payload[4:8] == b"\0\0\0\x03" for kind, _, _, payload in h2_frames(reply))
+    assert type(events[-1][1]) is Failed
+    assert conn.state is not State.OPEN
+    assert peer.http.done
+
+
+def test_data_of_a_reset_stream_gives_its_credit_back():
+    # It still counts for the connection (§6.9).
+    peer = H2Peer(Role.SERVER)
+    for _ in range(20):
+        stream, conn = peer.open()
+        reset = conn.abort()
+        for _ in range(15):
+            peer.http.receive(h2_frame(DATA, 0, stream, bytes(16384)))
+        peer.hear(reset)
+    assert not peer.http.done
+    unacknowledged = peer.http.h2.max_inbound_frame_size
+    assert peer.http.h2.inbound_flow_control_window >= CONNECTION // 2 - unacknowledged
+
+
+def test_data_of_a_stream_that_never_was_ends_the_connection():
+    peer = H2Peer(Role.SERVER)
+    _, reply = peer.http.receive(h2_frame(DATA, 0, 5, b"x"))
+    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+    assert peer.http.done
+
+
+def test_data_of_stream_0_ends_the_connection():
+    peer = H2Peer(Role.SERVER)
+    _, reply = peer.http.receive(h2_frame(DATA, 0, 0, b"x"))
+    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+
+
+def test_large_messages_pass_both_ways_through_small_windows():
+    pair = opened(Http2, limit=None, window=65535)
+    message = Binary(bytes(range(256)) * 8192)
+    assert pair.to_server(message) == [message]
+    assert pair.to_client(message) == [message]
+    assert pair.client.buffered == pair.server.buffered == 0
+
+
+def test_both_sides_send_much_at_once():
+    wire_pair = opened(Http2, limit=None)
+    data = Binary(bytes(3_000_000))
+    up, down = wire_pair.client.send(data), wire_pair.server.send(data)
+    wire_pair.wire._forget()
+    wire_pair.wire._run(up, down)
+    assert [event for _, event in wire_pair.wire.server_said] == [data]
+    assert [event for _, event in wire_pair.wire.client_said] == [data]
+
+
+def test_close_of_a_stream_whose_window_is_shut_is_held_too():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    assert conn.send(Close(1000)) == b""
+    peer.h2.increment_flow_control_window(4, stream)
+    peer.deliver()
+    assert peer.data(stream) == b"\x88\x02\x03\xe8"
+
+
+def test_empty_data_frames_are_no_messages():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    assert peer.send(stream, b"") == []
+    assert peer.send(stream, masked(1, b"x")) == [(conn, Text("x"))]
+
+
+def test_frames_cut_anywhere_by_data_frames_are_messages():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    data = masked(1, b"hello") + masked(2, b"w" * 200)
+    events = [event for i in range(len(data)) for event in peer.send(stream, data[i : i + 1])]
+    assert events == [(conn, Text("hello")), (conn, Binary(b"w" * 200))]
+
+
+def test_http2_frames_cut_anywhere_say_the_same():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    data = (
+        h2_frame(DATA, 0, stream, frame(1, b"one"))
+        + h2_frame(6, 0, 0, b"12345678")
+        + h2_frame(DATA, 0, stream, frame(1, b"two"))
+    )
+    for cut in range(1, len(data)):
+        one, _ = peer.http.receive(data[:cut])
+        two, _ = peer.http.receive(data[cut:])
+        assert [event for it, event in one + two if it is conn] == [Text("one"), Text("two")]
+
+
+def test_50_websockets_share_a_connection():
+    wire = Wire(Http2)
+    pairs = [Pair(wire) for _ in range(50)]
+    for i, pair in enumerate(pairs):
+        assert pair.to_server(Text(str(i))) == [Text(str(i))]

@@ -1,0 +1,289 @@
+"""DATA, RST_STREAM, SETTINGS, PUSH_PROMISE, PING and GOAWAY (RFC 9113 §6.1-6.8), as far as the glue has to do with them."""
+
+import h2.events
+import pytest
+from wire import (
+    ACK,
+    CONNECT,
+    DATA,
+    END_HEADERS,
+    GOAWAY,
+    H2_PING,
+    HEADERS,
+    PADDED,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    H2Peer,
+    closing,
+    h2_frame,
+    h2_frames,
+    masked,
+    opened,
+)
+
+from mintws import Binary, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+
+
+def opened_on(role: Role = Role.SERVER):
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    return peer, stream, conn
+
+
+def code_of(data: bytes) -> int:
+    """The error code of the GOAWAY that ends some frames."""
+    kind, _, number, payload = h2_frames(data)[-1]
+    assert (kind, number) == (GOAWAY, 0)
+    return int.from_bytes(payload[4:8], "big")
+
+
+def goaways(data: bytes) -> list[int]:
+    """The last streams that GOAWAY frames name."""
+    return [int.from_bytes(payload[:4], "big") for kind, _, _, payload in h2_frames(data) if kind == GOAWAY]
+
+
+def setting(*pairs: tuple[int, int]) -> bytes:
+    return h2_frame(
+        SETTINGS, 0, 0, b"".join(name.to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in pairs)
+    )
+
+
+# DATA, §6.1.
+
+
+def test_padding_is_taken_off_the_data():
+    # 02 | 81 80 00 00 00 00 | 00 00
+    peer, stream, conn = opened_on()
+    data = h2_frame(DATA, PADDED, stream, b"\x02" + masked(1, b"") + b"\0\0")
+    assert peer.http.receive(data) == ([(conn, Text(""))], b"")
+
+
+def test_data_may_be_all_padding():
+    peer, stream, conn = opened_on()
+    assert peer.http.receive(h2_frame(DATA, PADDED, stream, b"\x03\0\0\0")) == ([], b"")
+    assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("payload", [b"\x04\0\0\0", b"\xff\0", b"\x01"])
+def test_padding_of_the_whole_frame_or_more_ends_the_connection(payload):
+    peer, stream, conn = opened_on()
+    _, reply = peer.http.receive(h2_frame(DATA, PADDED, stream, payload))
+    assert code_of(reply) == 1
+    assert conn.state is State.CLOSED
+
+
+def test_no_padding_is_sent():
+    peer, stream, conn = opened_on()
+    frames = h2_frames(conn.send(Binary(bytes(40_000))))
+    assert all(kind == DATA and number == stream and not flags & PADDED for kind, flags, number, _ in frames)
+
+
+def test_data_of_stream_0_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(DATA, 0, 0, b"x"))
+    assert code_of(reply) == 1
+
+
+# RST_STREAM, §6.4.
+
+
+def test_reset_of_stream_0_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(RST_STREAM, 0, 0, bytes(4)))
+    assert code_of(reply) == 1
+
+
+# SETTINGS, §6.5.
+
+
+def test_settings_are_acknowledged_at_once_and_in_their_order():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(setting((4, 70_000)) + h2_frame(H2_PING, 0, 0, b"between!") + setting((4, 80_000)))
+    assert [(kind, flags, payload) for kind, flags, _, payload in h2_frames(reply)] == [
+        (SETTINGS, ACK, b""),
+        (H2_PING, ACK, b"between!"),
+        (SETTINGS, ACK, b""),
+    ]
+
+
+def test_last_value_of_a_setting_counts():
+    peer, _, conn = opened_on()
+    peer.http.receive(setting((5, 20_000), (4, 1 << 20), (5, 30_000)))
+    assert [len(payload) for kind, _, _, payload in h2_frames(conn.send(Binary(bytes(50_000))))] == [30_000, 20_004]
+
+
+def test_acknowledgement_gets_no_answer():
+    peer, _, _ = opened_on()
+    assert peer.http.receive(h2_frame(SETTINGS, ACK, 0))[1] == b""
+
+
+def test_settings_on_a_stream_are_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(SETTINGS, 0, 1))
+    assert code_of(reply) == 1
+
+
+def test_acknowledgement_with_a_payload_ends_the_connection():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(SETTINGS, ACK, 0, bytes(6)))
+    assert code_of(reply) in (1, 6)
+
+
+@pytest.mark.parametrize(("name", "value"), [(2, 2), (5, 16383), (5, 1 << 24), (5, 0)])
+def test_setting_out_of_its_range_is_protocol_error(name, value):
+    # ENABLE_PUSH is 0 or 1, MAX_FRAME_SIZE 2^14 to 2^24-1.
+    peer, _, conn = opened_on()
+    _, reply = peer.http.receive(setting((name, value)))
+    assert code_of(reply) == 1
+    assert conn.state is State.CLOSED
+
+
+def test_server_that_sets_enable_push_is_a_fault():
+    peer, _, _ = opened_on(Role.CLIENT)
+    _, reply = peer.http.receive(setting((2, 1)))
+    assert code_of(reply) == 1
+
+
+def test_largest_max_frame_size_is_used():
+    peer, _, conn = opened_on()
+    peer.http.receive(setting((5, (1 << 24) - 1), (4, 1 << 20)))
+    assert len(h2_frames(conn.send(Binary(bytes(50_000))))) == 1
+
+
+def test_limit_of_0_streams_is_a_limit_like_any_other():
+    # It may change; the request waits.
+    peer = H2Peer(Role.CLIENT, {3: 0})
+    conn = peer.http.open()
+    assert conn.send(UpgradeRequest("example.com")) == b""
+    _, reply = peer.http.receive(setting((3, 1)))
+    assert [kind for kind, *_ in h2_frames(reply)] == [SETTINGS, HEADERS]
+
+
+def test_start_sets_what_the_rules_allow():
+    for role in Role:
+        data = Http2(role).start()[24 if role is Role.CLIENT else 0 :]
+        payload = h2_frames(data)[0][3]
+        values = {
+            int.from_bytes(payload[i : i + 2], "big"): int.from_bytes(payload[i + 2 : i + 6], "big")
+            for i in range(0, len(payload), 6)
+        }
+        # ENABLE_PUSH: a client that wants none says 0, and a server may say nothing else.
+        assert values.get(2, 0 if role is Role.SERVER else 1) == 0
+        assert values[3] >= 100
+        assert 1 << 14 <= values.get(5, 1 << 14) < 1 << 24
+
+
+# PUSH_PROMISE, §6.6, §8.4.
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_push_ends_the_connection(role):
+    # A client has said that it wants none; to a server nobody may push.
+    peer, stream, _ = opened_on(role)
+    promise = b"\0\0\0\x02" + peer.h2.encoder.encode(
+        [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a")]
+    )
+    _, reply = peer.http.receive(h2_frame(PUSH_PROMISE, END_HEADERS, stream, promise))
+    assert code_of(reply) == 1
+
+
+# PING, §6.7.
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_ping_is_answered_with_its_payload(role):
+    peer, _, _ = opened_on(role)
+    _, reply = peer.http.receive(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08")
+    assert reply == b"\x00\x00\x08\x06\x01\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08"
+
+
+def test_ping_is_answered_before_data_that_waits():
+    # SHOULD: before any other frame.
+    peer = H2Peer(Role.SERVER, {4: 0})
+    stream, conn = peer.open()
+    conn.send(Text("held"))
+    update = h2_frame(8, 0, stream, b"\0\0\0\x64")
+    _, reply = peer.http.receive(update + h2_frame(H2_PING, 0, 0, b"12345678"))
+    assert [kind for kind, *_ in h2_frames(reply)] == [H2_PING, DATA]
+
+
+def test_acknowledged_ping_gets_no_answer():
+    peer, _, _ = opened_on()
+    assert peer.http.receive(h2_frame(H2_PING, ACK, 0, bytes(8)))[1] == b""
+
+
+def test_ping_on_a_stream_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(H2_PING, 0, 1, bytes(8)))
+    assert code_of(reply) == 1
+
+
+# GOAWAY, §6.8.
+
+
+def test_no_stream_is_opened_behind_a_goaway():
+    peer, _, _ = opened_on(Role.CLIENT)
+    asked = peer.http.open()
+    peer.http.receive(h2_frame(GOAWAY, 0, 0, b"\x7f\xff\xff\xff" + bytes(4)))
+    with pytest.raises(LocalProtocolError):
+        peer.http.open()
+    with pytest.raises(LocalProtocolError):
+        asked.send(UpgradeRequest("example.com"))
+    assert peer.http.h2.data_to_send() == b""
+
+
+def test_goaway_on_a_stream_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(GOAWAY, 0, 1, bytes(8)))
+    assert code_of(reply) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [h2_frame(H2_PING, 0, 0, b"short"), h2_frame(RST_STREAM, 0, 99, bytes(4))],
+    ids=["found by h2", "found here"],
+)
+def test_later_goaway_names_no_later_stream(broken):
+    # Stream 3 was refused, so that the client may ask again elsewhere.
+    peer, _, _ = opened_on()
+    assert goaways(peer.http.shutdown()) == [1]
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(CONNECT)))
+    _, reply = peer.http.receive(broken)
+    assert goaways(reply) == [1]
+    assert code_of(reply) in (1, 6)
+
+
+def test_header_blocks_behind_our_goaway_are_decoded():
+    peer, stream, conn = opened_on()
+    peer.http.shutdown()
+    block = peer.h2.encoder.encode([*CONNECT, ("x", "a value for the table")])
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, block))
+    assert h2_frames(reply) == [(RST_STREAM, 0, 3, b"\0\0\0\x07")]
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
+def test_data_behind_our_goaway_counts_for_the_connection():
+    peer, stream, conn = opened_on()
+    peer.http.shutdown()
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(CONNECT)))
+    for _ in range(1200):
+        peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)))
+        peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"x")))
+    assert conn.state is State.OPEN
+
+
+def test_goaway_is_answered_by_one_before_the_end():
+    # SHOULD: `shutdown` gives it, for whoever closes the transport.
+    pair = opened(Http2)
+    pair.wire.to_client(pair.wire.server.shutdown())
+    closing(pair)
+    assert pair.wire.client.done
+    assert goaways(pair.wire.client.shutdown()) == [0]
+
+
+def test_end_of_a_connection_for_an_error_is_told_to_the_caller():
+    peer, _, conn = opened_on()
+    events, _ = peer.http.receive(h2_frame(H2_PING, 0, 0, b"short"))
+    assert [it for it, event in events if type(event) is Failed] == [conn, None]
+    assert not peer.of(h2.events.ConnectionTerminated)

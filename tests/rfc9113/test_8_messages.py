@@ -1,0 +1,242 @@
+"""Requests and responses (RFC 9113 §8.1-8.3, §8.5): what is malformed, and whom it hurts."""
+
+import h2.events
+import pytest
+from wire import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GET,
+    H2_PING,
+    HEADERS,
+    RST_STREAM,
+    H2Peer,
+    fault,
+    h2_frame,
+    h2_frames,
+    masked,
+)
+
+from mintws import Close, Failed, LocalProtocolError, Role, State, Text, UpgradeReject, UpgradeRequest
+from mintws.events import Request
+
+
+def asked():
+    """A client of ours that has asked on stream 1."""
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    return peer, conn
+
+
+def head(peer: H2Peer, stream: int, *headers: tuple[str, str], end: bool = False) -> bytes:
+    return h2_frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, peer.h2.encoder.encode(list(headers)))
+
+
+def resets(data: bytes) -> list[tuple[int, int]]:
+    return [
+        (number, int.from_bytes(payload, "big")) for kind, _, number, payload in h2_frames(data) if kind == RST_STREAM
+    ]
+
+
+MALFORMED = [
+    [],
+    [("x", "y")],
+    [(":status", "403"), ("Upper", "x")],
+    [(":status", "403"), ("connection", "close")],
+    [(":status", "403"), (":status", "404")],
+    [(":status", "403"), (":path", "/")],
+    [(":status", "403"), (":foo", "bar")],
+    [("x", "y"), (":status", "403")],
+    [(":status", "403"), ("x", "a\r\nb")],
+    [(":status", "403"), ("x", "a\x00b")],
+    [(":status", "403"), ("x", " a")],
+    [(":status", "40")],
+    [(":status", "abc")],
+]
+
+
+@pytest.mark.parametrize("headers", MALFORMED, ids=repr)
+@pytest.mark.parametrize("end", [True, False])
+def test_malformed_response_is_not_taken_for_a_reject(headers, end):
+    # §8.1.1: a client must not accept it. §8.3.2: without :status it is malformed.
+    peer, conn = asked()
+    events, reply = peer.http.receive(head(peer, 1, *headers, end=end))
+    assert fault([event for it, event in events if it is conn]).code == 1002
+    assert resets(reply) == [(1, 1)]
+    assert conn.state is State.CLOSED
+    assert not peer.http._streams
+    assert not peer.http.done
+
+
+@pytest.mark.parametrize("header", [("Upper", "x"), ("connection", "x"), (":path", "/"), ("x", "a\nb")])
+def test_malformed_interim_response_fails(header):
+    peer, conn = asked()
+    headers = [header, (":status", "103")] if header[0] == ":path" else [(":status", "103"), header]
+    events, reply = peer.http.receive(head(peer, 1, *headers))
+    assert fault([event for it, event in events if it is conn]).code == 1002
+    assert resets(reply) == [(1, 1)]
+
+
+def test_interim_response_with_end_stream_opens_nothing():
+    # Malformed (§8.1); h2 takes it for a fault of the connection, which §5.4.1 allows.
+    peer, conn = asked()
+    events, _ = peer.http.receive(head(peer, 1, (":status", "100"), end=True))
+    assert type(next(event for it, event in events if it is conn)) is Failed
+    assert conn.state is State.CLOSED
+
+
+def test_reset_with_no_error_behind_a_response_takes_nothing_from_it():
+    # 81 03 ... RST_STREAM 00 00 00 00
+    peer, conn = asked()
+    data = (
+        head(peer, 1, (":status", "403")) + h2_frame(DATA, END_STREAM, 1, b"no") + h2_frame(RST_STREAM, 0, 1, bytes(4))
+    )
+    events, _ = peer.http.receive(data)
+    assert [event for it, event in events if it is conn] == [UpgradeReject(403, body=b"no")]
+
+
+def test_trailers_of_a_reject_are_passed_over():
+    peer, conn = asked()
+    data = head(peer, 1, (":status", "403")) + h2_frame(DATA, 0, 1, b"no") + head(peer, 1, ("x", "y"), end=True)
+    events, _ = peer.http.receive(data)
+    assert [event for it, event in events if it is conn] == [UpgradeReject(403, body=b"no")]
+
+
+def test_trailers_of_a_reject_with_pseudo_headers_are_malformed():
+    peer, conn = asked()
+    data = head(peer, 1, (":status", "403")) + head(peer, 1, (":status", "200"), end=True)
+    events, reply = peer.http.receive(data)
+    assert fault([event for it, event in events if it is conn]).code == 1002
+    assert resets(reply) == [(1, 1)]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_headers_on_an_open_websocket_reset_its_stream(role):
+    # §8.5: on a connected stream comes nothing but DATA.
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    events, reply = peer.http.receive(head(peer, stream, ("x", "y"), end=True))
+    error = fault([event for it, event in events if it is conn])
+    assert (error.code, error.section) == (1002, "RFC 9113 §8.5")
+    assert resets(reply) == [(stream, 1)]
+    assert not peer.http._streams
+    assert conn.send(events[0][1]) == b""
+    _, other = peer.open() if role is Role.SERVER else peer.answer()
+    assert other.state is State.OPEN
+
+
+def test_headers_behind_both_closes_hurt_nothing():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    conn.send(Close(1000))
+    peer.http.receive(h2_frame(DATA, 0, stream, b"\x88\x02\x03\xe8"))
+    events, reply = peer.http.receive(head(peer, stream, ("x", "y"), end=True))
+    assert not any(it is conn for it, _ in events)
+    assert resets(reply) in ([], [(stream, 1)])
+    assert not peer.http._streams
+    assert not peer.http.done
+    peer.answer()
+
+
+def test_headers_without_end_stream_behind_the_head_open_nothing():
+    # Malformed (§8.1); h2 ends the connection for it, which §5.4.1 allows.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    events, _ = peer.http.receive(head(peer, stream, ("x", "y")))
+    assert type(next(event for it, event in events if it is conn)) is Failed
+
+
+@pytest.mark.parametrize("length", ["0", "5", "1000000"])
+def test_content_length_of_the_2xx_means_nothing(length):
+    # RFC 9110 §9.3.6
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer(("content-length", length))
+    assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x81\x02hi")) == ([(conn, Text("hi"))], b"")
+    conn.send(Close(1000))
+    events, reply = peer.http.receive(h2_frame(DATA, END_STREAM, stream, b"\x88\x02\x03\xe8"))
+    assert events == [(conn, Close(1000))]
+    assert h2_frames(reply) == [(DATA, END_STREAM, stream, b"")]
+    assert not peer.http.done
+
+
+def test_malformed_ordinary_response_resets_its_stream():
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    events, reply = peer.http.receive(head(peer, number, (":status", "200"), ("Upper", "x")))
+    assert [(it, type(event)) for it, event in events] == [(None, h2.events.StreamReset)]
+    assert resets(reply) == [(number, 1)]
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("header", [(":path", "/"), ("Upper", "x"), ("x", "a\nb")])
+def test_malformed_trailers_of_an_ordinary_request_reset_its_stream(header):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    peer.http.receive(head(peer, 3, *GET))
+    events, reply = peer.http.receive(head(peer, 3, header, end=True))
+    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert resets(reply) == [(3, 1)]
+    assert conn.state is State.OPEN
+
+
+def test_trailers_of_an_ordinary_request_are_handed_on():
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(head(peer, 1, *GET))
+    events, _ = peer.http.receive(head(peer, 1, ("x", "y"), end=True))
+    assert [type(event) for _, event in events] == [h2.events.TrailersReceived, h2.events.StreamEnded]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "Upgrade",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Transfer-Encoding",
+        "TE",
+        "Host",
+        ":path",
+        "HTTP2-Settings",
+    ],
+)
+def test_header_of_the_connection_is_refused_locally(name):
+    # §8.2.2; §8.3.1: a Host could differ from :authority.
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeRequest("example.com", headers=[(name, "x")]))
+    assert conn.state is State.CONNECTING
+
+
+def test_header_names_are_sent_in_lower_case():
+    peer = H2Peer(Role.CLIENT)
+    peer.hear(peer.http.open().send(UpgradeRequest("example.com", headers={"X-Mixed-Case": "Value"})))
+    (request,) = peer.of(h2.events.RequestReceived)
+    assert ("x-mixed-case", "Value") in [tuple(it) for it in request.headers]
+
+
+def test_only_data_and_management_are_sent_on_an_open_websocket():
+    # §8.5
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.wrote = b""
+    peer.send(stream, masked(9, b"p"))
+    peer.hear(conn.send(Text("x" * 100_000)))
+    for _ in range(15):
+        peer.send(stream, masked(2, bytes(16_000)))
+    peer.hear(conn.send(Close(1000)))
+    assert {kind for kind, _, number, _ in h2_frames(peer.wrote) if number == stream} <= {DATA, 8, RST_STREAM}
+
+
+def test_stream_that_was_refused_was_not_seen_by_the_application():
+    # §8.7: REFUSED_STREAM says that the request may be made again.
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=1)
+    peer.open()
+    events, reply = peer.http.receive(head(peer, 3, *GET, end=True))
+    assert resets(reply) == [(3, 7)]
+    assert events == []
+    _, reply = peer.http.receive(h2_frame(H2_PING, 0, 0, bytes(8)))
+    assert [kind for kind, *_ in h2_frames(reply)] == [H2_PING]
