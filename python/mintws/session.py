@@ -19,8 +19,8 @@ DEFAULT_OFFER: tuple[Extension, ...] = (PerMessageDeflate(),)
 DEFAULT_WILLING: tuple[Extension, ...] = (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
 
 #: Messages that wait for the application before the peer is paused, and how few let it go on.
-QUEUE_HIGH = 64
-QUEUE_LOW = 16
+QUEUE_HIGH = 256
+QUEUE_LOW = 64
 #: Bytes that wait to be written before `send` waits too.
 WRITE_HIGH = 64 * 1024
 
@@ -134,7 +134,9 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
         allowed = _host_of(origin) == request.host.lower()
     if allowed:
         return None
-    return UpgradeReject(403, headers=[("Content-Type", "text/plain")], body=b"this origin may not open a WebSocket here\n")
+    return UpgradeReject(
+        403, headers=[("Content-Type", "text/plain")], body=b"this origin may not open a WebSocket here\n"
+    )
 
 
 def choose_subprotocol(request: UpgradeRequest, spoken: Sequence[str]) -> str | None:

@@ -104,7 +104,9 @@ class connect:  # noqa: N801  (used as a function)
         return await self._connect_once("1.1")
 
     async def _connect_once(self, http: HttpVersion) -> WebSocket:
-        link = await _dial(self._url, self._address, http, self._ssl, self._server_hostname, self._timing, self._options)
+        link = await _dial(
+            self._url, self._address, http, self._ssl, self._server_hostname, self._timing, self._options
+        )
         link.single = True
         try:
             return await link.open(self._request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mintws.asyncio.websocket import WebSocket
+from mintws.asyncio.websocket import Arrival, WebSocket
 from mintws.connection import Connection
 from mintws.events import Binary, Close, Failed, Pong, State, Text
 from mintws.http1 import Http1
@@ -48,6 +48,7 @@ class Link(asyncio.BufferedProtocol):
         "_buffer",
         "_close_timer",
         "_corked",
+        "arrivals",
         "eager",
         "full",
         "gone",
@@ -55,6 +56,7 @@ class Link(asyncio.BufferedProtocol):
         "loop",
         "lost",
         "multiplexed",
+        "receiving",
         "timing",
         "transport",
         "websockets",
@@ -74,6 +76,10 @@ class Link(asyncio.BufferedProtocol):
         self.full = False
         #: A send may be written at once: something has come since the last.
         self.eager = True
+        #: A chunk is being handled; what is sent meanwhile is written behind it.
+        self.receiving = False
+        #: Readers for whom something has come.
+        self.arrivals: list[Arrival] = []
         self.websockets: set[WebSocket] = set()
         self.gone: asyncio.Future[None] | None = None
         #: Connections with frames that wait to be written together.
@@ -115,6 +121,7 @@ class Link(asyncio.BufferedProtocol):
             events, _ = self.http.receive(b"")
             self.lost = True
             self.handle(events)
+            self.wake()
         self.lost = True
         for websocket in list(self.websockets):
             websocket.finish()
@@ -129,8 +136,15 @@ class Link(asyncio.BufferedProtocol):
         events, reply = self.http.receive(data)
         if reply:
             self.transport.write(reply)
-        self.eager = not self.multiplexed or len(self.websockets) < 2
-        self.handle(events)
+        self.receiving = True
+        try:
+            self.handle(events)
+            self.wake()
+        finally:
+            self.receiving = False
+            self.eager = True
+            if self._corked:
+                self.flush()
         if self.multiplexed:
             for websocket in self.websockets:
                 if websocket._drain is not None:
@@ -161,11 +175,21 @@ class Link(asyncio.BufferedProtocol):
     def receive_ordinary(self, event: Any) -> None:
         """Take an event that concerns no WebSocket."""
 
+    def wake(self) -> None:
+        """Let readers go on for whom something has come: at once, unless another task is running."""
+        arrivals, self.arrivals = self.arrivals, []
+        for arrival in arrivals:
+            if asyncio.current_task(self.loop) is None:
+                arrival.wake()
+            else:
+                self.loop.call_soon(arrival.wake)
+
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""
         events, reply = self.http.proceed()
         self.write(reply)
         self.handle(events)
+        self.wake()
 
     # Upwards.
 
@@ -189,7 +213,7 @@ class Link(asyncio.BufferedProtocol):
 
     def flush_soon(self, connection: Connection) -> None:
         """Write what is collected at the end of the loop's turn."""
-        if not self._corked:
+        if not self._corked and not self.receiving:
             self.loop.call_soon(self.flush)
         if connection not in self._corked:
             self._corked.append(connection)

@@ -313,9 +313,7 @@ class ServerLink(Link):
                 answer = await answer
             if answer is not None:
                 return answer
-        return UpgradeAccept(
-            subprotocol=choose_subprotocol(request, server.subprotocols), extensions=server.extensions
-        )
+        return UpgradeAccept(subprotocol=choose_subprotocol(request, server.subprotocols), extensions=server.extensions)
 
     async def _respond(self, request: Request) -> None:
         """Answer an ordinary request."""

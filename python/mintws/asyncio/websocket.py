@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mintws.connection import Connection
@@ -68,7 +69,7 @@ class WebSocket:
         #: them, the oldest last, those in `_outbox`. Two empty lists take a sixth of the memory of an empty deque.
         self._inbox: list[Any] = []
         self._outbox: list[Any] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Arrival | None = None
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._paused = False
@@ -287,8 +288,8 @@ class WebSocket:
         """Take a message."""
         self._inbox.append(event)
         if self._waiter is not None:
-            if not self._waiter.done():
-                self._waiter.set_result(None)
+            if len(self._inbox) == 1:
+                self._link.arrivals.append(self._waiter)
         elif not self._paused and len(self._inbox) + len(self._outbox) >= QUEUE_HIGH:
             if self._discarding:
                 self._inbox.pop()
@@ -310,8 +311,8 @@ class WebSocket:
             self._answer(event)
         elif self.connection.state is State.REMOTE_CLOSING:
             self._answer_timer = self._link.loop.call_later(ANSWER_GRACE, self._answer_late, event, ANSWER_GRACE)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None and len(self._inbox) == 1:
+            self._link.arrivals.append(self._waiter)
         self.relieve()
 
     def pong(self, data: bytes) -> None:
@@ -367,7 +368,11 @@ class WebSocket:
         link = self._link
         connection = self.connection
         try:
-            if (type(event) is Binary or type(event) is Text) and len(event.data) >= VECTORED_SIZE and not link.multiplexed:
+            if (
+                (type(event) is Binary or type(event) is Text)
+                and len(event.data) >= VECTORED_SIZE
+                and not link.multiplexed
+            ):
                 link.flush()
                 link.write(connection.uncork())
                 link.write_all(connection.send_vectored(event, compress=compress))
@@ -381,7 +386,7 @@ class WebSocket:
             if connection.state > State.OPEN or link.lost:
                 raise self.ending.exception() from None
             raise
-        if (link.eager and not self._outbox and not self._inbox) or connection.corked > FLUSH_SIZE:
+        if (link.eager and not link.receiving) or connection.corked > FLUSH_SIZE:
             link.eager = False
             link.flush_one(connection)
         else:
@@ -395,7 +400,7 @@ class WebSocket:
         """Wait until something has come."""
         if self._waiter is not None:
             raise LocalProtocolError("another task is receiving already: messages go to one reader")
-        self._waiter = self._link.loop.create_future()
+        self._waiter = Arrival(self._link.loop)
         try:
             await self._waiter
         finally:
@@ -408,7 +413,9 @@ class WebSocket:
         elif isinstance(fragments, Iterable) and not isinstance(fragments, dict):
             source = _iterate(fragments)
         else:
-            raise TypeError(f"send() takes str, bytes, a prepared message or an iterable, not {type(fragments).__name__}")
+            raise TypeError(
+                f"send() takes str, bytes, a prepared message or an iterable, not {type(fragments).__name__}"
+            )
         kind: type[Text | Binary] | None = None
         async for fragment in source:
             if kind is None:
@@ -480,7 +487,9 @@ class WebSocket:
     def _answer_late(self, event: Close | Failed, waited: float) -> None:
         """Answer for a handler that does not receive; one that has messages left gets more time."""
         if self._left() > 1 and waited < self._link.timing.close_timeout:
-            self._answer_timer = self._link.loop.call_later(ANSWER_GRACE, self._answer_late, event, waited + ANSWER_GRACE)
+            self._answer_timer = self._link.loop.call_later(
+                ANSWER_GRACE, self._answer_late, event, waited + ANSWER_GRACE
+            )
         else:
             self._answer(event)
 
@@ -500,6 +509,70 @@ class WebSocket:
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
             await asyncio.shield(self._drain)
+
+
+class Arrival:
+    """What `recv` waits for: a future of asyncio's protocol that wakes its task at once.
+
+    An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
+    another. `wake` may only be called where no task runs: in a callback of the transport.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_done", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._callback: Any = None
+        self._context: Context | None = None
+        self._done = False
+        self._cancelled = False
+
+    def __await__(self) -> Generator[Arrival, None, None]:
+        if not self._done:
+            self._asyncio_future_blocking = True
+            yield self
+        self.result()
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(self, callback: Any, *, context: Context | None = None) -> None:
+        self._callback, self._context = callback, context
+
+    def remove_done_callback(self, callback: Any) -> int:
+        self._callback = None
+        return 1
+
+    def done(self) -> bool:
+        return self._done
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def result(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self._done:
+            return False
+        self._done = self._cancelled = True
+        if self._callback is not None:
+            self._loop.call_soon(self._callback, self, context=self._context)
+        return True
+
+    def wake(self) -> None:
+        """Run the task that waits until it waits again."""
+        if self._done:
+            return
+        self._done = True
+        if self._callback is None:
+            return
+        if self._context is None:
+            self._callback(self)
+        else:
+            self._context.run(self._callback, self)
 
 
 async def _iterate(items: Iterable[Any]) -> AsyncIterator[Any]:
