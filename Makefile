@@ -2,6 +2,8 @@
 # make test     set up what is missing and run all tests
 # make peers    talk to other libraries, gateways and a browser, and install them where it can
 # make check    what must pass before a commit: format, lints, types, tests
+# make bench    measure against other libraries, about two minutes; make bench-full takes all cases
+# make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 20 minutes: conformance/README.md
 #
 # It takes Rust and Python 3.10 or later, which PYTHON or MINTWS_PYTHON picks: `make test PYTHON=python3.13`.
 
@@ -56,6 +58,20 @@ rust-test: setup
 everyday: build
 	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest -m "not slow"
 
+bench: build $(VENV)/.bench
+	$(PY) benches/run.py
+
+bench-full: build $(VENV)/.bench
+	$(PY) benches/run.py --full
+
+# Instruction counts of the hot paths against those recorded; it takes valgrind.
+instructions: build
+	$(PY) benches/instructions.py
+
+.PHONY: autobahn
+autobahn: build
+	$(PY) conformance/run.py $(AUTOBAHN)
+
 clean:
 	rm -rf $(VENV) target
 
@@ -73,6 +89,10 @@ $(VENV)/.set-up: pyproject.toml | rust python
 
 $(VENV)/.tools: $(VENV)/.set-up
 	$(PY) -m pip install --quiet --disable-pip-version-check --group check
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.set-up
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade --group bench
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.set-up $(RUST_SOURCES)

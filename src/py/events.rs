@@ -42,6 +42,12 @@ struct Shape {
     fields: &'static [&'static CStr],
 }
 
+impl Shape {
+    fn full_name(&self) -> &'static str {
+        self.name.to_str().unwrap_or_default()
+    }
+}
+
 const SHAPES: [Shape; 5] = [
     Shape {
         kind: Kind::Text,
@@ -233,10 +239,11 @@ fn construct<'py>(
     first: Option<Bound<'py, PyAny>>,
     second: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let name = shape.name.to_str().unwrap_or_default().trim_start_matches("mintws.");
+    // Made for an error only: this runs for each message that is sent.
+    let name = || shape.full_name().trim_start_matches("mintws.");
     let wrong = |field: &str, wanted: &str, got: &Bound<'py, PyAny>| {
         let got = got.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        PyTypeError::new_err(format!("{name}.{field} must be {wanted}, not {got}"))
+        PyTypeError::new_err(format!("{}.{field} must be {wanted}, not {got}", name()))
     };
     let bytes = |data: Bound<'py, PyAny>, wanted: &str| -> PyResult<Bound<'py, PyAny>> {
         if data.is_exact_instance_of::<PyBytes>() {
@@ -255,7 +262,7 @@ fn construct<'py>(
     match shape.kind {
         Kind::Text | Kind::Binary => {
             let Some(data) = first else {
-                return Err(PyTypeError::new_err(format!("{name}() needs its data")));
+                return Err(PyTypeError::new_err(format!("{}() needs its data", name())));
             };
             let data = match shape.kind {
                 Kind::Text if data.is_instance_of::<pyo3::types::PyString>() => data,
@@ -305,8 +312,8 @@ fn call<'py>(
     named: impl Iterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let shape = shape_of(py, kind)?;
-    let name = shape.name.to_str().unwrap_or_default();
     if positional.len() > shape.fields.len() {
+        let name = shape.full_name();
         return Err(PyTypeError::new_err(format!("{name}() takes at most {} arguments", shape.fields.len())));
     }
     let mut values = [None, None];
@@ -314,7 +321,7 @@ fn call<'py>(
         *place = Some(value);
     }
     for (key, value) in named {
-        let key = key.extract::<String>()?;
+        let (key, name) = (key.extract::<String>()?, shape.full_name());
         let place = shape.fields.iter().position(|field| field.to_bytes() == key.as_bytes());
         match place.and_then(|place| values.get_mut(place)) {
             Some(place @ None) => *place = Some(value),

@@ -1,0 +1,129 @@
+"""The hot paths of the Python interface, without sockets or clocks: `python benches/paths.py NAME...`; `--list` gives the names.
+
+For counters of instructions and for profilers. The asyncio driver runs on a transport that only counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from peers import CLIENT, REQUEST, SERVER, Mintws, frame
+
+
+def receive(count: int, size: int) -> Callable[[int], None]:
+    receive = Mintws().receiver(SERVER, "ascii")
+    chunk = frame(b"x" * size, "ascii", SERVER) * count
+
+    def run(rounds: int) -> None:
+        for _ in range(rounds):
+            receive(chunk)
+
+    return run
+
+
+def send(role: str, size: int) -> Callable[[int], None]:
+    send, data = Mintws().sender(role, "ascii"), "x" * size
+
+    def run(rounds: int) -> None:
+        for _ in range(rounds):
+            send(data)
+
+    return run
+
+
+class Sink:
+    """A transport that takes all."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+
+    writelines = write
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    abort = pause_reading = resume_reading = close
+
+
+def echo(count: int, size: int) -> Callable[[int], None]:
+    """Chunks of messages through the asyncio server, whose handler sends each one back."""
+    from mintws.asyncio.link import Timing
+    from mintws.asyncio.server import Server, ServerLink
+
+    async def handler(websocket: Any) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    def run(rounds: int) -> None:
+        loop = asyncio.new_event_loop()
+        # A clock that stands still: no timer fires, and the loop's own account of time is always the same.
+        loop.time = lambda: 0.0  # type: ignore[method-assign]
+        chunk = frame(b"x" * size, "ascii", SERVER) * count
+
+        def take(data: bytes) -> None:
+            link.get_buffer(-1)[: len(data)] = data
+            link.buffer_updated(len(data))
+
+        def turns(count: int) -> None:
+            """Let the loop go round, in no task, as it does when a socket can be read."""
+            for _ in range(count):
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+
+        link = ServerLink(loop, Server(handler, Timing(None, 1.0, None, None), {}))
+        sink = Sink()
+        link.connection_made(sink)  # type: ignore[arg-type]
+        loop.call_soon(take, (REQUEST + "\r\n").encode())
+        turns(5)
+        for _ in range(rounds):
+            loop.call_soon(take, chunk)
+            turns(2)
+        turns(3)
+        assert sink.writes > rounds, sink.writes
+        loop.call_soon(link.connection_lost, None)
+        turns(5)
+        loop.close()
+
+    return run
+
+
+PATHS: dict[str, Callable[[], Callable[[int], None]]] = {
+    "Http1.receive 16 B": lambda: receive(1, 16),
+    "Http1.receive 64 x 16 B": lambda: receive(64, 16),
+    "Connection.send 16 B, client": lambda: send(CLIENT, 16),
+    "Connection.send 400 B, server": lambda: send(SERVER, 400),
+    "asyncio echo 32 B": lambda: echo(1, 32),
+    "asyncio echo 64 x 32 B": lambda: echo(64, 32),
+}
+
+#: What is cheap runs more often, so that the noise of starting is small beside it.
+ROUNDS = {"asyncio echo 32 B": 1000, "asyncio echo 64 x 32 B": 200, "Http1.receive 64 x 16 B": 2000}
+
+
+def main() -> None:
+    """Run the paths that are named, each as often as its cost asks for; and all of them a little, so that starting is the same."""
+    named = sys.argv[1:]
+    if named == ["--list"]:
+        print("\n".join(PATHS))
+        return
+    for name, make in PATHS.items():
+        run, rounds = make(), ROUNDS.get(name, 20_000)
+        run(rounds // 10)
+        if name in named:
+            run(rounds)
+
+
+if __name__ == "__main__":
+    main()
