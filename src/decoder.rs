@@ -250,7 +250,8 @@ impl Decoder {
     #[inline]
     #[allow(clippy::type_complexity)]
     fn whole_message<'c>(&self, chunk: &mut &'c [u8]) -> Result<Option<(Opcode, u8, Payload<'c>)>, Fault> {
-        let Some((header, size)) = Header::parse(chunk, self.rules.role)? else { return Ok(None) };
+        // What is wrong is said by the slow way, in one order however the bytes are cut.
+        let Ok(Some((header, size))) = Header::parse(chunk, self.rules.role) else { return Ok(None) };
         if !header.fin || header.rsv & !self.rules.rsv != 0 || !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             return Ok(None);
         }
@@ -276,9 +277,12 @@ impl Decoder {
                     let had = *len;
                     let more = chunk.len().min(HEADER_LIMIT - had);
                     bytes[had..had + more].copy_from_slice(&chunk[..more]);
+                    let bytes = *bytes;
+                    if let (0, Some(first)) = (had, bytes[..more].first()) {
+                        self.check_first(*first)?;
+                    }
                     let Some((header, size)) = Header::parse(&bytes[..had + more], self.rules.role)? else {
-                        *len = had + more;
-                        self.check_early(had + more)?;
+                        self.phase = Phase::Header { bytes, len: had + more };
                         *chunk = &[];
                         return Ok(None);
                     };
@@ -316,15 +320,9 @@ impl Decoder {
         }
     }
 
-    /// Judges the first byte of a header that is not whole yet.
-    fn check_early(&self, len: usize) -> Result<(), Fault> {
-        match &self.phase {
-            Phase::Header { bytes, .. } if len > 0 => {
-                let opcode = Opcode::parse(bytes[0] & 0x0f)?;
-                self.check_order(opcode, bytes[0] & crate::frame::RSV)
-            }
-            _ => Ok(()),
-        }
+    /// Judges a header by its first byte, before the rest is looked at: what is said first then does not depend on the cut.
+    fn check_first(&self, first: u8) -> Result<(), Fault> {
+        self.check_order(Opcode::parse(first & 0x0f)?, first & crate::frame::RSV)
     }
 
     /// The rules on RSV bits (§5.2, RFC 7692 §6) and on the order of fragments (§5.4).
@@ -346,7 +344,6 @@ impl Decoder {
 
     /// Takes note of a new frame and refuses it as early as can be.
     fn begin(&mut self, header: &Header) -> Result<(), Fault> {
-        self.check_order(header.opcode, header.rsv)?;
         if header.opcode.is_control() {
             return Ok(());
         }
@@ -428,10 +425,17 @@ impl Decoder {
                     .inflate(input, limit, &mut self.buffer)
                     .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
                 self.scratch.clear();
-                outcome.map_err(|fault| match fault {
-                    Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
-                    other => other,
-                })?;
+                if let Err(fault) = outcome {
+                    // What came before the fault is judged first, as if it had come in a chunk of its own.
+                    if message.opcode == Opcode::Text && self.rules.utf8 {
+                        let before = &self.buffer[..limit.min(self.buffer.len())];
+                        valid_utf8(before, message.valid, false)?;
+                    }
+                    return Err(match fault {
+                        Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
+                        other => other,
+                    });
+                }
             }
             _ => match piece.masking_key {
                 Some(key) => mask::append_masked(&mut self.buffer, piece.bytes, key),

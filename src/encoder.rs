@@ -224,10 +224,18 @@ impl Encoder {
         self.keys.is_some()
     }
 
-    /// Frees the deflater's context; later messages begin with an empty window.
+    /// Frees the deflater's context, unless it is within a message.
     pub fn release(&mut self) {
         if let (None, Some(compression)) = (self.unfinished, &mut self.compression) {
             compression.deflater.release();
+            self.compressed = Vec::new();
+        }
+    }
+
+    /// Takes note that messages which were made are not sent, so that none refers to them.
+    pub fn forget(&mut self) {
+        if let Some(compression) = &mut self.compression {
+            compression.deflater.forget();
         }
     }
 

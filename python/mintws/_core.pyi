@@ -249,8 +249,8 @@ class Endpoint:
     def release(self) -> None:
         """Free what an idle connection can do without: buffers, and the contexts of permessage-deflate.
 
-        Nothing is lost: what the peer's next message may refer to is kept (RFC 7692 §7.2.2). The next message that is sent
-        compresses worse, as the first one did. Within a message the context is kept.
+        Nothing is lost: what the next messages of both sides may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of what was
+        sent and the window of what came. Within a message the context is kept.
         """
 
     def _open(
@@ -266,6 +266,7 @@ class Endpoint:
         transforms: Chain | None,
         inflate: tuple[int, bool] | None,
         deflate: tuple[int, bool, int, int, int] | None,
+        pool: Pool | None,
     ) -> None:
         """Set up what follows the opening handshake."""
 
@@ -313,7 +314,11 @@ class Contexts:
     """permessage-deflate on whole messages, for a connection on which another extension stands next to the wire."""
 
     def __new__(
-        cls, inflate: tuple[int, bool], deflate: tuple[int, bool, int, int, int], limit: int | None
+        cls,
+        inflate: tuple[int, bool],
+        deflate: tuple[int, bool, int, int, int],
+        limit: int | None,
+        pool: Pool | None = None,
     ) -> Self: ...
     def deflate(self, data: bytes) -> bytes:
         """Compress a message (RFC 7692 §7.2.1)."""
@@ -323,6 +328,19 @@ class Contexts:
 
     def inflate(self, data: bytes) -> bytes:
         """Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit."""
+
+@final
+class Pool:
+    """The contexts that connections with permessage-deflate share, each for the length of a message.
+
+    Args:
+        capacity: how many deflaters it keeps between messages, and how many inflaters.
+
+    Connections take turns: the context that has waited longest is taken over by another that finds its own no more. It then learns what
+    that connection's next message may refer to. A copy, by `copy.deepcopy` or pickle, is a new pool.
+    """
+
+    def __new__(cls, capacity: int = 8) -> Self: ...
 
 @final
 class Inbound:

@@ -345,6 +345,7 @@ class Connection(_core.Endpoint):
             transforms=Chain(others, limit) if others else None,
             inflate=native.inflate(client=client) if native else None,
             deflate=native.deflate(client=client) if native else None,
+            pool=native.wish.pool if native else None,
         )
         self._options = _SPENT
 

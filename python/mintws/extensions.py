@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from mintws import _core
@@ -109,6 +109,10 @@ class PerMessageDeflate(Extension):
         memory_level: memory for compressing, 1 to 9: `1 << (memory_level + 9)` bytes.
         threshold: messages of fewer bytes are not compressed, unless `send` is told to.
 
+    Attributes:
+        pool: the contexts, which take much memory: they are shared by all connections that agree by this very object, so hand the same
+            one to all. An equal one has a pool of its own, and so have those that `dataclasses.replace` and pickle make.
+
     Raises:
         LocalProtocolError: a number out of its range.
     """
@@ -120,16 +124,17 @@ class PerMessageDeflate(Extension):
     level: int = 4
     memory_level: int = 5
     threshold: int = 64
+    pool: _core.Pool = field(default_factory=_core.Pool, init=False, repr=False, compare=False)
 
     name = "permessage-deflate"
 
     def __post_init__(self) -> None:
-        for field, low, high in _RANGES:
-            value = getattr(self, field)
+        for parameter, low, high in _RANGES:
+            value = getattr(self, parameter)
             if value is None or isinstance(value, bool):
                 continue
             if not low <= value <= high:
-                raise LocalProtocolError(f"{field} must be {low} to {high}, not {value}")
+                raise LocalProtocolError(f"{parameter} must be {low} to {high}, not {value}")
 
     def offer(self) -> Params:
         return _params(_core.deflate_offer(self._wish)[1])
@@ -185,7 +190,12 @@ class Deflate(Transform):
 
     def open(self, *, client: bool, limit: int | None) -> None:
         """Make contexts, for a connection on which another extension stands next to the wire."""
-        self._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit)
+        self._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
+
+    def forget(self) -> None:
+        """Let no later message refer to those before."""
+        if self._contexts is not None:
+            self._contexts.forget()
 
     def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
         if self._contexts is None or len(data) < self.wish.threshold:
@@ -212,15 +222,27 @@ class Chain:
 
     def send(self, text: bool, data: bytes) -> tuple[bytes, int]:
         bits = 0
-        for agreed in self._agreed:
-            data, rsv = agreed.transform.send(data, text=text)
-            bits |= rsv & agreed.rsv
+        try:
+            for agreed in self._agreed:
+                data, rsv = agreed.transform.send(data, text=text)
+                _check_bytes(agreed, data)
+                bits |= rsv & agreed.rsv
+        except BaseException:
+            self.forget()
+            raise
         return data, bits
+
+    def forget(self) -> None:
+        """Take note that messages which passed are not sent after all, so that none refers to them."""
+        for agreed in self._agreed:
+            if isinstance(agreed.transform, Deflate):
+                agreed.transform.forget()
 
     def receive(self, text: bool, rsv: int, data: bytes) -> tuple[bytes | None, RemoteProtocolError | None]:
         try:
             for agreed in reversed(self._agreed):
                 data = agreed.transform.receive(data, rsv & agreed.rsv, text=text)
+                _check_bytes(agreed, data)
         except RemoteProtocolError as error:
             return None, error
         except Exception as cause:
@@ -269,6 +291,11 @@ def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> lis
 
 def _fits(agreed: Agreed, others: Sequence[Agreed]) -> bool:
     return all(agreed.answer.name != other.answer.name and not agreed.rsv & other.rsv for other in others)
+
+
+def _check_bytes(agreed: Agreed, data: object) -> None:
+    if not isinstance(data, bytes):
+        raise TypeError(f"the transform of {agreed.answer.name} must give bytes, not {type(data).__name__}")
 
 
 def _params(params: Sequence[tuple[str, str | None]]) -> Params:

@@ -13,11 +13,6 @@ from mintws.errors import ConnectionClosed, RemoteProtocolError
 from mintws.events import Close, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, PerMessageDeflate
 
-#: What a driver's client offers and its server is willing to use: 4 KiB windows where the peer lets them be chosen, which halves the
-#: memory of a connection for little loss.
-DEFAULT_OFFER: tuple[Extension, ...] = (PerMessageDeflate(),)
-DEFAULT_WILLING: tuple[Extension, ...] = (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
-
 #: Messages that wait for the application before the peer is paused, and how few let it go on.
 QUEUE_HIGH = 256
 QUEUE_LOW = 64
@@ -26,6 +21,16 @@ WRITE_HIGH = 64 * 1024
 
 #: The statuses with which servers refuse extended CONNECT though they would take an Upgrade.
 RETRY_STATUSES = frozenset({400, 405, 421, 426, 501, 505})
+
+
+def default_offer() -> tuple[Extension, ...]:
+    """Make what a driver's client offers, for the connections that are to share contexts."""
+    return (PerMessageDeflate(),)
+
+
+def default_willing() -> tuple[Extension, ...]:
+    """Make what a driver's server is willing to use: windows of 4 KiB, because of each the connection holds what it may need."""
+    return (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
 
 
 @dataclass(slots=True)

@@ -89,7 +89,7 @@ impl Inbound {
         let py = slf.py();
         with_bytes(data, |data| {
             let mut chunk = data.get(offset..).unwrap_or_default();
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let Self { splitter, streams, connection, touched, .. } = this;
             let found = loop {
@@ -141,7 +141,7 @@ impl Inbound {
             if let Some(increment) = carried.window.update() {
                 write_window_update(&mut updates, stream, increment);
             }
-            if carried.connection.borrow(py).unsettled() {
+            if carried.connection.try_borrow(py)?.unsettled() {
                 unsettled.append(&carried.connection)?;
             }
         }

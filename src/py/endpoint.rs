@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::buffer::{frame_bytes, payload_of, utf8_of, view_of_text, with_bytes};
+use super::contexts::Pool;
 use super::errors::{self, local};
 use super::events::{self, Kind as EventKind};
 use super::incoming::{Failure, bytes_of, message, transformed};
@@ -117,7 +118,7 @@ impl Endpoint {
     }
 
     /// Set up what follows the opening handshake.
-    #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate))]
+    #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
         &mut self,
@@ -131,12 +132,14 @@ impl Endpoint {
         transforms: Option<Py<PyAny>>,
         inflate: Option<(u8, bool)>,
         deflate: Option<(u8, bool, u8, u8, usize)>,
+        pool: Option<&Bound<'_, Pool>>,
     ) {
         self.auto_pong = auto_pong;
         self.text_as_bytes = text_as_bytes;
         self.wire = carrier.map_or(Wire::Direct, |carrier| Wire::Carrier { carrier, ended: false });
         let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
-            deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover }),
+            deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
+                .sharing(Pool::of(pool)),
             threshold,
         });
         self.encoder = Encoder::new(seed.map(Keys::new), compression);
@@ -146,7 +149,8 @@ impl Endpoint {
             parts: parts && transforms.is_none(),
             utf8: transforms.is_none(),
             rsv,
-            inflater: inflate.map(|(window_bits, takeover)| Inflater::new(window_bits, takeover)),
+            inflater: inflate
+                .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover).sharing(Pool::of(pool))),
         }));
         self.transforms = transforms;
     }
@@ -206,7 +210,7 @@ impl Endpoint {
     /// Decode what came before the handshake was done.
     fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
         let early = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             if this.decoder.is_none() {
                 return Ok(());
             }
@@ -224,7 +228,7 @@ impl Endpoint {
     /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
     fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             if this.reply.is_empty() && this.state != State::Closed {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
@@ -257,7 +261,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let mut progress = this.progress();
             match this.check(event, &mut progress)? {
                 Some(checked) => {
@@ -296,7 +300,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let events = events.try_iter()?.collect::<PyResult<Vec<_>>>()?;
         let out = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let mut progress = this.progress();
             let mut checked = Vec::with_capacity(events.len());
@@ -306,7 +310,14 @@ impl Endpoint {
             }
             let mut out = Vec::new();
             for event in checked {
-                this.append(slf.py(), event, compress, &mut out)?;
+                if let Err(error) = this.append(slf.py(), event, compress, &mut out) {
+                    // An extension of the caller's own raised: what was made so far is not sent.
+                    this.encoder.forget();
+                    if let Some(transforms) = &this.transforms {
+                        transforms.bind(slf.py()).call_method0(intern!(slf.py(), "forget"))?;
+                    }
+                    return Err(error);
+                }
             }
             this.state = progress.state;
             match &mut this.corked {
@@ -342,7 +353,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
         if let Some((kind @ (EventKind::Text | EventKind::Binary), data, _)) = events::fields(event) {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let mut progress = this.progress();
             if let Some(Checked::Message { opcode, payload, fin }) = this.check(event, &mut progress)?
@@ -369,7 +380,7 @@ impl Endpoint {
     fn _send_failed<'py>(slf: &Bound<'py, Self>, code: u16, message: &str) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let owed = this.state == State::RemoteClosing;
             this.state = this.may_send(this.state, Kind::Failed)?;
@@ -398,7 +409,7 @@ impl Endpoint {
     /// Returns:
     ///     Bytes to write, as from `send`.
     fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let out = match &mut slf.borrow_mut().corked {
+        let out = match &mut slf.try_borrow_mut()?.corked {
             Some(corked) => {
                 let out = PyBytes::new(slf.py(), corked);
                 if corked.capacity() > VECTORED_FROM {
@@ -419,14 +430,14 @@ impl Endpoint {
     ///     Bytes to write, as from `send`.
     fn uncork<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let out = Self::flush(slf)?;
-        slf.borrow_mut().corked = None;
+        slf.try_borrow_mut()?.corked = None;
         Ok(out)
     }
 
     /// Free what an idle connection can do without: buffers, and the contexts of permessage-deflate.
     ///
-    /// Nothing is lost: what the peer's next message may refer to is kept (RFC 7692 §7.2.2). The next message that is sent
-    /// compresses worse, as the first one did. Within a message the context is kept.
+    /// Nothing is lost: what the next messages of both sides may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of what was
+    /// sent and the window of what came. Within a message the context is kept.
     fn release(&mut self) {
         if let Some(decoder) = &mut self.decoder {
             decoder.idle();
@@ -447,7 +458,7 @@ impl Endpoint {
 impl Endpoint {
     /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
     pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
-        let mut this = slf.borrow_mut();
+        let mut this = slf.try_borrow_mut()?;
         let this = &mut *this;
         if this.decoder.is_none() {
             return Self::keep_early(slf, this, data, events);
@@ -553,7 +564,7 @@ impl Endpoint {
 
     fn lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
         Self::_receive_early(slf, events)?;
-        let mut this = slf.borrow_mut();
+        let mut this = slf.try_borrow_mut()?;
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
         this.state = after;
         this.failed = true;
@@ -718,7 +729,7 @@ impl Endpoint {
     fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let (carrier, end) = {
-            let mut this = slf.borrow_mut();
+            let mut this = slf.try_borrow_mut()?;
             let closed = this.state == State::Closed;
             let Wire::Carrier { carrier, ended } = &mut this.wire else { return Ok(frames) };
             let end = closed && !std::mem::replace(ended, *ended || closed);

@@ -20,6 +20,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<endpoint::Endpoint>()?;
     module.add_class::<prepared::PreparedMessage>()?;
     module.add_class::<contexts::Contexts>()?;
+    module.add_class::<contexts::Pool>()?;
     module.add_class::<data::Inbound>()?;
     module.add("RSV1", crate::frame::RSV1)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

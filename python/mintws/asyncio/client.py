@@ -15,7 +15,7 @@ from mintws.events import Failed, Headers, Request, Response, Role, UpgradeAccep
 from mintws.extensions import Extension
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import DEFAULT_OFFER, RETRY_STATUSES
+from mintws.session import RETRY_STATUSES, default_offer
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ class Http2Client:
         self.http = link.http
         self._link = link
         self._url = url
+        self._offer = default_offer()
 
     async def __aenter__(self) -> Http2Client:
         return self
@@ -211,7 +212,8 @@ class Http2Client:
         Raises:
             UpgradeError, ExtendedConnectDisabled, ConnectionClosed, LocalProtocolError, TimeoutError: as in `connect`.
         """
-        request = _request(self._url._replace(target=target), headers, subprotocols, extensions, origin)
+        offered = self._offer if extensions is None else extensions
+        request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
         return await asyncio.wait_for(self._link.open(request), self._link.timing.open_timeout)
 
     async def request(
@@ -402,5 +404,5 @@ def _request(
         fields = (("Origin", origin), *fields)
     if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
         fields = (("Authorization", url.authorization), *fields)
-    offered = DEFAULT_OFFER if extensions is None else extensions
+    offered = default_offer() if extensions is None else extensions
     return UpgradeRequest(url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=offered)

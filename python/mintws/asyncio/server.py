@@ -18,7 +18,7 @@ from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept,
 from mintws.extensions import Extension
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import DEFAULT_WILLING, check_origin, choose_subprotocol
+from mintws.session import check_origin, choose_subprotocol, default_willing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -84,7 +84,7 @@ class serve:  # noqa: N801  (used as a function)
         self._server.respond = respond
         self._server.upgrade = upgrade
         self._server.subprotocols = tuple(subprotocols)
-        self._server.extensions = DEFAULT_WILLING if extensions is None else tuple(extensions)
+        self._server.extensions = default_willing() if extensions is None else tuple(extensions)
         self._server.origins = origins
         self._server.http2 = http2
         self._address: dict[str, Any] = {"host": host, "port": port, "ssl": ssl}
