@@ -973,7 +973,7 @@ mod tests {
         let all = random.message(40_000);
         for round in 0..60 {
             let pool = Arc::new(Pool::new(round % 3));
-            let kinds: Vec<DeflateSettings> = (0..1 + random.below(3))
+            let kinds: Vec<DeflateSettings> = (0..=random.below(3))
                 .map(|_| DeflateSettings {
                     window_bits: 8 + u8::try_from(random.below(8)).unwrap(),
                     level: u8::try_from(random.below(10)).unwrap(),

@@ -56,6 +56,8 @@ struct Waiting<K, T> {
     context: T,
 }
 
+// A ticket is good for one use, so it is taken by value.
+#[allow(clippy::needless_pass_by_value)]
 impl<K: PartialEq, T> Shelf<K, T> {
     const fn new(capacity: usize) -> Self {
         Self { capacity, places: Mutex::new(Places { waiting: Vec::new(), tickets: 0 }) }

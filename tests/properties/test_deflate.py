@@ -99,3 +99,29 @@ def whole(noise: bytes) -> bytes | None:
     except zlib.error:
         return None
     return made
+
+
+@given(st.integers(0, 2), st.lists(settings, min_size=1, max_size=3), st.data())
+def test_connections_that_share_few_contexts_stay_apart(capacity, kinds, data):
+    # Each has a peer of its own, who shares nothing: zlib.
+    pool = _core.Pool(capacity)
+    made = []
+    for setting in kinds * 2:
+        bits, takeover, level, memory_level, _ = setting
+        ends = _core.Contexts(setting[:2], setting, None, pool)
+        inflater = zlib.decompressobj(wbits=-max(bits, 9))
+        deflater = zlib.compressobj(level, wbits=-max(bits, 9), memLevel=memory_level)
+        made.append((setting, ends, inflater, deflater))
+    for which, message, forget in data.draw(
+        st.lists(st.tuples(st.integers(0, len(made) - 1), payloads, st.booleans()), min_size=2, max_size=20)
+    ):
+        (bits, takeover, level, memory_level, _), ends, inflater, deflater = made[which]
+        if not takeover:
+            inflater = zlib.decompressobj(wbits=-max(bits, 9))
+            deflater = zlib.compressobj(level, wbits=-max(bits, 9), memLevel=memory_level)
+        if forget:
+            ends.deflate(message)
+            ends.forget()
+        assert inflater.decompress(ends.deflate(message) + TAIL) == message
+        sent = deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        assert ends.inflate(sent.removesuffix(TAIL)) == message

@@ -1,7 +1,11 @@
 """Compressed messages (RFC 7692 §7.2): what is inflated, what is sent, what stands between fragments."""
 
 import itertools
+import pickle
 import zlib
+from copy import copy, deepcopy
+from dataclasses import FrozenInstanceError, replace
+from random import Random
 
 import pytest
 from wire import (
@@ -23,7 +27,7 @@ from wire import (
     server,
 )
 
-from mintws import Binary, Close, Http1, PerMessageDeflate, Ping, Pong, Role, Text
+from mintws import Binary, Close, Http1, PerMessageDeflate, Ping, Pong, PreparedMessage, Role, Text, _core
 
 PMD = PerMessageDeflate
 ENDS = {
@@ -401,6 +405,66 @@ def test_release_frees_the_contexts_and_both_sides_go_on(role):
     sender.release()
     assert send(Text("second half")) == [Text("first half second half")]
     assert send(message) == [message]
+
+
+def tiny(capacity: int, **parameters) -> PerMessageDeflate:
+    """Give a PerMessageDeflate whose connections share this many contexts."""
+    pmd = PMD(threshold=0, **parameters)
+    object.__setattr__(pmd, "pool", _core.Pool(capacity))
+    return pmd
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 2])
+@pytest.mark.parametrize("takeover", [True, False])
+def test_connections_that_share_contexts_do_not_mix(capacity, takeover):
+    # All say nearly the same, and the peers share contexts too: with each other, not with these.
+    none = {"client_no_context_takeover": not takeover, "server_no_context_takeover": not takeover}
+    ours, theirs = tiny(capacity, **none), tiny(capacity, **none)
+    pairs = [opened(Http1, [ours], [theirs]) for _ in range(5)]
+    random = Random(capacity)
+    sent = "Hello Hello Hello "
+    for i in range(300):
+        pair = random.choice(pairs)
+        send = random.choice([pair.to_server, pair.to_client])
+        message = Text(f"{sent * random.randrange(5)}{i} {random.random()}")
+        match random.randrange(8):
+            case 0:
+                assert send(PreparedMessage(message)) == [message]
+            case 1:
+                send(Text("first half ", fin=False))
+                other = pairs[(pairs.index(pair) + 1) % len(pairs)]
+                assert other.to_server(message) == [message]
+                assert send(message) == [Text("first half " + message.data)]
+            case 2:
+                pair.client.release()
+                pair.server.release()
+            case _:
+                assert send(message) == [message]
+
+
+def test_connections_that_end_within_a_message_leave_the_others_alone():
+    pmd = tiny(1)
+    kept = opened(Http1, [pmd], [pmd])
+    for i in range(5):
+        message = Text(f"Hello Hello Hello {i}")
+        assert kept.to_server(message) == [message]
+        gone = opened(Http1, [pmd], [pmd])
+        gone.to_server(Text("Hello Hello", fin=False))
+        assert kept.to_client(message) == [message]
+
+
+def test_equal_parameters_are_equal_and_contexts_are_the_object_s_own():
+    ours = PMD(level=3)
+    made = [PMD(level=3), replace(ours), pickle.loads(pickle.dumps(ours)), deepcopy(ours)]
+    for other in made:
+        assert other == ours
+        assert hash(other) == hash(ours)
+        assert repr(other) == repr(ours)
+        assert other.pool is not ours.pool
+    assert copy(ours).pool is ours.pool
+    assert "pool" not in repr(ours)
+    with pytest.raises(FrozenInstanceError):
+        ours.pool = _core.Pool()
 
 
 @pytest.mark.parametrize("level", range(10))

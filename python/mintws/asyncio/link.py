@@ -149,6 +149,8 @@ class Link(asyncio.BufferedProtocol):
             for websocket in self.websockets:
                 if websocket._drain is not None:
                     websocket.relieve()
+        if not self.http.reading:
+            self.update_reading()
         if not events or type(events[-1][1]) not in _MESSAGES:
             self.close_if_done()
 

@@ -333,6 +333,7 @@ class ServerLink(Link):
         self.close_if_done()
         if not self.lost:
             self.proceed()
+            self.update_reading()
 
     async def _response(self, request: Request) -> Response:
         if request.body is None:
