@@ -9,6 +9,9 @@ use crate::frame::{CONTROL_LIMIT, Header, HeaderBytes, Opcode, RSV1};
 use crate::keys::Keys;
 use crate::mask::{self, MaskingKey};
 
+/// A buffer of more bytes is given back, so that an idle connection holds none.
+const KEPT_CAPACITY: usize = 4096;
+
 /// What the caller may not send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsendable {
@@ -222,6 +225,14 @@ impl Encoder {
     #[must_use]
     pub const fn masks(&self) -> bool {
         self.keys.is_some()
+    }
+
+    /// Frees what an idle connection need not hold: call it when a frame is written.
+    #[inline]
+    pub fn idle(&mut self) {
+        if self.compressed.capacity() > KEPT_CAPACITY {
+            self.compressed = Vec::new();
+        }
     }
 
     /// Frees the deflater's context, unless it is within a message.

@@ -19,6 +19,7 @@ __all__ = [
     "Inbound",
     "Ping",
     "Pong",
+    "Pool",
     "PreparedMessage",
     "Text",
     "__version__",

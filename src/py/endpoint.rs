@@ -654,7 +654,9 @@ impl Endpoint {
         match checked {
             Checked::Message { opcode, payload, fin } if self.transforms.is_none() => {
                 let frame = self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
-                frame_bytes(py, &frame).map(Some)
+                let made = frame_bytes(py, &frame).map(Some);
+                self.encoder.idle();
+                made
             }
             Checked::Prepared { message } => {
                 let would = self.encoder.would_compress(message.get().len(py), compress);
@@ -710,6 +712,7 @@ impl Endpoint {
                 self.encoder.control(Opcode::Close, &payload).map_err(local)?.append_to(out);
             }
         }
+        self.encoder.idle();
         Ok(())
     }
 
