@@ -18,13 +18,14 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +51,7 @@ FAST = ("[1-7].*", "10.*", "9.[12].[1-4]", "9.[78].[1-6]", "1[23].*.[1-5]", "1[2
 BATCH_SECONDS = 30.0
 #: How much longer than thought a batch may take: the machine may be slow, and busy.
 PATIENCE = 20
-#: Seconds that a process has to end when it is to.
+#: Seconds that the suite has to end after the client that it tests.
 GRACE = 10.0
 #: Bytes of a message in the cases 12.*.1 to 12.*.18, and 13: each has a thousand messages.
 LENGTHS = [16 << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12, 13, 9, 10, 11, 12, 13, 13, 13, 13)]
@@ -74,6 +75,17 @@ class Batch:
     def folder(self) -> Path:
         return OUT / self.column / f"batch-{self.number:02}"
 
+    def read(self) -> None:
+        """Read the verdicts that the suite has written, and tell what our own processes complained of."""
+        noted = self.folder / "verdicts.jsonl"
+        for line in noted.read_text().splitlines() if noted.exists() else []:
+            verdict = json.loads(line)
+            page = (self.folder / verdict["page"]).relative_to(OUT)
+            self.verdicts[verdict["case"]] = Verdict(**verdict | {"page": str(page)})
+        for log in self.folder.glob("[er]*.log"):
+            if said := log.read_text().splitlines():
+                print(f"{log.relative_to(OUT)}: {said[-1]}", flush=True)
+
 
 def main() -> None:
     options = parse()
@@ -86,10 +98,13 @@ def main() -> None:
     batches = [batch for column in options.columns for batch in deal(column, cases)]
     batches.sort(key=lambda it: -it.seconds)
     began = time.monotonic()
+    ended = "took"
+    # Asked to end, tell what there is, and leave no process behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(Run(python27, began + options.limit, each=options.each).all(batches, options.jobs))
     except KeyboardInterrupt:
-        print("interrupted")
+        ended = "was interrupted after"
     took = time.monotonic() - began
 
     verdicts: dict[str, dict[str, Verdict]] = {column: {} for column in options.columns}
@@ -104,7 +119,8 @@ def main() -> None:
     for line in worse:
         print(f"worse than recorded: {line}")
     print(f"pages: {OUT / 'report.html'}")
-    print(f"took {took:.0f} s, and {used.ru_utime + used.ru_stime:.0f} s of processors")
+    processors = used.ru_utime + used.ru_stime
+    print(f"{ended} {took:.0f} s, and {processors:.0f} s of processors, {options.jobs} batches at a time")
     print(report.table(verdicts, cases))
     sys.exit(1 if worse else 0)
 
@@ -190,15 +206,11 @@ class Run:
         batch.folder.mkdir(parents=True)
         try:
             await asyncio.wait_for(self._batch(batch, int(seconds) + 10), seconds)
-            ended = "ended"
         except asyncio.TimeoutError:
-            ended = "was stopped"
-        noted = batch.folder / "verdicts.jsonl"
-        for line in noted.read_text().splitlines() if noted.exists() else []:
-            verdict = json.loads(line)
-            page = (batch.folder / verdict["page"]).relative_to(OUT)
-            batch.verdicts[verdict["case"]] = Verdict(**verdict | {"page": str(page)})
-        return ended
+            return "was stopped"
+        finally:
+            batch.read()
+        return "ended"
 
     async def _batch(self, batch: Batch, limit: int) -> None:
         role, http = COLUMNS[batch.column]
@@ -278,11 +290,10 @@ def listen() -> tuple[socket.socket, int]:
 
 async def stop(process: Process) -> None:
     """End a process that was started here, unless it has ended."""
-    for end in (process.terminate, process.kill):
-        if process.returncode is None:
-            end()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(process.wait(), GRACE)
+    if process.returncode is None:
+        # Asked to end, the suite would call the case that it is at a failure.
+        process.kill()
+        await process.wait()
 
 
 def write_spec(batch: Batch, port: int, limit: int) -> Path:
