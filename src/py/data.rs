@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
@@ -147,6 +148,15 @@ impl Inbound {
         }
         self.touched = touched;
         Ok((PyBytes::new(py, &updates), unsettled))
+    }
+
+    // A connection's carrier knows the HTTP/2 connection that this is part of.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.streams.values().try_for_each(|carried| visit.call(&carried.connection))
+    }
+
+    fn __clear__(&mut self) {
+        self.streams.clear();
     }
 }
 

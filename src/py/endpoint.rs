@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::{frame_bytes, payload_of, utf8_of, view_of_text, with_bytes};
 use super::contexts::Pool;
@@ -452,6 +453,19 @@ impl Endpoint {
     #[getter]
     fn held(&self) -> usize {
         self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
+    }
+
+    // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Wire::Carrier { carrier, .. } = &self.wire {
+            visit.call(carrier)?;
+        }
+        self.transforms.as_ref().map_or(Ok(()), |transforms| visit.call(transforms))
+    }
+
+    fn __clear__(&mut self) {
+        self.wire = Wire::Direct;
+        self.transforms = None;
     }
 }
 
