@@ -33,6 +33,8 @@ __all__ = [
     "read_request",
     "read_response",
     "transitions",
+    "write_ordinary_request",
+    "write_ordinary_response",
     "write_rejection",
     "write_request",
     "write_response",
@@ -433,6 +435,12 @@ def read_response(
 
 def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: bool) -> _Headers:
     """Write the headers of a server's no."""
+
+def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, head: bool, http2: bool) -> _Headers:
+    """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD."""
+
+def write_ordinary_request(method: str, target: str, headers: _Headers, body_len: int, *, scheme: str) -> _Headers:
+    """Write the headers of an ordinary request over HTTP/2, the pseudo-headers first."""
 
 def deflate_offer(wish: _Wish) -> _Element:
     """Write a client's offer of permessage-deflate (RFC 7692 §7.1)."""

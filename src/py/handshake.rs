@@ -6,7 +6,7 @@ use pyo3::types::PyBool;
 use super::errors::{self, local};
 use crate::extension::{Agreed, Element, PerMessageDeflate};
 use crate::fault::Fault;
-use crate::header::{Answered, Asked, Misuse, Request};
+use crate::header::{self, Answered, Asked, Misuse, Request};
 use crate::{connect, handshake};
 
 type Headers = Vec<(String, String)>;
@@ -29,6 +29,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(write_response, module)?)?;
     module.add_function(wrap_pyfunction!(read_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
+    module.add_function(wrap_pyfunction!(write_ordinary_response, module)?)?;
+    module.add_function(wrap_pyfunction!(write_ordinary_request, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_offer, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_accept, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_agree, module)?)
@@ -146,6 +148,34 @@ fn read_response<'py>(
 fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) -> PyResult<Headers> {
     let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
     write(status, &headers, body_len).map_err(misuse)
+}
+
+/// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
+#[pyfunction]
+#[pyo3(signature = (status, headers, body_len, *, head, http2))]
+#[allow(clippy::needless_pass_by_value)]
+fn write_ordinary_response(
+    status: u16,
+    headers: Headers,
+    body_len: usize,
+    head: bool,
+    http2: bool,
+) -> PyResult<Headers> {
+    header::write_ordinary_response(status, &headers, body_len, head, http2).map_err(misuse)
+}
+
+/// Write the headers of an ordinary request over HTTP/2, the pseudo-headers first.
+#[pyfunction]
+#[pyo3(signature = (method, target, headers, body_len, *, scheme))]
+#[allow(clippy::needless_pass_by_value)]
+fn write_ordinary_request(
+    method: &str,
+    target: &str,
+    headers: Headers,
+    body_len: usize,
+    scheme: &str,
+) -> PyResult<Headers> {
+    header::write_ordinary_request(method, target, &headers, body_len, scheme).map_err(misuse)
 }
 
 /// The wish of one side: the two `no_context_takeover`, `server_max_window_bits` and `client_max_window_bits`, which may be `True`.
