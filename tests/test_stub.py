@@ -13,7 +13,7 @@ from mintws import _core
 
 STUB = Path(__file__).resolve().parent.parent / "python" / "mintws" / "_core.pyi"
 #: Methods that Python names, and whose docstrings are its own.
-NAMED_BY_PYTHON = {"__new__", "__eq__", "__hash__"}
+NAMED_BY_PYTHON = {"__new__", "__eq__", "__hash__", "__await__", "__iter__", "__next__", "__aiter__", "__anext__"}
 
 Documented = ast.ClassDef | ast.FunctionDef
 

@@ -1,6 +1,8 @@
 """The Rust core. What has no underscore is public through `mintws`; the rest is what the layers above are built on."""
 
-from collections.abc import Iterable, Sequence
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+from contextvars import Context
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 
 from typing_extensions import Buffer, Self, disjoint_base
@@ -12,17 +14,22 @@ from mintws.extensions import Chain
 
 __all__ = [
     "RSV1",
+    "Arrival",
     "Binary",
     "Close",
     "Contexts",
     "Endpoint",
+    "Exchange",
     "Inbound",
+    "Mailbox",
+    "Operation",
     "Ping",
     "Pong",
     "Pool",
     "PreparedMessage",
     "Text",
     "__version__",
+    "check_close",
     "data_frames",
     "deflate_accept",
     "deflate_agree",
@@ -273,6 +280,9 @@ class Endpoint:
     ) -> None:
         """Set up what follows the opening handshake."""
 
+    def _deliver_to(self, mailbox: Mailbox) -> None:
+        """Have messages go to a mailbox from now on, instead of being returned by `receive`."""
+
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
 
@@ -293,6 +303,171 @@ class Endpoint:
 
     def _send_failed(self, code: int, message: str) -> bytes:
         """Answer a fault: the Close that says `code`, if a Close may say it."""
+
+@disjoint_base
+class Exchange:
+    """What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
+
+    The first argument is the loop that it belongs to; all others are the subclass's.
+    """
+
+    def __new__(cls, event_loop: AbstractEventLoop, *_args: Any, **_named: Any) -> Self: ...
+    #: Where is read into.
+    _buffer: memoryview | None
+    #: The transport's `write`, while it is there.
+    _writer: Callable[[Any], object] | None
+    #: The connection that has the transport for itself.
+    _only: Endpoint | None
+    multiplexed: bool
+    full: bool
+    @property
+    def heard(self) -> int:
+        """How many chunks have come."""
+
+    @property
+    def written(self) -> int:
+        """How many bytes were given to the transport."""
+
+    def get_buffer(self, sizehint: int) -> memoryview | None:
+        """Give what is to be read into."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+
+    def _take(self, events: list[Any], reply: bytes) -> None:
+        """Take what an HTTP connection made of bytes of the peer: write the reply, hand on the events, wake readers, and write what they
+        send.
+        """
+
+    def wake(self) -> None:
+        """Let readers go on for whom something has come."""
+
+    def flush(self) -> None:
+        """Write all that is collected."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write what is due: `bytes`, or a `memoryview` of bytes."""
+
+@disjoint_base
+class Mailbox:
+    """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
+
+    def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
+    _held_back: bool
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the application."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a task waits in `recv`."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the peer is to send no more until the application has taken some."""
+
+    @property
+    def discarded(self) -> int:
+        """How many messages came that nobody took."""
+
+    def recv(self) -> Coroutine[Any, Any, str | bytes]:
+        """Wait for the next message and give it.
+
+        A call that is cancelled loses no message.
+
+        Raises:
+            ConnectionClosed: nothing more comes.
+        """
+
+    def recv_event(self) -> Coroutine[Any, Any, Text | Binary]:
+        """Wait for the next message, or part of one, as an event; parts are asked for by the option `parts`.
+
+        Raises:
+            ConnectionClosed: nothing more comes.
+        """
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]: ...
+    def send(
+        self,
+        message: str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any],
+        *,
+        compress: bool | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
+
+        An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
+        Messages are written together where more than one is sent at a time, at once where only one is.
+
+        Args:
+            message: what to send.
+            compress: whether to compress it, where permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+
+        Raises:
+            ConnectionClosed: nothing more can be sent.
+            TypeError: the message is nothing of the kind.
+        """
+
+    def _put(self, event: Text | Binary) -> None:
+        """Take a message that came in the chunk which opened the connection."""
+
+    def _post(self, now: bool) -> None:
+        """Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop."""
+
+    def _discard(self) -> None:
+        """Take no more messages than those that wait already: later ones are counted."""
+
+    def _finish(self) -> None:
+        """Say that nothing follows the messages; a reader who waits is told."""
+
+@final
+class Operation:
+    """A call of `recv` or `send` that is awaited, once; as good as a coroutine."""
+
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any:
+        """As a coroutine does."""
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        """As a coroutine does."""
+
+    def close(self) -> None:
+        """As a coroutine does."""
+
+@final
+class Arrival:
+    """What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
+
+    An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
+    another. `wake` may only be called where no task runs: in a callback of the transport.
+    """
+
+    _asyncio_future_blocking: bool
+    def get_loop(self) -> AbstractEventLoop:
+        """As an `asyncio.Future` does."""
+
+    def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context | None = None) -> None:
+        """As an `asyncio.Future` does."""
+
+    def remove_done_callback(self, _callback: Callable[[Arrival], object]) -> int:
+        """As an `asyncio.Future` does."""
+
+    def done(self) -> bool:
+        """As an `asyncio.Future` does."""
+
+    def cancelled(self) -> bool:
+        """As an `asyncio.Future` does."""
+
+    def result(self) -> None:
+        """As an `asyncio.Future` does."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """As an `asyncio.Future` does."""
+
+    def wake(self) -> None:
+        """Run the task that waits until it waits again."""
 
 @final
 class PreparedMessage:
@@ -374,6 +549,9 @@ class Inbound:
 
     def settle(self) -> tuple[bytes, list[Connection]]:
         """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""
+
+def check_close(code: int | None, reason: str) -> None:
+    """Raise `LocalProtocolError` for what no Close may say."""
 
 def data_frames(stream: int, payload: Buffer, max_frame_size: int) -> bytes:
     """Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1)."""

@@ -9,15 +9,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mintws.connection import Connection
-from mintws.errors import ConnectionClosed, RemoteProtocolError
+from mintws.errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, PerMessageDeflate
 
-#: Messages that wait for the application before the peer is paused, and how few let it go on.
-QUEUE_HIGH = 256
-QUEUE_LOW = 64
 #: Bytes that wait to be written before `send` waits too.
 WRITE_HIGH = 64 * 1024
+#: Bytes of replies that a peer may make us keep, which does not take what we write, before it is read no more.
+REPLIES_HIGH = 64 * 1024
+
+#: The status codes with which an iteration over messages ends and is no error: done, going away, and none.
+CLEAN_CODES = frozenset({1000, 1001, 1005})
 
 #: The statuses with which servers refuse extended CONNECT though they would take an Upgrade.
 RETRY_STATUSES = frozenset({400, 405, 421, 426, 501, 505})
@@ -58,13 +60,18 @@ class Ending:
             return 1005 if self.received.code is None else self.received.code
         if self.error is not None and self.error.code != 1006:
             return self.error.code
+        if self.error is None and not self.cause and self.sent is not None:
+            # The peer's Close is still to come.
+            return 1005 if self.sent.code is None else self.sent.code
         return 1006
 
     @property
     def reason(self) -> str:
         if self.received is not None:
             return self.received.reason
-        return self.cause or (str(self.error) if self.error else "")
+        if self.cause or self.error is not None:
+            return self.cause or str(self.error)
+        return self.sent.reason if self.sent is not None else ""
 
     @property
     def clean(self) -> bool:
@@ -91,13 +98,28 @@ class Pings:
         #: When the last Pong came.
         self.answered_at: float | None = None
 
-    def add(self, now: float, token: Any, data: bytes | None = None) -> bytes:
-        """Give the payload for a new Ping, which `token` waits for."""
+    @property
+    def under_way(self) -> bool:
+        """Whether a Ping waits for its Pong."""
+        return bool(self._waiting)
+
+    def choose(self, data: bytes | None = None) -> bytes:
+        """Give the payload of a new Ping: `data`, or one of its own.
+
+        Raises:
+            LocalProtocolError: a Ping with the same data is under way: its Pong could be that of either.
+        """
         if data is None:
             self._count += 1
-            data = struct.pack("!Q", self._count)
-        self._waiting[data] = (now, token)
+            return struct.pack("!Q", self._count)
+        data = bytes(data)
+        if data in self._waiting:
+            raise LocalProtocolError("a Ping with the same data is under way: give each its own, or none")
         return data
+
+    def add(self, now: float, token: Any, data: bytes) -> None:
+        """Take note of a Ping that was sent, which `token` waits for."""
+        self._waiting[data] = (now, token)
 
     def answer(self, now: float, data: bytes) -> list[tuple[Any, float]]:
         """Give the tokens that a Pong answers, with their latencies: its own and all before (§5.5.3)."""

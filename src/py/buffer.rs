@@ -62,6 +62,22 @@ pub fn with_bytes<T>(data: &Bound<'_, PyAny>, use_them: impl FnOnce(&[u8]) -> Py
     use_them(bytes)
 }
 
+/// Lends the first `len` bytes of a buffer that was read into.
+pub fn filled<T>(buffer: &PyBuffer<u8>, len: usize, use_them: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
+    if !buffer.is_c_contiguous() || len > buffer.item_count() {
+        return Err(PyTypeError::new_err("what is read into must be in one piece, and large enough"));
+    }
+    // SAFETY: the exporter keeps its memory in place while `buffer` lives, and nobody reads into it again before this returns.
+    #[allow(unsafe_code)]
+    let bytes = unsafe {
+        match len {
+            0 => &[],
+            len => std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len),
+        }
+    };
+    use_them(bytes)
+}
+
 pub fn payload_of<'a>(kind: Kind, data: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     if let Ok(bytes) = data.cast::<PyBytes>() {
         let bytes = bytes.as_bytes();

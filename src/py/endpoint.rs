@@ -9,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::{frame_bytes, payload_of, utf8_of, view_of_text, with_bytes};
 use super::contexts::Pool;
+use super::driver::Mailbox;
 use super::errors::{self, local};
 use super::events::{self, Kind as EventKind};
 use super::incoming::{Failure, bytes_of, message, transformed};
@@ -49,6 +50,8 @@ pub struct Endpoint {
     wire: Wire,
     /// Extensions written in Python, which see whole messages.
     transforms: Option<Py<PyAny>>,
+    /// Where messages go that are received; otherwise they are events that `receive` returns.
+    mailbox: Option<Py<Mailbox>>,
     /// What came before the opening handshake was done.
     early: Vec<u8>,
     /// Frames that answer by themselves: Pongs.
@@ -88,6 +91,7 @@ impl Endpoint {
             failed: false,
             wire: Wire::Direct,
             transforms: None,
+            mailbox: None,
             early: Vec::new(),
             reply: Vec::new(),
             corked: None,
@@ -154,6 +158,11 @@ impl Endpoint {
                 .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover).sharing(Pool::of(pool))),
         }));
         self.transforms = transforms;
+    }
+
+    /// Have messages go to a mailbox from now on, instead of being returned by `receive`.
+    fn _deliver_to(&mut self, mailbox: Py<Mailbox>) {
+        self.mailbox = Some(mailbox);
     }
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
@@ -227,7 +236,7 @@ impl Endpoint {
     }
 
     /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
-    fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+    pub fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
             let mut this = slf.try_borrow_mut()?;
             if this.reply.is_empty() && this.state != State::Closed {
@@ -409,7 +418,7 @@ impl Endpoint {
     ///
     /// Returns:
     ///     Bytes to write, as from `send`.
-    fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+    pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let out = match &mut slf.try_borrow_mut()?.corked {
             Some(corked) => {
                 let out = PyBytes::new(slf.py(), corked);
@@ -460,12 +469,14 @@ impl Endpoint {
         if let Wire::Carrier { carrier, .. } = &self.wire {
             visit.call(carrier)?;
         }
-        self.transforms.as_ref().map_or(Ok(()), |transforms| visit.call(transforms))
+        visit.call(&self.transforms)?;
+        visit.call(&self.mailbox)
     }
 
     fn __clear__(&mut self) {
         self.wire = Wire::Direct;
         self.transforms = None;
+        self.mailbox = None;
     }
 }
 
@@ -482,6 +493,18 @@ impl Endpoint {
             Self::decode(slf, this, &early, events)?;
         }
         Self::decode(slf, this, data, events)
+    }
+
+    /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
+    pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
+        let allowed = after_sending(self.role, self.state, Kind::Message) == Some(self.state);
+        if !allowed || self.transforms.is_some() || self.encoder.unfinished().is_some() {
+            return None;
+        }
+        let corked = self.corked.as_mut()?;
+        self.encoder.message(opcode, payload, true, 0, compress).ok()?.append_to(corked);
+        self.encoder.idle();
+        Some(corked.len())
     }
 
     /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
@@ -504,6 +527,7 @@ impl Endpoint {
             };
             let event = match said {
                 Event::Message { opcode, fin, rsv, payload } => {
+                    let len = payload.len();
                     let made = match &this.transforms {
                         None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
                         Some(transforms) => {
@@ -512,7 +536,13 @@ impl Endpoint {
                         }
                     };
                     match made {
-                        Ok(event) => event,
+                        Ok(event) => {
+                            if let Some(mailbox) = &this.mailbox {
+                                Mailbox::put(mailbox.bind(py), event, len)?;
+                                continue;
+                            }
+                            event
+                        }
                         Err(Failure::Fault(fault)) => {
                             let error = errors::remote(py, &fault)?;
                             return Self::fail(slf, this, error, events);
@@ -776,6 +806,12 @@ fn push<'py>(
     event: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
+}
+
+/// Raise `LocalProtocolError` for what no Close may say.
+#[pyfunction]
+pub fn check_close(code: Option<u16>, reason: &str) -> PyResult<()> {
+    Encoder::close_payload(code, reason).map(drop).map_err(local)
 }
 
 /// Tell the sources of masking-keys that this process is a new fork.

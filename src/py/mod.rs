@@ -3,6 +3,7 @@
 mod buffer;
 mod contexts;
 mod data;
+mod driver;
 mod endpoint;
 mod errors;
 mod events;
@@ -25,7 +26,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("RSV1", crate::frame::RSV1)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(data::data_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::check_close, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
+    driver::register(module)?;
     handshake::register(module)
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mintws.asyncio import Server, WebSocket, serve
+from mintws.cli.certificate import make_certificate
 
 BOUND = 20.0
 
@@ -17,6 +20,17 @@ BOUND = 20.0
 def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Run a coroutine, for at most 20 seconds."""
     return lambda work: asyncio.run(asyncio.wait_for(work, BOUND))
+
+
+@pytest.fixture
+def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS contexts of a server that is called localhost, and of clients that trust it."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    for path, text in zip((certificate, key), make_certificate(), strict=True):
+        path.write_text(text, encoding="ascii")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    return server, ssl.create_default_context(cafile=str(certificate))
 
 
 @pytest.fixture(params=["1.1", "2"])

@@ -3,60 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from mintws.asyncio.websocket import Arrival, WebSocket
+from mintws import _core
+from mintws.asyncio.timing import Timing
+from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection
-from mintws.events import Binary, Close, Failed, Pong, State, Text
+from mintws.events import Close, Failed, Ping, Pong, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
+from mintws.session import REPLIES_HIGH
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 #: The most bytes that are read at a time: more would leave the processor's cache before they are decoded.
 READ_SIZE = 256 * 1024
-
-_MESSAGES = frozenset({Text, Binary})
 
 #: What is read is used up before the next read, so one buffer serves all connections of a loop.
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long to wait for the peer, in seconds; `None` is without end.
+class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a memoryview is what it may be
+    """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
 
-    Attributes:
-        open_timeout: for the opening handshake.
-        close_timeout: for the peer's half of the closing handshake.
-        ping_interval: between two Pings of the keepalive; `None` sends none.
-        ping_timeout: for the Pong of the keepalive's Ping; `None` does not mind.
+    Messages go from the core to the `WebSocket` that they are for; `handle` sees all other events.
     """
-
-    open_timeout: float | None = 10.0
-    close_timeout: float = 10.0
-    ping_interval: float | None = 20.0
-    ping_timeout: float | None = 20.0
-
-
-class Link(asyncio.BufferedProtocol):
-    """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake."""
 
     __slots__ = (
         "__weakref__",
-        "_buffer",
         "_close_timer",
-        "_corked",
-        "arrivals",
-        "eager",
-        "full",
+        "_draining",
+        "_ending",
+        "_replies",
+        "_sweep_timer",
         "gone",
         "http",
         "loop",
         "lost",
-        "multiplexed",
-        "receiving",
         "timing",
         "transport",
         "websockets",
@@ -68,107 +57,95 @@ class Link(asyncio.BufferedProtocol):
         self.loop = loop
         self.timing = timing
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
-        #: Many WebSockets share the transport.
-        self.multiplexed = False
         #: The transport is gone.
         self.lost = False
-        #: The transport has more to write than it likes.
-        self.full = False
-        #: A send may be written at once: something has come since the last.
-        self.eager = True
-        #: A chunk is being handled; what is sent meanwhile is written behind it.
-        self.receiving = False
-        #: Readers for whom something has come.
-        self.arrivals: list[Arrival] = []
         self.websockets: set[WebSocket] = set()
-        self.gone: asyncio.Future[None] | None = None
-        #: Connections with frames that wait to be written together.
-        self._corked: list[Connection] = []
+        #: Done when the transport is gone.
+        self.gone: asyncio.Future[None] = loop.create_future()
+        #: Bytes of replies that were made while the peer took nothing.
+        self._replies = 0
+        #: What waits for room in the transport.
+        self._draining: asyncio.Future[None] | None = None
+        #: Streams whose closing handshake is done, and until when the peer may end them.
+        self._ending: deque[tuple[float, ReferenceType[Connection]]] = deque()
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         buffer = _buffers.get(loop)
         if buffer is None:
             buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
         self._buffer = buffer
 
-    # What asyncio calls.
+    # What asyncio calls, beside what the core does.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.receive(self._buffer[:nbytes])
+        self._writer = self.transport.write
 
     def eof_received(self) -> bool:
+        ending = self._close_timer is not None
         self.receive(b"")
-        # The transport stays open for what is still to be written; `check_done` closes it.
-        return not self.transport.get_extra_info("ssl_object") and not self.lost
+        if ending or self.lost:
+            return False
+        # The transport stays open for what is still to be written; `close_if_done` closes it.
+        return not self.transport.get_extra_info("ssl_object")
 
     def pause_writing(self) -> None:
         self.full = True
+        self.update_reading()
 
     def resume_writing(self) -> None:
         self.full = False
+        self._replies = 0
+        self.update_reading()
+        if self._draining is not None:
+            self._draining.set_result(None)
+            self._draining = None
         for websocket in list(self.websockets):
             websocket.relieve()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._close_timer is not None:
-            self._close_timer.cancel()
+        for timer in (self._close_timer, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
+        self._writer = None
+        if self._draining is not None:
+            self._draining.set_result(None)
+            self._draining = None
         if hasattr(self, "http"):
             events, _ = self.http.receive(b"")
             self.lost = True
             self.handle(events)
-            self.wake()
         self.lost = True
         for websocket in list(self.websockets):
             websocket.finish()
         self.websockets.clear()
-        if self.gone is not None and not self.gone.done():
-            self.gone.set_result(None)
+        self.wake()
+        self.gone.set_result(None)
+        # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
+        self.transport.close()
 
     # Downwards.
 
     def receive(self, data: bytes | memoryview) -> None:
         """Take bytes of the peer."""
         events, reply = self.http.receive(data)
-        if reply:
-            self.transport.write(reply)
-        self.receiving = True
-        try:
-            self.handle(events)
-            self.wake()
-        finally:
-            self.receiving = False
-            self.eager = True
-            if self._corked:
-                self.flush()
-        if self.multiplexed:
-            for websocket in self.websockets:
-                if websocket._drain is not None:
-                    websocket.relieve()
-        if not self.http.reading:
-            self.update_reading()
-        if not events or type(events[-1][1]) not in _MESSAGES:
-            self.close_if_done()
+        self._take(events, reply)  # type: ignore[arg-type]
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         """Bring events to those whom they concern."""
         for connection, event in events:
-            kind = type(event)
-            if kind is Text or kind is Binary:
-                connection.owner.deliver(event)  # type: ignore[union-attr]
-            elif connection is None:
+            websocket = connection.owner if connection is not None else None
+            if connection is None:
                 self.receive_ordinary(event)
-            elif kind is Pong:
-                connection.owner.pong(event.data)
-            elif (kind is Close or kind is Failed) and isinstance(connection.owner, WebSocket):
-                connection.owner.end(event)
-                self.check_done(connection.owner)
-            else:
+            elif not isinstance(websocket, WebSocket):
                 self.receive_handshake(connection, event)
+            elif isinstance(event, Pong):
+                websocket.pong(event.data)
+            elif isinstance(event, (Close, Failed)):
+                websocket.end(event)
+                self.check_done(websocket)
+            elif not isinstance(event, Ping):
+                websocket._put(event)
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         """Take an event of the opening handshake."""
@@ -177,64 +154,75 @@ class Link(asyncio.BufferedProtocol):
     def receive_ordinary(self, event: Any) -> None:
         """Take an event that concerns no WebSocket."""
 
-    def wake(self) -> None:
-        """Let readers go on for whom something has come: at once, unless another task is running."""
-        arrivals, self.arrivals = self.arrivals, []
-        for arrival in arrivals:
-            if asyncio.current_task(self.loop) is None:
-                arrival.wake()
-            else:
-                self.loop.call_soon(arrival.wake)
-
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""
         events, reply = self.http.proceed()
-        self.write(reply)
-        self.handle(events)
-        self.wake()
+        self._take(events, reply)  # type: ignore[arg-type]
+        self.close_if_done()
+
+    def _settle(self, crowded: bool, reply: int) -> None:
+        """See to what a chunk has left to do: the core calls this behind what is no mere message.
+
+        Args:
+            crowded: a WebSocket has more messages than its application takes.
+            reply: how many bytes the peer made us write.
+        """
+        if self.full:
+            self._replies += reply
+        if crowded or self._replies > REPLIES_HIGH:
+            self.update_reading()
+        if self.multiplexed:
+            for websocket in list(self.websockets):
+                websocket.relieve()
+        elif not self.http.reading:
+            self.update_reading()
+        self.close_if_done()
 
     # Upwards.
 
     def adopt(self, connection: Connection) -> WebSocket:
         """Make the WebSocket of a connection that has opened."""
         websocket = WebSocket(self, connection)
-        connection.cork()
+        if not self.multiplexed:
+            self._only = connection
         self.websockets.add(websocket)
-        websocket.start_keepalive(self.timing)
+        websocket.start_keepalive()
         return websocket
 
-    def write(self, data: bytes) -> None:
-        """Write what is due."""
-        if data and not self.lost:
-            self.transport.write(data)
+    @property
+    def unsent(self) -> int:
+        """How many bytes the peer has not taken yet, as far as is known."""
+        if self.lost:
+            return 0
+        return self.transport.get_write_buffer_size() + _in_system(self.transport.get_extra_info("socket"))
 
-    def write_all(self, data: list[Any]) -> None:
-        """Write buffers behind each other."""
-        if data and not self.lost:
-            self.transport.writelines(data)
+    @property
+    def is_reading(self) -> bool:
+        """Whether what the peer sends is read.
 
-    def flush_soon(self, connection: Connection) -> None:
-        """Write what is collected at the end of the loop's turn."""
-        if not self._corked and not self.receiving:
-            self.loop.call_soon(self.flush)
-        if connection not in self._corked:
-            self._corked.append(connection)
+        A peer that makes us write and takes nothing is read no more. What WebSockets send is no answer: its senders wait by themselves.
+        """
+        answers = self._replies > REPLIES_HIGH or not self.websockets
+        return self.http.reading and not (self.full and answers)
 
-    def flush_one(self, connection: Connection) -> None:
-        """Write what one connection has collected, now."""
-        self.write(connection.flush())
+    def probe(self) -> None:
+        """Ask, beneath all WebSockets, whether the peer is there (RFC 9113 §6.7)."""
+        if isinstance(self.http, Http2):
+            self.http.h2.ping(bytes(8))
+            self.write(self.http.h2.data_to_send())
 
-    def flush(self) -> None:
-        """Write all that is collected."""
-        if self._corked:
-            corked, self._corked = self._corked, []
-            self.write(b"".join([connection.flush() for connection in corked]))
+    async def drained(self) -> None:
+        """Wait until the transport has room."""
+        while self.full and not self.lost:
+            if self._draining is None:
+                self._draining = self.loop.create_future()
+            await asyncio.shield(self._draining)
 
     def update_reading(self) -> None:
         """Read the transport, or not, as the connection wants."""
-        if self.lost or self.transport.is_closing():
+        if self.lost or self.transport.is_closing() or not hasattr(self, "http"):
             return
-        if self.http.reading:
+        if self.is_reading:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
@@ -245,13 +233,19 @@ class Link(asyncio.BufferedProtocol):
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
         if websocket.connection.state is not State.CLOSED:
             return
-        if self.multiplexed and websocket in self.websockets:
+        if self.multiplexed:
+            self.let_go(websocket)
+            if not websocket.connection.carrier.done:
+                self._sweep_later(websocket.connection)
+        else:
+            websocket.discard()
+        self.close_if_done()
+
+    def let_go(self, websocket: WebSocket) -> None:
+        """Have done with a WebSocket, over HTTP/2 long before the transport ends."""
+        if websocket in self.websockets:
             self.websockets.discard(websocket)
             websocket.finish()
-            if not websocket.connection.carrier.done:
-                # The peer is to end the stream too; if it does not, the stream is reset.
-                self.loop.call_later(self.timing.close_timeout, self._reset, websocket.connection)
-        self.close_if_done()
 
     def left(self, websocket: WebSocket) -> bool:
         """Whether a WebSocket has been let go."""
@@ -259,29 +253,72 @@ class Link(asyncio.BufferedProtocol):
 
     def close_if_done(self) -> None:
         """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        if self.lost or self.transport.is_closing():
+        if self.lost or self._close_timer is not None or not hasattr(self, "http"):
             return
         if self.http.done:
-            self.transport.close()
-            self._limit_close()
+            self.close()
         elif not self.multiplexed and any(it.connection.state is State.CLOSED for it in self.websockets):
             self._limit_close()
 
+    def close(self) -> None:
+        """Close the transport behind what was written, and bound the time until it is gone."""
+        if self.lost:
+            return
+        self.say_goodbye()
+        self.transport.close()
+        self._limit_close()
+
+    def say_goodbye(self) -> None:
+        """Tell the peer which of its streams we have seen (RFC 9113 §6.8)."""
+        if isinstance(getattr(self, "http", None), Http2):
+            self._say_last(self.http.shutdown())  # type: ignore[union-attr]
+
     def abort(self, websocket: WebSocket) -> None:
         """End a WebSocket without a closing handshake."""
-        if self.multiplexed:
-            self.write(websocket.connection.abort())
-            if websocket in self.websockets:
-                self.websockets.discard(websocket)
-                websocket.finish()
-        elif not self.lost:
-            self.transport.abort()
+        if not self.multiplexed:
+            if not self.lost:
+                self.transport.abort()
+            return
+        self._say_last(websocket.connection.abort())
+        self.let_go(websocket)
+        self.wake()
+        self.close_if_done()
 
-    def _reset(self, connection: Connection) -> None:
-        if not connection.carrier.done:
-            self.write(connection.abort())
+    def _say_last(self, data: bytes) -> None:
+        if not self.lost:
+            self.write(data)
+
+    def _sweep_later(self, connection: Connection) -> None:
+        """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
+        self._ending.append((self.loop.time() + self.timing.close_timeout, ref(connection)))
+        if self._sweep_timer is None:
+            self._sweep_timer = self.loop.call_later(self.timing.close_timeout, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_timer = None
+        now = self.loop.time()
+        while self._ending:
+            due, reference = self._ending[0]
+            connection = reference()
+            if connection is not None and not connection.carrier.done:
+                if due > now:
+                    self._sweep_timer = self.loop.call_later(due - now, self._sweep)
+                    return
+                self._say_last(connection.abort())
+            self._ending.popleft()
+        self.close_if_done()
 
     def _limit_close(self) -> None:
         """Bound the time until the transport is gone: the peer may never read, or never close."""
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+
+
+def _in_system(sock: Any) -> int:
+    """How many bytes the system still keeps of what was written to a socket."""
+    if sys.platform == "win32" or sock is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0

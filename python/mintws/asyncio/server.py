@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
+import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mintws.asyncio.link import Link, Timing
+from mintws import _core
+from mintws.asyncio.link import Link
+from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
-from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.errors import ConnectionClosed
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.http1 import Http1
@@ -27,6 +29,9 @@ logger = logging.getLogger("mintws.server")
 
 #: What a client that speaks HTTP/2 by prior knowledge begins with (RFC 9113 §3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+#: How long what a client still sends is read, and dropped, before it is cut off, in seconds.
+LINGER = 2.0
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
@@ -43,6 +48,7 @@ class serve:  # noqa: N801  (used as a function)
         handler: a coroutine function that is called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it
             raises, with 1011, and the error is logged to "mintws.server".
         host, port: where to listen; port 0 is a free one.
+        sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
         ssl: the TLS context of a server with TLS; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
@@ -51,10 +57,11 @@ class serve:  # noqa: N801  (used as a function)
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets; see `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
-        open_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`; the opening handshake is timed from the connection on.
+        open_timeout, idle_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
 
     Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
         OSError: the address cannot be listened on.
     """
 
@@ -64,6 +71,8 @@ class serve:  # noqa: N801  (used as a function)
         host: str | None = None,
         port: int | None = None,
         *,
+        sock: socket.socket | None = None,
+        path: str | None = None,
         ssl: tls.SSLContext | None = None,
         respond: Respond | None = None,
         upgrade: Upgrade | None = None,
@@ -72,6 +81,7 @@ class serve:  # noqa: N801  (used as a function)
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
         open_timeout: float | None = 10.0,
+        idle_timeout: float | None = 60.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
@@ -79,7 +89,10 @@ class serve:  # noqa: N801  (used as a function)
     ) -> None:
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
+        for name, value in (("subprotocols", subprotocols), ("origins", origins)):
+            if isinstance(value, str):
+                raise TypeError(f"{name} is a sequence of str: write [{value!r}]")
+        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
         self._server = Server(handler, timing, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
@@ -87,7 +100,10 @@ class serve:  # noqa: N801  (used as a function)
         self._server.extensions = default_willing() if extensions is None else tuple(extensions)
         self._server.origins = origins
         self._server.http2 = http2
-        self._address: dict[str, Any] = {"host": host, "port": port, "ssl": ssl}
+        where = (
+            {"sock": sock} if sock is not None else {"path": path} if path is not None else {"host": host, "port": port}
+        )
+        self._address: dict[str, Any] = {**where, "ssl": ssl}
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._server.listen(**self._address).__await__()
@@ -103,7 +119,8 @@ class Server:
     """A server that listens.
 
     Attributes:
-        port: the port that is listened on.
+        port: the port that is listened on; 0 for a Unix socket.
+        leaving: no new connections, requests and WebSockets are taken.
     """
 
     def __init__(self, handler: Handler, timing: Timing, options: Options) -> None:
@@ -117,6 +134,7 @@ class Server:
         self.origins: Sequence[str | None] | None = None
         self.http2 = True
         self.port = 0
+        self.leaving = False
         self.links: set[ServerLink] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -125,8 +143,12 @@ class Server:
     async def listen(self, **address: Any) -> Server:
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
-        self._listener = await loop.create_server(lambda: ServerLink(loop, self), **address)
-        self.port = int(self.sockets[0].getsockname()[1])
+        if address["ssl"] is not None:
+            address["ssl_handshake_timeout"] = self.timing.open_timeout
+        listen = loop.create_unix_server if "path" in address else loop.create_server
+        self._listener = await listen(lambda: ServerLink(loop, self), **address)
+        name = self.sockets[0].getsockname()
+        self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
 
     async def __aenter__(self) -> Server:
@@ -155,26 +177,35 @@ class Server:
         await asyncio.shield(self._closed)
 
     async def close(self, code: int = 1001, reason: str = "") -> None:
-        """Stop listening, close all WebSockets, and wait for their handlers; what takes longer than the close timeout is cancelled.
+        """Stop listening, close all WebSockets, and wait for their handlers and for answers to ordinary requests.
+
+        What takes longer than the close timeout is cancelled.
 
         Args:
             code: the status code that the clients get: 1001, going away, or 1012, to come again after a restart.
             reason: text of at most 123 bytes in UTF-8.
+
+        Raises:
+            LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
         assert self._listener is not None and self._closed is not None
+        _core.check_close(code, reason)
+        self.leaving = True
         self._listener.close()
         for link in list(self.links):
             link.leave(code, reason)
-        tasks = [task for task in self.tasks if task is not asyncio.current_task()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self.timing.close_timeout)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        deadline = asyncio.get_running_loop().time() + self.timing.close_timeout
+        while tasks := self.tasks - {asyncio.current_task()}:
+            rest = deadline - asyncio.get_running_loop().time()
+            if rest <= 0:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+            else:
+                await asyncio.wait(tasks, timeout=rest)
         for link in list(self.links):
-            if link.transport is not None:
-                link.transport.close()
-        gone = [link.gone for link in self.links if link.gone is not None]
+            link.close()
+        gone = [link.gone for link in self.links]
         if gone:
             await asyncio.wait(gone, timeout=1)
         for link in list(self.links):
@@ -186,21 +217,23 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
-    __slots__ = ("_leaving", "_open_timer", "_server", "_start")
+    __slots__ = ("_open_timer", "_server", "_start", "_working")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, server.timing)
         self._server = server
         self._start = b""
-        self._leaving = False
-        self.gone = loop.create_future()
+        #: Tasks that answer: the transport is not closed before they are done.
+        self._working = 0
         self._open_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._server.leaving:
+            self.transport.abort()
+            return
         self._server.links.add(self)
-        if self.timing.open_timeout is not None:
-            self._open_timer = self.loop.call_later(self.timing.open_timeout, self._give_up)
+        self._limit_silence(self.timing.open_timeout)
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None:
             self._speak(chosen.selected_alpn_protocol() == "h2")
@@ -211,10 +244,11 @@ class ServerLink(Link):
             if data and len(self._start) < len(PREFACE) and PREFACE.startswith(self._start):
                 return
             self._speak(self._server.http2 and self._start.startswith(PREFACE))
-            if not self._start:
-                self.transport.close()
+            start, self._start = self._start, b""
+            if start:
+                super().receive(start)
+            if data:
                 return
-            data, self._start = self._start, b""
         super().receive(data)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -224,62 +258,72 @@ class ServerLink(Link):
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         if isinstance(event, UpgradeRequest):
-            self._stop_open_timer()
             self._start_task(self._serve(connection, event))
-        elif isinstance(event, Failed) and event.error.code != 1006:
-            logger.info("refused a handshake from %s: %s", self.transport.get_extra_info("peername"), event.error)
+        elif isinstance(event, Failed):
+            if event.error.code != 1006:
+                logger.info("refused a handshake from %s: %s", self.transport.get_extra_info("peername"), event.error)
+            self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
         request = self.http.collect(event)
         if isinstance(request, Request):
-            self._stop_open_timer()
             self._start_task(self._respond(request))
 
     def leave(self, code: int, reason: str) -> None:
         """Close all WebSockets and take no more."""
-        self._leaving = True
-        http = getattr(self, "http", None)
-        if isinstance(http, Http2):
-            self.write(http.shutdown())
+        if isinstance(getattr(self, "http", None), Http2):
+            self.write(self.http.shutdown())  # type: ignore[union-attr]
         for websocket in list(self.websockets):
-            try:
-                websocket.begin_close(code, reason)
-            except ConnectionClosed:
-                continue
-        if not self.websockets and not self.lost:
-            self.transport.close()
-        elif not self.lost:
-            self._limit_close()
+            websocket.begin_close(code, reason)
+        if not self.websockets and not self._working:
+            self.close()
+
+    def close(self) -> None:
+        """Close our half of the transport, and the rest when the client has done so too (RFC 6455 §7.1.1).
+
+        If it were closed while the client still sends, the system would answer with a reset, and that may overtake what was written.
+        """
+        if self.lost or self._close_timer is not None:
+            return
+        if not hasattr(self, "http") or not self.transport.can_write_eof():
+            super().close()
+            return
+        self.say_goodbye()
+        self._writer = None
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self._close_timer = self.loop.call_later(min(LINGER, self.timing.close_timeout), self.transport.abort)
 
     def leave_soon(self, websocket: WebSocket) -> None:
         """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
-        if not self.multiplexed and not self.lost:
-            self.transport.close()
-            self._limit_close()
+        if not self.multiplexed:
+            self.close()
         elif websocket in self.websockets:
-            self.loop.call_later(self.timing.close_timeout, self._reset, websocket.connection)
+            self.let_go(websocket)
+            self._sweep_later(websocket.connection)
 
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
+        answer: UpgradeAccept | UpgradeReject
         try:
             answer = await self._decide(connection, request)
         except Exception:
             logger.exception("the upgrade hook failed")
             answer = UpgradeReject(500)
+        if self._server.leaving:
+            answer = UpgradeReject(503)
         if self.lost or connection.state is not State.REQUESTED:
             return
         try:
             self.write(connection.send(answer))
-        except LocalProtocolError:
+        except Exception:
             logger.exception("the answer to a handshake is not allowed")
             self.write(connection.send(UpgradeReject(500)))
-        if isinstance(connection.response, UpgradeReject):
-            self.close_if_done()
-            return
-        websocket = self.adopt(connection)
+        if isinstance(connection.response, UpgradeAccept):
+            websocket = self.adopt(connection)
+            # A task of its own, so that this one's frame does not live as long as the WebSocket.
+            self._start_task(self._run(websocket))
         self.proceed()
-        # A task of its own, so that this one's frame does not live as long as the WebSocket.
-        self._start_task(self._run(websocket))
 
     async def _run(self, websocket: WebSocket) -> None:
         code = 1000
@@ -289,21 +333,17 @@ class ServerLink(Link):
             pass
         except asyncio.CancelledError:
             # Whoever cancels does not want to wait for the peer.
-            with contextlib.suppress(ConnectionClosed):
-                websocket.begin_close(1001, "")
+            websocket.begin_close(1001, "")
             self.leave_soon(websocket)
             raise
         except Exception:
             logger.exception("the handler of a WebSocket failed")
             code = 1011
         websocket.discard()
-        with contextlib.suppress(ConnectionClosed):
-            await websocket.close(code)
+        await websocket.close(code)
 
     async def _decide(self, connection: Connection, request: UpgradeRequest) -> UpgradeAccept | UpgradeReject:
         server = self._server
-        if self._leaving:
-            return UpgradeReject(503)
         refused = check_origin(request, server.origins)
         if refused is not None:
             return refused
@@ -311,26 +351,22 @@ class ServerLink(Link):
             answer = server.upgrade(connection, request)
             if inspect.isawaitable(answer):
                 answer = await answer
-            if answer is not None:
+            if isinstance(answer, (UpgradeAccept, UpgradeReject)):
                 return answer
+            if answer is not None:
+                raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
         return UpgradeAccept(subprotocol=choose_subprotocol(request, server.subprotocols), extensions=server.extensions)
 
     async def _respond(self, request: Request) -> None:
-        """Answer an ordinary request."""
+        """Answer an ordinary request, and go on with the next when there is room for its answer."""
         try:
             response = await self._response(request)
+            data = b"" if self.lost else self.http.respond(request, response)
         except Exception:
             logger.exception("the response hook failed")
-            response = _text(500, "the server failed")
-        if self.lost:
-            return
-        try:
-            self.write(self.http.respond(request, response))
-        except LocalProtocolError:
-            logger.exception("a response is not allowed")
-            self.transport.close()
-            return
-        self.close_if_done()
+            data = b"" if self.lost else self.http.respond(request, _text(500, "the server failed"))
+        self.write(data)
+        await self.drained()
         if not self.lost:
             self.proceed()
             self.update_reading()
@@ -344,6 +380,8 @@ class ServerLink(Link):
         response = self._server.respond(request)
         if inspect.isawaitable(response):
             response = await response
+        if not isinstance(response, Response):
+            raise TypeError(f"respond must give a Response, not {response!r}")
         return response
 
     def _speak(self, http2: bool) -> None:
@@ -353,14 +391,34 @@ class ServerLink(Link):
         self.write(self.http.start())
 
     def _start_task(self, work: Any) -> None:
+        self._stop_open_timer()
+        self._working += 1
         task = self.loop.create_task(work)
         self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        task.add_done_callback(self._end_task)
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        self._server.tasks.discard(task)
+        self._working -= 1
+        if self._working or self.websockets or self.lost:
+            return
+        if self._server.leaving:
+            self.close()
+        elif self._close_timer is None:
+            self._limit_silence(self.timing.idle_timeout)
+
+    def _limit_silence(self, timeout: float | None) -> None:
+        """Bound the time in which the client may ask for nothing."""
+        self._stop_open_timer()
+        if timeout is not None:
+            self._open_timer = self.loop.call_later(timeout, self._give_up)
 
     def _give_up(self) -> None:
-        """The client has taken too long with its first request."""
+        """The client has taken too long with its request."""
         self._open_timer = None
-        if not self.lost:
+        if hasattr(self, "http") and self.multiplexed:
+            self.close()
+        else:
             self.transport.abort()
 
     def _stop_open_timer(self) -> None:

@@ -1,0 +1,224 @@
+"""How a client reaches its server: the transport, TLS, and the opening handshakes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl as tls
+from typing import Any, Literal, TypeAlias
+
+from mintws.asyncio.link import Link
+from mintws.asyncio.timing import Timing
+from mintws.asyncio.websocket import WebSocket
+from mintws.connection import Connection, Options
+from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
+from mintws.events import Failed, Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.http1 import Http1
+from mintws.http2 import Http2
+from mintws.url import Url
+
+HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
+
+
+class Place:
+    """Where a server is, and how it is reached."""
+
+    def __init__(
+        self,
+        url: Url,
+        ssl: tls.SSLContext | None,
+        server_hostname: str | None,
+        host: str | None,
+        port: int | None,
+        sock: socket.socket | None,
+        path: str | None,
+    ) -> None:
+        if ssl is not None and not url.secure:
+            raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
+        self._url = url
+        self._ssl = ssl
+        self._server_hostname = server_hostname
+        self._unix = path is not None
+        self._address: dict[str, Any] = {"host": host or url.host, "port": port or url.port}
+        if sock is not None:
+            self._address = {"sock": sock}
+        elif path is not None:
+            self._address = {"path": path}
+
+    async def dial(self, http: HttpVersion, timing: Timing, options: Options) -> ClientLink:
+        """Connect the transport."""
+        loop = asyncio.get_running_loop()
+        named = dict(self._address)
+        if self._url.secure:
+            context = self._ssl or tls.create_default_context()
+            named["ssl"] = Alpn(context, {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http])
+            named["server_hostname"] = self._server_hostname or self._url.host
+            named["ssl_handshake_timeout"] = timing.open_timeout
+        connect: Any = loop.create_unix_connection if self._unix else loop.create_connection
+        link: ClientLink
+        _, link = await connect(lambda: ClientLink(loop, timing, self._url, http, options), **named)
+        if not hasattr(link, "http"):
+            link.transport.abort()
+            raise ConnectionClosed(1006, f"the server does not speak HTTP/{http} (ALPN)", clean=False)
+        return link
+
+
+class Alpn:
+    """A TLS context that offers the protocols of one connection, though others use it at the same time."""
+
+    def __init__(self, context: tls.SSLContext, protocols: list[str]) -> None:
+        self._context = context
+        self._protocols = protocols
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def wrap_bio(self, *args: Any, **named: Any) -> tls.SSLObject:
+        self._context.set_alpn_protocols(self._protocols)
+        return self._context.wrap_bio(*args, **named)
+
+
+class ClientLink(Link):
+    """A client's transport."""
+
+    __slots__ = ("_openings", "_options", "_responses", "_url", "_version", "ready", "single")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options
+    ) -> None:
+        super().__init__(loop, timing)
+        self._url = url
+        self._version = http
+        self._options = options
+        self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
+        self._responses: dict[int, asyncio.Future[Response]] = {}
+        #: The transport is for one WebSocket and ends with it.
+        self.single = False
+        #: The server's SETTINGS have come.
+        self.ready: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        chosen = self._version
+        if self._url.secure:
+            chosen = "2" if transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2" else "1.1"
+            if self._version not in ("auto", chosen):
+                # `dial` says so.
+                return
+        self.multiplexed = chosen == "2"
+        if self.multiplexed:
+            scheme = "https" if self._url.secure else "http"
+            self.http = Http2(Role.CLIENT, scheme=scheme, **self._options)
+        else:
+            self.http = Http1(Role.CLIENT, **self._options)
+            self.ready.set_result(None)
+        self.write(self.http.start())
+
+    async def open(self, request: UpgradeRequest) -> WebSocket:
+        """Open a WebSocket."""
+        if self.lost or self._close_timer is not None:
+            raise _lost()
+        opening: asyncio.Future[WebSocket] = self.loop.create_future()
+        connection = self.http.open()
+        self._openings[connection] = opening
+        try:
+            self.write(connection.send(request))
+            return await opening
+        except asyncio.CancelledError:
+            if opening.done() and not opening.cancelled() and opening.exception() is None:
+                self.abort(opening.result())
+            else:
+                self.write(connection.abort())
+            raise
+        finally:
+            self._openings.pop(connection, None)
+
+    async def request(self, request: Request) -> Response:
+        """Make an ordinary request."""
+        assert isinstance(self.http, Http2)
+        if self.lost or self._close_timer is not None:
+            raise _lost()
+        stream, data = self.http.request(request)
+        response: asyncio.Future[Response] = self.loop.create_future()
+        self._responses[stream] = response
+        self.write(data)
+        try:
+            return await response
+        except asyncio.CancelledError:
+            self.write(self.http.cancel(stream))
+            raise
+        finally:
+            self._responses.pop(stream, None)
+
+    async def leave(self) -> None:
+        """Close the transport and wait until it is gone."""
+        self.close()
+        await asyncio.shield(self.gone)
+
+    def check_done(self, websocket: WebSocket) -> None:
+        super().check_done(websocket)
+        self._leave_if_single()
+
+    def abort(self, websocket: WebSocket) -> None:
+        super().abort(websocket)
+        self._leave_if_single()
+
+    def receive(self, data: bytes | memoryview) -> None:
+        super().receive(data)
+        if not self.ready.done() and self.http.can_open is not None and not self.http.done:
+            self.ready.set_result(None)
+
+    def _leave_if_single(self) -> None:
+        """Take no more on a connection over HTTP/2 that is for one WebSocket, when that has ended."""
+        if self.single and self.multiplexed and not self.websockets and not self.lost:
+            self.write(self.http.shutdown())  # type: ignore[union-attr]
+            self.close_if_done()
+            self._limit_close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        lost = _lost(error)
+        everyone: list[asyncio.Future[Any]] = [self.ready, *self._openings.values(), *self._responses.values()]
+        for waiting in everyone:
+            if not waiting.done():
+                waiting.set_exception(lost)
+        if self.ready.done():
+            # Nobody may be waiting for it.
+            self.ready.cancelled() or self.ready.exception()
+
+    def receive_handshake(self, connection: Connection, event: Any) -> None:
+        opening = self._openings.get(connection)
+        match event:
+            case UpgradeAccept():
+                websocket = self.adopt(connection)
+                if opening is None or opening.done():
+                    self.abort(websocket)
+                else:
+                    opening.set_result(websocket)
+            case UpgradeReject(status) if opening is not None and not opening.done():
+                opening.set_exception(UpgradeError(status, event.headers, event.body))
+            case Failed(error) if opening is not None and not opening.done():
+                disabled = isinstance(self.http, Http2) and self.http.can_open is False and not self.http.done
+                if disabled and not connection.carrier.done:
+                    opening.set_exception(ExtendedConnectDisabled(str(error)))
+                else:
+                    closed = ConnectionClosed(error.code, str(error), clean=False)
+                    closed.__cause__ = error
+                    opening.set_exception(closed)
+
+    def receive_ordinary(self, event: Any) -> None:
+        if not isinstance(self.http, Http2):
+            return
+        response = self.http.collect(event)
+        stream = getattr(event, "stream_id", None)
+        waiting = self._responses.get(stream) if stream else None
+        if waiting is None or waiting.done():
+            return
+        if isinstance(response, Response):
+            waiting.set_result(response)
+        elif type(event).__name__ == "StreamReset":
+            waiting.set_exception(ConnectionClosed(1006, "the server reset the request's stream", clean=False))
+
+
+def _lost(error: object = None) -> ConnectionClosed:
+    return ConnectionClosed(1006, f"the connection ended: {error or 'the server closed it'}", clean=False)

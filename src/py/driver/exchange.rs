@@ -1,0 +1,251 @@
+//! One transport: what is read goes to mailboxes, and what is sent meanwhile is written behind it.
+
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use super::{Arrival, Mailbox};
+use crate::py::buffer::filled;
+use crate::py::endpoint::Endpoint;
+
+/// What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
+///
+/// The first argument is the loop that it belongs to; all others are the subclass's.
+#[pyclass(subclass, module = "mintws._core")]
+pub struct Exchange {
+    event_loop: Py<PyAny>,
+    /// Where is read into. It is used up before the next read, so all of a loop share one.
+    #[pyo3(get, set, name = "_buffer")]
+    buffer: Option<Py<PyAny>>,
+    /// The transport's `write`; none before it is there and after it is gone.
+    #[pyo3(get, set, name = "_writer")]
+    writer: Option<Py<PyAny>>,
+    /// The connection that has the transport for itself, over HTTP/1.1 behind the opening handshake.
+    #[pyo3(get, set, name = "_only")]
+    only: Option<Py<Endpoint>>,
+    /// Many WebSockets share the transport.
+    #[pyo3(get, set)]
+    multiplexed: bool,
+    /// The transport has more to write than it likes.
+    #[pyo3(get, set)]
+    full: bool,
+    turn: Turn,
+    /// Those whose reader waits and for whom something has come.
+    arrived: Vec<Py<Mailbox>>,
+    /// Those with more messages than the application takes.
+    crowded: Vec<Py<Mailbox>>,
+    /// Those with frames to be written.
+    posted: Vec<Py<Mailbox>>,
+    /// How many chunks have come.
+    #[pyo3(get)]
+    heard: u64,
+    /// How many bytes were given to the transport.
+    #[pyo3(get)]
+    written: u64,
+}
+
+/// When what is sent is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Behind the chunk that is being handled.
+    Receiving,
+    /// At once: nothing was sent since the last chunk.
+    Fresh,
+    /// At the end of the loop's turn, with what else is sent by then.
+    Collecting,
+}
+
+#[pymethods]
+impl Exchange {
+    #[new]
+    #[pyo3(signature = (event_loop, *_args, **_named))]
+    fn new(event_loop: Py<PyAny>, _args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            event_loop,
+            buffer: None,
+            writer: None,
+            only: None,
+            multiplexed: false,
+            full: false,
+            turn: Turn::Fresh,
+            arrived: Vec::new(),
+            crowded: Vec::new(),
+            posted: Vec::new(),
+            heard: 0,
+            written: 0,
+        }
+    }
+
+    /// Give what is to be read into.
+    fn get_buffer(&self, py: Python<'_>, sizehint: isize) -> Option<Py<PyAny>> {
+        let _ = sizehint;
+        self.buffer.as_ref().map(|buffer| buffer.clone_ref(py))
+    }
+
+    /// Take what was read.
+    fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let py = slf.py();
+        let (buffer, only) = {
+            let this = slf.try_borrow()?;
+            let Some(buffer) = &this.buffer else { return Ok(()) };
+            (buffer.bind(py).clone(), this.only.as_ref().map(|only| only.bind(py).clone()))
+        };
+        let Some(connection) = only else {
+            let chunk = buffer.get_item(PySlice::new(py, 0, nbytes.cast_signed(), 1))?;
+            return slf.call_method1(intern!(py, "receive"), (chunk,)).map(drop);
+        };
+        let events = PyList::empty(py);
+        filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events))?;
+        let reply = Endpoint::_settle(&connection)?;
+        Self::_take(slf, &events, &reply)
+    }
+
+    /// Take what an HTTP connection made of bytes of the peer: write the reply, hand on the events, wake readers, and write what they
+    /// send.
+    fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
+        Self::write(slf, reply)?;
+        {
+            let mut this = slf.try_borrow_mut()?;
+            this.turn = Turn::Receiving;
+            this.heard += 1;
+        }
+        let handled = Self::hand_on(slf, events);
+        let (crowded, unsettled) = {
+            let mut this = slf.try_borrow_mut()?;
+            this.turn = Turn::Fresh;
+            (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
+        };
+        Self::flush(slf)?;
+        handled?;
+        let py = slf.py();
+        for mailbox in &crowded {
+            // What has come since may have ended it.
+            if mailbox.try_borrow(py)?.is_paused() {
+                mailbox.call_method0(py, intern!(py, "_pause"))?;
+            }
+        }
+        if unsettled || !crowded.is_empty() || !events.is_empty() {
+            slf.call_method1(intern!(py, "_settle"), (!crowded.is_empty(), reply.as_bytes().len()))?;
+        }
+        Ok(())
+    }
+
+    /// Let readers go on for whom something has come.
+    fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let arrived = std::mem::take(&mut slf.try_borrow_mut()?.arrived);
+        for mailbox in arrived {
+            let waiter = mailbox.try_borrow(py)?.waiter(py);
+            if let Some(waiter) = waiter {
+                Arrival::wake_soon(&waiter)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Write all that is collected.
+    pub fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let posted = std::mem::take(&mut slf.try_borrow_mut()?.posted);
+        match posted.as_slice() {
+            [] => Ok(()),
+            [mailbox] => Self::write(slf, Mailbox::flush(mailbox.bind(py))?.as_any()),
+            many => {
+                let mut all = Vec::new();
+                for mailbox in many {
+                    all.extend_from_slice(Mailbox::flush(mailbox.bind(py))?.as_bytes());
+                }
+                Self::write(slf, &PyBytes::new(py, &all))
+            }
+        }
+    }
+
+    /// Write what is due: `bytes`, or a `memoryview` of bytes.
+    pub fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let len = data.len()?;
+        if len == 0 {
+            return Ok(());
+        }
+        let py = slf.py();
+        let writer = {
+            let mut this = slf.try_borrow_mut()?;
+            let Some(writer) = this.writer.as_ref().map(|writer| writer.bind(py).clone()) else { return Ok(()) };
+            this.written += len as u64;
+            writer
+        };
+        writer.call1((data,)).map(drop)
+    }
+
+    // A transport knows its protocol.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.buffer)?;
+        visit.call(&self.writer)?;
+        visit.call(&self.only)?;
+        self.arrived.iter().chain(&self.posted).chain(&self.crowded).try_for_each(|mailbox| visit.call(mailbox))
+    }
+
+    fn __clear__(&mut self) {
+        self.buffer = None;
+        self.writer = None;
+        self.only = None;
+        self.arrived.clear();
+        self.posted.clear();
+    }
+}
+
+impl Exchange {
+    fn hand_on(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
+        if !events.is_empty() {
+            slf.call_method1(intern!(slf.py(), "handle"), (events,))?;
+        }
+        Self::wake(slf)
+    }
+
+    pub fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.event_loop.clone_ref(py)
+    }
+
+    /// Whether more may be sent without waiting.
+    pub fn has_room(&self) -> bool {
+        self.writer.is_some() && !self.full
+    }
+
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
+    /// Whether what is sent now is to be written now: the first since something came, if nothing is being handled.
+    pub fn writes_at_once(&mut self) -> bool {
+        let fresh = self.turn == Turn::Fresh;
+        if fresh {
+            self.turn = Turn::Collecting;
+        }
+        fresh
+    }
+
+    /// Takes note that something has come for a reader who waits.
+    pub fn has_arrived(&mut self, mailbox: &Bound<'_, Mailbox>) {
+        self.arrived.push(mailbox.clone().unbind());
+    }
+
+    /// Takes note that the application takes less than comes.
+    pub fn is_crowded(&mut self, mailbox: &Bound<'_, Mailbox>) {
+        self.crowded.push(mailbox.clone().unbind());
+    }
+
+    /// Has a mailbox written behind the chunk that is being handled, or at the end of the loop's turn.
+    pub fn schedule(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
+        let py = slf.py();
+        let event_loop = {
+            let mut this = slf.try_borrow_mut()?;
+            this.posted.push(mailbox.clone().unbind());
+            if this.turn == Turn::Receiving || this.posted.len() > 1 {
+                return Ok(());
+            }
+            this.event_loop.clone_ref(py)
+        };
+        event_loop.call_method1(py, intern!(py, "call_soon"), (slf.getattr(intern!(py, "flush"))?,)).map(drop)
+    }
+}

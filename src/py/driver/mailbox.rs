@@ -1,0 +1,331 @@
+//! One WebSocket's messages, in and out, as a driver sees them.
+
+use std::collections::VecDeque;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::operation::{Operation, Reads};
+use super::{Arrival, Exchange};
+use crate::frame::Opcode;
+use crate::py::endpoint::Endpoint;
+use crate::py::errors::local;
+
+/// Messages, and their bytes, that wait for the application before the peer is paused; and how few let it go on.
+const MESSAGES_HIGH: usize = 256;
+const MESSAGES_LOW: usize = 64;
+const BYTES_HIGH: usize = 256 * 1024;
+const BYTES_LOW: usize = 64 * 1024;
+/// Frames that are collected are written when they are more bytes than this.
+const FLUSH_SIZE: usize = 32 * 1024;
+/// From this size on a payload is not copied to other frames: more is done for it in Python.
+const LARGE: usize = 16 * 1024;
+
+/// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
+#[pyclass(subclass, module = "mintws._core")]
+pub struct Mailbox {
+    connection: Py<Endpoint>,
+    exchange: Py<Exchange>,
+    /// Messages that the application has not taken, with their bytes.
+    messages: VecDeque<(Py<PyAny>, usize)>,
+    bytes: usize,
+    /// Nothing follows the messages.
+    ended: bool,
+    waiter: Option<Py<Arrival>>,
+    intake: Intake,
+    discarded: usize,
+    /// The exchange is to write what is collected here.
+    scheduled: bool,
+    /// The peer's flow control lets no more pass.
+    #[pyo3(get, set, name = "_held_back")]
+    held_back: bool,
+}
+
+/// What becomes of messages that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// They wait for the application.
+    Open,
+    /// They do too, but the peer sends no more than it already may.
+    Paused,
+    /// Nobody takes them: beyond what may wait they are counted and dropped.
+    Discarding,
+}
+
+/// What a reader finds.
+pub enum Found {
+    Message(Py<PyAny>),
+    End,
+    Nothing,
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is on its way.
+    Done,
+    /// It is on its way, and more should wait until there is room.
+    Crowded,
+    /// It takes more than what is done here, and nothing was done yet.
+    NotYet,
+}
+
+#[pymethods]
+impl Mailbox {
+    #[new]
+    fn new(exchange: Py<Exchange>, connection: Py<Endpoint>) -> Self {
+        Self {
+            connection,
+            exchange,
+            messages: VecDeque::new(),
+            bytes: 0,
+            ended: false,
+            waiter: None,
+            intake: Intake::Open,
+            discarded: 0,
+            scheduled: false,
+            held_back: false,
+        }
+    }
+
+    /// How many messages wait for the application.
+    #[getter]
+    fn waiting(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether a task waits in `recv`.
+    #[getter]
+    fn awaited(&self) -> bool {
+        self.waiter.is_some()
+    }
+
+    /// Whether the peer is to send no more until the application has taken some.
+    #[getter]
+    fn paused(&self) -> bool {
+        self.is_paused()
+    }
+
+    /// How many messages came that nobody took.
+    #[getter]
+    fn discarded(&self) -> usize {
+        self.discarded
+    }
+
+    /// Wait for the next message and give it.
+    ///
+    /// A call that is cancelled loses no message.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: nothing more comes.
+    fn recv(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Operation::reading(slf, Reads::Data)
+    }
+
+    /// Wait for the next message, or part of one, as an event; parts are asked for by the option `parts`.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: nothing more comes.
+    fn recv_event(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Operation::reading(slf, Reads::Event)
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Operation::reading(slf, Reads::Next)
+    }
+
+    /// Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
+    ///
+    /// An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
+    /// Messages are written together where more than one is sent at a time, at once where only one is.
+    ///
+    /// Args:
+    ///     message: what to send.
+    ///     compress: whether to compress it, where permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: nothing more can be sent.
+    ///     TypeError: the message is nothing of the kind.
+    #[pyo3(signature = (message, *, compress=None))]
+    fn send(slf: &Bound<'_, Self>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Operation>> {
+        Operation::sending(slf, message, compress)
+    }
+
+    /// Take a message that came in the chunk which opened the connection.
+    fn _put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>) -> PyResult<()> {
+        let len = event.getattr(intern!(slf.py(), "data"))?.len()?;
+        Self::put(slf, event, len)
+    }
+
+    /// Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop.
+    fn _post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
+        Self::post(slf, now)
+    }
+
+    /// Take no more messages than those that wait already: later ones are counted.
+    fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::go_on(slf, Intake::Discarding)
+    }
+
+    /// Say that nothing follows the messages; a reader who waits is told.
+    fn _finish(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let mut this = slf.try_borrow_mut()?;
+        this.ended = true;
+        if this.waiter.is_some() && this.messages.is_empty() {
+            this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
+        }
+        Ok(())
+    }
+
+    // Its parts refer to each other, and the application to them.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)?;
+        visit.call(&self.exchange)?;
+        visit.call(&self.waiter)
+    }
+
+    fn __clear__(&mut self) {
+        self.messages.clear();
+        self.waiter = None;
+    }
+}
+
+impl Mailbox {
+    /// Takes a message of the peer.
+    pub fn put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>, len: usize) -> PyResult<()> {
+        let mut this = slf.try_borrow_mut()?;
+        let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
+        if full && this.intake == Intake::Discarding {
+            this.discarded += 1;
+            return Ok(());
+        }
+        this.messages.push_back((event.unbind(), len));
+        this.bytes += len;
+        if this.waiter.is_some() {
+            if this.messages.len() == 1 {
+                this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
+            }
+        } else if full && this.intake == Intake::Open {
+            this.intake = Intake::Paused;
+            this.exchange.bind(slf.py()).try_borrow_mut()?.is_crowded(slf);
+        }
+        Ok(())
+    }
+
+    /// Gives the next message.
+    pub fn take(slf: &Bound<'_, Self>) -> PyResult<Found> {
+        let mut this = slf.try_borrow_mut()?;
+        let Some((event, len)) = this.messages.pop_front() else {
+            return Ok(if this.ended { Found::End } else { Found::Nothing });
+        };
+        this.bytes -= len;
+        if this.messages.is_empty() && this.messages.capacity() > MESSAGES_LOW {
+            this.messages = VecDeque::new();
+        }
+        if this.intake == Intake::Paused && this.messages.len() <= MESSAGES_LOW && this.bytes <= BYTES_LOW {
+            drop(this);
+            Self::go_on(slf, Intake::Open)?;
+        }
+        Ok(Found::Message(event))
+    }
+
+    /// Lets the peer send again.
+    fn go_on(slf: &Bound<'_, Self>, intake: Intake) -> PyResult<()> {
+        if std::mem::replace(&mut slf.try_borrow_mut()?.intake, intake) == Intake::Paused {
+            slf.call_method0(intern!(slf.py(), "_resume"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer is to send no more.
+    pub fn is_paused(&self) -> bool {
+        self.intake == Intake::Paused
+    }
+
+    /// Makes what the next message is waited for by.
+    pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+        let mut this = slf.try_borrow_mut()?;
+        if this.waiter.is_some() {
+            return Err(local("another task is receiving already: messages go to one reader"));
+        }
+        let event_loop = this.exchange.bind(slf.py()).try_borrow()?.event_loop(slf.py());
+        let arrival = Arrival::awaited(slf.py(), event_loop)?;
+        this.waiter = Some(arrival.clone().unbind());
+        Ok(arrival)
+    }
+
+    /// Takes note that nobody waits any more.
+    pub fn wait_no_more(&mut self) {
+        self.waiter = None;
+    }
+
+    pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {
+        self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
+    }
+
+    /// Encodes a message of the application's and has it written, if that is all there is to do.
+    pub fn send_now(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Sent> {
+        let py = slf.py();
+        let (opcode, payload) = if let Ok(text) = message.cast_exact::<PyString>() {
+            let Ok(text) = text.to_str() else { return Ok(Sent::NotYet) };
+            (Opcode::Text, text.as_bytes())
+        } else if let Ok(data) = message.cast_exact::<PyBytes>() {
+            (Opcode::Binary, data.as_bytes())
+        } else {
+            return Ok(Sent::NotYet);
+        };
+        let collected = {
+            let this = slf.try_borrow()?;
+            let room = !this.held_back && this.exchange.bind(py).try_borrow()?.has_room();
+            if payload.len() < LARGE && room {
+                this.connection.bind(py).try_borrow_mut()?.collect(opcode, payload, compress)
+            } else {
+                None
+            }
+        };
+        let Some(collected) = collected else { return Ok(Sent::NotYet) };
+        Self::post(slf, collected > FLUSH_SIZE)?;
+        let this = slf.try_borrow()?;
+        let room = !this.held_back && this.exchange.bind(py).try_borrow()?.has_room();
+        Ok(if room { Sent::Done } else { Sent::Crowded })
+    }
+
+    /// Has what is collected written: now, or with what others collect in this turn of the loop.
+    fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
+        let exchange = {
+            let mut this = slf.try_borrow_mut()?;
+            let exchange = this.exchange.bind(slf.py()).clone();
+            if !now && !exchange.try_borrow_mut()?.writes_at_once() {
+                if !std::mem::replace(&mut this.scheduled, true) {
+                    drop(this);
+                    Exchange::schedule(&exchange, slf)?;
+                }
+                return Ok(());
+            }
+            exchange
+        };
+        Exchange::write(&exchange, Self::flush(slf)?.as_any())
+    }
+
+    /// Gives the frames that are collected.
+    pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let (connection, multiplexed) = {
+            let mut this = slf.try_borrow_mut()?;
+            this.scheduled = false;
+            (this.connection.clone_ref(py), this.exchange.bind(py).try_borrow()?.is_multiplexed())
+        };
+        let out = Endpoint::flush(connection.bind(py))?;
+        if multiplexed {
+            let held_back = slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
+            slf.try_borrow_mut()?.held_back = held_back;
+        }
+        Ok(out)
+    }
+}

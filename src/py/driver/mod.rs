@@ -1,0 +1,28 @@
+//! The busy half of the asyncio driver: what runs once for each message.
+//!
+//! ```text
+//! Exchange   one transport: what is read goes to mailboxes, what they send is written once a chunk
+//! Mailbox    one WebSocket: messages that wait for the application, and those that it sends
+//! Operation  what `recv` and `send` are awaited by
+//! Arrival    what a reader waits for
+//! ```
+//!
+//! What is rare is left to the subclasses in Python: they are called for it by name.
+
+mod arrival;
+mod exchange;
+mod mailbox;
+mod operation;
+
+pub use arrival::Arrival;
+pub use exchange::Exchange;
+pub use mailbox::Mailbox;
+
+use pyo3::prelude::*;
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Exchange>()?;
+    module.add_class::<Mailbox>()?;
+    module.add_class::<Arrival>()?;
+    operation::register(module)
+}

@@ -1,0 +1,311 @@
+//! What `recv` and `send` are awaited by: what is there is given at once, without a frame of Python.
+
+#![allow(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration};
+use pyo3::ffi::{self, PyObject, PySendResult};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use super::mailbox::{Found, Mailbox, Sent};
+use crate::py::events;
+
+/// What a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The message's data.
+    Data,
+    /// The message as an event.
+    Event,
+    /// The message's data; an end that is in order ends an iteration.
+    Next,
+}
+
+enum Work {
+    Read(Reads),
+    Send(Py<PyAny>, Option<bool>),
+}
+
+enum Progress {
+    /// Nobody awaits it yet.
+    Fresh,
+    /// A reader waits for a message.
+    Waiting,
+    /// A coroutine of the subclass does what is rare.
+    Delegated(Py<PyAny>),
+    Done,
+}
+
+/// A call of `recv` or `send` that is awaited, once; as good as a coroutine.
+#[pyclass(freelist = 64, module = "mintws._core")]
+pub struct Operation {
+    mailbox: Py<Mailbox>,
+    work: Work,
+    progress: Progress,
+}
+
+/// What a step comes to.
+enum Step {
+    Yield(Py<PyAny>),
+    Return(Py<PyAny>),
+}
+
+#[pymethods]
+impl Operation {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::step(slf, None)?.into_python(slf.py())
+    }
+
+    /// As a coroutine does.
+    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Self::step(slf, Some(value))?.into_python(slf.py())
+    }
+
+    /// As a coroutine does.
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        if let Some(coroutine) = Self::delegated(slf)? {
+            let thrown = match (value, traceback) {
+                (Some(value), Some(traceback)) => coroutine.call_method1("throw", (kind, value, traceback)),
+                (Some(value), None) => coroutine.call_method1("throw", (kind, value)),
+                (None, _) => coroutine.call_method1("throw", (kind,)),
+            };
+            if thrown.is_err() {
+                slf.try_borrow_mut()?.progress = Progress::Done;
+            }
+            return thrown.map(Bound::unbind);
+        }
+        Self::end(slf)?;
+        let error = match (kind.cast::<PyType>(), value) {
+            (Ok(class), Some(value)) if value.is_instance(class)? => value.clone(),
+            (Ok(_), Some(value)) => kind.call1((value,))?,
+            (Ok(_), None) => kind.call0()?,
+            (Err(_), _) => kind.clone(),
+        };
+        if let Some(traceback) = traceback {
+            error.setattr("__traceback__", traceback)?;
+        }
+        Err(PyErr::from_value(error))
+    }
+
+    /// As a coroutine does.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if let Some(coroutine) = Self::delegated(slf)? {
+            coroutine.call_method0("close")?;
+        }
+        Self::end(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mailbox)?;
+        if let Work::Send(message, _) = &self.work {
+            visit.call(message)?;
+        }
+        if let Progress::Delegated(coroutine) = &self.progress {
+            visit.call(coroutine)?;
+        }
+        Ok(())
+    }
+}
+
+impl Operation {
+    pub fn reading(mailbox: &Bound<'_, Mailbox>, reads: Reads) -> PyResult<Py<Self>> {
+        Self::new(mailbox, Work::Read(reads))
+    }
+
+    pub fn sending(mailbox: &Bound<'_, Mailbox>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Self>> {
+        Self::new(mailbox, Work::Send(message, compress))
+    }
+
+    fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
+        Py::new(mailbox.py(), Self { mailbox: mailbox.clone().unbind(), work, progress: Progress::Fresh })
+    }
+
+    /// Goes on until there is a result, or something to wait for.
+    fn step(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
+        let py = slf.py();
+        let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
+        let mailbox = slf.try_borrow()?.mailbox.bind(py).clone();
+        match before {
+            Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
+            Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
+            Progress::Waiting => {
+                mailbox.try_borrow_mut()?.wait_no_more();
+                Self::begin(slf, &mailbox)
+            }
+            Progress::Fresh => Self::begin(slf, &mailbox),
+        }
+    }
+
+    fn begin(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<Step> {
+        let py = slf.py();
+        let this = slf.try_borrow()?;
+        match &this.work {
+            Work::Read(reads) => {
+                let reads = *reads;
+                drop(this);
+                Self::read(slf, mailbox, reads)
+            }
+            Work::Send(message, compress) => {
+                let (message, compress) = (message.bind(py).clone(), *compress);
+                drop(this);
+                match Mailbox::send_now(mailbox, &message, compress)? {
+                    Sent::Done => Ok(Step::Return(py.None())),
+                    Sent::Crowded => {
+                        let waiting = mailbox.call_method0(intern!(py, "_drained"))?;
+                        Self::delegate(slf, waiting.unbind(), None)
+                    }
+                    Sent::NotYet => {
+                        let sending = mailbox.call_method1(intern!(py, "_send"), (message, compress))?;
+                        Self::delegate(slf, sending.unbind(), None)
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, reads: Reads) -> PyResult<Step> {
+        let py = slf.py();
+        match Mailbox::take(mailbox)? {
+            Found::Message(event) if reads == Reads::Event => Ok(Step::Return(event)),
+            Found::Message(event) => {
+                let data = events::fields(event.bind(py)).map(|(_, data, _)| data.clone().unbind());
+                Ok(Step::Return(data.unwrap_or(event)))
+            }
+            Found::Nothing => {
+                let arrival = Mailbox::wait(mailbox)?;
+                slf.try_borrow_mut()?.progress = Progress::Waiting;
+                Ok(Step::Yield(arrival.into_any().unbind()))
+            }
+            Found::End => {
+                let why = mailbox.call_method1(intern!(py, "_ended"), (reads == Reads::Next,))?;
+                Err(if why.is_none() { PyStopAsyncIteration::new_err(()) } else { PyErr::from_value(why) })
+            }
+        }
+    }
+
+    fn delegated<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match &slf.try_borrow()?.progress {
+            Progress::Delegated(coroutine) => Some(coroutine.bind(slf.py()).clone()),
+            _ => None,
+        })
+    }
+
+    /// Lets a coroutine of the subclass go on.
+    fn delegate(slf: &Bound<'_, Self>, coroutine: Py<PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
+        let py = slf.py();
+        let mut result = ptr::null_mut();
+        let value = value.map_or_else(|| py.None(), |value| value.clone().unbind());
+        // SAFETY: both are live objects; `result` is set to a new reference unless the answer is an error, which is then set.
+        let (sent, result) = unsafe {
+            let sent = ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
+            (sent, Bound::from_owned_ptr_or_opt(py, result))
+        };
+        match (sent, result) {
+            (PySendResult::PYGEN_NEXT, Some(result)) => {
+                slf.try_borrow_mut()?.progress = Progress::Delegated(coroutine);
+                Ok(Step::Yield(result.unbind()))
+            }
+            (PySendResult::PYGEN_RETURN, Some(result)) => Ok(Step::Return(result.unbind())),
+            _ => Err(PyErr::fetch(py)),
+        }
+    }
+
+    fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
+        if matches!(before, Progress::Waiting) {
+            let mailbox = slf.try_borrow()?.mailbox.clone_ref(slf.py());
+            mailbox.bind(slf.py()).try_borrow_mut()?.wait_no_more();
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Yield(value) => Ok(value),
+            Self::Return(value) => Err(PyStopIteration::new_err((value.bind(py).clone().unbind(),))),
+        }
+    }
+}
+
+impl Drop for Operation {
+    /// Says that it was forgotten, as a coroutine does.
+    fn drop(&mut self) {
+        if !matches!(self.progress, Progress::Fresh) {
+            return;
+        }
+        let name = match self.work {
+            Work::Read(_) => c"a call of recv was never awaited",
+            Work::Send(..) => c"a call of send was never awaited: nothing was sent",
+        };
+        Python::attach(|py| {
+            let pending = PyErr::take(py);
+            if let Err(error) = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), name, 1) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        });
+    }
+}
+
+/// Adds the class, and gives it the slot by which `await` gets a result without an exception that carries it.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let class = module.py().get_type::<Operation>();
+    // SAFETY: the class is ours and not seen by anybody yet; with `__await__` it has a table of asynchronous methods of its own.
+    unsafe {
+        let raw = class.as_type_ptr();
+        if let Some(methods) = (*raw).tp_as_async.as_mut() {
+            methods.am_send = Some(am_send);
+        }
+    }
+    module.add_class::<Operation>()
+}
+
+unsafe extern "C" fn am_send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> PySendResult {
+    let stepped = catch_unwind(AssertUnwindSafe(|| {
+        Python::attach(|py| {
+            // SAFETY: CPython calls this attached, with a live object of the class that has the slot, a live value, and a place for
+            // the result.
+            let (slf, value) = unsafe {
+                let slf = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Operation>();
+                (slf, Bound::from_borrowed_ptr(py, value))
+            };
+            let (answer, object) = match Operation::step(&slf, Some(&value)) {
+                Ok(Step::Yield(object)) => (PySendResult::PYGEN_NEXT, object.into_ptr()),
+                Ok(Step::Return(object)) => (PySendResult::PYGEN_RETURN, object.into_ptr()),
+                Err(error) => {
+                    error.restore(py);
+                    (PySendResult::PYGEN_ERROR, ptr::null_mut())
+                }
+            };
+            // SAFETY: see above.
+            unsafe { *result = object };
+            answer
+        })
+    }));
+    stepped.unwrap_or_else(|_| {
+        Python::attach(|py| PyRuntimeError::new_err("a panic in the core").restore(py));
+        PySendResult::PYGEN_ERROR
+    })
+}

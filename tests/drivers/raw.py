@@ -1,0 +1,62 @@
+"""Peers that do what no library does, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+from wire import REQUEST
+
+from mintws import Http1, Http2, Role, UpgradeAccept, UpgradeRequest
+from mintws.asyncio import Server
+
+
+@contextlib.asynccontextmanager
+async def silent_server(http: str = "1.1", *, accept: bool = True) -> AsyncIterator[str]:
+    """Serve handshakes, or not even these, and say nothing more; give the URL."""
+    writers = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        carrier = Http1(Role.SERVER, auto_pong=False) if http == "1.1" else Http2(Role.SERVER, auto_pong=False)
+        if accept:
+            writer.write(carrier.start())
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not accept:
+                    continue
+                events, reply = carrier.receive(data)
+                writer.write(reply)
+                for connection, event in events:
+                    if isinstance(event, UpgradeRequest):
+                        writer.write(connection.send(UpgradeAccept()))
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def raw_client(
+    server: Server,
+    *,
+    head: bytes = REQUEST + b"\r\n",
+    read_buffer: int | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a WebSocket by hand, or send another head."""
+    sock = socket.create_connection(("127.0.0.1", server.port))
+    if read_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, read_buffer)
+    named: dict[str, Any] = {"ssl": tls, "server_hostname": "localhost"} if tls else {}
+    reader, writer = await asyncio.open_connection(sock=sock, **named)
+    writer.write(head)
+    if head.startswith(REQUEST):
+        await reader.readuntil(b"\r\n\r\n")
+    return reader, writer

@@ -1,0 +1,195 @@
+"""`connect` and `connect_http2`: how a server is reached, and what is said when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+
+import pytest
+from drivers.conftest import echo, listening
+from drivers.raw import silent_server
+
+from mintws import ConnectionClosed, Http2, LocalProtocolError, Role, UpgradeAccept, UpgradeRequest
+from mintws.asyncio import connect, connect_http2
+from mintws.events import Response
+
+
+def secure(server, target="/"):
+    return f"wss://localhost:{server.port}{target}"
+
+
+def test_each_connection_has_the_version_that_it_asked_for_though_they_share_a_context(run, tls_contexts):
+    server_tls, client_tls = tls_contexts
+    versions = ["1.1", "2", "auto"] * 4
+
+    async def work():
+        async with listening(ssl=server_tls) as server:
+            opened = await asyncio.gather(*(connect(secure(server), http=http, ssl=client_tls) for http in versions))
+            assert [websocket.http_version for websocket in opened] == ["1.1", "2", "2"] * 4
+            await asyncio.gather(*(websocket.close() for websocket in opened))
+
+    run(work())
+
+
+@pytest.mark.parametrize("protocols", [["http/1.1"], []])
+def test_a_server_that_does_not_choose_http2_is_sent_none(run, tls_contexts, protocols):
+    server_tls, client_tls = tls_contexts
+    read = []
+
+    async def serve_one(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            read.append(await reader.read())
+        writer.close()
+
+    async def work():
+        if protocols:
+            server_tls.set_alpn_protocols(protocols)
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=server_tls)
+        address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
+        for call in (connect(address, http="2", ssl=client_tls), connect_http2(address, ssl=client_tls)):
+            with pytest.raises(ConnectionClosed, match="HTTP/2"):
+                await call
+        server.close()
+        await server.wait_closed()
+
+    run(work())
+    assert b"".join(read) == b""
+
+
+def test_a_server_that_speaks_no_http2_is_no_client(run):
+    async def serve_one(reader, writer):
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for call in (connect_http2(address), connect(address, http="2")):
+                with pytest.raises(ConnectionClosed):
+                    await call
+
+    run(work())
+
+
+def test_opening_over_tls_takes_no_longer_than_the_timeout(run, http, tls_contexts):
+    server_tls, client_tls = tls_contexts
+
+    async def serve_one(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def work():
+        server_tls.set_alpn_protocols(["h2" if http == "2" else "http/1.1"])
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=server_tls) as server:
+            address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
+            begun = asyncio.get_running_loop().time()
+            with pytest.raises(asyncio.TimeoutError):
+                await connect(address, http=http, ssl=client_tls, open_timeout=0.3, close_timeout=10)
+            assert asyncio.get_running_loop().time() - begun < 3
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_size": 100}, {"limit": -1}, {"parts": 1}, {"http": "3"}, {"subprotocols": "a"}]
+)
+def test_wrong_arguments_are_refused_where_they_are_given(wrong):
+    with pytest.raises((TypeError, LocalProtocolError)):
+        connect("ws://localhost/", **wrong)
+
+
+def test_a_tls_context_without_tls_is_refused():
+    for call in (connect, connect_http2):
+        with pytest.raises(LocalProtocolError, match="wss://"):
+            call("ws://localhost/", ssl=ssl.create_default_context())
+
+
+def test_a_connection_that_has_ended_opens_nothing(run):
+    async def work():
+        async with listening() as server:
+            client = await connect_http2(f"ws://127.0.0.1:{server.port}")
+            client._link.transport.abort()
+            await asyncio.sleep(0.01)
+            for call in (client.open(), client.request("GET", "/")):
+                with pytest.raises(ConnectionClosed):
+                    await call
+            await client.close()
+
+    run(work())
+
+
+@contextlib.asynccontextmanager
+async def server_by_hand(answer):
+    """Serve HTTP/2 with a function from `(Http2, connection, event)` to bytes."""
+
+    async def serve_one(reader, writer):
+        http = Http2(Role.SERVER)
+        writer.write(http.start())
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                events, reply = http.receive(data)
+                writer.write(reply + b"".join(answer(http, connection, event) or b"" for connection, event in events))
+        writer.close()
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def test_a_request_that_the_server_will_not_see_is_an_error_and_no_wait(run):
+    def answer(http, connection, event):
+        if isinstance(event, UpgradeRequest):
+            return connection.send(UpgradeAccept())
+        if type(event).__name__ == "RequestReceived":
+            # GOAWAY: stream 1 was the last one that was seen.
+            return b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + (1).to_bytes(4, "big") + bytes(4)
+        return b""
+
+    async def work():
+        async with server_by_hand(answer) as address, connect_http2(address) as client:
+            await client.open()
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(client.request("GET", "/"), 5)
+
+    run(work())
+
+
+def test_a_response_that_is_too_long_to_be_kept_is_an_error(run):
+    async def work():
+        pages = {"/fits": 1 << 20, "/long": (1 << 20) + 1}
+        async with listening(respond=lambda request: Response(200, body=b"x" * pages[request.target])) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                assert len((await client.request("GET", "/fits")).body) == 1 << 20
+                response = await client.request("GET", "/long")
+                assert response.body is None
+
+    run(work())
+
+
+def test_opening_that_is_cancelled_leaves_nothing(run, http):
+    async def work():
+        async with silent_server(http, accept=False) as address:
+            opening = asyncio.create_task(connect(address, http=http)._connect())
+            await asyncio.sleep(0.05)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await asyncio.sleep(0.05)
+            assert len(asyncio.all_tasks()) <= 3
+
+    run(work())
+
+
+def test_one_context_is_enough_for_many_servers(run, tls_contexts):
+    server_tls, client_tls = tls_contexts
+
+    async def work():
+        async with listening(ssl=server_tls) as first, listening(echo, ssl=server_tls, http2=False) as second:
+            async with connect(secure(first), ssl=client_tls) as one, connect(secure(second), ssl=client_tls) as two:
+                await one.send("1")
+                await two.send("2")
+                assert (await one.recv(), await two.recv()) == ("1", "2")
+
+    run(work())

@@ -1,0 +1,215 @@
+"""How WebSockets of the asyncio driver end, whoever ends them, and what those who wait are told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from drivers.conftest import listening, url
+from drivers.raw import raw_client, silent_server
+from wire import CLOSE, TEXT, close_payload, masked
+
+from mintws import ConnectionClosed, LocalProtocolError, State
+from mintws.asyncio import connect, connect_http2
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("count", [300, 1000, 20_000])
+def test_close_gets_past_messages_that_nobody_takes(run, http, count):
+    async def handler(websocket):
+        for i in range(count):
+            await websocket.send(str(i))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            begun = now()
+            await websocket.close()
+            assert now() - begun < 4
+            assert websocket.ending.clean
+            assert websocket.ending.discarded + websocket.waiting == count
+
+    run(work())
+
+
+def test_close_gets_past_messages_that_came_before_it(run, http):
+    async def handler(websocket):
+        for i in range(1000):
+            await websocket.send(str(i))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            while websocket.waiting < 256:
+                await asyncio.sleep(0.01)
+            await websocket.close()
+            assert websocket.ending.clean
+
+    run(work())
+
+
+def test_all_who_wait_are_told_when_the_peer_does_not_close(run, http):
+    async def work():
+        async with silent_server(http) as address:
+            websocket = await connect(address, http=http, close_timeout=0.1, extensions=())
+            reading = asyncio.create_task(websocket.recv())
+            pinging = asyncio.create_task(websocket.ping())
+            await asyncio.sleep(0.01)
+            await websocket.close()
+            for waiting in (reading, pinging, websocket.recv(), websocket.send("x")):
+                with pytest.raises(ConnectionClosed, match="did not close in time") as closed:
+                    await asyncio.wait_for(waiting, 5)
+                assert (closed.value.code, closed.value.clean) == (1006, False)
+            await asyncio.wait_for(websocket.wait_closed(), 5)
+
+    run(work())
+
+
+def test_a_handler_that_reads_learns_of_a_lost_connection(run, http):
+    ended = []
+
+    async def handler(websocket):
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        ended.append(closed.value.code)
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            websocket.transport.abort()
+            while not ended:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert ended == [1006]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(1000, True), (1001, True), (None, True), (1011, False), (4000, False)])
+def test_an_iteration_ends_without_an_error_where_nothing_went_wrong(run, http, code, ends):
+    async def handler(websocket):
+        await websocket.send("one")
+        await websocket.close(code)
+
+    async def work():
+        async with listening(handler) as server, connect(url(server), http=http) as websocket:
+            got = []
+            with contextlib.nullcontext() if ends else pytest.raises(ConnectionClosed):
+                async for message in websocket:
+                    got.append(message)
+            assert got == ["one"]
+
+    run(work())
+
+
+def test_a_wrong_close_changes_nothing(run, http):
+    async def work():
+        async with listening() as server:
+            async with connect(url(server), http=http, ping_interval=0.02) as websocket:
+                for code, reason in ((999, ""), (1005, ""), (1000, "é" * 62), (None, "why")):
+                    with pytest.raises(LocalProtocolError):
+                        await websocket.close(code, reason)
+                assert websocket.state is State.OPEN
+                await websocket.send("still open")
+                assert await websocket.recv() == "still open"
+                await asyncio.sleep(0.1)
+                assert websocket.latency is not None
+
+    run(work())
+
+
+def test_what_is_sent_while_our_close_is_under_way_is_told_its_code(run, http):
+    async def work():
+        async with silent_server(http) as address:
+            websocket = await connect(address, http=http, close_timeout=0.3, extensions=())
+            closing = asyncio.create_task(websocket.close(4321, "enough"))
+            await asyncio.sleep(0.01)
+            for late in (websocket.send("late"), websocket.ping()):
+                with pytest.raises(ConnectionClosed) as closed:
+                    await late
+                assert (closed.value.code, closed.value.reason, closed.value.clean) == (4321, "enough", False)
+            await closing
+
+    run(work())
+
+
+def test_the_server_reads_on_until_a_peer_that_it_ended_has_gone(run):
+    # Closed at once, the system would answer what still comes with a reset, which may take the Close with it (RFC 6455 §7.1.1).
+    async def work():
+        async with listening(limit=1000, extensions=()) as server:
+            reader, writer = await raw_client(server)
+            for _ in range(50):
+                writer.write(masked(TEXT, b"x" * 100_000))
+                await asyncio.sleep(0)
+            data = await reader.read()
+            assert data[:4] == b"\x88" + bytes([len(data) - 2]) + close_payload(1009)
+            writer.close()
+
+    run(work())
+
+
+def test_an_answer_to_a_close_waits_for_messages_that_are_being_taken(run, http):
+    async def handler(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.3)
+            await websocket.send(message)
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            for i in range(5):
+                await websocket.send(str(i))
+            websocket.begin_close()
+            assert [message async for message in websocket] == list("01234")
+            assert websocket.ending.clean
+
+    run(work())
+
+
+def test_a_closed_stream_leaves_no_timer_behind(run):
+    async def work():
+        loop = asyncio.get_running_loop()
+        async with listening() as server, connect_http2(url(server)) as client:
+            before = len(loop._scheduled)
+            for _ in range(50):
+                await (await client.open()).close()
+            assert len(loop._scheduled) - before < 60  # of which the keepalives' are cancelled
+            live = [timer for timer in loop._scheduled if not timer.cancelled()]
+            assert len(live) < 10
+
+    run(work())
+
+
+def test_a_stream_whose_peer_does_not_end_it_is_reset(run):
+    async def work():
+        async with silent_server("2") as address:
+            async with connect_http2(address, close_timeout=0.1) as client:
+                websocket = await client.open(extensions=())
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(websocket.close(), 0.05)
+                await asyncio.sleep(0.3)
+                assert not client.http._streams
+                assert not client._link.websockets
+
+    run(work())
+
+
+def test_a_peer_that_says_nothing_behind_its_close_is_no_hurry(run):
+    async def handler(websocket):
+        await asyncio.sleep(0.2)
+        await websocket.send("late answer")
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            reader, writer = await raw_client(server)
+            writer.write(masked(CLOSE, close_payload(1000)))
+            data = await reader.read()
+            assert data == b"\x81\x0blate answer\x88\x02\x03\xe8"
+            writer.close()
+
+    run(work())

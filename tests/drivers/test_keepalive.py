@@ -1,0 +1,191 @@
+"""The keepalive of the asyncio driver: it ends connections whose peer has gone, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from drivers.conftest import listening, url
+from drivers.raw import raw_client, silent_server
+from wire import PING, TEXT, frames_of, masked
+
+from mintws import ConnectionClosed, LocalProtocolError, State
+from mintws.asyncio import connect
+
+QUICK = {"ping_interval": 0.1, "ping_timeout": 0.1}
+
+
+def test_a_silent_peer_is_left(run, http):
+    async def work():
+        async with silent_server(http) as address:
+            websocket = await connect(address, http=http, close_timeout=0.2, extensions=(), **QUICK)
+            for _ in range(2):
+                with pytest.raises(ConnectionClosed, match="no Pong came") as closed:
+                    await asyncio.wait_for(websocket.recv(), 5)
+                assert (closed.value.code, closed.value.clean) == (1006, False)
+            await asyncio.wait_for(websocket.wait_closed(), 5)
+
+    run(work())
+
+
+def test_a_peer_that_takes_nothing_is_left(run):
+    ended = []
+
+    async def handler(websocket):
+        try:
+            await websocket.send(b"x" * (32 << 20))
+            await websocket.recv()
+        except ConnectionClosed as closed:
+            ended.append(closed.reason)
+
+    async def work():
+        async with listening(handler, extensions=(), **QUICK) as server:
+            _, writer = await raw_client(server, read_buffer=4096)
+            writer.transport.pause_reading()
+            while not ended:
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+
+    run(work())
+    assert "the peer takes nothing" in ended[0]
+
+
+def test_a_peer_that_uploads_one_slow_frame_is_alive(run):
+    got = []
+
+    async def handler(websocket):
+        got.append(len(await websocket.recv()))
+
+    async def work():
+        async with listening(handler, extensions=(), **QUICK) as server:
+            _, writer = await raw_client(server)
+            message = masked(TEXT, b"x" * 100_000)
+            for at in range(0, len(message), 5000):
+                writer.write(message[at : at + 5000])
+                await asyncio.sleep(0.04)
+            while not got:
+                await asyncio.sleep(0.01)
+            writer.close()
+
+    run(work())
+    assert got == [100_000]
+
+
+def test_a_peer_that_takes_a_large_message_slowly_is_alive(run):
+    async def work():
+        size = 8 << 20
+
+        async def handler(websocket):
+            await websocket.send(b"x" * size)
+            await websocket.wait_closed()
+
+        async with listening(handler, extensions=(), **QUICK) as server:
+            reader, writer = await raw_client(server, read_buffer=64 * 1024)
+            for _ in range(100):
+                await reader.readexactly(size // 100)
+                await asyncio.sleep(0.02)
+            writer.close()
+
+    run(work())
+
+
+def test_an_application_that_takes_its_time_is_no_silent_peer(run, http):
+    async def handler(websocket):
+        for i in range(600):
+            await websocket.send(f"{i} " * 1000)
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler, extensions=(), ping_interval=None) as server:
+            async with connect(url(server), http=http, extensions=(), **QUICK) as websocket:
+                await asyncio.sleep(0.5)
+                for i in range(600):
+                    assert await websocket.recv() == f"{i} " * 1000
+                assert websocket.state is State.OPEN
+
+    run(work())
+
+
+def test_an_application_that_takes_its_time_over_http2_is_alive_to_its_peer(run):
+    done = []
+
+    async def handler(websocket):
+        for i in range(600):
+            await websocket.send(f"{i} " * 1000)
+        done.append(1)
+        await websocket.wait_closed()
+
+    async def work():
+        # What we send waits for the client's credit, and our Pings behind it.
+        async with listening(handler, extensions=(), **QUICK) as server:
+            async with connect(url(server), http="2", extensions=(), ping_interval=None) as websocket:
+                await asyncio.sleep(0.5)
+                assert not done
+                for i in range(600):
+                    assert await websocket.recv() == f"{i} " * 1000
+                assert websocket.state is State.OPEN
+
+    run(work())
+
+
+@pytest.mark.parametrize("timeout", [None, 0.05, 5])
+def test_pings_come_at_their_interval_whatever_the_timeout(run, timeout):
+    async def work():
+        async with listening(ping_interval=0.05, ping_timeout=timeout) as server:
+            reader, writer = await raw_client(server)
+            pings, data = 0, b""
+            for _ in range(4):
+                data += await reader.readexactly(10)
+                (ping,) = frames_of(data[-10:])
+                assert ping[2] == PING
+                pings += 1
+                writer.write(masked(0xA, ping[3]))
+            assert pings == 4
+            writer.close()
+
+    run(asyncio.wait_for(work(), 5))
+
+
+def test_each_ping_under_way_has_data_of_its_own(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            first = asyncio.create_task(websocket.ping(b"same"))
+            await asyncio.sleep(0)
+            with pytest.raises(LocalProtocolError, match="under way"):
+                await websocket.ping(b"same")
+            assert await first > 0
+            assert await websocket.ping(b"same") > 0
+            assert await websocket.ping(bytearray(b"same")) > 0
+            assert websocket.latency > 0
+
+    run(work())
+
+
+def test_a_ping_that_may_not_be_sent_waits_for_nothing(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            with pytest.raises(LocalProtocolError):
+                await websocket.ping(b"x" * 126)
+            assert not websocket.awaits_pong
+            with pytest.raises(TypeError):
+                await websocket.ping("text")
+
+    run(work())
+
+
+def test_a_peer_that_vanishes_is_left(run):
+    # Nothing comes and nothing is refused: its host is gone.
+    async def work():
+        hole = socket.socket()
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(1)
+        async with listening(ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1) as server:
+            reader, writer = await raw_client(server)
+            writer.transport.pause_reading()
+            while server.websockets:
+                await asyncio.sleep(0.01)
+            writer.close()
+        hole.close()
+
+    run(work())

@@ -1,0 +1,266 @@
+"""`recv` of the asyncio driver: what it is awaited by, and how much waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+
+import pytest
+from drivers.conftest import echo, listening, url
+from drivers.raw import raw_client
+from wire import PING, TEXT, frames_of, masked
+
+from mintws import ConnectionClosed
+from mintws.asyncio import connect, connect_http2
+
+
+def test_messages_that_wait_are_bounded_in_bytes(run, http):
+    async def work():
+        taking = asyncio.Event()
+        sizes = []
+
+        async def handler(websocket):
+            await taking.wait()
+            async for message in websocket:
+                sizes.append(len(message))
+
+        async with listening(handler, extensions=(), limit=1 << 24) as server:
+            websocket = await connect(url(server), http=http, extensions=())
+            sending = asyncio.create_task(send_all(websocket, [b"x" * 100_000] * 300))
+            await asyncio.sleep(0.3)
+            (theirs,) = server.websockets
+            # Of 30 MB: a quarter of 1 MiB, what was read with it, and over HTTP/2 what credit had been given for.
+            assert theirs.waiting < 12
+            taking.set()
+            await sending
+            await websocket.close()
+        assert sizes == [100_000] * 300
+
+    run(work())
+
+
+async def send_all(websocket, messages):
+    for message in messages:
+        await websocket.send(message)
+
+
+def test_a_stream_that_nobody_reads_stops_no_other(run):
+    async def handler(websocket):
+        if websocket.request.target == "/slow":
+            await websocket.wait_closed()
+        else:
+            await echo(websocket)
+
+    async def work():
+        async with listening(handler) as server, connect_http2(url(server)) as client:
+            slow, quick = await client.open("/slow"), await client.open("/quick")
+            flooding = asyncio.create_task(send_all(slow, [random.randbytes(50_000)] * 100))
+            for i in range(100):
+                await quick.send(str(i))
+                assert await asyncio.wait_for(quick.recv(), 5) == str(i)
+            assert not flooding.done()
+            flooding.cancel()
+
+    run(work())
+
+
+def test_a_peer_that_sends_pings_and_reads_nothing_is_not_read(run):
+    async def work():
+        async with listening() as server:
+            reader, writer = await raw_client(server, read_buffer=4096)
+            writer.transport.pause_reading()
+            sent = 0
+            ping = masked(PING, b"x" * 125)
+            try:
+                while sent < 400 << 20:
+                    writer.write(ping * 1000)
+                    await asyncio.wait_for(writer.drain(), 1)
+                    sent += len(ping) * 1000
+            except asyncio.TimeoutError:
+                pass
+            (theirs,) = server.websockets
+            assert theirs.transport.get_write_buffer_size() < 1 << 20
+            # Read, it is answered in full.
+            writer.transport.resume_reading()
+            data = await reader.readexactly(127 * 1000)
+            assert {frame[2] for frame in frames_of(data)} == {0xA}
+            writer.transport.abort()
+
+    run(work())
+
+
+def test_a_cancelled_recv_says_what_it_was_cancelled_with(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            for message, args in ((None, ()), ("why", ("why",))):
+                reading = asyncio.create_task(websocket.recv())
+                await asyncio.sleep(0)
+                reading.cancel(message) if message else reading.cancel()
+                with pytest.raises(asyncio.CancelledError) as cancelled:
+                    await reading
+                assert cancelled.value.args == args
+            await websocket.send("x")
+            assert await websocket.recv() == "x"
+
+    run(work())
+
+
+def test_cancelling_recv_at_any_moment_loses_no_message(run, http):
+    count = 300
+
+    async def handler(websocket):
+        for i in range(count):
+            await websocket.send(str(i))
+            if i % 3 == 0:
+                await asyncio.sleep(0)
+        await websocket.wait_closed()
+
+    async def work():
+        chance = random.Random(7)
+        got = []
+        async with listening(handler) as server, connect(url(server), http=http) as websocket:
+            while len(got) < count:
+                reading = asyncio.create_task(websocket.recv())
+                for _ in range(chance.randrange(4)):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                try:
+                    got.append(await reading)
+                except asyncio.CancelledError:
+                    continue
+        assert got == [str(i) for i in range(count)]
+
+    run(asyncio.wait_for(work(), 15))
+
+
+def test_a_timeout_around_recv_ends_it_and_nothing_else(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            for i in range(10):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(websocket.recv(), 0.01)
+                await websocket.send(str(i))
+                assert await asyncio.wait_for(websocket.recv(), 5) == str(i)
+
+    run(work())
+
+
+def test_recv_goes_on_in_the_context_of_its_task(run, http):
+    name = contextvars.ContextVar("name", default="nobody")
+
+    async def read(websocket, who):
+        name.set(who)
+        message = await websocket.recv()
+        return message, name.get()
+
+    async def work():
+        async with listening() as server:
+            first = await connect(url(server), http=http)
+            second = await connect(url(server), http=http)
+            reading = asyncio.gather(read(first, "first"), read(second, "second"))
+            await asyncio.sleep(0)
+            await second.send("2")
+            await first.send("1")
+            assert await reading == [("1", "first"), ("2", "second")]
+            await asyncio.gather(first.close(), second.close())
+
+    run(work())
+
+
+def test_a_call_of_recv_is_as_good_as_a_coroutine(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            for how in (
+                lambda call: asyncio.create_task(call),
+                lambda call: asyncio.wait_for(call, 5),
+                lambda call: asyncio.shield(call),
+                lambda call: asyncio.gather(call),
+                lambda call: call,
+            ):
+                waiting = how(websocket.recv())
+                await websocket.send("x")
+                assert await waiting in ("x", ["x"])
+            reading = asyncio.create_task(websocket.recv_event())
+            done, _ = await asyncio.wait([reading], timeout=0.01)
+            assert not done
+            await websocket.send("event")
+            assert (await reading).data == "event"
+            await websocket.send("next")
+            assert await anext(websocket) == "next"
+
+    run(work())
+
+
+def test_an_exception_of_the_reader_stays_in_its_task(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+
+            async def read():
+                await websocket.recv()
+                raise RuntimeError("of the application")
+
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(0)
+            await websocket.send("x")
+            with pytest.raises(RuntimeError, match="of the application"):
+                await reading
+            await websocket.send("y")
+            assert await websocket.recv() == "y"
+
+    run(work())
+
+
+def test_what_came_is_received_after_the_end_and_then_the_end(run, http):
+    async def handler(websocket):
+        for i in range(10):
+            await websocket.send(str(i))
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            while websocket.close_code is None:
+                await asyncio.sleep(0.01)
+            assert [await websocket.recv() for _ in range(10)] == [str(i) for i in range(10)]
+            for _ in range(2):
+                with pytest.raises(ConnectionClosed):
+                    await websocket.recv()
+
+    run(work())
+
+
+def test_a_message_in_the_chunk_that_opens_the_connection_is_received(run, http):
+    async def handler(websocket):
+        await websocket.send("first")
+        await websocket.send("second")
+        await echo(websocket)
+
+    async def work():
+        async with listening(handler) as server:
+            for _ in range(20):
+                async with connect(url(server), http=http) as websocket:
+                    assert [await websocket.recv(), await websocket.recv()] == ["first", "second"]
+
+    run(work())
+
+
+def test_one_connection_that_floods_leaves_the_others_their_turn(run):
+    async def work():
+        async with listening() as server:
+            _, writer = await raw_client(server)
+            flood = masked(TEXT, b"") * 20_000
+
+            async def flooding():
+                while True:
+                    writer.write(flood)
+                    await writer.drain()
+
+            task = asyncio.create_task(flooding())
+            async with connect(url(server)) as websocket:
+                for i in range(10):
+                    await websocket.send(str(i))
+                    assert await asyncio.wait_for(websocket.recv(), 5) == str(i)
+            task.cancel()
+            writer.transport.abort()
+
+    run(work())

@@ -1,0 +1,343 @@
+"""`serve`: what a server takes, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+
+import pytest
+from drivers.conftest import echo, listening, url
+from drivers.raw import raw_client
+from wire import CLOSE, close_payload, masked
+
+from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
+from mintws.asyncio import connect, connect_http2, serve
+from mintws.events import Response
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def whole_answer(server, head):
+    """Send a request by hand and read until the server ends the connection."""
+    reader, writer = await raw_client(server, head=head)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [True, "no", {"a": 1}, UpgradeReject(99), UpgradeReject(200_000)],
+    ids=["True", "str", "dict", "99", "200000"],
+)
+def test_a_wrong_answer_of_the_upgrade_hook_is_500_and_logged(run, http, caplog, answer):
+    async def work():
+        async with listening(upgrade=lambda connection, request: answer) as server:
+            with pytest.raises(UpgradeError) as refused:
+                await connect(url(server), http=http)
+            assert refused.value.status == 500
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert caplog.records
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, "page", (200, b""), Response(99), Response(200, (("X", "a\r\nb"),)), Response(200, (("X", "é"),))],
+    ids=["None", "str", "tuple", "99", "CR LF", "non-ASCII"],
+)
+def test_a_wrong_answer_of_the_response_hook_is_500_and_logged(run, caplog, answer):
+    async def work():
+        async with listening(respond=lambda request: answer) as server:
+            assert (await whole_answer(server, GET)).startswith(b"HTTP/1.1 500 ")
+            async with connect_http2(url(server)) as client:
+                websocket = await client.open()
+                assert (await client.request("GET", "/")).status == 500
+                await websocket.send("still here")
+                assert await websocket.recv() == "still here"
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert caplog.records
+
+
+def test_a_request_that_is_taken_back_hurts_no_websocket(run):
+    async def respond(request):
+        await asyncio.sleep(0.05)
+        return Response(200, body=b"too late")
+
+    async def work():
+        async with listening(respond=respond) as server, connect_http2(url(server)) as client:
+            websocket = await client.open()
+            asking = asyncio.create_task(client.request("GET", "/"))
+            await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.sleep(0.1)
+            await websocket.send("still here")
+            assert await websocket.recv() == "still here"
+            assert (await client.request("GET", "/")).body == b"too late"
+            assert not [it for it in client.http._streams if it != 1]
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_size": 100}, {"limit": -1}, {"limit": 1.5}, {"parts": 1}, {"subprotocols": "chat"}, {"origins": "x"}],
+)
+def test_wrong_arguments_are_refused_where_they_are_given(wrong):
+    with pytest.raises((TypeError, LocalProtocolError)):
+        serve(echo, "127.0.0.1", 0, **wrong)
+
+
+def test_the_first_request_has_a_time_limit_with_tls_too(run, tls_contexts):
+    server_tls, _ = tls_contexts
+
+    async def work():
+        for tls in (None, server_tls):
+            async with listening(ssl=tls, open_timeout=0.2) as server:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.wait_for(reader.read(), 5) == b""
+                writer.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET / HT"])
+def test_a_connection_that_asks_for_nothing_more_has_a_time_limit(run, behind):
+    async def work():
+        async with listening(idle_timeout=0.2) as server:
+            reader, writer = await raw_client(server, head=GET)
+            await reader.readuntil(b"WebSocket server\n")
+            writer.write(behind)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+            async with connect_http2(url(server)) as client:
+                await client.request("GET", "/")
+                await asyncio.wait_for(asyncio.shield(client._link.gone), 5)
+
+    run(work())
+
+
+def test_a_connection_with_a_websocket_may_be_idle(run, http):
+    async def work():
+        async with listening(open_timeout=0.1, idle_timeout=0.1) as server:
+            async with connect(url(server), http=http) as websocket:
+                await asyncio.sleep(0.3)
+                await websocket.send("x")
+                assert await websocket.recv() == "x"
+
+    run(work())
+
+
+@pytest.mark.parametrize("start", [b"", b"PRI * HT", b"GET / HT"])
+def test_a_client_that_leaves_within_its_first_bytes_leaves_nothing(run, start):
+    async def work():
+        async with listening(open_timeout=None) as server:
+            await asyncio.wait_for(whole_answer(server, start), 5)
+            await until(lambda: not server.links)
+
+    run(work())
+
+
+def test_a_refusal_closes_the_connection_also_behind_other_requests(run):
+    async def work():
+        async with listening(open_timeout=None, idle_timeout=None) as server:
+            bad = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            reader, writer = await raw_client(server, head=GET + bad)
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 426 ") and answer.count(b"HTTP/1.1 4") == 2
+            writer.close()
+
+    run(work())
+
+
+def test_answers_wait_for_a_client_that_does_not_read_them(run):
+    async def work():
+        async with listening(respond=lambda request: Response(200, body=b"x" * 100_000)) as server:
+            reader, writer = await raw_client(server, head=GET, read_buffer=4096)
+            writer.transport.pause_reading()
+            with contextlib.suppress(asyncio.TimeoutError):
+                for _ in range(200):
+                    writer.write(GET * 1000)
+                    await asyncio.wait_for(writer.drain(), 0.5)
+            (link,) = server.links
+            assert link.transport.get_write_buffer_size() < 1 << 20
+            writer.transport.abort()
+
+    run(work())
+
+
+def test_a_closing_server_takes_nobody_in(run, http, tls_contexts):
+    server_tls, client_tls = tls_contexts
+    started = []
+
+    async def handler(websocket):
+        started.append(1)
+
+    async def work():
+        server = await serve(handler, "127.0.0.1", 0, ssl=server_tls)
+        # TCP is there when the server closes, TLS is not.
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        await asyncio.sleep(0.05)
+        await server.close()
+        with pytest.raises((OSError, ConnectionClosed)):
+            await connect("wss://localhost/", http=http, sock=sock, ssl=client_tls, open_timeout=5)
+        await asyncio.sleep(0.05)
+        assert not started and not server.tasks
+
+    run(work())
+
+
+def test_an_upgrade_that_is_being_decided_when_the_server_closes_is_refused(run, http):
+    deciding = asyncio.Event()
+
+    async def upgrade(connection, request):
+        if request.target == "/late":
+            deciding.set()
+            await asyncio.sleep(0.1)
+
+    async def work():
+        server = await listening(upgrade=upgrade)
+        opening = asyncio.create_task(connect(url(server, "/late"), http=http)._connect())
+        await deciding.wait()
+        await server.close()
+        with pytest.raises((UpgradeError, ConnectionClosed)) as refused:
+            await opening
+        assert getattr(refused.value, "status", 503) == 503
+        assert not server.tasks
+
+    run(work())
+
+
+def test_ordinary_requests_are_answered_before_the_server_is_gone(run):
+    async def respond(request):
+        await asyncio.sleep(0.1)
+        return Response(200, body=b"in time")
+
+    async def work():
+        server = await listening(respond=respond)
+        client = await connect_http2(url(server))
+        asking = asyncio.create_task(client.request("GET", "/"))
+        answering = asyncio.create_task(whole_answer(server, GET))
+        await asyncio.sleep(0.05)
+        await server.close()
+        assert (await asking).body == b"in time"
+        assert (await answering).endswith(b"in time")
+        await client.close()
+
+    run(work())
+
+
+def test_a_server_is_not_closed_with_a_code_that_may_not_be_sent(run):
+    async def work():
+        async with listening() as server:
+            for code, reason in ((1005, ""), (999, ""), (1001, "é" * 100)):
+                with pytest.raises(LocalProtocolError):
+                    await server.close(code, reason)
+            async with connect(url(server)) as websocket:
+                await websocket.send("still open")
+                assert await websocket.recv() == "still open"
+
+    run(work())
+
+
+def test_handlers_that_do_not_end_are_cancelled_after_the_timeout(run, http):
+    cancelled = []
+
+    async def handler(websocket):
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(1)
+            raise
+
+    async def work():
+        server = await listening(handler, close_timeout=0.2)
+        websocket = await connect(url(server), http=http)
+        await asyncio.sleep(0.05)
+        await server.close()
+        assert cancelled == [1]
+        assert not server.tasks and not server.websockets
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+
+    run(work())
+
+
+def test_a_cancelled_handler_leaves_no_websocket_behind(run, http):
+    async def work():
+        async with listening() as server:
+            websocket = await connect(url(server), http=http)
+            await until(lambda: server.websockets)
+            (theirs,) = server.websockets
+            for task in list(server.tasks):
+                task.cancel()
+            await asyncio.wait_for(theirs.wait_closed(), 5)
+            assert not server.websockets
+            with pytest.raises(ConnectionClosed):
+                await websocket.recv()
+
+    run(work())
+
+
+def test_a_unix_socket_and_a_socket_of_ones_own_are_listened_on(run, http, tmp_path):
+    async def work():
+        path = str(tmp_path / "socket")
+        async with serve(echo, path=path):
+            async with connect("ws://localhost/", http=http, path=path) as websocket:
+                await websocket.send("by path")
+                assert await websocket.recv() == "by path"
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            async with serve(echo, sock=sock) as server:
+                client = socket.create_connection(("127.0.0.1", server.port))
+                async with connect("ws://localhost/", http=http, sock=client) as websocket:
+                    await websocket.send("by socket")
+                    assert await websocket.recv() == "by socket"
+
+    run(work())
+
+
+def test_400_connections_leave_nothing_behind(run, http):
+    async def work():
+        loop = asyncio.get_running_loop()
+        async with listening() as server:
+            for _ in range(4):
+                for websocket in await asyncio.gather(*(connect(url(server), http=http) for _ in range(100))):
+                    await websocket.close()
+            await until(lambda: not server.links)
+            assert not server.tasks
+            assert len([timer for timer in loop._scheduled if not timer.cancelled()]) < 10
+        assert len(asyncio.all_tasks()) <= 2
+
+    run(work())
+
+
+def test_the_close_of_a_client_that_then_dies_is_the_end(run):
+    ended = []
+
+    async def handler(websocket):
+        async for _ in websocket:
+            pass
+        ended.append(websocket.close_code)
+
+    async def work():
+        async with listening(handler) as server:
+            _, writer = await raw_client(server)
+            writer.write(masked(CLOSE, close_payload(1001)))
+            await writer.drain()
+            writer.transport.abort()
+            await until(lambda: ended)
+
+    run(work())
+    assert ended == [1001]
