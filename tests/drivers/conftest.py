@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mintws.asyncio import Server, WebSocket, serve
+from mintws.cli.certificate import make_certificate
 
 BOUND = 20.0
 
@@ -22,6 +24,14 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 @pytest.fixture(params=["1.1", "2"])
 def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for path, pem in zip((cert, key), make_certificate(), strict=True):
+        path.write_text(pem, encoding="ascii")
+    return cert, key
 
 
 async def echo(websocket: WebSocket) -> None:

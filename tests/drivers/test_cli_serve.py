@@ -1,0 +1,83 @@
+"""`mintws serve`, and the page that it shows to browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from drivers.command import BOUND, MINTWS, posix, serving
+from drivers.conftest import listening, url
+
+from mintws.asyncio import connect_http2
+from mintws.cli import page
+from mintws.events import Request
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_all_with_1001_and_exits_with_0(http: str, number: int) -> None:
+    with serving() as (server, port):
+        command = [*MINTWS, "connect", "--http", http, f"ws://127.0.0.1:{port}"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as client:
+            assert client.stderr is not None
+            client.stderr.readline()
+            server.send_signal(number)
+            assert server.wait(BOUND) == 0
+            # The client's input is still open.
+            assert client.wait(BOUND) == 0
+            assert client.stderr.read() == b"mintws: closed with 1001\n"
+        assert server.stderr is not None
+        assert server.stderr.read() == "mintws: closing\n"
+
+
+def test_what_cannot_be_served_exits_with_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        in_use = ["--port", str(taken.getsockname()[1])]
+        empty = tmp_path / "empty.pem"
+        empty.touch()
+        for arguments in (
+            in_use,
+            ["--cert", str(empty)],
+            ["--cert", str(tmp_path / "none.pem")],
+            ["--host", "256.0.0.1"],
+        ):
+            command = [*MINTWS, "serve", *arguments]
+            done = subprocess.run(command, capture_output=True, timeout=BOUND, check=False)
+            assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, b"", 1), done.stderr
+
+
+def test_a_browser_gets_a_page(run: Callable[..., object]) -> None:
+    async def work():
+        async with listening(respond=page.respond_with_page(["chat"])) as server:
+            async with connect_http2(url(server)) as client:
+                response = await client.request("GET", "/")
+                assert response.status == 200
+                headers = dict(response.headers)
+                assert headers["content-type"] == "text/html; charset=utf-8"
+                assert "default-src 'none'" in headers["content-security-policy"]
+                assert b'SUBPROTOCOLS = ["chat"];' in response.body
+                assert (await client.request("POST", "/", body=b"x")).status == 405
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert b"Content-Length: %d" % len(response.body) in head
+            assert body == b""
+            writer.close()
+
+    run(work())
+
+
+def test_the_page_loads_nothing_and_names_what_it_shows() -> None:
+    text = page.respond_with_page([])(Request("GET", "/")).body.decode()
+    assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
+    assert "SUBPROTOCOLS = [];" in text
+    labelled = set(re.findall(r'<label[^>]* for="(\w+)"', text))
+    assert set(re.findall(r'<input id="(\w+)"', text)) <= labelled
