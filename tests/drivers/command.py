@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,12 @@ def talk(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess[byt
     return subprocess.run(
         [*MINTWS, "connect", *arguments], input=lines, capture_output=True, timeout=BOUND, check=False
     )
+
+
+def shell(words: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of the shell, in which `mintws` is the command under test."""
+    line = re.sub(r"\bmintws\b", f'"{sys.executable}" -m mintws', words)
+    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=BOUND, check=False, **how)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,11 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drivers.command import BOUND, MINTWS, posix, serving, talk, terminal
+from drivers.command import BOUND, MINTWS, posix, serving, shell, talk, terminal
 from drivers.conftest import listening, url
 
 
@@ -71,16 +70,14 @@ def test_subprotocols_and_headers_are_sent(run: Callable[..., object]) -> None:
 
 def test_standard_input_that_is_closed_is_at_its_end() -> None:
     with serving() as (_, port):
-        command = f'"{sys.executable}" -m mintws connect ws://127.0.0.1:{port} <&-'
-        done = subprocess.run(command, shell=True, capture_output=True, timeout=BOUND, check=False)
+        done = shell(f"mintws connect ws://127.0.0.1:{port} <&-")
     assert done.returncode == 0, done.stderr
 
 
 @posix
 def test_output_that_nobody_reads_is_the_end() -> None:
     with serving() as (_, port):
-        command = f'seq 1 100000 | "{sys.executable}" -m mintws connect ws://127.0.0.1:{port} | head -1; exit ${{PIPESTATUS[1]}}'
-        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=BOUND, check=False)
+        done = shell(f"seq 1 100000 | mintws connect ws://127.0.0.1:{port} | head -1; exit ${{PIPESTATUS[1]}}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"1\n"
     assert b"Traceback" not in done.stderr

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drivers.command import MINTWS, posix
+from drivers.command import MINTWS, posix, shell
 from drivers.conftest import listening
 
 from mintws.asyncio import connect
@@ -42,8 +41,7 @@ def test_the_demonstration_shows_that_every_byte_comes_back() -> None:
 
 @posix
 def test_the_demonstration_ends_quietly_when_nobody_reads_it() -> None:
-    command = f'"{sys.executable}" -m mintws demo | head -1'
-    done = subprocess.run(command, shell=True, capture_output=True, timeout=120, check=False)
+    done = shell("mintws demo | head -1")
     assert done.stdout.startswith(b"mintws ")
     assert done.stderr == b""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import io
 import re
 from collections.abc import Sequence
 
 from mintws import __version__
 from mintws.cli import connect, demo, serve
-from mintws.cli.stdout import abandon
+from mintws.cli.output import OutputLost, check, put, tell
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -21,15 +23,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments behind the program's name; those of the process if `None`.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
     try:
+        arguments = _parse(argv)
+        check()
         return int(asyncio.run(arguments.run(arguments)))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        abandon()
+    except OutputLost as lost:
+        if lost.reason:
+            tell(f"cannot write to standard output: {lost.reason}")
         return 1
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            return _parser().parse_args(argv)
+    except SystemExit:
+        # What --help and --version print can fail as all that is printed can.
+        if printed.getvalue():
+            put(printed.getvalue().rstrip("\n"))
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, MintWSError, UpgradeError
 from mintws import asyncio as driver
 from mintws.cli.lines import Lines
+from mintws.cli.output import OutputLost, put, tell
 from mintws.cli.signals import on_stop
-from mintws.cli.stdout import abandon
 from mintws.session import describe
 
 #: Exit codes.
@@ -45,7 +45,7 @@ async def run(arguments: argparse.Namespace) -> int:
         websocket = opening.result()
         if isinstance(websocket, int):
             return websocket
-        _tell(f"connected: {describe(websocket.connection)}")
+        tell(f"connected: {describe(websocket.connection)}")
         return await _talk(websocket, stopping)
     finally:
         stopping.cancel()
@@ -64,24 +64,24 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
             limit=LIMIT,
         )
     except ExtendedConnectDisabled as error:
-        _tell(f"cannot connect: {error}")
+        tell(f"cannot connect: {error}")
     except LocalProtocolError as error:
-        _tell(f"wrong usage: {error}")
+        tell(f"wrong usage: {error}")
         return WRONG_USAGE
     except UpgradeError as error:
-        _tell(f"refused: {_describe_refusal(error)}")
+        tell(f"refused: {_describe_refusal(error)}")
     except ConnectionClosed as error:
-        _tell(f"cannot connect: {error.reason or error}")
+        tell(f"cannot connect: {error.reason or error}")
     except tls.SSLCertVerificationError as error:
-        _tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
+        tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
     except asyncio.TimeoutError:
-        _tell("cannot connect: no answer came in time")
+        tell("cannot connect: no answer came in time")
     except tls.SSLError as error:
-        _tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+        tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
     except OSError as error:
-        _tell(f"cannot connect: {error.strerror or error}")
+        tell(f"cannot connect: {error.strerror or error}")
     except MintWSError as error:
-        _tell(f"cannot connect: {error}")
+        tell(f"cannot connect: {error}")
     return NOT_CONNECTED
 
 
@@ -102,11 +102,16 @@ async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[Any]) -> i
         seen = printer.count
         await asyncio.wait([printing], timeout=PATIENCE)
     await websocket.close()
-    await printing
+    try:
+        await printing
+    except OutputLost as lost:
+        # Who reads only some of it, as `head` does, has what he wanted.
+        if lost.reason:
+            raise
     ending = websocket.ending
     proper = ending.clean and ending.code in (1000, 1001, 1005)
     how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
-    _tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))
+    tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))
     return DONE if proper else CLOSED_BADLY
 
 
@@ -139,15 +144,17 @@ class _Printer:
         self._prefix = "< " if self._terminal and sys.stdin is not None and sys.stdin.isatty() else ""
 
     async def run(self) -> None:
-        """Print until nothing more comes, or nobody reads."""
+        """Print until nothing more comes.
+
+        Raises:
+            OutputLost: standard output takes no more.
+        """
         try:
             async for message in self._websocket:
                 self.count += 1
-                print(self._prefix + self._line(message), flush=True)
+                put(self._prefix + self._line(message))
         except ConnectionClosed:
             pass
-        except BrokenPipeError:
-            abandon()
 
     def _line(self, message: str | bytes) -> str:
         if isinstance(message, bytes):
@@ -185,7 +192,3 @@ def _describe_refusal(error: UpgradeError) -> str:
 def _harmless(text: str) -> str:
     """Write control characters so that a terminal shows them."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
-def _tell(line: str) -> None:
-    print(f"mintws: {line}", file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from typing import Any
 from mintws import Extension, MintWSError, PerMessageDeflate, __version__
 from mintws import asyncio as driver
 from mintws.cli.certificate import make_certificate
+from mintws.cli.output import put
 from mintws.cli.serve import echo
 from mintws.events import Request, Response
 from mintws.session import describe
@@ -58,8 +59,6 @@ async def run(arguments: argparse.Namespace) -> int:
             say.line("Payload, sent and received are bytes: of messages, and of what their frames came to before TLS.")
             say.line("")
             passed = await demonstration.run(server.port)
-    except BrokenPipeError:
-        raise
     except (MintWSError, OSError, asyncio.TimeoutError) as error:
         say.line(say.bad(f"failed: {str(error) or type(error).__name__}"))
         return 1
@@ -220,7 +219,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """Print a line."""
-        print(text, flush=True)
+        put(text)
 
     def head(self) -> None:
         """Print the head of the table."""

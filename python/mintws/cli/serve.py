@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ssl as tls
-import sys
 from typing import Any
 
 from mintws import asyncio as driver
+from mintws.cli.output import put, tell
 from mintws.cli.page import respond_with_page
 from mintws.cli.signals import on_stop
 
@@ -20,12 +20,11 @@ async def run(arguments: argparse.Namespace) -> int:
     try:
         context = _context(arguments.cert, arguments.key) if arguments.cert else None
     except tls.SSLError:
-        print("mintws: cannot use the certificate: there is none with its key in PEM", file=sys.stderr)
+        tell("cannot use the certificate: there is none with its key in PEM")
         return 1
     except OSError as error:
-        print(f"mintws: cannot use the certificate: {error.strerror}: {error.filename or 'the file'}", file=sys.stderr)
+        tell(f"cannot use the certificate: {error.strerror}: {error.filename or 'the file'}")
         return 1
-    stopped = asyncio.Event()
     try:
         server = await driver.serve(
             echo,
@@ -36,16 +35,17 @@ async def run(arguments: argparse.Namespace) -> int:
             subprotocols=arguments.subprotocol,
         )
     except OSError as error:
-        print(f"mintws: cannot listen: {error.strerror or error}", file=sys.stderr)
+        tell(f"cannot listen: {error.strerror or error}")
         return 1
+    stopped = asyncio.Event()
     async with server:
         on_stop(stopped.set)
         for socket in server.sockets:
             where = _authority(socket.getsockname())
-            print(f"listening on {'wss' if context else 'ws'}://{where}/, ", end="")
-            print(f"with a page on {'https' if context else 'http'}://{where}/", flush=True)
+            ws, http = ("wss", "https") if context else ("ws", "http")
+            put(f"listening on {ws}://{where}/, with a page on {http}://{where}/")
         await stopped.wait()
-        print("mintws: closing", file=sys.stderr, flush=True)
+        tell("closing")
     return 0
 
 
