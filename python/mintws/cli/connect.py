@@ -147,7 +147,7 @@ class _Printer:
         """Print until nothing more comes.
 
         Raises:
-            OutputLost: standard output takes no more.
+            OutputLost: standard output takes no more, and so messages are dropped from then on.
         """
         try:
             async for message in self._websocket:
@@ -155,6 +155,10 @@ class _Printer:
                 put(self._prefix + self._line(message))
         except ConnectionClosed:
             pass
+        except OutputLost:
+            # The server's Close is still to come, behind messages that it has sent.
+            self._websocket.discard()
+            raise
 
     def _line(self, message: str | bytes) -> str:
         if isinstance(message, bytes):
