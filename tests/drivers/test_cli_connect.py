@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,15 +134,16 @@ def test_a_second_signal_ends_at_once(run: Callable[..., object]) -> None:
 
 
 @posix
-def test_a_signal_ends_a_handshake_that_is_not_answered() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_handshake_that_is_not_answered(number: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [*MINTWS, "connect", f"ws://127.0.0.1:{silent.getsockname()[1]}"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as client:
             peer, _ = silent.accept()
             with peer:
                 peer.recv(65536)
-                client.send_signal(signal.SIGINT)
-                assert client.wait(BOUND) == 130
+                client.send_signal(number)
+                assert client.wait(BOUND) == 128 + number
 
 
 @posix
@@ -213,3 +215,21 @@ def test_certificates_are_checked_unless_told(certificate: tuple[Path, Path]) ->
         done = talk(address, lines=b"hello\n")
         assert (done.returncode, done.stdout) == (1, b"")
         assert b"the certificate is not trusted" in done.stderr
+
+
+@posix
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    with serving() as (_, port):
+        command = f'trap "" INT; exec "{sys.executable}" -m mintws connect ws://127.0.0.1:{port}'
+        pipe = subprocess.PIPE
+        with subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            assert client.stderr is not None
+            client.stderr.readline()
+            client.send_signal(signal.SIGINT)
+            client.stdin.write(b"still here\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == b"still here\n"
+            client.send_signal(signal.SIGTERM)
+            assert client.wait(BOUND) == 0

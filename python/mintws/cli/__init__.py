@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mintws import __version__
 from mintws.cli import connect, demo, serve
 from mintws.cli.output import OutputLost, check, put, tell
+from mintws.cli.signals import Stop
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(argv)
         check()
-        return int(asyncio.run(arguments.run(arguments)))
+        return asyncio.run(_run(arguments))
     except KeyboardInterrupt:
         return 130
     except OutputLost as lost:
@@ -47,6 +48,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise
 
 
+async def _run(arguments: argparse.Namespace) -> int:
+    code: int = await arguments.run(arguments, Stop())
+    return code
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mintws", description="WebSockets over HTTP/1.1 and HTTP/2.", allow_abbrev=False
@@ -64,8 +70,8 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "serve",
         help="echo messages, over HTTP/1.1 and HTTP/2 on one port",
         description="Echo each message, on any path, over HTTP/1.1 and HTTP/2. A browser gets a page that talks to the server.",
-        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001. Exit codes: 0 it was stopped so; 1 it could not start; "
-        "2 wrong usage; 130 it was interrupted twice.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001; the same once more ends it at once. Exit codes: 0 it was stopped so; "
+        "1 it could not start; 2 wrong usage; 130 or 143 it was ended by a second Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
@@ -87,8 +93,8 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Send each line of standard input as a text message, one that is no UTF-8 as a binary message, and print the "
         "messages that come: text as it is, binary in hexadecimal. At the end of the input, or at Ctrl-C, the WebSocket is closed; "
         "what the server still sends until it closes too is printed.",
-        epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, or was refused; 2 wrong usage; 3 closed with "
-        "another code, or not properly; 130 interrupted twice.",
+        epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, was refused, or could not print; 2 wrong usage; "
+        "3 closed with another code, or not properly; 130 or 143 ended by Ctrl-C or SIGTERM, before it was connected or by the second.",
         allow_abbrev=False,
     )
     parser.add_argument("url", metavar="URL", help="ws://... or wss://...")
@@ -118,7 +124,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
         description="Start a server with TLS in this process and send it the README, in messages of all sizes, over HTTP/1.1 and over "
         "several WebSockets on one HTTP/2 connection, with and without compression; print what that took.",
-        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 interrupted.",
+        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 or 143 ended by Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=demo.run, usage_error=parser.error)

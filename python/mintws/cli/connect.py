@@ -16,11 +16,11 @@ from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError
 from mintws import asyncio as driver
 from mintws.cli.lines import Lines
 from mintws.cli.output import OutputLost, put, tell
-from mintws.cli.signals import on_stop
+from mintws.cli.signals import Stop
 from mintws.session import describe
 
 #: Exit codes.
-DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY = 0, 1, 2, 3
 
 #: The most bytes of a message that is printed.
 LIMIT = 64 * 1024 * 1024
@@ -31,24 +31,15 @@ PATIENCE = 10.0
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Connect, talk and close; give the exit code."""
-    stopped = asyncio.Event()
-    on_stop(stopped.set)
-    stopping: asyncio.Future[Any] = asyncio.ensure_future(stopped.wait())
-    opening: asyncio.Future[Any] = asyncio.ensure_future(_open(arguments))
-    try:
-        await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            opening.cancel()
-            return INTERRUPTED
-        websocket = opening.result()
-        if isinstance(websocket, int):
-            return websocket
-        tell(f"connected: {describe(websocket.connection)}")
-        return await _talk(websocket, stopping)
-    finally:
-        stopping.cancel()
+    opened = await stop.bound(_open(arguments))
+    if opened is None:
+        return stop.code
+    if isinstance(opened, int):
+        return opened
+    tell(f"connected: {describe(opened.connection)}")
+    return await _talk(opened, stop)
 
 
 async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
@@ -85,13 +76,15 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     return NOT_CONNECTED
 
 
-async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[Any]) -> int:
+async def _talk(websocket: driver.WebSocket, stop: Stop) -> int:
     """Send and print until either side closes; give the exit code."""
     printer = _Printer(websocket)
     printing: asyncio.Future[Any] = asyncio.ensure_future(printer.run())
     sending: asyncio.Future[Any] = asyncio.ensure_future(_send_lines(websocket))
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
     await asyncio.wait([printing, sending, stopping], return_when=asyncio.FIRST_COMPLETED)
     sending.cancel()
+    stopping.cancel()
     try:
         websocket.begin_close(1000, "")
     except ConnectionClosed:

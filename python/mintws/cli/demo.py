@@ -21,6 +21,7 @@ from mintws import asyncio as driver
 from mintws.cli.certificate import make_certificate
 from mintws.cli.output import put
 from mintws.cli.serve import echo
+from mintws.cli.signals import Stop
 from mintws.events import Request, Response
 from mintws.session import describe
 
@@ -37,9 +38,14 @@ BOUND = 120.0
 Message = str | bytes
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Run the demonstration; give the exit code."""
     del arguments
+    code = await stop.bound(_demonstrate())
+    return stop.code if code is None else code
+
+
+async def _demonstrate() -> int:
     name, readme = read_readme()
     certificate, context = make_tls()
     client = tls.create_default_context(cadata=certificate)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ssl as tls
 from typing import Any
 
 from mintws import asyncio as driver
 from mintws.cli.output import put, tell
 from mintws.cli.page import respond_with_page
-from mintws.cli.signals import on_stop
+from mintws.cli.signals import Stop
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Serve until Ctrl-C or SIGTERM; give the exit code."""
     if arguments.key and not arguments.cert:
         arguments.usage_error("--key needs --cert")
@@ -37,14 +36,12 @@ async def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"cannot listen: {error.strerror or error}")
         return 1
-    stopped = asyncio.Event()
     async with server:
-        on_stop(stopped.set)
         for socket in server.sockets:
             where = _authority(socket.getsockname())
             ws, http = ("wss", "https") if context else ("ws", "http")
             put(f"listening on {ws}://{where}/, with a page on {http}://{where}/")
-        await stopped.wait()
+        await stop.wait()
         tell("closing")
     return 0
 
