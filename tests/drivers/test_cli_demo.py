@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drivers.command import MINTWS, posix, shell
+from drivers.command import BOUND, MINTWS, posix, shell
 from drivers.conftest import listening
 
 from mintws.asyncio import connect
@@ -20,23 +23,41 @@ def test_the_demonstration_shows_that_every_byte_comes_back() -> None:
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
     lines = done.stdout.decode().splitlines()
     assert lines[-1] == "Every byte came back."
-    rows = [line.split() for line in lines if line.startswith("HTTP/")]
-    assert [row[:3] for row in rows] == [
-        ["HTTP/1.1", "1", "none"],
-        ["HTTP/1.1", "1", "deflate"],
-        ["HTTP/2", "4", "none"],
-        ["HTTP/2", "4", "deflate"],
-    ]
-    for row in rows:
-        payload, sent, received = (int(row[at].replace(",", "")) for at in (4, 5, 7))
-        assert payload > 4 << 20
-        if row[2] == "none":
-            assert payload < received < sent < payload * 1.01
-        else:
-            assert 1000 < received < sent < payload * 0.8
-    assert sum("beside them GET /readme: 200" in line for line in lines) == 2
+    assert max(map(len, lines)) <= 80
+    rows = [cells for line in lines if len(cells := re.split(r" {2,}", line)) == 3]
+    plain, deflate = ({row[0]: row[1:] for row in rows[at : at + len(rows) // 2]} for at in (0, len(rows) // 2))
+    for table in (plain, deflate):
+        assert table[""] == ["HTTP/1.1", "HTTP/2"]
+        assert table["connections of TCP and TLS"] == ["4", "1"]
+        assert table["WebSockets"] == ["4", "4"]
+        assert table["all came back"] == ["yes", "yes"]
+        assert table["GET /readme beside them"][1].startswith("200, ")
+    for table, least, most in ((plain, 1.0, 1.01), (deflate, 0.1, 0.8)):
+        for at in (0, 1):
+            payload, sent, received = (
+                int(table[f"bytes {what}"][at].split()[0].replace(",", ""))
+                for what in ("of messages", "sent", "received")
+            )
+            assert payload > 16 << 20
+            assert payload * least < received < payload * most
+            assert payload * least < sent < payload * most
     assert b"\x1b" not in done.stdout
     assert done.stderr == b""
+
+
+@posix
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2, 0.3, 0.5, 0.8])
+def test_the_demonstration_ends_quietly_at_any_moment(seconds: float) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*MINTWS, "demo"], stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=BOUND)
+        assert said == b""
+        # A fast machine may be done by then.
+        assert process.returncode == 130 or (process.returncode == 0 and seconds > 0.3)
 
 
 @posix
