@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -232,4 +233,24 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
             client.stdin.flush()
             assert client.stdout.readline() == b"still here\n"
             client.send_signal(signal.SIGTERM)
+            assert client.wait(BOUND) == 0
+
+
+@posix
+def test_standard_input_that_does_not_block_is_not_at_its_end() -> None:
+    # As another program may have left a pipe or terminal that it shares.
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    pipe = subprocess.PIPE
+    with serving() as (_, port):
+        command = [*MINTWS, "connect", f"ws://127.0.0.1:{port}"]
+        with subprocess.Popen(command, stdin=ours, stdout=pipe, stderr=pipe) as client:
+            os.close(ours)
+            assert client.stdout is not None
+            assert client.stderr is not None
+            client.stderr.readline()
+            for line in (b"hello\n", b"again\n"):
+                os.write(theirs, line)
+                assert client.stdout.readline() == line
+            os.close(theirs)
             assert client.wait(BOUND) == 0
