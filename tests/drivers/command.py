@@ -34,11 +34,10 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
             process.kill()
 
 
-def talk(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run `mintws connect` with lines as its piped input."""
-    return subprocess.run(
-        [*MINTWS, "connect", *arguments], input=lines, capture_output=True, timeout=BOUND, check=False
-    )
+def talk(*arguments: str, lines: bytes = b"", wait: str | None = "0") -> subprocess.CompletedProcess[bytes]:
+    """Run `mintws connect` with lines as its piped input; a server that answers before it closes need not be waited for."""
+    command = [*MINTWS, "connect", *arguments, *(["--wait", wait] if wait is not None else [])]
+    return subprocess.run(command, input=lines, capture_output=True, timeout=BOUND, check=False)
 
 
 def shell(words: str, **how: Any) -> subprocess.CompletedProcess[bytes]:

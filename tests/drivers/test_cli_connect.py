@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import websockets.asyncio.server
 from drivers.command import BOUND, MINTWS, posix, serving, shell, talk, terminal
 from drivers.conftest import listening, url
 
@@ -46,6 +47,53 @@ def test_answers_that_take_their_time_are_waited_for(run: Callable[..., object])
         async with listening(slow) as server:
             done = await asyncio.to_thread(talk, url(server), lines=b"a\n" * 15)
             assert (done.returncode, done.stdout) == (0, b"a\n" * 15)
+
+    run(work())
+
+
+def test_servers_that_drop_answers_at_a_close_are_heard_out(run: Callable[..., object]) -> None:
+    async def sleepy(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.4)
+            await websocket.send(f"answer to {message}")
+
+    async def work():
+        async with websockets.asyncio.server.serve(sleepy, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            done = await asyncio.to_thread(talk, address, lines=b"a\nb\nc\n", wait=None)
+            assert (done.returncode, done.stdout) == (0, b"answer to a\nanswer to b\nanswer to c\n")
+
+    run(work())
+
+
+def test_a_thousand_lines_to_a_server_that_takes_its_time_are_answered(run: Callable[..., object]) -> None:
+    async def busy(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.002)
+            await websocket.send(message)
+
+    async def work():
+        lines = b"".join(b"line %d\n" % i for i in range(1000))
+        async with websockets.asyncio.server.serve(busy, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            done = await asyncio.to_thread(talk, address, lines=lines, wait=None)
+            assert (done.returncode, done.stdout) == (0, lines)
+
+    run(work())
+
+
+def test_messages_are_waited_for_as_long_as_told(run: Callable[..., object]) -> None:
+    async def late(websocket):
+        await asyncio.sleep(1.5)
+        await websocket.send("late")
+        await websocket.close()
+
+    async def work():
+        async with websockets.asyncio.server.serve(late, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for wait, heard in (("0.2", b""), ("5", b"late\n"), ("inf", b"late\n")):
+                done = await asyncio.to_thread(talk, address, wait=wait)
+                assert (done.returncode, done.stdout) == (0, heard)
 
     run(work())
 

@@ -91,8 +91,9 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "connect",
         help="send lines of standard input and print messages",
         description="Send each line of standard input as a text message, one that is no UTF-8 as a binary message, and print the "
-        "messages that come: text as it is, binary in hexadecimal. At the end of the input, or at Ctrl-C, the WebSocket is closed; "
-        "what the server still sends until it closes too is printed.",
+        "messages that come: text as it is, binary in hexadecimal. After the end of the input the WebSocket is closed when no message has "
+        "come for a second, and on a terminal at once; at Ctrl-C it is closed at once. What the server still sends until it closes too is "
+        "printed.",
         epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, was refused, or could not print; 2 wrong usage; "
         "3 closed with another code, or not properly; 130 or 143 ended by Ctrl-C or SIGTERM, before it was connected or by the second.",
         allow_abbrev=False,
@@ -111,6 +112,13 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated"
+    )
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="S",
+        help="close when no message has come for so many seconds after the end of the input; inf waits for the server to close "
+        "(1, and 0 if the input is a terminal)",
     )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("--insecure", action="store_true", help="take any certificate")
@@ -134,6 +142,16 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"a time is a number of seconds, 0 or more, not {text!r}")
+    return seconds
 
 
 def _token(text: str) -> str:

@@ -8,6 +8,7 @@ import io
 import re
 import ssl as tls
 import sys
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,8 @@ DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY = 0, 1, 2, 3
 
 #: The most bytes of a message that is printed.
 LIMIT = 64 * 1024 * 1024
-#: How long the server may be silent after our Close, in seconds, before its own is given up.
+#: How long the server may be silent after the end of the input before we close, and after our Close before its own is given up: seconds.
+WAIT = 1.0
 PATIENCE = 10.0
 
 #: What could move a terminal's cursor, or worse.
@@ -39,7 +41,7 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     if isinstance(opened, int):
         return opened
     tell(f"connected: {describe(opened.connection)}")
-    return await _talk(opened, stop)
+    return await _talk(opened, arguments.wait, stop)
 
 
 async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
@@ -76,24 +78,21 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     return NOT_CONNECTED
 
 
-async def _talk(websocket: driver.WebSocket, stop: Stop) -> int:
+async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> int:
     """Send and print until either side closes; give the exit code."""
     printer = _Printer(websocket)
-    printing: asyncio.Future[Any] = asyncio.ensure_future(printer.run())
-    sending: asyncio.Future[Any] = asyncio.ensure_future(_send_lines(websocket))
-    stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([printing, sending, stopping], return_when=asyncio.FIRST_COMPLETED)
-    sending.cancel()
-    stopping.cancel()
+    if wait is None:
+        # Who ends the input of a terminal has seen what came.
+        wait = 0.0 if sys.stdin is not None and sys.stdin.isatty() else WAIT
+
+    printing: asyncio.Future[None] = asyncio.ensure_future(printer.run())
+    await _first(asyncio.wait([printing]), _send_lines(websocket, printer, wait), stop.wait())
     try:
         websocket.begin_close(1000, "")
     except ConnectionClosed:
         pass
     # What the server still has to say before its Close may take any time, as long as something comes.
-    seen = -1
-    while not printing.done() and seen != printer.count:
-        seen = printer.count
-        await asyncio.wait([printing], timeout=PATIENCE)
+    await _first(asyncio.wait([printing]), printer.silence(PATIENCE))
     await websocket.close()
     try:
         await printing
@@ -108,28 +107,42 @@ async def _talk(websocket: driver.WebSocket, stop: Stop) -> int:
     return DONE if proper else CLOSED_BADLY
 
 
-async def _send_lines(websocket: driver.WebSocket) -> None:
-    """Send each line of standard input."""
+async def _send_lines(websocket: driver.WebSocket, printer: _Printer, wait: float) -> None:
+    """Send each line of standard input, and wait until the server has nothing more to say to them."""
     try:
         async for line in Lines():
             try:
                 await websocket.send(line.decode())
             except UnicodeDecodeError:
                 await websocket.send(line)
+        if wait:
+            # Many servers drop what they have not sent yet when a Close comes. A Pong says that they have all lines.
+            await _first(websocket.ping(), printer.silence(PATIENCE))
     except ConnectionClosed:
-        pass
+        return
+    await printer.silence(wait)
+
+
+async def _first(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run coroutines until one of them ends, and end the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
 
 
 class _Printer:
-    """Prints messages.
-
-    Attributes:
-        count: how many it has printed.
-    """
+    """Prints messages."""
 
     def __init__(self, websocket: driver.WebSocket) -> None:
-        self.count = 0
         self._websocket = websocket
+        self._loop = asyncio.get_running_loop()
+        #: When the last message came.
+        self._heard = 0.0
         if isinstance(sys.stdout, io.TextIOWrapper):
             # What the encoding of the output lacks is no reason to fail.
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -144,7 +157,7 @@ class _Printer:
         """
         try:
             async for message in self._websocket:
-                self.count += 1
+                self._heard = self._loop.time()
                 put(self._prefix + self._line(message))
         except ConnectionClosed:
             pass
@@ -152,6 +165,12 @@ class _Printer:
             # The server's Close is still to come, behind messages that it has sent.
             self._websocket.discard()
             raise
+
+    async def silence(self, seconds: float) -> None:
+        """Wait until no message has come for so long, from now on."""
+        began = self._loop.time()
+        while (left := max(began, self._heard) + seconds - self._loop.time()) > 0:
+            await asyncio.sleep(left)
 
     def _line(self, message: str | bytes) -> str:
         if isinstance(message, bytes):
