@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 
 import pytest
 from drivers.command import BOUND, MINTWS, posix, serving, shell
 
+#: Wrong usage, and a part of what is said of it.
+WRONG = [
+    ([], "required"),
+    (["sing"], "sing"),
+    (["serve", "--port", "65536"], "--port"),
+    (["serve", "--key", "key.pem"], "--cert"),
+    (["serve", "--subprotocol", "a b"], "--subprotocol"),
+    (["serve", "--subprotocol", "a", "--subprotocol", "a"], "--subprotocol: 'a' is given twice"),
+    (["connect"], "URL"),
+    (["connect", "localhost"], "must begin with ws:// or wss://"),
+    (["connect", "ws://localhost/#there"], "fragment"),
+    (["connect", "ws://a..b/"], "a..b"),
+    (["connect", "ws://localhost", "--http", "3"], "--http"),
+    (["connect", "ws://localhost", "--header", "no colon"], "--header"),
+    (["connect", "ws://localhost", "--header", "Upgrade: h2c"], '--header: header "Upgrade"'),
+    (
+        ["connect", "ws://localhost", "--header", "Host: x"],
+        "--header: Host is no header to give: it is that of the URL",
+    ),
+    (["connect", "ws://localhost", "--header", "Sec-WebSocket-Protocol: a"], "use --subprotocol"),
+    (["connect", "ws://localhost", "--header", "A: \u00fc"], "--header"),
+    (
+        ["connect", "ws://localhost", "--subprotocol", "a", "--subprotocol", "a"],
+        "--subprotocol: 'a' is given twice",
+    ),
+    (["connect", "ws://localhost", "--wait", "long"], "--wait"),
+    (["connect", "ws://localhost", "--wait", "-1"], "--wait"),
+    (["connect", "ws://localhost", "--wait", "nan"], "--wait"),
+    (["connect", "ws://localhost", "--insecure"], "wss://"),
+    (["connect", "wss://localhost", "--insecure", "--cafile", "ca.pem"], "--cafile"),
+    (["connect", "wss://localhost", "--cafile", "/no/such/file"], "cannot read '/no/such/file'"),
+    (["connect", "wss://localhost", "--cafile", os.devnull], "has no certificate"),
+    (["connect", "wss://localhost", "--cafile", ""], "cannot read ''"),
+]
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["sing"],
-        ["serve", "--port", "65536"],
-        ["serve", "--key", "key.pem"],
-        ["serve", "--subprotocol", "a b"],
-        ["connect"],
-        ["connect", "localhost"],
-        ["connect", "ws://localhost/#there"],
-        ["connect", "ws://a..b/"],
-        ["connect", "ws://localhost", "--http", "3"],
-        ["connect", "ws://localhost", "--header", "no colon"],
-        ["connect", "ws://localhost", "--header", "Upgrade: h2c"],
-        ["connect", "ws://localhost", "--wait", "long"],
-        ["connect", "ws://localhost", "--wait", "-1"],
-        ["connect", "ws://localhost", "--wait", "nan"],
-        ["connect", "ws://localhost", "--insecure"],
-        ["connect", "wss://localhost", "--insecure", "--cafile", "ca.pem"],
-        ["connect", "wss://localhost", "--cafile", "/no/such/file"],
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+
+@pytest.mark.parametrize(("arguments", "why"), WRONG, ids=[" ".join(it) for it, _ in WRONG])
+def test_wrong_usage_exits_with_2_and_says_what_is_wrong(arguments: list[str], why: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = f"127.0.0.1:{server.getsockname()[1]}"
         arguments = [argument.replace("localhost", here) if "//" in argument else argument for argument in arguments]
         command = [*MINTWS, *arguments]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOUND, check=False)
     assert done.returncode == 2, done.stderr
+    assert why in done.stderr.decode()
     assert b"Traceback" not in done.stderr
 
 

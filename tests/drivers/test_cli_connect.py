@@ -16,6 +16,8 @@ import websockets.asyncio.server
 from drivers.command import BOUND, MINTWS, posix, serving, shell, talk, terminal
 from drivers.conftest import listening, url
 
+from mintws.cli.connect import describe_failure
+
 
 def test_lines_go_out_and_messages_come_back(http: str) -> None:
     with serving() as (_, port):
@@ -241,13 +243,23 @@ def test_what_cannot_be_reached_or_refuses_exits_with_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = free.getsockname()[1]
     done = talk(f"ws://127.0.0.1:{nobody}")
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, b"", 1)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"mintws: cannot connect: connection refused\n")
     with serving() as (_, port):
         done = talk(f"ws://127.0.0.1:{port}", "--header", "Origin: http://evil.example", "--header", "Cookie: a=b")
         refused = b"mintws: refused: 403 Forbidden: this origin may not open a WebSocket here\n"
         assert (done.returncode, done.stderr) == (1, refused)
         done = talk(f"wss://127.0.0.1:{port}")
         assert (done.returncode, done.stderr) == (1, b"mintws: cannot connect: TLS failed: wrong version number\n")
+
+
+def test_why_the_network_failed_is_said_once_for_all_addresses() -> None:
+    refused = "[Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 1)"
+    if sys.platform == "linux":
+        assert describe_failure(OSError(f"Multiple exceptions: {refused}")) == "connection refused"
+        assert describe_failure(OSError(113, "Connect call failed ('10.0.0.1', 1)")) == "no route to host"
+    unknown = socket.gaierror(-2, "Name or service not known")
+    assert describe_failure(unknown) == "name or service not known"
+    assert describe_failure(ConnectionResetError()) == "ConnectionResetError"
 
 
 def test_certificates_are_checked_unless_told(certificate: tuple[Path, Path]) -> None:

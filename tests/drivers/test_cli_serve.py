@@ -16,6 +16,7 @@ from drivers.conftest import listening, url
 
 from mintws.asyncio import connect_http2
 from mintws.cli import page
+from mintws.cli.certificate import make_certificate
 from mintws.events import Request
 
 
@@ -37,20 +38,36 @@ def test_a_signal_closes_all_with_1001_and_exits_with_0(http: str, number: int) 
         assert server.stderr.read() == "mintws: closing\n"
 
 
-def test_what_cannot_be_served_exits_with_1(tmp_path: Path) -> None:
+def test_what_cannot_be_served_exits_with_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        in_use = ["--port", str(taken.getsockname()[1])]
-        empty = tmp_path / "empty.pem"
-        empty.touch()
-        for arguments in (
-            in_use,
-            ["--cert", str(empty)],
-            ["--cert", str(tmp_path / "none.pem")],
-            ["--host", "256.0.0.1"],
-        ):
+        for arguments in (["--port", str(taken.getsockname()[1])], ["--host", "256.0.0.1"]):
             command = [*MINTWS, "serve", *arguments]
             done = subprocess.run(command, capture_output=True, timeout=BOUND, check=False)
             assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, b"", 1), done.stderr
+
+
+def test_a_certificate_or_key_that_cannot_be_used_is_named(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate
+    empty, none, other, locked = (tmp_path / name for name in ("empty.pem", "none.pem", "other.pem", "locked.pem"))
+    empty.touch()
+    other.write_text(make_certificate()[1])
+    head, _, rest = key.read_text().partition("\n")
+    locked.write_text(f"{head}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{'0' * 32}\n\n{rest}")
+    for arguments, why in (
+        ([none], f"cannot read '{none}': No such file or directory"),
+        ([cert, none], f"cannot read '{none}': No such file or directory"),
+        ([""], "cannot read '': No such file or directory"),
+        ([empty, key], f"'{empty}' has no certificate in PEM"),
+        ([key, key], f"'{key}' has no certificate in PEM"),
+        ([cert], f"'{cert}' has no private key in PEM: name the file that has it by --key"),
+        ([cert, cert], f"'{cert}' has no private key in PEM"),
+        ([cert, other], f"the key in '{other}' is not that of the certificate in '{cert}'"),
+        ([cert, locked], f"the key in '{locked}' needs a pass phrase: write it without one, by `openssl pkey`"),
+    ):
+        options = [it for pair in zip(("--cert", "--key"), map(str, arguments), strict=False) for it in pair]
+        command = [*MINTWS, "serve", "--port", "0", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"mintws: {why}\n")
 
 
 def test_a_browser_gets_a_page(run: Callable[..., object]) -> None:

@@ -8,14 +8,17 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from mintws import __version__
+from mintws import Http1, LocalProtocolError, Role, UpgradeRequest, __version__
 from mintws.cli import connect, demo, serve
 from mintws.cli.output import OutputLost, check, put, tell
 from mintws.cli.signals import Stop
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Headers that say what an argument says.
+_ELSEWHERE = {"host": "it is that of the URL", "sec-websocket-protocol": "use --subprotocol"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +84,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
     parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
     parser.add_argument(
-        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="speak it; may be repeated"
+        "--subprotocol", type=_token, action=_Each, default=[], metavar="P", help="speak it; may be repeated"
     )
     parser.set_defaults(run=serve.run, usage_error=parser.error)
 
@@ -111,7 +114,7 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a header of the request; may be repeated",
     )
     parser.add_argument(
-        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated"
+        "--subprotocol", type=_token, action=_Each, default=[], metavar="P", help="offer it; may be repeated"
     )
     parser.add_argument(
         "--wait",
@@ -164,4 +167,21 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not _TOKEN.fullmatch(name):
         raise argparse.ArgumentTypeError(f"write a header as NAME:VALUE, not {text!r}")
-    return name, value.strip()
+    if name.lower() in _ELSEWHERE:
+        raise argparse.ArgumentTypeError(f"{name} is no header to give: {_ELSEWHERE[name.lower()]}")
+    header = (name, value.strip())
+    try:
+        Http1(Role.CLIENT).open().send(UpgradeRequest("localhost", headers=[header]))
+    except LocalProtocolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return header
+
+
+class _Each(argparse.Action):
+    """Collects values that may be given once each."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        collected = getattr(namespace, self.dest)
+        if values in collected:
+            raise argparse.ArgumentError(self, f"{values!r} is given twice")
+        setattr(namespace, self.dest, [*collected, values])

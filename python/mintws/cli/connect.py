@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import re
+import socket
 import ssl as tls
 import sys
 from collections.abc import Coroutine
@@ -18,6 +20,7 @@ from mintws import asyncio as driver
 from mintws.cli.lines import Lines
 from mintws.cli.output import OutputLost, put, tell
 from mintws.cli.signals import Stop
+from mintws.cli.tls import Unusable, client_context
 from mintws.session import describe
 
 #: Exit codes.
@@ -47,18 +50,21 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
 async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     """Open the WebSocket, or say why not and give the exit code."""
     try:
+        context = client_context(arguments.cafile, insecure=arguments.insecure)
+        if context is not None and urlsplit(arguments.url).scheme in ("ws", "http"):
+            raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
         return await driver.connect(
             arguments.url,
             http=arguments.http,
             headers=arguments.header,
             subprotocols=arguments.subprotocol,
-            ssl=_context(arguments),
+            ssl=context,
             close_timeout=2.0,
             limit=LIMIT,
         )
     except ExtendedConnectDisabled as error:
         tell(f"cannot connect: {error}")
-    except LocalProtocolError as error:
+    except (LocalProtocolError, Unusable) as error:
         tell(f"wrong usage: {error}")
         return WRONG_USAGE
     except UpgradeError as error:
@@ -72,7 +78,7 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     except tls.SSLError as error:
         tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
     except OSError as error:
-        tell(f"cannot connect: {error.strerror or error}")
+        tell(f"cannot connect: {describe_failure(error)}")
     except MintWSError as error:
         tell(f"cannot connect: {error}")
     return NOT_CONNECTED
@@ -178,20 +184,15 @@ class _Printer:
         return _harmless(message) if self._terminal else message
 
 
-def _context(arguments: argparse.Namespace) -> tls.SSLContext | None:
-    """Make the TLS context that the arguments ask for; `None` leaves it to the driver."""
-    if not arguments.insecure and not arguments.cafile:
-        return None
-    if urlsplit(arguments.url).scheme in ("ws", "http"):
-        raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
-    try:
-        context = tls.create_default_context(cafile=arguments.cafile)
-    except OSError as error:
-        raise LocalProtocolError(f"cannot read {arguments.cafile}: {error.strerror or error}") from None
-    if arguments.insecure:
-        context.check_hostname = False
-        context.verify_mode = tls.CERT_NONE
-    return context
+def describe_failure(error: OSError) -> str:
+    """Say why the network failed, once for all addresses that were tried."""
+    # Of several that fail differently, if only in their addresses, asyncio makes one error without a number.
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error))
+    if isinstance(error, socket.gaierror) or not numbers:
+        said = error.strerror or str(error)
+    else:
+        said = "; ".join(dict.fromkeys(os.strerror(int(number)) for number in numbers))
+    return said[:1].lower() + said[1:] or type(error).__name__
 
 
 def _describe_refusal(error: UpgradeError) -> str:

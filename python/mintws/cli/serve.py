@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import ssl as tls
 from typing import Any
 
 from mintws import asyncio as driver
 from mintws.cli.output import put, tell
 from mintws.cli.page import respond_with_page
 from mintws.cli.signals import Stop
+from mintws.cli.tls import Unusable, server_context
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Serve until Ctrl-C or SIGTERM; give the exit code."""
-    if arguments.key and not arguments.cert:
+    if arguments.key is not None and arguments.cert is None:
         arguments.usage_error("--key needs --cert")
     try:
-        context = _context(arguments.cert, arguments.key) if arguments.cert else None
-    except tls.SSLError:
-        tell("cannot use the certificate: there is none with its key in PEM")
-        return 1
-    except OSError as error:
-        tell(f"cannot use the certificate: {error.strerror}: {error.filename or 'the file'}")
+        context = None if arguments.cert is None else server_context(arguments.cert, arguments.key)
+    except Unusable as error:
+        tell(str(error))
         return 1
     try:
         server = await driver.serve(
@@ -50,12 +47,6 @@ async def echo(websocket: driver.WebSocket) -> None:
     """Send each message back."""
     async for message in websocket:
         await websocket.send(message)
-
-
-def _context(cert: str, key: str | None) -> tls.SSLContext:
-    context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
-    return context
 
 
 def _authority(address: tuple[Any, ...]) -> str:
