@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,3 +100,20 @@ def test_the_page_loads_nothing_and_names_what_it_shows() -> None:
     assert "SUBPROTOCOLS = [];" in text
     labelled = set(re.findall(r'<label[^>]* for="(\w+)"', text))
     assert set(re.findall(r'<input id="(\w+)"', text)) <= labelled
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_the_page_says_why_a_browser_will_not_connect() -> None:
+    text = page.respond_with_page(["chat"])(Request("GET", "/")).body.decode()
+    script = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)[0]
+    shown = """
+      const nodes = {};
+      const node = () => ({ dataset: {}, addEventListener() {}, append(line) { this.line = line.textContent; } });
+      globalThis.document = { getElementById: id => nodes[id] ??= node(), createElement: node };
+      globalThis.location = { href: "http://localhost:8765/" };
+      globalThis.WebSocket = class { constructor(url, subprotocols) { throw new Error(`${url} ${subprotocols}`); } };
+      (0, eval)(SCRIPT);
+      console.log(nodes.state.textContent, nodes.state.dataset.state, nodes.toggle.textContent, nodes.log.line);
+    """.replace("SCRIPT", json.dumps(script))
+    done = subprocess.run(["node", "-e", shown], capture_output=True, text=True, timeout=BOUND, check=False)
+    assert done.stdout == "cannot connect closed Connect cannot connect: ws://localhost:8765/ chat\n", done.stderr
