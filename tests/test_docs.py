@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import websockets.sync.client
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -47,6 +51,27 @@ def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path)
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_loop_of_the_readme_serves_a_peer() -> None:
+    [code] = [
+        it["code"]
+        for it in BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))
+        if "def echo(sock)" in it["code"]
+    ]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=lambda: names["echo"](listener.accept()[0]), daemon=True)
+        server.start()
+        client = websockets.sync.client.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", proxy=None)
+    with client as websocket:
+        for message in ("hello", b"\x00\xff", "x" * 100_000):
+            websocket.send(message)
+            assert websocket.recv(timeout=20) == message
+    assert (websocket.close_code, websocket.protocol.close_exc.sent.code) == (1000, 1000)
+    server.join(20)
+    assert not server.is_alive()
 
 
 def test_every_fence_is_seen() -> None:
