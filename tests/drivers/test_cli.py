@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 
 import pytest
 from drivers.command import BOUND, MINTWS, posix, serving, shell
@@ -83,3 +84,30 @@ def test_what_is_said_of_the_output_is_never_in_it(errors: str) -> None:
     assert (done.returncode, done.stdout) == (0, b"hello\n")
     done = shell(f"mintws connect ws://127.0.0.1:{port} {errors}")
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+@posix
+def test_a_signal_wakes_a_loop_that_waits() -> None:
+    # One that another thread takes interrupts nothing, as one that comes just before the loop begins to wait does not.
+    script = """
+import asyncio, signal, threading, time
+from mintws.cli.signals import Stop
+
+def take():
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+async def main():
+    stop = Stop()
+    threading.Thread(target=take).start()
+    await asyncio.wait_for(stop.wait(), 10)
+    stop.close()
+
+began = time.monotonic()
+asyncio.run(main())
+assert time.monotonic() - began < 5
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, timeout=BOUND, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""

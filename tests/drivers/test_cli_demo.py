@@ -67,6 +67,7 @@ def test_the_demonstration_ends_quietly_when_nobody_reads_it() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.usefixtures("signals")
 def test_the_demonstration_fails_if_a_byte_does_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_demonstration_fails_if_a_byte_does_not(
     assert "Not every byte came back." in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("signals")
 def test_the_demonstration_fails_if_the_server_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    code: int = await arguments.run(arguments, Stop())
+    with contextlib.closing(Stop()) as stop:
+        code: int = await arguments.run(arguments, stop)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -25,10 +26,24 @@ class Stop:
         self._loop = asyncio.get_running_loop()
         self._come = asyncio.Event()
         self._seen: set[int] = set()
+        # A signal that another thread takes, or that comes just before the loop waits, wakes nobody. What is written here does.
+        self._ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        if os.name == "posix":
+            self._loop.add_reader(self._ours, self._ours.recv, 64)
+            signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         # Not by `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would never see the second.
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
+
+    def close(self) -> None:
+        """Let go of the loop; the next signal ends the process."""
+        if os.name == "posix":
+            signal.set_wakeup_fd(-1)
+            self._loop.remove_reader(self._ours)
+        self._ours.close()
+        self._theirs.close()
 
     async def wait(self) -> None:
         """Wait for a signal."""
