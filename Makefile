@@ -1,9 +1,9 @@
-# make demo     set up what is missing and show it
-# make test     set up what is missing and run all tests
-# make peers    talk to other libraries, gateways and a browser, and install them where it can
-# make check    what must pass before a commit: format, lints, types, tests
-# make bench    measure against other libraries, about two minutes; make bench-full takes all cases
-# make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 20 minutes: conformance/README.md
+# make demo      set up what is missing and show it
+# make test      set up what is missing and run all tests
+# make peers     talk to other libraries, gateways and a browser, and install them where it can
+# make check     what must pass before a commit: format, lints, types, tests
+# make bench     measure against other libraries, about two minutes; make bench-full takes all cases
+# make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 13 minutes of two cores: conformance/README.md
 #
 # It takes Rust, and Python 3.10 or later: the one that PYTHON or MINTWS_PYTHON names, `make test PYTHON=python3.13`, else that of .venv,
 # else the first that is found.
