@@ -1,5 +1,6 @@
 //! The opening handshakes as Python functions: headers as lists of pairs, faults as `RemoteProtocolError`.
 
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
@@ -145,7 +146,12 @@ fn read_response<'py>(
 #[pyfunction]
 #[pyo3(signature = (status, headers, body_len, *, http2))]
 #[allow(clippy::needless_pass_by_value)]
-fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) -> PyResult<Headers> {
+fn write_rejection(
+    #[pyo3(from_py_with = status_of)] status: u16,
+    headers: Headers,
+    body_len: usize,
+    http2: bool,
+) -> PyResult<Headers> {
     let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
     write(status, &headers, body_len).map_err(misuse)
 }
@@ -155,7 +161,7 @@ fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) 
 #[pyo3(signature = (status, headers, body_len, *, head, http2))]
 #[allow(clippy::needless_pass_by_value)]
 fn write_ordinary_response(
-    status: u16,
+    #[pyo3(from_py_with = status_of)] status: u16,
     headers: Headers,
     body_len: usize,
     head: bool,
@@ -226,6 +232,14 @@ fn deflate_agree(wish: Wish<'_>, name: String, params: Parameters) -> PyResult<O
         Err(Fault::UnacceptableExtension) => Ok(None),
         Err(other) => Err(local(other)),
     }
+}
+
+/// A number that no status can be is the caller's mistake like any other that is out of range.
+fn status_of(status: &Bound<'_, PyAny>) -> PyResult<u16> {
+    status.extract().map_err(|error: PyErr| {
+        let out_of_range = error.is_instance_of::<PyOverflowError>(status.py());
+        if out_of_range { local(format!("status {status} must be 200 to 599")) } else { error }
+    })
 }
 
 fn lent(headers: &Lines) -> Vec<(&[u8], &[u8])> {

@@ -10,6 +10,7 @@ from mintws import (
     Http1,
     Http2,
     LocalProtocolError,
+    PerMessageDeflate,
     Ping,
     Pong,
     RemoteProtocolError,
@@ -21,6 +22,7 @@ from mintws import (
     UpgradeRequest,
     _core,
 )
+from mintws.events import Request, Response
 
 EVENTS = {
     "UpgradeRequest": UpgradeRequest("example.com"),
@@ -141,6 +143,9 @@ def test_wrong_request_leaves_the_connection_as_it_was(carrier, request_):
         UpgradeAccept(headers={"Upgrade": "x"}),
         UpgradeReject(101),
         UpgradeReject(99),
+        UpgradeReject(-1),
+        UpgradeReject(70_000),
+        UpgradeReject(10**30),
         UpgradeReject(403, headers={"x\n": "y"}),
         UpgradeReject(304, body=b"x"),
     ],
@@ -164,6 +169,45 @@ def test_headers_of_the_wrong_type_are_a_type_error(carrier):
             UpgradeRequest("example.com", headers=wrong)
     with pytest.raises(TypeError):
         UpgradeRequest("example.com", subprotocols="chat")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UpgradeReject("403"),
+        lambda: UpgradeReject(403.0),
+        lambda: UpgradeReject(True),
+        lambda: UpgradeReject(403, body="no"),
+        lambda: UpgradeReject(403, body=None),
+        lambda: UpgradeReject(403, body=5),
+        lambda: Response("200"),
+        lambda: Response(200, body="a page"),
+        lambda: Response(200, body=[1, 2]),
+        lambda: Response(200, headers=[("a", 1)]),
+        lambda: Request(b"GET", "/"),
+        lambda: Request("GET", None),
+        lambda: Request("GET", "/", headers=[(b"host", "a")]),
+        lambda: Request("GET", "/", body="x"),
+        lambda: UpgradeAccept(extensions=["permessage-deflate"]),
+        lambda: UpgradeAccept(extensions="permessage-deflate"),
+        lambda: UpgradeAccept(extensions=[PerMessageDeflate]),
+        lambda: UpgradeRequest("example.com", extensions=[None]),
+        lambda: UpgradeRequest("example.com", extensions=[PerMessageDeflate, PerMessageDeflate()]),
+    ],
+)
+def test_what_an_event_is_made_of_has_its_type(make):
+    with pytest.raises(TypeError):
+        make()
+
+
+@pytest.mark.parametrize("like", [bytearray, memoryview])
+def test_body_may_be_any_bytes_and_is_kept_as_bytes(like):
+    for event in [
+        UpgradeReject(403, body=like(b"no")),
+        Response(200, body=like(b"no")),
+        Request("GET", "/", (), like(b"no")),
+    ]:
+        assert (type(event.body), event.body) == (bytes, b"no")
 
 
 def test_event_of_a_subclass_or_a_stranger_is_a_type_error(carrier):
