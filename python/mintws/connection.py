@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
@@ -23,9 +23,6 @@ from mintws.events import (
     UpgradeRequest,
 )
 from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, match, offers
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
@@ -58,6 +55,32 @@ class Options(TypedDict, total=False):
 
 #: The options of a connection that has opened: they have done their work.
 _SPENT: Options = {}
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Check options where they are given, so that none fails when the first WebSocket opens; see `Options`.
+
+    Raises:
+        LocalProtocolError: `limit` is out of range: 0 to 2^63-1.
+        TypeError: an option has the wrong type, or is none.
+    """
+    for name, value in options.items():
+        match name:
+            case "limit":
+                if value is None:
+                    continue
+                if not isinstance(value, int) or isinstance(value, bool):
+                    raise TypeError(f"limit is a number of bytes, or None for no limit, not {value!r}")
+                if not 0 <= value < 1 << 63:
+                    raise LocalProtocolError(f"limit must be 0 to 2^63-1 bytes, or None for no limit, not {value}")
+            case "parts" | "text_as_bytes" | "auto_pong":
+                if not isinstance(value, bool):
+                    raise TypeError(f"{name} is True or False, not {value!r}")
+            case "entropy":
+                if not callable(value):
+                    raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
+            case _:
+                raise TypeError(f"{name} is no option; known are {', '.join(Options.__annotations__)}")
 
 
 class Carrier(ABC):
@@ -114,6 +137,11 @@ class Carrier(ABC):
 class Connection(_core.Endpoint):
     """One end of one WebSocket: a value that the caller drives.
 
+    Args:
+        role: which end.
+        carrier: what carries it.
+        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+
     Attributes:
         role: which end.
         carrier: what carries it.
@@ -136,15 +164,27 @@ class Connection(_core.Endpoint):
         "role",
     )
 
-    def __init__(self, role: Role, carrier: Carrier, **options: Unpack[Options]) -> None:
-        unknown = options.keys() - Options.__annotations__.keys()
-        if unknown:
-            raise TypeError(
-                f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}"
-            )
-        limit = options.get("limit")
-        if limit is not None and not 0 <= limit < 1 << 63:
-            raise LocalProtocolError(f"limit must be a number of bytes, or None for no limit, not {limit}")
+    def __init__(
+        self,
+        role: Role,
+        carrier: Carrier,
+        *,
+        limit: int | None = DEFAULT_LIMIT,
+        parts: bool = False,
+        text_as_bytes: bool = False,
+        auto_pong: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if not isinstance(role, Role):
+            raise TypeError(f"role is Role.CLIENT or Role.SERVER, not {role!r}")
+        options: Options = {
+            "limit": limit,
+            "parts": parts,
+            "text_as_bytes": text_as_bytes,
+            "auto_pong": auto_pong,
+            "entropy": entropy,
+        }
+        check_options(options)
         self.role = role
         self.carrier = carrier
         self.request: UpgradeRequest | None = None
@@ -152,7 +192,7 @@ class Connection(_core.Endpoint):
         self.extensions: tuple[Agreed, ...] = ()
         self.owner: Any = None
         self._options = options
-        self._entropy = options.get("entropy", os.urandom)
+        self._entropy = entropy
         self._key = ""
 
     def __repr__(self) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import h11
 
 from mintws import _core
-from mintws.connection import Connection, Direct, Options
+from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Headers, Request, Response, Role, State
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
@@ -39,7 +37,7 @@ class Http1(Direct):
     Args:
         role: which end.
         header_case: how the names of headers are written: "title" as in `Sec-WebSocket-Key`, or "lower".
-        options: see `Options`.
+        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
         h11: the `h11.Connection`, for ordinary requests and responses; gone when the transport has become the WebSocket's.
@@ -66,13 +64,31 @@ class Http1(Direct):
     http_version = "1.1"
 
     def __init__(
-        self, role: Role, *, header_case: Literal["title", "lower"] = "title", **options: Unpack[Options]
+        self,
+        role: Role,
+        *,
+        header_case: Literal["title", "lower"] = "title",
+        limit: int | None = DEFAULT_LIMIT,
+        parts: bool = False,
+        text_as_bytes: bool = False,
+        auto_pong: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        if header_case not in ("title", "lower"):
+            raise LocalProtocolError(f'header_case must be "title" or "lower", not {header_case!r}')
+        self._connection = Connection(
+            role,
+            self,
+            limit=limit,
+            parts=parts,
+            text_as_bytes=text_as_bytes,
+            auto_pong=auto_pong,
+            entropy=entropy,
+        )
         ours = h11.CLIENT if role is Role.CLIENT else h11.SERVER
         self.h11 = h11.Connection(ours, max_incomplete_event_size=HEAD_LIMIT)
         self._role = role
         self._header_case = header_case
-        self._connection = Connection(role, self, **options)
         #: The transport is the WebSocket's.
         self._switched = False
         self._ended = False
