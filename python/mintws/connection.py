@@ -18,6 +18,7 @@ from mintws.events import (
     Failed,
     Headers,
     Role,
+    State,
     UpgradeAccept,
     UpgradeReject,
     UpgradeRequest,
@@ -244,9 +245,18 @@ class Connection(_core.Endpoint):
         Returns:
             An `UpgradeRequest`; or `Failed`, and in `reply` the response that refuses; or nothing over HTTP/2, if it does not ask
             for a WebSocket.
+
+        Raises:
+            LocalProtocolError: on a client, or for the second time: a connection has one opening handshake.
+            TypeError: something is not bytes.
         """
+        self._check_turn(Role.SERVER, State.CONNECTING, "takes one request, first of all")
+        lines = _lines(headers)
+        for part in (method, target, http_version):
+            if not isinstance(part, bytes):
+                raise TypeError(f"method, target and http_version are bytes, not {part!r}")
         start = (method, target, http_version) if self.carrier.http_version == "1.1" else None
-        asked, refused = _core.read_request(list(headers), start)
+        asked, refused = _core.read_request(lines, start)
         if refused is not None:
             error, status, answer, body = refused
             self._received("Failed")
@@ -261,10 +271,16 @@ class Connection(_core.Endpoint):
         return [(self, self.request)], b""
 
     def receive_response(self, headers: RawHeaders) -> Received:
-        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx."""
+        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx.
+
+        Raises:
+            LocalProtocolError: on a server, or no answer is awaited.
+            TypeError: something is not bytes.
+        """
+        self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         assert self.request is not None
         key = self._key if self.carrier.http_version == "1.1" else None
-        answered, error = _core.read_response(list(headers), list(self.request.subprotocols), key=key)
+        answered, error = _core.read_response(_lines(headers), list(self.request.subprotocols), key=key)
         if error is not None:
             return self.fail(error)
         assert answered is not None
@@ -279,7 +295,12 @@ class Connection(_core.Endpoint):
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
-        """Take a server's no, whole."""
+        """Take a server's no, whole.
+
+        Raises:
+            LocalProtocolError: on a server, or no answer is awaited.
+        """
+        self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         self.response = UpgradeReject(status, headers=headers, body=body)
         self._received("UpgradeReject")
         return [(self, self.response)], b""
@@ -301,6 +322,11 @@ class Connection(_core.Endpoint):
         if self._received("Failed"):
             return [(self, Failed(error))], b""
         return [], b""
+
+    def _check_turn(self, role: Role, state: State, rule: str) -> None:
+        """Raise unless what is handed in is of the opening handshake as it stands."""
+        if self.role is not role or self.state is not state:
+            raise LocalProtocolError(f"a {role.name.lower()} {rule}; this is a {self.role.name} in {self.state.name}")
 
     def _send_other(self, event: object) -> bytes:
         """Send what is no frame."""
@@ -400,6 +426,17 @@ class Direct(Carrier):
 
     def send_end(self) -> bytes:
         return b""
+
+
+def _lines(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    wrong = TypeError("headers are pairs of bytes, as they came: name and value")
+    try:
+        lines = [(name, value) for name, value in headers]
+    except (TypeError, ValueError):
+        raise wrong from None
+    if not all(isinstance(part, bytes) for line in lines for part in line):
+        raise wrong
+    return lines
 
 
 def _offers(extensions: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]) -> tuple[Offer, ...]:

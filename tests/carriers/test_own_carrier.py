@@ -181,6 +181,89 @@ def test_nothing_may_be_sent_before_the_request():
             conn.send(event)
 
 
+SAMPLE_ACCEPT = [
+    (b"upgrade", b"websocket"),
+    (b"connection", b"upgrade"),
+    (b"sec-websocket-accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+]
+
+
+def client():
+    """A client that has asked with the key of the RFC's example."""
+    conn = Connection(Role.CLIENT, Recorder(), entropy=lambda n: b"the sample nonce"[:n] if n == 16 else bytes(n))
+    conn.send(UpgradeRequest("example.com"))
+    return conn
+
+
+def test_a_connection_takes_one_request():
+    conn, carrier = server()
+    before = conn.request, list(carrier.log)
+    for headers in [HEADERS, HEADERS[:2]]:
+        with pytest.raises(LocalProtocolError, match="one request"):
+            conn.receive_request(headers, target=b"/again")
+    assert (conn.request, carrier.log, conn.state) == (*before, State.OPEN)
+    refused = Connection(Role.SERVER, Recorder())
+    refused.receive_request(HEADERS[:2])
+    with pytest.raises(LocalProtocolError, match="in CLOSED"):
+        refused.receive_request(HEADERS)
+    assert refused.request is None
+
+
+def test_a_client_takes_no_request():
+    conn = Connection(Role.CLIENT, Recorder())
+    with pytest.raises(LocalProtocolError, match="this is a CLIENT"):
+        conn.receive_request(HEADERS)
+    assert conn.state is State.CONNECTING
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda conn: conn.receive_response(SAMPLE_ACCEPT), lambda conn: conn.receive_rejection(403, (), b"")],
+    ids=["response", "rejection"],
+)
+def test_a_connection_takes_one_answer_to_its_request(answer):
+    for conn in [Connection(Role.CLIENT, Recorder()), server()[0]]:
+        before = conn.state, conn.response
+        with pytest.raises(LocalProtocolError, match="one answer"):
+            answer(conn)
+        assert (conn.state, conn.response) == before
+    conn = client()
+    conn.receive_response(SAMPLE_ACCEPT)
+    response = conn.response
+    conn.send(Text("half of a message", fin=False))
+    with pytest.raises(LocalProtocolError, match="one answer"):
+        answer(conn)
+    assert (conn.state, conn.response) == (State.OPEN, response)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Host", "example.com")],
+        [(b"Host", "example.com")],
+        [("Host", b"example.com")],
+        {b"Host": b"example.com"},
+        {"Host": "example.com"},
+        [b"ab"],
+        [(b"a", b"b", b"c")],
+        "Host",
+    ],
+    ids=repr,
+)
+def test_headers_that_are_no_pairs_of_bytes_are_a_type_error(headers):
+    for take in [Connection(Role.SERVER, Recorder()).receive_request, client().receive_response]:
+        with pytest.raises(TypeError, match="pairs of bytes"):
+            take(headers)
+
+
+@pytest.mark.parametrize("part", ["method", "target", "http_version"])
+def test_request_line_is_bytes(part):
+    conn = Connection(Role.SERVER, Recorder())
+    with pytest.raises(TypeError, match="are bytes"):
+        conn.receive_request(HEADERS, **{part: "1.1"})
+    assert conn.state is State.CONNECTING
+
+
 def test_abort_of_a_carrier_without_one_says_nothing():
     conn, carrier = server()
     assert conn.abort() == b""
