@@ -214,6 +214,14 @@ pub(crate) fn write_refused(
     Ok(lines)
 }
 
+/// Reads the headers of a refusal, the names in lower case. Those that a handshake may not have are left out: the refusal
+/// holds all the same, and nothing that could steer a terminal or a log reaches the caller.
+#[must_use]
+pub fn read_rejection(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let readable = headers.iter().filter(|(name, _)| is_token(name));
+    readable.filter_map(|(name, value)| Some(line(&name.to_ascii_lowercase(), text(value.as_bytes())?))).collect()
+}
+
 /// Writes the headers of an ordinary response, the caller's first; `head` says that it answers a HEAD and has no body.
 ///
 /// A Content-Length among `headers` may stay if it is right, or if there is no body to compare it with. Over HTTP/2 what
@@ -503,6 +511,13 @@ mod tests {
 
     fn advice(name: &str, value: &str) -> String {
         write_asked(&Request { headers: pairs(&[(name, value)]), ..request() }).unwrap_err().0
+    }
+
+    #[test]
+    fn a_refusal_has_the_headers_that_are_text() {
+        let came =
+            [("X-Why", " because\t"), ("a b", "1"), ("x", "\x1b[31m"), ("y", "caf\u{e9}"), ("z", "a\tb"), ("", "")];
+        assert_eq!(read_rejection(&pairs(&came)), pairs(&[("x-why", "because"), ("z", "a\tb")]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ __all__ = [
     "forked",
     "is_upgrade",
     "new_key",
+    "read_rejection",
     "read_request",
     "read_response",
     "transitions",
@@ -435,6 +436,9 @@ def read_response(
 
 def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: bool) -> _Headers:
     """Write the headers of a server's no."""
+
+def read_rejection(headers: _Headers) -> _Headers:
+    """Read the headers of a server's no, names in lower case; those that are no text are left out."""
 
 def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, head: bool, http2: bool) -> _Headers:
     """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD."""

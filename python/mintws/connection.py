@@ -295,13 +295,13 @@ class Connection(_core.Endpoint):
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
-        """Take a server's no, whole.
+        """Take a server's no, whole; of its headers those that are text.
 
         Raises:
             LocalProtocolError: on a server, or no answer is awaited.
         """
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
-        self.response = UpgradeReject(status, headers=headers, body=body)
+        self.response = UpgradeReject(status, headers=_core.read_rejection(list(headers)), body=body)
         self._received("UpgradeReject")
         return [(self, self.response)], b""
 

@@ -30,6 +30,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(write_response, module)?)?;
     module.add_function(wrap_pyfunction!(read_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
+    module.add_function(wrap_pyfunction!(read_rejection, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_request, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_offer, module)?)?;
@@ -154,6 +155,13 @@ fn write_rejection(
 ) -> PyResult<Headers> {
     let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
     write(status, &headers, body_len).map_err(misuse)
+}
+
+/// Read the headers of a server's no, names in lower case; those that are no text are left out.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn read_rejection(headers: Headers) -> Headers {
+    header::read_rejection(&headers)
 }
 
 /// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.

@@ -342,6 +342,13 @@ def test_any_status_but_101_is_a_reject(status):
     assert http.done
 
 
+def test_headers_of_a_reject_that_are_no_text_are_left_out():
+    # Nothing that could steer a terminal or a log reaches the caller, who learns of the refusal all the same.
+    http, _, _ = asked()
+    data = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nX: a\x1b[31m\r\nY: caf\xe9\r\nContent-Length: 0\r\n\r\n"
+    assert said(http.receive(data)) == [UpgradeReject(403, headers=[("x-why", "because"), ("content-length", "0")])]
+
+
 def test_body_of_a_reject_may_come_in_chunks():
     http, _, _ = asked()
     data = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
