@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
@@ -13,6 +14,7 @@ from mintws import _core
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Headers, Request, Response, Role, State
+from mintws.unread import Unread
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
@@ -23,12 +25,18 @@ HEAD_LIMIT = 32 * 1024
 BODY_LIMIT = 64 * 1024
 #: The most bytes of the body of a request that `collect` gathers.
 REQUEST_LIMIT = 1024 * 1024
-#: Behind a request that is not answered yet, the most bytes for which the transport is still read.
+#: Behind a request that is not answered yet, the bytes at which the transport is read no more.
 UNREAD_LIMIT = 64 * 1024
 #: The most interim responses that may come before the answer.
 INTERIM_LIMIT = 32
 
-_HEADS = (h11.Request, h11.InformationalResponse, h11.Response)
+#: States of the peer in which its bytes are read, a head or a body; and those in which nothing but its end is still to come.
+_BEFORE_HEAD = frozenset({h11.IDLE, h11.SEND_RESPONSE})
+_READABLE = _BEFORE_HEAD | {h11.SEND_BODY}
+_BEHIND_MESSAGE = frozenset({h11.DONE, h11.MUST_CLOSE})
+
+#: What is unread where the transport is the WebSocket's: nothing, for good.
+_NOTHING = Unread()
 
 
 class Http1(Direct):
@@ -48,9 +56,11 @@ class Http1(Direct):
         "_body",
         "_connection",
         "_ended",
+        "_head_len",
         "_head_only",
         "_header_case",
         "_interim",
+        "_left",
         "_opened",
         "_reading",
         "_rejection",
@@ -93,8 +103,12 @@ class Http1(Direct):
         self._switched = False
         self._ended = False
         self._reading = True
-        #: How many bytes have come behind a request that is not answered yet.
-        self._unread = 0
+        #: What `h11` has not been given yet.
+        self._unread = Unread()
+        #: How much it was given of the head that it reads.
+        self._head_len = 0
+        #: How many bytes are still to come of the body that it reads; `None` if lines say where a message ends.
+        self._left: int | None = None
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
@@ -134,16 +148,18 @@ class Http1(Direct):
         """
         if self._connection.state is State.CLOSED:
             return self._role is Role.SERVER or self._ended or self._failed
-        if self._connection.state is State.REMOTE_CLOSING or self._switched:
+        if self._connection.state is State.REQUESTED or self._switched:
             return False
-        return self.h11.our_state in (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR) or (
-            self._ended and self.h11.our_state is not h11.SEND_RESPONSE and self.h11.our_state is not h11.SEND_BODY
-        )
+        ours = self.h11.our_state
+        if ours in (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR):
+            return True
+        return self._ended and not self._unread and ours not in (h11.SEND_RESPONSE, h11.SEND_BODY)
 
     @property
     def reading(self) -> bool:
-        """Whether the transport is to be read: not while the connection is paused, or much waits behind a request without answer."""
-        return self._reading and self._unread <= UNREAD_LIMIT
+        """Whether the transport is to be read: not while the connection is paused, or 64 KiB wait behind a request without answer."""
+        waiting = 0 if self._switched else len(self._unread) + self._connection.held
+        return self._reading and waiting < UNREAD_LIMIT
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
@@ -164,10 +180,18 @@ class Http1(Direct):
             TypeError: `data` is not bytes.
         """
         if self._switched:
+            received = self._connection.receive(data)
             if not data:
                 self._ended = True
-            return self._connection.receive(data)
-        return self._receive_head(bytes(data))
+            return received
+        view = memoryview(data)
+        if view.itemsize != 1 or not view.c_contiguous:
+            raise TypeError("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
+        if not view.nbytes:
+            self._ended = True
+        elif not self._ended:
+            self._unread.append(view)
+        return self._read()
 
     def proceed(self) -> Received:
         """Say what bytes mean that were held until an answer was given.
@@ -177,7 +201,7 @@ class Http1(Direct):
         """
         if self._switched:
             return self._connection.receive_early()
-        return self._read_heads()
+        return self._read()
 
     def collect(self, event: Any) -> Request | None:
         """Gather an ordinary request out of events that were handed on; it is given when it is whole.
@@ -221,8 +245,8 @@ class Http1(Direct):
         cased = self._cased(headers)
         if body is None:
             answer = self._write(h11.InformationalResponse(status_code=status, headers=cased, reason=_reason(status)))
-            self._switched = True
-            del self.h11
+            self._switch()
+            self._unread = _NOTHING
             return answer
         head = h11.Response(status_code=status, headers=cased, reason=_reason(status))
         return self._write(head, *([h11.Data(data=body)] if body and not self._head_only else []), h11.EndOfMessage())
@@ -243,60 +267,89 @@ class Http1(Direct):
         """The client has nothing to wait for."""
         return not self._switched or self._connection.failed
 
-    def _receive_head(self, data: bytes) -> Received:
-        if not data:
-            self._ended = True
-        try:
-            if self.h11.their_state is h11.DONE:
-                self._unread += len(data)
-            self.h11.receive_data(data)
-        except RuntimeError:
-            # Bytes behind the end of the stream.
-            return [], b""
-        except h11.RemoteProtocolError as error:
-            return self._broken(error)
-        return self._read_heads()
-
-    def _read_heads(self) -> Received:
-        """Read requests or responses as far as they have come."""
-        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE and self._role is Role.SERVER:
-            self.h11.start_next_cycle()
-            self._unread = 0
+    def _read(self) -> Received:
+        """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
         events: list[tuple[Connection | None, Any]] = []
         replies: list[bytes] = []
-        while not self._switched and self._connection.state is not State.CLOSED:
+        while True:
             try:
-                event = self._next_event()
+                received = self._read_next()
             except h11.RemoteProtocolError as error:
-                more = self._broken(error)
-            else:
-                if event is h11.NEED_DATA or event is h11.PAUSED:
-                    break
-                more = self._receive_event(event)
-                if isinstance(event, h11.ConnectionClosed):
-                    # h11 says so for ever.
-                    return [*events, *more[0]], b"".join([*replies, more[1]])
-            events += more[0]
-            replies.append(more[1])
+                received = self._broken(error)
+            if received is None:
+                return events, b"".join(replies)
+            events += received[0]
+            replies.append(received[1])
+
+    def _read_next(self) -> Received | None:
+        """Read the next thing that has come; `None` if there is none, or it has to wait."""
+        state = self._connection.state
+        if state is State.CLOSED:
+            self._unread.clear()
+            return None
+        if self._switched or (state is State.REQUESTED and self._role is Role.SERVER):
+            return self._hand_over()
+        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE and self._role is Role.SERVER:
+            self.h11.start_next_cycle()
+        if not self._may_read():
+            return None
+        event = self._next_event()
+        return None if event is None else self._receive_event(event)
+
+    def _may_read(self) -> bool:
+        """Whether `h11` goes on: within a message, to the next one, or to the end of the transport."""
+        theirs = self.h11.their_state
+        if theirs is h11.MUST_CLOSE:
+            # The peer said that this was its last message (RFC 9112 §9.6).
+            self._unread.clear()
+        if theirs in _BEHIND_MESSAGE:
+            return self._ended and not self._unread
+        if theirs is h11.IDLE and not self._head_len:
+            return self._unread.skip_empty_lines() or self._ended
+        return theirs in _READABLE
+
+    def _hand_over(self) -> Received | None:
+        """Give the WebSocket what has come behind its opening handshake."""
+        data = self._unread.take()
         if self._switched:
-            more = self._switch()
-            events += more[0]
-            replies.append(more[1])
-        return events, b"".join(replies)
+            self._unread = _NOTHING
+        if data:
+            return self._connection.receive(data)
+        return self._connection.receive_end() if self._ended and not self._switched else None
 
     def _next_event(self) -> Any:
-        """Give the next event of `h11`, whose limit holds only for heads that come in several chunks."""
-        if self.h11.their_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return self.h11.next_event()
-        before = len(self.h11.trailing_data[0])
-        event = self.h11.next_event()
+        """Give the next event of `h11`; `None` if more must come first."""
+        while (event := self.h11.next_event()) is h11.NEED_DATA:
+            if not self._feed():
+                return None
+        match event:
+            case h11.InformationalResponse():
+                self._head_len = 0
+            case h11.Request() | h11.Response():
+                self._head_len, self._left = 0, _body_len(event)
+            case h11.Data() if self._left is not None:
+                self._left -= len(event.data)
+            case h11.EndOfMessage():
+                self._left = None
         if isinstance(event, h11.Request):
             self._head_only = event.method == b"HEAD"
             if not event.http_version.startswith(b"1."):
                 raise h11.RemoteProtocolError("the version of HTTP must be 1.1", error_status_hint=505)
-        if isinstance(event, _HEADS) and before - len(self.h11.trailing_data[0]) > HEAD_LIMIT:
-            raise h11.RemoteProtocolError(f"the head has more than {HEAD_LIMIT} bytes", error_status_hint=431)
         return event
+
+    def _feed(self) -> bool:
+        """Give `h11` the next piece of the message that it reads, or the end of the transport; say whether there was any."""
+        piece = self._unread.cut(self._left)
+        if not piece:
+            if not self._ended:
+                return False
+            piece = self._unread.take()
+        if self.h11.their_state in _BEFORE_HEAD:
+            self._head_len += len(piece)
+            if self._head_len > HEAD_LIMIT:
+                raise h11.RemoteProtocolError(f"the head has more than {HEAD_LIMIT} bytes", error_status_hint=431)
+        self.h11.receive_data(piece)
+        return True
 
     def _receive_event(self, event: Any) -> Received:
         if self._role is Role.SERVER:
@@ -307,7 +360,7 @@ class Http1(Direct):
             return [(None, event)], b""
         match event:
             case h11.InformationalResponse(status_code=101):
-                self._switched = True
+                self._switch()
                 return self._connection.receive_response(list(event.headers))
             case h11.InformationalResponse():
                 self._interim += 1
@@ -333,20 +386,14 @@ class Http1(Direct):
             list(request.headers), method=request.method, target=request.target, http_version=request.http_version
         )
         if self._connection.state is State.REQUESTED:
-            # A handshake has no body, so h11 has nothing more to read: what follows is the WebSocket's.
-            while self.h11.next_event() not in (h11.PAUSED, h11.NEED_DATA):
-                pass
-            self._switched = True
+            # A handshake has no body, so this is the end of the message: what follows is the WebSocket's.
+            self.h11.next_event()
         return events, reply
 
-    def _switch(self) -> Received:
-        """Hand on what `h11` has read behind the handshake."""
-        data, _ = self.h11.trailing_data
-        if self._role is Role.CLIENT:
-            del self.h11
-        if not data:
-            return [], b""
-        return self._connection.receive(data)
+    def _switch(self) -> None:
+        """From now on the transport is the WebSocket's."""
+        self._switched = True
+        del self.h11
 
     def _reject(self) -> Received:
         assert self._rejection is not None
@@ -378,6 +425,17 @@ class Http1(Direct):
         if self._header_case == "lower":
             return [(name.lower(), value) for name, value in headers]
         return list(headers)
+
+
+def _body_len(head: h11.Request | h11.Response) -> int | None:
+    """Say how many bytes a body has (RFC 9112 §6.3): `None` if its chunks do."""
+    headers = dict(head.headers)
+    if b"transfer-encoding" in headers:
+        return None
+    if b"content-length" in headers:
+        return int(headers[b"content-length"])
+    # The body of a response may end with the transport.
+    return 0 if isinstance(head, h11.Request) else sys.maxsize
 
 
 def _reason(status: int) -> bytes:

@@ -448,18 +448,3 @@ def test_extension_is_answered_only_if_it_was_offered():
 def test_refusal_of_a_head_request_has_no_body():
     _, reply = refused(request(start="HEAD /chat HTTP/1.1"), 400)
     assert reply.endswith(b"\r\n\r\n")
-
-
-def test_requests_pipelined_without_end_are_not_read():
-    # Nothing but the reading of the transport bounds them.
-    http, _, _ = asked(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert http.reading
-    for _ in range(70):
-        assert http.receive(b"GET /2 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1000 + b"\r\n\r\n") == ([], b"")
-    assert not http.reading
-    for _ in range(71):
-        http.h11.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
-        http.h11.send(h11.EndOfMessage())
-        events, _ = http.proceed()
-        assert http.reading
-    assert events == []

@@ -192,6 +192,7 @@ class Link(asyncio.BufferedProtocol):
         self.write(reply)
         self.handle(events)
         self.wake()
+        self.update_reading()
 
     # Upwards.
 

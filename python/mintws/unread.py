@@ -1,0 +1,72 @@
+"""What has come over an HTTP/1.1 connection and is not read yet, cut where its messages may end."""
+
+from __future__ import annotations
+
+import re
+
+#: The most bytes of a head, or of chunks, that are handed on at a time.
+PIECE = 16 * 1024
+
+#: What ends a head, and the last chunk with what trails it (RFC 9112 §2.1, §7.1). An LF alone may end a line (§2.2).
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_BEGUN_EMPTY_LINE = re.compile(rb"\n\r?\Z")
+_LEADING_EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
+
+
+class Unread:
+    """Bytes that wait to be read.
+
+    What reads them gets none behind the end of its message, so that those are still here for whoever comes next: the next request, or
+    the WebSocket. Each byte is looked at a bounded number of times, however many messages come at once.
+    """
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def append(self, data: memoryview) -> None:
+        """Add what has come."""
+        self._bytes += data
+
+    def skip_empty_lines(self) -> bool:
+        """Drop empty lines ahead of a message (RFC 9112 §2.2), and say whether something else has come."""
+        found = _LEADING_EMPTY_LINES.match(self._bytes)
+        if found is not None:
+            del self._bytes[: found.end()]
+        return bool(self._bytes) and self._bytes != b"\r"
+
+    def cut(self, most: int | None) -> bytes:
+        """Take the next piece of a message.
+
+        Args:
+            most: how many bytes of the message are still to come; `None` if an empty line ends it, or what comes of it next.
+
+        Returns:
+            A piece that does not reach over the end of the message; empty if more must come first.
+        """
+        piece = bytes(self._bytes[: self._lines() if most is None else most])
+        del self._bytes[: len(piece)]
+        return piece
+
+    def take(self) -> bytes:
+        """Take all."""
+        taken = bytes(self._bytes)
+        self.clear()
+        return taken
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._bytes = bytearray()
+
+    def _lines(self) -> int:
+        """Say how many bytes may be taken: up to an empty line, or what is here but for the beginning of one at its end."""
+        found = _EMPTY_LINE.search(self._bytes, 0, PIECE)
+        if found is not None:
+            return found.end()
+        end = min(len(self._bytes), PIECE)
+        begun = _BEGUN_EMPTY_LINE.search(self._bytes, max(end - 2, 0), end)
+        return end if begun is None else begun.start()

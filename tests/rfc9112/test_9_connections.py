@@ -1,0 +1,184 @@
+"""How requests follow one another on a connection, and how it ends (RFC 9112 §9)."""
+
+import time
+
+import h11
+import pytest
+from wire import REQUEST, masked, said
+
+from mintws import Http1, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws.events import Request, Response
+
+GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = b"POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\n\n\r\n0\r\n\r\n"
+COUNTED = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
+
+
+def asked(http: Http1, received) -> list[Request]:
+    """The ordinary requests that are whole now."""
+    return [request for request in map(http.collect, said(received)) if request is not None]
+
+
+def server(data: bytes):
+    """A server that has received bytes, and the requests that it has told of."""
+    http = Http1(Role.SERVER)
+    return http, asked(http, http.receive(data))
+
+
+@pytest.mark.parametrize("request_", [GET, CHUNKED, COUNTED], ids=["no body", "chunks", "length"])
+@pytest.mark.parametrize("cut", [1, 7, 1 << 20])
+def test_pipelined_requests_are_told_of_one_by_one_as_they_are_answered(request_, cut):
+    # §9.3.2: the answers go out in the order of the requests.
+    data = b"".join(request_ % i for i in range(5))
+    http, requests = Http1(Role.SERVER), []
+    for i in range(0, len(data), cut):
+        requests += asked(http, http.receive(data[i : i + cut]))
+    for i in range(5):
+        assert [it.target for it in requests] == [f"/{i}"]
+        assert not http.done
+        http.respond(requests[0], Response(200))
+        requests = asked(http, http.proceed())
+    assert requests == []
+
+
+def test_request_behind_a_body_that_was_answered_early_is_told_of_in_the_same_call():
+    http, _ = server(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    http.h11.send(h11.Response(status_code=413, headers=[("Content-Length", "0")]))
+    http.h11.send(h11.EndOfMessage())
+    assert http.proceed() == ([], b"")
+    events = said(http.receive(b"hello" + REQUEST + b"\r\n"))
+    assert [type(it) for it in events] == [h11.Data, h11.EndOfMessage, UpgradeRequest]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET % 1,
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        b"GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        REQUEST + b"\r\n",
+    ],
+    ids=["ordinary", "other protocol", "HTTP/1.0", "websocket"],
+)
+def test_what_waits_behind_an_unanswered_request_stops_reading_at_64_kib(head):
+    http = Http1(Role.SERVER)
+    http.receive(head)
+    http.receive(b"x" * 65535)
+    assert http.reading
+    http.receive(b"x")
+    assert not http.reading
+
+
+def test_reading_goes_on_as_what_waits_is_answered():
+    request = b"GET /%d HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1000 + b"\r\n\r\n"
+    http, requests = server(request % 0)
+    for i in range(1, 101):
+        assert http.receive(request % i) == ([], b"")
+    for answered in range(101):
+        assert http.reading is (sum(len(request % i) for i in range(answered + 1, 101)) < 65536)
+        http.respond(requests[0], Response(200))
+        requests = asked(http, http.proceed())
+    assert requests == []
+
+
+@pytest.mark.parametrize("request_", [GET, CHUNKED, COUNTED], ids=["no body", "chunks", "length"])
+def test_h11_holds_nothing_behind_the_message_that_it_reads(request_):
+    # So nothing that it holds is copied again for each message, or has to be taken back from it.
+    http, requests = server(request_ % 0 * 100)
+    for _ in range(100):
+        assert http.h11.trailing_data == (b"", False)
+        http.respond(requests[0], Response(200))
+        requests = asked(http, http.proceed())
+    assert http.receive((GET % 1)[:-1]) == ([], b"")
+    assert http.h11.trailing_data[0] in ((GET % 1)[:-2], (GET % 1)[:-3])
+
+
+@pytest.mark.parametrize("request_", [GET, CHUNKED], ids=["no body", "chunks"])
+def test_a_pipelined_request_costs_the_same_however_many_are_behind_it(request_):
+    def cost(count: int) -> float:
+        http, requests = server(request_ % 0 * count)
+        began = time.process_time()
+        for _ in range(300):
+            http.respond(requests[0], Response(200))
+            requests = asked(http, http.proceed())
+        return time.process_time() - began
+
+    assert min(cost(64_000) for _ in range(3)) < 3 * min(cost(500) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"],
+)
+@pytest.mark.parametrize("tail", [b"\r\n", GET % 2, b"\x00", REQUEST + b"\r\n", b"x" * 100_000])
+@pytest.mark.parametrize("later", [False, True])
+def test_the_last_request_is_answered_and_what_follows_is_dropped(head, tail, later):
+    # §9.6: a server does not process what comes behind a request with "close". HTTP/1.0 closes by itself.
+    http, requests = server(head if later else head + tail)
+    if later:
+        assert http.receive(tail) == ([], b"")
+    assert http.reading
+    answer = http.respond(requests[0], Response(200, body=b"a page"))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"a page")
+    assert http.done
+    assert http.proceed() == ([], b"")
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\x00\r\n\r\n", REQUEST + b"Content-Length: 5\r\n\r\n", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"]
+)
+def test_behind_a_refusal_nothing_is_kept(broken):
+    http = Http1(Role.SERVER)
+    _, reply = http.receive(broken + b"x" * 100_000)
+    assert reply.startswith(b"HTTP/1.1 ")
+    assert http.done
+    for _ in range(10):
+        assert http.receive(b"x" * 100_000) == ([], b"")
+        assert http.reading
+
+
+def test_end_of_the_transport_is_told_once():
+    http, requests = server(GET % 1)
+    assert said(http.receive(b"")) == [h11.ConnectionClosed()]
+    assert http.receive(b"") == ([], b"")
+    assert not http.done
+    http.respond(requests[0], Response(200))
+    assert http.proceed() == ([], b"")
+    assert http.done
+
+
+def test_end_of_the_transport_comes_behind_the_requests_that_wait():
+    http, requests = server(GET % 1 + GET % 2)
+    assert http.receive(b"") == ([], b"")
+    http.respond(requests[0], Response(200))
+    assert not http.done
+    events = said(http.proceed())
+    assert [type(it) for it in events] == [h11.Request, h11.EndOfMessage, h11.ConnectionClosed]
+
+
+def test_frames_behind_the_handshake_stay_whole():
+    # An empty line is nothing special in them.
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n" + masked(1, b"\n\n\r\n\r\n") + masked(1, b"\r\n"))
+    conn.send(UpgradeAccept())
+    assert said(http.proceed()) == [Text("\n\n\r\n\r\n"), Text("\r\n")]
+    assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    "data", [5, 0, None, "", "abc", [], [71], {}, 1.5, memoryview(b"GxEx")[::2], memoryview(b"ab").cast("H")]
+)
+def test_what_is_not_bytes_is_a_type_error_at_any_time(data):
+    fresh, waiting, ended, opened = (Http1(Role.SERVER) for _ in range(4))
+    waiting.receive(GET % 1)
+    ended.receive(b"")
+    ((conn, _),), _ = opened.receive(REQUEST + b"\r\n")
+    conn.send(UpgradeAccept())
+    for http in [fresh, waiting, ended, opened]:
+        before = http.done
+        with pytest.raises(TypeError):
+            http.receive(data)
+        assert http.done is before
+    assert said(fresh.receive(bytearray(GET % 1)))
+    assert said(opened.receive(memoryview(masked(1, b"hi")))) == [Text("hi")]
