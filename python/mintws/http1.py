@@ -114,7 +114,7 @@ class Http1(Direct):
         self._rejection: tuple[int, Headers, bytearray] | None = None
         self._request: Any = None
         self._body = bytearray()
-        #: The request is a HEAD, whose response has no body.
+        #: The request that was read last is a HEAD.
         self._head_only = False
 
     def start(self) -> bytes:
@@ -249,7 +249,9 @@ class Http1(Direct):
             self._unread = _NOTHING
             return answer
         head = h11.Response(status_code=status, headers=cased, reason=_reason(status))
-        return self._write(head, *([h11.Data(data=body)] if body and not self._head_only else []), h11.EndOfMessage())
+        return self._write(
+            head, *([h11.Data(data=body)] if body and not self._answers_head else []), h11.EndOfMessage()
+        )
 
     def pause(self) -> None:
         self._reading = False
@@ -266,6 +268,11 @@ class Http1(Direct):
     def _failed(self) -> bool:
         """The client has nothing to wait for."""
         return not self._switched or self._connection.failed
+
+    @property
+    def _answers_head(self) -> bool:
+        """The response that is due is to a HEAD, and has no body."""
+        return self._head_only and self.h11.our_state is h11.SEND_RESPONSE
 
     def _read(self) -> Received:
         """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
@@ -406,14 +413,22 @@ class Http1(Direct):
             if self._rejection is not None:
                 return self._reject()
             return self._connection.receive_end("the server closed the connection without an answer")
-        status = error.error_status_hint if self._role is Role.SERVER else None
-        events, _ = self._connection.fail(RemoteProtocolError(str(error), section="RFC 9112", status=status))
-        reply = b""
-        if self.h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = str(error).encode()
-            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
-            reply = self.send_response(error.error_status_hint, tuple(headers), body)
-        return events, reply
+        # h11 quotes what came, as much as it was.
+        why = str(error).partition(": bytearray(")[0]
+        if self._role is Role.CLIENT:
+            return self._connection.fail(RemoteProtocolError(why, section="RFC 9112"))
+        status = error.error_status_hint
+        events, _ = self._connection.fail(RemoteProtocolError(why, section="RFC 9112", status=status))
+        return events, self._refuse(status, why)
+
+    def _refuse(self, status: int, why: str) -> bytes:
+        """Answer as a server what it will not handle, unless an answer is under way already."""
+        if self.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return b""
+        body = f"{why}\n".encode()
+        length = str(len(body))
+        headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", length), ("Connection", "close"))
+        return self.send_response(status, headers, body)
 
     def _write(self, *events: Any) -> bytes:
         try:

@@ -4,7 +4,7 @@ import time
 
 import h11
 import pytest
-from wire import REQUEST, masked, said
+from wire import REQUEST, fault, header_of, masked, said
 
 from mintws import Http1, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Request, Response
@@ -125,6 +125,22 @@ def test_the_last_request_is_answered_and_what_follows_is_dropped(head, tail, la
     assert http.proceed() == ([], b"")
 
 
+@pytest.mark.parametrize("how", ["respond", "h11"])
+def test_what_is_no_request_behind_a_head_is_refused_with_a_body(how):
+    http, requests = server(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    if how == "respond":
+        http.respond(requests[0], Response(200, body=b"a page"))
+        assert http.proceed() == ([], b"")
+    else:
+        http.h11.send(h11.Response(status_code=200, headers=[("Content-Length", "6")]))
+        http.h11.send(h11.EndOfMessage())
+        http.h11.start_next_cycle()
+    events, reply = http.receive(b"\x00\r\n\r\n")
+    assert fault(said((events, reply))).status == 400
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert int(header_of(head, "Content-Length")) == len(body) > 0
+
+
 @pytest.mark.parametrize(
     "broken", [b"\x00\r\n\r\n", REQUEST + b"Content-Length: 5\r\n\r\n", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"]
 )
@@ -136,6 +152,12 @@ def test_behind_a_refusal_nothing_is_kept(broken):
     for _ in range(10):
         assert http.receive(b"x" * 100_000) == ([], b"")
         assert http.reading
+
+
+def test_refusal_does_not_say_again_what_came():
+    events, reply = Http1(Role.SERVER).receive(b"<script>" * 1000 + b"\r\n\r\n")
+    assert len(reply) < 200
+    assert "script" not in str(fault(said((events, reply))))
 
 
 def test_end_of_the_transport_is_told_once():
