@@ -281,8 +281,12 @@ class Http1(Direct):
         while True:
             try:
                 received = self._read_next()
-            except h11.RemoteProtocolError as error:
+            except RemoteProtocolError as error:
                 received = self._broken(error)
+            except h11.RemoteProtocolError as error:
+                # It quotes what came, as much as it was.
+                why = str(error).partition(": bytearray(")[0]
+                received = self._broken(RemoteProtocolError(why, section="RFC 9112", status=error.error_status_hint))
             if received is None:
                 return events, b"".join(replies)
             events += received[0]
@@ -330,18 +334,14 @@ class Http1(Direct):
             if not self._feed():
                 return None
         match event:
-            case h11.InformationalResponse():
-                self._head_len = 0
-            case h11.Request() | h11.Response():
+            case h11.Request() | h11.Response() | h11.InformationalResponse():
+                self._head_only = isinstance(event, h11.Request) and event.method == b"HEAD"
+                _check_head(event)
                 self._head_len, self._left = 0, _body_len(event)
             case h11.Data() if self._left is not None:
                 self._left -= len(event.data)
             case h11.EndOfMessage():
                 self._left = None
-        if isinstance(event, h11.Request):
-            self._head_only = event.method == b"HEAD"
-            if not event.http_version.startswith(b"1."):
-                raise h11.RemoteProtocolError("the version of HTTP must be 1.1", error_status_hint=505)
         return event
 
     def _feed(self) -> bool:
@@ -354,26 +354,34 @@ class Http1(Direct):
         if self.h11.their_state in _BEFORE_HEAD:
             self._head_len += len(piece)
             if self._head_len > HEAD_LIMIT:
-                raise h11.RemoteProtocolError(f"the head has more than {HEAD_LIMIT} bytes", error_status_hint=431)
+                raise RemoteProtocolError(
+                    f"the head has more than {HEAD_LIMIT} bytes", section="RFC 9110 §5.4", status=431
+                )
         self.h11.receive_data(piece)
         return True
 
     def _receive_event(self, event: Any) -> Received:
         if self._role is Role.SERVER:
-            if isinstance(event, h11.Request) and _core.is_upgrade(list(event.headers)):
+            # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
+            if (
+                isinstance(event, h11.Request)
+                and event.http_version != b"1.0"
+                and _core.is_upgrade(list(event.headers))
+            ):
                 return self._receive_upgrade(event)
             return [(None, event)], b""
         if self._connection.state is not State.REQUESTED:
             return [(None, event)], b""
         match event:
             case h11.InformationalResponse(status_code=101):
+                if event.http_version == b"1.0":
+                    raise RemoteProtocolError("HTTP/1.0 has no 101", section="RFC 9110 §15.2")
                 self._switch()
                 return self._connection.receive_response(list(event.headers))
             case h11.InformationalResponse():
                 self._interim += 1
                 if self._interim > INTERIM_LIMIT:
-                    many = "too many interim responses"
-                    return self._connection.fail(RemoteProtocolError(many, section="RFC 9110 §15.2"))
+                    raise RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2")
             case h11.Response():
                 headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
                 self._rejection = (event.status_code, headers, bytearray())
@@ -407,19 +415,19 @@ class Http1(Direct):
         status, headers, body = self._rejection
         return self._connection.receive_rejection(status, headers, bytes(body))
 
-    def _broken(self, error: h11.RemoteProtocolError) -> Received:
-        """Fail the connection over HTTP that is none."""
-        if self._ended and self._role is Role.CLIENT:
-            if self._rejection is not None:
-                return self._reject()
-            return self._connection.receive_end("the server closed the connection without an answer")
-        # h11 quotes what came, as much as it was.
-        why = str(error).partition(": bytearray(")[0]
-        if self._role is Role.CLIENT:
-            return self._connection.fail(RemoteProtocolError(why, section="RFC 9112"))
-        status = error.error_status_hint
-        events, _ = self._connection.fail(RemoteProtocolError(why, section="RFC 9112", status=status))
-        return events, self._refuse(status, why)
+    def _broken(self, error: RemoteProtocolError) -> Received:
+        """Fail the connection over HTTP that is none; a server says so."""
+        # Who keeps the error should not keep what was being read.
+        error.__traceback__ = None
+        if self._role is Role.SERVER:
+            events, _ = self._connection.fail(error)
+            return events, self._refuse(error.status or 400, error.args[0])
+        error.status = None
+        if not self._ended:
+            return self._connection.fail(error)
+        if self._rejection is not None:
+            return self._reject()
+        return self._connection.receive_end("the server closed the connection without an answer")
 
     def _refuse(self, status: int, why: str) -> bytes:
         """Answer as a server what it will not handle, unless an answer is under way already."""
@@ -442,15 +450,37 @@ class Http1(Direct):
         return list(headers)
 
 
-def _body_len(head: h11.Request | h11.Response) -> int | None:
+def _check_head(head: h11.Request | h11.Response | h11.InformationalResponse) -> None:
+    """Hold a head to what `h11` lets pass.
+
+    Raises:
+        RemoteProtocolError: with the status to answer a request with.
+    """
+    if not head.http_version.startswith(b"1."):
+        raise RemoteProtocolError("the version of HTTP must be 1.1", section="RFC 9112 §2.3", status=505)
+    if not isinstance(head, h11.Request):
+        return
+    if head.method == b"CONNECT":
+        # An ordinary answer to it, a 2xx, would make a tunnel of the connection.
+        raise RemoteProtocolError("CONNECT is for a proxy", section="RFC 9110 §9.3.6", status=501)
+    names = {name for name, _ in head.headers}
+    if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
+        # Whoever handed it on may have read another body.
+        ambiguous = "Transfer-Encoding may not come with Content-Length, nor over HTTP/1.0"
+        raise RemoteProtocolError(ambiguous, section="RFC 9112 §6.1", status=400)
+
+
+def _body_len(head: h11.Request | h11.Response | h11.InformationalResponse) -> int | None:
     """Say how many bytes a body has (RFC 9112 §6.3): `None` if its chunks do."""
     headers = dict(head.headers)
     if b"transfer-encoding" in headers:
         return None
     if b"content-length" in headers:
         return int(headers[b"content-length"])
-    # The body of a response may end with the transport.
-    return 0 if isinstance(head, h11.Request) else sys.maxsize
+    if isinstance(head, h11.Request):
+        return 0
+    # The body of a response may end with the transport; behind an interim one comes another head.
+    return sys.maxsize if isinstance(head, h11.Response) else None
 
 
 def _reason(status: int) -> bytes:

@@ -199,6 +199,15 @@ def test_101_with_the_right_accept_opens():
     assert conn.response == events[0]
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"1.0", b"2.0", b"3.7"])
+def test_101_of_another_version_than_http_1_1_fails(version):
+    # §4.2.2 has "HTTP/1.1 101"; before that there was none (RFC 9110 §15.2).
+    http, conn, _ = asked()
+    assert fault(said(http.receive(ANSWER.replace(b"HTTP/1.1", b"HTTP/" + version) + b"\r\n"))).code == 1002
+    assert conn.state is State.CLOSED
+    assert http.done
+
+
 def test_bytes_in_the_same_read_as_the_101_are_frames():
     # The server may send its first frames at once.
     events, _, _ = answered(UPGRADE, CONNECTION, ACCEPTED, tail=frame(1, b"hi") + frame(9, b"")[:1])

@@ -16,6 +16,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
+from mintws.events import Response
 
 LINES = {
     "Host": "example.com",
@@ -127,9 +128,20 @@ def test_method_other_than_get_is_refused(method):
     refused(request(start=f"{method} /chat HTTP/1.1"), 400)
 
 
-@pytest.mark.parametrize(("version", "status"), [("1.0", 400), ("0.9", 505), ("2.0", 505), ("3.7", 505)])
-def test_http_version_without_upgrade_is_refused(version, status):
-    refused(request(start=f"GET /chat HTTP/{version}"), status)
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.7"])
+def test_http_version_without_upgrade_is_refused(version):
+    refused(request(start=f"GET /chat HTTP/{version}"), 505)
+
+
+@pytest.mark.parametrize("start", ["GET /chat HTTP/1.0", "POST /chat HTTP/1.0"])
+def test_upgrade_over_http_1_0_is_ignored(start):
+    # RFC 9110 §7.8: so it is an ordinary request, to be answered as such.
+    http, events, reply = asked(request(start=start))
+    assert reply == b""
+    assert [(conn, type(event)) for conn, event in events] == [(None, h11.Request), (None, h11.EndOfMessage)]
+    answer = http.respond(http.collect(events[0][1]) or http.collect(events[1][1]), Response(426))
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert http.done
 
 
 @pytest.mark.parametrize(
