@@ -5,7 +5,7 @@ from collections import defaultdict
 import hpack
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Caller, cut, mutated, streams
+from strategies import Caller, cut, mutated, requests, streams
 from wire import ANSWER, CONNECT, GET, REQUEST, accept_of, frame, h2_frame, h2_frames, header_of
 
 from mintws import Http1, Http2, PerMessageDeflate, Role, UpgradeAccept, UpgradeRequest
@@ -71,6 +71,11 @@ def test_http1_client(data, frames, options):
 def test_http1_server_with_broken_frames(data, frames, options):
     stream = REQUEST + EXTENSION + b"\r\n" + frames
     same(lambda: http1_server(options), stream, data.draw(cut(stream)))
+
+
+@given(st.data(), requests())
+def test_http1_server_with_ordinary_requests(data, stream):
+    same(lambda: http1_server({}), stream, data.draw(cut(stream)))
 
 
 @given(st.data(), mutated(st.just(REQUEST + EXTENSION + b"\r\n")))

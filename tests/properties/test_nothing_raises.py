@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Caller, cut, h2_frames_at_random, mutated, streams
+from strategies import requests as http1_requests
 from wire import ANSWER, CONNECT, GET, REQUEST, H2Peer, client, h2_frame, server
 
 from mintws import Http1, Http2, PerMessageDeflate, Role, UpgradeAccept, UpgradeRequest
@@ -51,6 +52,18 @@ def test_noise_before_the_handshake(cls, role, data, noise):
 @given(data=st.data(), head=heads)
 def test_broken_heads(role, data, head):
     feed(fresh(Http1, role), data.draw(cut(head)))
+
+
+@given(data=st.data(), stream=st.one_of(http1_requests(), mutated(http1_requests())))
+def test_requests_of_http1_that_are_answered_sooner_or_later(data, stream):
+    caller = Caller(Http1(Role.SERVER), prompt=False)
+    for chunk in [*data.draw(cut(stream)), b"", b"late"]:
+        caller.receive(chunk)
+        while caller.owed and data.draw(st.booleans()):
+            caller.answer()
+    while caller.owed:
+        caller.answer()
+    assert caller.http.done
 
 
 @pytest.mark.parametrize("make", [server, client])
