@@ -34,6 +34,11 @@ INTERIM_LIMIT = 32
 _BEFORE_HEAD = frozenset({h11.IDLE, h11.SEND_RESPONSE})
 _READABLE = _BEFORE_HEAD | {h11.SEND_BODY}
 _BEHIND_MESSAGE = frozenset({h11.DONE, h11.MUST_CLOSE})
+#: Our own, in which no request is made any more.
+_ENDING = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
+
+_LEFT = "the server closed the connection without an answer"
+_OVER = "the connection is ending and takes no more requests: make another Http1"
 
 #: What is unread where the transport is the WebSocket's: nothing, for good.
 _NOTHING = Unread()
@@ -123,19 +128,26 @@ class Http1(Direct):
 
     @property
     def can_open(self) -> bool:
-        """Whether `open` may be called: once."""
-        return self._role is Role.CLIENT and not self._opened and not self._ended
+        """Whether `open` may be called: once, on a client, while the connection is not ending."""
+        if self._role is Role.SERVER or self._opened or self._ended or self._connection.state is State.CLOSED:
+            return False
+        return self.h11.our_state not in _ENDING
 
     def open(self) -> Connection:
         """Make a client's WebSocket; its first event is an `UpgradeRequest`.
 
+        It may be sent when all ordinary requests before it have their responses.
+
         Raises:
-            LocalProtocolError: on a server, or for the second time: an HTTP/1.1 connection carries one WebSocket.
+            LocalProtocolError: on a server, or for the second time: an HTTP/1.1 connection carries one WebSocket; or when the connection
+                is ending.
         """
         if self._role is Role.SERVER:
             raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
         if self._opened:
             raise LocalProtocolError("an HTTP/1.1 connection carries one WebSocket: make another Http1")
+        if not self.can_open:
+            raise LocalProtocolError(_OVER)
         self._opened = True
         return self._connection
 
@@ -151,7 +163,7 @@ class Http1(Direct):
         if self._connection.state is State.REQUESTED or self._switched:
             return False
         ours = self.h11.our_state
-        if ours in (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR):
+        if ours in _ENDING:
             return True
         return self._ended and not self._unread and ours not in (h11.SEND_RESPONSE, h11.SEND_BODY)
 
@@ -239,6 +251,12 @@ class Http1(Direct):
         return self._write(head, *body, h11.EndOfMessage())
 
     def send_request(self, target: str, headers: Headers) -> bytes:
+        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
+            self.h11.start_next_cycle()
+        if self.h11.our_state in _ENDING:
+            raise LocalProtocolError(_OVER)
+        if self.h11.our_state is not h11.IDLE:
+            raise LocalProtocolError("an ordinary request has no response yet: ask for the WebSocket behind it")
         return self._write(h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage())
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
@@ -313,6 +331,10 @@ class Http1(Direct):
         if theirs is h11.MUST_CLOSE:
             # The peer said that this was its last message (RFC 9112 §9.6).
             self._unread.clear()
+        if theirs in (h11.IDLE, h11.DONE) and self._role is Role.CLIENT:
+            if self._unread.skip_empty_lines():
+                raise RemoteProtocolError("bytes came that answer no request", section="RFC 9112 §9.2")
+            return self._ended
         if theirs in _BEHIND_MESSAGE:
             return self._ended and not self._unread
         if theirs is h11.IDLE and not self._head_len:
@@ -370,6 +392,8 @@ class Http1(Direct):
             ):
                 return self._receive_upgrade(event)
             return [(None, event)], b""
+        if isinstance(event, h11.ConnectionClosed) and self._opened:
+            return self._connection.receive_end(_LEFT)
         if self._connection.state is not State.REQUESTED:
             return [(None, event)], b""
         match event:
@@ -392,8 +416,6 @@ class Http1(Direct):
                     return self._reject()
             case h11.EndOfMessage():
                 return self._reject()
-            case h11.ConnectionClosed():
-                return self._connection.receive_end("the server closed the connection without an answer")
         return [], b""
 
     def _receive_upgrade(self, request: h11.Request) -> Received:
@@ -427,7 +449,7 @@ class Http1(Direct):
             return self._connection.fail(error)
         if self._rejection is not None:
             return self._reject()
-        return self._connection.receive_end("the server closed the connection without an answer")
+        return self._connection.receive_end(_LEFT)
 
     def _refuse(self, status: int, why: str) -> bytes:
         """Answer as a server what it will not handle, unless an answer is under way already."""

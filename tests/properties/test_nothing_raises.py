@@ -54,6 +54,16 @@ def test_broken_heads(role, data, head):
     feed(fresh(Http1, role), data.draw(cut(head)))
 
 
+@given(data=st.data(), opened=st.booleans(), stream=st.one_of(st.binary(max_size=200), heads))
+def test_bytes_that_come_before_a_client_of_http1_has_asked(data, opened, stream):
+    http = Http1(Role.CLIENT)
+    if opened:
+        http.open()
+    feed(Caller(http), data.draw(cut(stream)))
+    assert http.done
+    assert not http.can_open
+
+
 @given(data=st.data(), stream=st.one_of(http1_requests(), mutated(http1_requests())))
 def test_requests_of_http1_that_are_answered_sooner_or_later(data, stream):
     caller = Caller(Http1(Role.SERVER), prompt=False)

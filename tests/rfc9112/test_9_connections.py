@@ -4,9 +4,9 @@ import time
 
 import h11
 import pytest
-from wire import REQUEST, fault, header_of, masked, said
+from wire import ANSWER, REQUEST, accept_of, fault, frame, header_of, masked, said
 
-from mintws import Http1, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws import Http1, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Request, Response
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -177,6 +177,100 @@ def test_end_of_the_transport_comes_behind_the_requests_that_wait():
     assert not http.done
     events = said(http.proceed())
     assert [type(it) for it in events] == [h11.Request, h11.EndOfMessage, h11.ConnectionClosed]
+
+
+UNASKED = [
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    ANSWER + b"\r\n",
+    b"SSH-2.0-x\r\n",
+    b"\r\n\x00",
+    b"x" * 100_000,
+]
+
+
+def client(ordinary: bool, opened: bool):
+    """A client that has asked for nothing, or has its response; with a WebSocket that is opened and not asked for, or none."""
+    http = Http1(Role.CLIENT)
+    if ordinary:
+        http.h11.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+        http.h11.send(h11.EndOfMessage())
+        assert len(http.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage\r\n")[0]) == 3
+    return http, http.open() if opened else None
+
+
+@pytest.mark.parametrize("data", UNASKED)
+@pytest.mark.parametrize("ordinary", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
+def test_bytes_that_answer_no_request_fail_a_client(data, ordinary, opened):
+    # §9.2: they are no response, and where the next one begins can no longer be told.
+    http, conn = client(ordinary, opened)
+    events, reply = http.receive(data)
+    assert fault(said((events, reply))).section == "RFC 9112 §9.2"
+    assert len(events) == 1
+    assert reply == b""
+    assert http.done
+    assert not http.can_open
+    with pytest.raises(LocalProtocolError, match="is closed" if opened else "make another"):
+        conn.send(UpgradeRequest("example.com")) if opened else http.open()
+    assert http.receive(data) == ([], b"")
+    assert http.receive(b"") == ([], b"")
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_empty_lines_that_answer_no_request_are_passed_over(ordinary):
+    http, conn = client(ordinary, True)
+    for line in [b"\r\n", b"\r", b"\n\r\n", b"\n"]:
+        assert http.receive(line) == ([], b"")
+    assert not http.done
+    assert conn.send(UpgradeRequest("example.com")).startswith(b"GET / ")
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
+def test_server_that_leaves_before_it_is_asked_leaves_nothing_to_do(ordinary, opened):
+    http, conn = client(ordinary, opened)
+    events = said(http.receive(b""))
+    if opened:
+        assert fault(events).code == 1006
+        assert conn.state is State.CLOSED
+    else:
+        assert events == [h11.ConnectionClosed()]
+    assert http.done
+    assert not http.can_open
+    with pytest.raises(LocalProtocolError, match="is closed" if opened else "make another"):
+        conn.send(UpgradeRequest("example.com")) if opened else http.open()
+    assert http.receive(b"") == http.receive(b"late") == ([], b"")
+
+
+def test_response_with_close_is_the_last_of_a_client():
+    # §9.6
+    http = Http1(Role.CLIENT)
+    http.h11.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    http.h11.send(h11.EndOfMessage())
+    assert http.can_open
+    conn = http.open()
+    with pytest.raises(LocalProtocolError, match="no response yet"):
+        conn.send(UpgradeRequest("example.com"))
+    events = said(
+        http.receive(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+    )
+    assert [type(it) for it in events] == [h11.Response, h11.EndOfMessage]
+    assert http.done
+    with pytest.raises(LocalProtocolError, match="make another"):
+        conn.send(UpgradeRequest("example.com"))
+    assert conn.state is State.CONNECTING
+
+
+def test_websocket_may_be_asked_for_behind_ordinary_requests():
+    http, _ = client(True, False)
+    conn = http.open()
+    head = conn.send(UpgradeRequest("example.com", "/chat"))
+    accept = accept_of(header_of(head, "Sec-WebSocket-Key")).encode()
+    answer = ANSWER.replace(header_of(ANSWER, "Sec-WebSocket-Accept").encode(), accept)
+    assert said(http.receive(answer + b"\r\n" + frame(1, b"hi"))) == [UpgradeAccept(), Text("hi")]
+    assert conn.state is State.OPEN
 
 
 def test_frames_behind_the_handshake_stay_whole():
