@@ -308,8 +308,9 @@ fn write_ordinary(
             "transfer-encoding" => return misuse("the body is given whole: leave Transfer-Encoding out"),
             "content-length" => {
                 lengths += 1;
+                let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
                 let right = value.parse::<u64>().is_ok_and(|len| body_len.is_none_or(|body| body as u64 == len));
-                if lengths > 1 || !right {
+                if lengths > 1 || !is_number || !right {
                     return misuse("Content-Length must be that of the body: leave it out and it is written");
                 }
             }
@@ -529,6 +530,7 @@ mod tests {
         let http2 = pairs(&[(":status", "200"), ("x", "1"), ("content-length", "5")]);
         assert_eq!(write(&[("X", "1"), ("Connection", "close")], 200, 5, false, true), Ok(http2));
         assert_eq!(write(&[("Content-Length", "7")], 200, 0, true, false), Ok(pairs(&[("Content-Length", "7")])));
+        assert!(write(&[("Content-Length", "+7")], 200, 0, true, false).is_err());
         for status in [204, 304] {
             assert_eq!(write(&[], status, 0, false, false), Ok(Vec::new()), "{status}");
         }
@@ -540,7 +542,7 @@ mod tests {
             (&[(":path", "/")], 200, 0),
             (&[("Transfer-Encoding", "chunked")], 200, 0),
             (&[("Content-Length", "4")], 200, 5),
-            (&[("Content-Length", "+5")], 200, 4),
+            (&[("Content-Length", "+5")], 200, 5),
             (&[("Content-Length", "5"), ("Content-Length", "5")], 200, 5),
             (&[("Content-Length", "0")], 204, 0),
             (&[], 204, 1),

@@ -237,18 +237,21 @@ class Http1(Direct):
         """Write the response to an ordinary request; then call `proceed` for the next one.
 
         Raises:
-            LocalProtocolError: there is no request to respond to, or HTTP/1.1 does not allow the response.
+            LocalProtocolError: no ordinary request waits for a response, or HTTP/1.1 does not allow this one. Nothing was sent, and
+                another may follow.
+            TypeError: it is no request, or no response.
         """
-        bodiless = request.method == "HEAD" or response.status in (204, 304)
-        headers = list(response.headers)
-        if (
-            not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers)
-            and response.status != 204
-        ):
-            headers.append(("Content-Length", str(len(response.body))))
-        head = h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))
-        body = [] if bodiless or not response.body else [h11.Data(data=response.body)]
-        return self._write(head, *body, h11.EndOfMessage())
+        for given, kind in ((request, Request), (response, Response)):
+            if not isinstance(given, kind):
+                raise TypeError(f"respond() takes a {kind.__name__} here, not {given!r}")
+        waits = not self._switched and self._connection.state is State.CONNECTING
+        if self._role is Role.CLIENT or not waits or self.h11.our_state is not h11.SEND_RESPONSE:
+            raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
+        head, body = self._answers_head, response.body
+        headers = _core.write_ordinary_response(
+            response.status, list(response.headers), len(body), head=head, http2=False
+        )
+        return self._write_response(response.status, headers, b"" if head else body)
 
     def send_request(self, target: str, headers: Headers) -> bytes:
         if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
@@ -260,16 +263,13 @@ class Http1(Direct):
         return self._write(h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage())
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
-        cased = self._cased(headers)
-        if body is None:
-            answer = self._write(h11.InformationalResponse(status_code=status, headers=cased, reason=_reason(status)))
-            self._switch()
-            self._unread = _NOTHING
-            return answer
-        head = h11.Response(status_code=status, headers=cased, reason=_reason(status))
-        return self._write(
-            head, *([h11.Data(data=body)] if body and not self._answers_head else []), h11.EndOfMessage()
-        )
+        if body is not None:
+            return self._write_response(status, headers, b"" if self._answers_head else body)
+        answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        written = self._write(answer)
+        self._switch()
+        self._unread = _NOTHING
+        return written
 
     def pause(self) -> None:
         self._reading = False
@@ -460,13 +460,17 @@ class Http1(Direct):
         headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", length), ("Connection", "close"))
         return self.send_response(status, headers, body)
 
+    def _write_response(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+        head = h11.Response(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        return self._write(head, *([h11.Data(data=body)] if body else []), h11.EndOfMessage())
+
     def _write(self, *events: Any) -> bytes:
         try:
             return b"".join(self.h11.send(event) or b"" for event in events)
         except h11.LocalProtocolError as error:
             raise LocalProtocolError(f"HTTP/1.1 does not allow this now: {error}") from error
 
-    def _cased(self, headers: Headers) -> list[tuple[str, str]]:
+    def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         if self._header_case == "lower":
             return [(name.lower(), value) for name, value in headers]
         return list(headers)

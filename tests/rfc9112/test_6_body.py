@@ -3,7 +3,114 @@
 import pytest
 from wire import REQUEST, fault, header_of, said
 
-from mintws import Http1, Role
+from mintws import Http1, LocalProtocolError, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import Request, Response
+
+
+def waiting(method: str = "GET"):
+    """A server with a request that waits for its response."""
+    http = Http1(Role.SERVER)
+    (request,) = filter(None, map(http.collect, said(http.receive(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode()))))
+    return http, request
+
+
+@pytest.mark.parametrize(
+    ("method", "response", "written"),
+    [
+        ("GET", Response(200, body=b"a page"), b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na page"),
+        ("GET", Response(200, {"X": "y"}), b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 0\r\n\r\n"),
+        ("GET", Response(200, {"content-length": "1"}, b"a"), b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na"),
+        ("HEAD", Response(200, body=b"a page"), b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"),
+        ("HEAD", Response(200, {"Content-Length": "9"}), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+        ("GET", Response(204), b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", Response(304), b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ("GET", Response(304, {"Content-Length": "9"}), b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+        ("GET", Response(299), b"HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n"),
+    ],
+)
+def test_response_has_one_right_length_or_none(method, response, written):
+    # RFC 9110 §8.6: in answer to a HEAD, and in a 304, it is that of the body that a GET would get.
+    http, request = waiting(method)
+    assert http.respond(request, response) == written
+    assert not http.done
+
+
+def test_header_names_of_a_response_are_in_lower_case_on_request():
+    http = Http1(Role.SERVER, header_case="lower")
+    http.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    written = http.respond(Request("GET", "/"), Response(200, {"X-Why": "because"}))
+    assert written == b"HTTP/1.1 200 OK\r\nx-why: because\r\ncontent-length: 0\r\n\r\n"
+
+
+WRONG = [
+    Response(99),
+    Response(101),
+    Response(600),
+    Response(-1),
+    Response(10**30),
+    Response(200, {"X": "a\r\nY: b"}),
+    Response(200, {"X": "\xe9"}),
+    Response(200, {"X": "\x1b[31m"}),
+    Response(200, {"X Y": "1"}),
+    Response(200, {"": "1"}),
+    Response(200, {"Content-Length": "+3"}, b"abc"),
+    Response(200, [("Content-Length", "3"), ("Content-Length", "3")], b"abc"),
+    Response(200, {"Transfer-Encoding": "chunked"}, b"abc"),
+    Response(204, body=b"abc"),
+    Response(304, body=b"abc"),
+]
+WRONG_FOR_GET = [Response(200, {"Content-Length": "1"}, b"abc"), Response(200, {"Content-Length": "5"}, b"abc")]
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [*(("GET", it) for it in WRONG + WRONG_FOR_GET), *(("HEAD", it) for it in WRONG)],
+)
+def test_response_that_is_none_is_refused_locally_and_another_may_follow(method, wrong):
+    http, request = waiting(method)
+    with pytest.raises(LocalProtocolError):
+        http.respond(request, wrong)
+    assert not http.done
+    assert http.respond(request, Response(500, body=b"oops")).startswith(b"HTTP/1.1 500 ")
+    assert said(http.receive(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")) != []
+
+
+def test_each_request_gets_one_response():
+    http, request = waiting()
+    http.respond(request, Response(200))
+    with pytest.raises(LocalProtocolError, match="each gets one"):
+        http.respond(request, Response(200))
+    assert not http.done
+    assert said(http.receive(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")) != []
+    http.respond(request, Response(200))
+
+
+def test_where_no_request_waits_there_is_no_response():
+    request, response = Request("GET", "/"), Response(200)
+    fresh, client, upgrading, opened, broken = (Http1(role) for role in (Role.SERVER, Role.CLIENT, *[Role.SERVER] * 3))
+    conn = client.open()
+    conn.send(UpgradeRequest("example.com"))
+    ((asked, _),), _ = upgrading.receive(REQUEST + b"\r\n")
+    ((other, _),), _ = opened.receive(REQUEST + b"\r\n")
+    other.send(UpgradeAccept())
+    broken.receive(b"\x00\r\n\r\n")
+    for http in [fresh, client, upgrading, opened, broken]:
+        with pytest.raises(LocalProtocolError, match="no ordinary request waits"):
+            http.respond(request, response)
+    assert said(fresh.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")) != []
+    assert type(said(client.receive(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"))[0]) is UpgradeReject
+    asked.send(UpgradeAccept())
+    assert asked.state is other.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    "wrong", [(None, Response(200)), ("GET", Response(200)), (Request("GET", "/"), None)], ids=repr
+)
+def test_what_is_no_request_or_no_response_is_a_type_error(wrong):
+    http, request = waiting()
+    with pytest.raises(TypeError):
+        http.respond(*wrong)
+    assert http.respond(request, Response(200)) != b""
 
 
 @pytest.mark.parametrize(
