@@ -13,7 +13,7 @@ import h11
 from mintws import _core
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Headers, Request, Response, Role, State
+from mintws.events import Failed, Headers, Request, Response, Role, State
 from mintws.unread import Unread
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`.
@@ -169,7 +169,11 @@ class Http1(Direct):
 
     @property
     def reading(self) -> bool:
-        """Whether the transport is to be read: not while the connection is paused, or 64 KiB wait behind a request without answer."""
+        """Whether the transport is to be read: not while the connection is paused, or 64 KiB wait behind a request without answer.
+
+        What is read all the same waits too, as far as it may be a next request. Behind a request for a WebSocket it is refused, by a 400
+        and `Failed`.
+        """
         waiting = 0 if self._switched else len(self._unread) + self._connection.held
         return self._reading and waiting < UNREAD_LIMIT
 
@@ -346,9 +350,15 @@ class Http1(Direct):
         data = self._unread.take()
         if self._switched:
             self._unread = _NOTHING
-        if data:
-            return self._connection.receive(data)
-        return self._connection.receive_end() if self._ended and not self._switched else None
+        if not data:
+            return self._connection.receive_end() if self._ended and not self._switched else None
+        events, reply = self._connection.receive(data)
+        for _, event in events:
+            if isinstance(event, Failed) and not self._switched:
+                # More than is kept: the client was to wait for the answer (RFC 6455 §4.1), so this is it.
+                event.error.status = 400
+                reply += self._refuse(400, event.error.args[0])
+        return events, reply
 
     def _next_event(self) -> Any:
         """Give the next event of `h11`; `None` if more must come first."""

@@ -339,16 +339,34 @@ def test_ping_before_the_answer_is_answered_by_proceed():
     assert reply == b"\x8a\x02hi"
 
 
-@pytest.mark.parametrize("over", [0, 1])
-def test_bytes_before_the_answer_are_kept_up_to_64_kib(over):
-    http, ((conn, _),), _ = asked(request())
-    events = [event for _ in range(64) for event in said(http.receive(bytes(1024)))]
-    assert events == []
-    if over:
-        assert fault(said(http.receive(b"x"))).code == 1009
-        assert conn.state is State.CLOSED
-        assert http.done
-    assert conn.held == (0 if over else 65536)
+def test_bytes_before_the_answer_are_kept_up_to_64_kib():
+    http, ((conn, _),), _ = asked(request() + masked(1, b"early"))
+    for _ in range(63):
+        assert http.receive(masked(2, bytes(1000))) == ([], b"")
+        assert http.reading
+    assert http.receive(bytes(65536 - conn.held)) == ([], b"")
+    assert not http.reading
+    conn.send(UpgradeAccept())
+    assert said(http.proceed())[:64] == [Text("early"), *[Binary(bytes(1000))] * 63]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_more_than_64_kib_before_the_answer_are_refused(together):
+    # §4.1: a client waits for the answer. The server that has not given its own yet is told by Failed.
+    early = bytes(65537)
+    if together:
+        http, ((conn, _), (_, failed)), reply = asked(request() + early)
+    else:
+        http, ((conn, _),), _ = asked(request())
+        ((_, failed),), reply = http.receive(early)
+    assert (failed.error.code, failed.error.status) == (1009, 400)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert header_of(reply, "Connection") == "close"
+    assert conn.state is State.CLOSED
+    assert conn.held == 0
+    assert http.done
+    assert conn.send(failed) == b""
+    assert http.receive(early) == ([], b"")
 
 
 def test_request_pipelined_behind_the_handshake_is_not_read_as_http():
