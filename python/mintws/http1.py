@@ -187,7 +187,7 @@ class Http1(Direct):
             events: what `data` completes, oldest first, as pairs of the connection and its event. Ordinary requests and responses
                 come as `None` and the event of `h11`; answer them by `h11.send`.
             reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2), the refusal of a request that is no
-                handshake (§4.2.2).
+                handshake (§4.2.2), a 100 for a client that waits for it with its body (RFC 9110 §10.1.1).
 
         A peer that breaks a rule is no exception: its last event is `Failed`. That, and a `Close`, is answered by handing it to
         `Connection.send` when its turn comes.
@@ -401,7 +401,7 @@ class Http1(Direct):
                 and _core.is_upgrade(list(event.headers))
             ):
                 return self._receive_upgrade(event)
-            return [(None, event)], b""
+            return [(None, event)], self._go_on()
         if isinstance(event, h11.ConnectionClosed) and self._opened:
             return self._connection.receive_end(_LEFT)
         if self._connection.state is not State.REQUESTED:
@@ -427,6 +427,12 @@ class Http1(Direct):
             case h11.EndOfMessage():
                 return self._reject()
         return [], b""
+
+    def _go_on(self) -> bytes:
+        """Tell a client that waits to be told so that it may send its body (RFC 9110 §10.1.1)."""
+        if not self.h11.they_are_waiting_for_100_continue or self._left == 0:
+            return b""
+        return self._write(h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100)))
 
     def _receive_upgrade(self, request: h11.Request) -> Received:
         events, reply = self._connection.receive_request(

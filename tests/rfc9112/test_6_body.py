@@ -113,6 +113,43 @@ def test_what_is_no_request_or_no_response_is_a_type_error(wrong):
     assert http.respond(request, Response(200)) != b""
 
 
+EXPECT = b"Host: a\r\nExpect: 100-Continue\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"POST / HTTP/1.1\r\n" + EXPECT + b"Content-Length: 2\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\n" + EXPECT + b"Transfer-Encoding: chunked\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\n" + EXPECT + b"Content-Length: 0\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\n" + EXPECT + b"\r\n", False),
+        (b"POST / HTTP/1.0\r\n" + EXPECT + b"Content-Length: 2\r\n\r\n", False),
+        (REQUEST + b"Expect: 100-continue\r\n\r\n", False),
+        (REQUEST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", False),
+    ],
+)
+def test_client_that_waits_with_its_body_is_told_to_go_on(head, told):
+    # RFC 9110 §10.1.1. HTTP/1.0 has no interim responses.
+    _, reply = Http1(Role.SERVER).receive(head)
+    assert reply == (b"HTTP/1.1 100 Continue\r\n\r\n" if told else b"")
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_client_is_told_to_go_on_once(together):
+    http = Http1(Role.SERVER)
+    head = b"POST / HTTP/1.1\r\n" + EXPECT + b"Content-Length: 2\r\n\r\n"
+    chunks = [head + b"ab"] if together else [head, b"a", b"b"]
+    requests, replies = [], b""
+    for chunk in chunks:
+        events, reply = http.receive(chunk)
+        requests += filter(None, (http.collect(event) for _, event in events))
+        replies += reply
+    assert replies == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert requests[0].body == b"ab"
+    assert http.respond(requests[0], Response(200)).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "head",
     [
