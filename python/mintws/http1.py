@@ -37,6 +37,9 @@ _BEHIND_MESSAGE = frozenset({h11.DONE, h11.MUST_CLOSE})
 #: Our own, in which no request is made any more.
 _ENDING = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 
+#: The server's, while a request has no response, or not all of it.
+_UNANSWERED = frozenset({h11.SEND_RESPONSE, h11.SEND_BODY})
+
 _LEFT = "the server closed the connection without an answer"
 _OVER = "the connection is ending and takes no more requests: make another Http1"
 
@@ -65,6 +68,7 @@ class Http1(Direct):
         "_head_only",
         "_header_case",
         "_interim",
+        "_leaving",
         "_left",
         "_opened",
         "_reading",
@@ -107,6 +111,8 @@ class Http1(Direct):
         #: The transport is the WebSocket's.
         self._switched = False
         self._ended = False
+        #: We take no more requests, and make none.
+        self._leaving = False
         self._reading = True
         #: What `h11` has not been given yet.
         self._unread = Unread()
@@ -131,7 +137,7 @@ class Http1(Direct):
         """Whether `open` may be called: once, on a client, while the connection is not ending."""
         if self._role is Role.SERVER or self._opened or self._ended or self._connection.state is State.CLOSED:
             return False
-        return self.h11.our_state not in _ENDING
+        return not self._leaving and self.h11.our_state not in _ENDING
 
     def open(self) -> Connection:
         """Make a client's WebSocket; its first event is an `UpgradeRequest`.
@@ -156,16 +162,21 @@ class Http1(Direct):
         """Whether the transport is to be closed now, after what was returned so far is written (RFC 6455 §7.1.1).
 
         A server closes it when both Closes have passed. A client waits for that, a while; it closes at once when the opening
-        handshake failed or the peer broke a rule.
+        handshake failed or the peer broke a rule. Where the peer has ended it nobody is left to answer, but for requests that it made
+        before: those may still have a response.
         """
-        if self._connection.state is State.CLOSED:
+        state = self._connection.state
+        if state is State.CLOSED:
             return self._role is Role.SERVER or self._ended or self._failed
-        if self._connection.state is State.REQUESTED or self._switched:
+        if self._switched:
+            return self._ended
+        if state is State.REQUESTED:
             return False
-        ours = self.h11.our_state
-        if ours in _ENDING:
+        if self.h11.our_state is h11.ERROR:
             return True
-        return self._ended and not self._unread and ours not in (h11.SEND_RESPONSE, h11.SEND_BODY)
+        if self.h11.states[h11.SERVER] in _UNANSWERED:
+            return False
+        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._unread)
 
     @property
     def reading(self) -> bool:
@@ -255,12 +266,26 @@ class Http1(Direct):
         headers = _core.write_ordinary_response(
             response.status, list(response.headers), len(body), head=head, http2=False
         )
+        if self._leaving:
+            headers.append(("Connection", "close"))
         return self._write_response(response.status, headers, b"" if head else body)
 
+    def shutdown(self) -> bytes:
+        """Take no more requests, and make none; `done` holds as soon as no WebSocket is open and no request is unanswered.
+
+        The response that is still to come says so (RFC 9112 §9.6). A client whose WebSocket is closed waits for the server to close the
+        transport all the same.
+
+        Returns:
+            Nothing to write: HTTP/1.1 has no words for it.
+        """
+        self._leaving = True
+        return b""
+
     def send_request(self, target: str, headers: Headers) -> bytes:
-        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
+        if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
             self.h11.start_next_cycle()
-        if self.h11.our_state in _ENDING:
+        if self._leaving or self.h11.our_state in _ENDING:
             raise LocalProtocolError(_OVER)
         if self.h11.our_state is not h11.IDLE:
             raise LocalProtocolError("an ordinary request has no response yet: ask for the WebSocket behind it")
@@ -322,7 +347,7 @@ class Http1(Direct):
             return None
         if self._switched or (state is State.REQUESTED and self._role is Role.SERVER):
             return self._hand_over()
-        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE and self._role is Role.SERVER:
+        if self._role is Role.SERVER and {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
             self.h11.start_next_cycle()
         if not self._may_read():
             return None
@@ -332,8 +357,8 @@ class Http1(Direct):
     def _may_read(self) -> bool:
         """Whether `h11` goes on: within a message, to the next one, or to the end of the transport."""
         theirs = self.h11.their_state
-        if theirs is h11.MUST_CLOSE:
-            # The peer said that this was its last message (RFC 9112 §9.6).
+        if theirs is h11.MUST_CLOSE or (self._leaving and theirs is h11.IDLE):
+            # The peer said that this was its last message (RFC 9112 §9.6), or we said so.
             self._unread.clear()
         if theirs in (h11.IDLE, h11.DONE) and self._role is Role.CLIENT:
             if self._unread.skip_empty_lines():

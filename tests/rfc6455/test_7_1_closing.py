@@ -205,3 +205,19 @@ def test_abort_within_the_closing_handshake():
     end.conn.send(Close(1000))
     end.conn.abort()
     assert end.http.done
+
+
+@pytest.mark.parametrize("what", ["Close", "fault"])
+@pytest.mark.parametrize("make", [server, client])
+def test_transport_that_ends_before_our_last_word_is_done(make, what):
+    # Nobody is left to hear it, but to say it is no mistake.
+    end = make()
+    write = masked if make is server else frame
+    (event,) = end.receive(write(CLOSE, close_payload(1000)) if what == "Close" else write(3))
+    assert end.conn.state is State.REMOTE_CLOSING
+    assert not end.http.done
+    assert end.receive(b"") == []
+    assert end.http.done
+    end.conn.send(event)
+    assert end.conn.state is State.CLOSED
+    assert end.http.done

@@ -4,7 +4,7 @@ import time
 
 import h11
 import pytest
-from wire import ANSWER, REQUEST, accept_of, fault, frame, header_of, masked, said
+from wire import ANSWER, REQUEST, accept_of, closing, fault, frame, header_of, masked, opened, said
 
 from mintws import Http1, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Request, Response
@@ -177,6 +177,72 @@ def test_end_of_the_transport_comes_behind_the_requests_that_wait():
     assert not http.done
     events = said(http.proceed())
     assert [type(it) for it in events] == [h11.Request, h11.EndOfMessage, h11.ConnectionClosed]
+
+
+def test_shutdown_without_a_request_is_done():
+    for role in Role:
+        http = Http1(role)
+        assert http.shutdown() == http.shutdown() == b""
+        assert http.done
+        assert not http.can_open
+        assert http.receive(GET % 1 if role is Role.SERVER else ANSWER) == ([], b"")
+
+
+def test_shutdown_lets_the_request_be_answered_and_takes_no_more():
+    http, requests = server(GET % 1 + GET % 2)
+    http.shutdown()
+    assert not http.done
+    answer = http.respond(requests[0], Response(200, {"Connection": "Upgrade"}))
+    # §9.6: who means to close says so in the last response.
+    assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert http.done
+    assert http.proceed() == http.receive(GET % 3) == ([], b"")
+
+
+def test_shutdown_behind_an_answer_takes_no_more():
+    http, requests = server(GET % 1 + GET % 2)
+    http.respond(requests[0], Response(200))
+    http.shutdown()
+    assert http.proceed() == ([], b"")
+    assert http.done
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_shutdown_lets_a_websocket_go_on_to_its_end(early):
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    if early:
+        http.shutdown()
+    conn.send(UpgradeAccept())
+    http.shutdown()
+    assert not http.done
+    assert said(http.receive(masked(1, b"hi"))) == [Text("hi")]
+    conn.send(said(http.receive(masked(8, b"\x03\xe8")))[0])
+    assert http.done
+
+
+def test_shutdown_of_a_client_lets_its_requests_be_answered():
+    http = Http1(Role.CLIENT)
+    conn = http.open()
+    http.h11.send(h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "close")]))
+    http.h11.send(h11.EndOfMessage())
+    assert not http.done
+    http.shutdown()
+    with pytest.raises(LocalProtocolError, match="is ending"):
+        conn.send(UpgradeRequest("example.com"))
+    assert not http.done
+    assert len(said(http.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))) == 2
+    assert http.done
+
+
+def test_shutdown_of_a_client_waits_for_the_server_to_close():
+    # RFC 6455 §7.1.1
+    pair = opened(Http1)
+    closing(pair)
+    assert pair.wire.client.shutdown() == b""
+    assert not pair.wire.client.done
+    pair.wire.client.receive(b"")
+    assert pair.wire.client.done
 
 
 UNASKED = [
