@@ -9,7 +9,8 @@ PIECE = 16 * 1024
 
 #: What ends a head, and the last chunk with what trails it (RFC 9112 §2.1, §7.1). An LF alone may end a line (§2.2).
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-_BEGUN_EMPTY_LINE = re.compile(rb"\n\r?\Z")
+#: What is still to come of it, behind a piece that ended with its beginning.
+_REST_OF_EMPTY_LINE = {b"\n": re.compile(rb"\r?\n"), b"\n\r": re.compile(rb"\n")}
 _LEADING_EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 
 
@@ -20,10 +21,12 @@ class Unread:
     the WebSocket. Each byte is looked at a bounded number of times, however many messages come at once.
     """
 
-    __slots__ = ("_bytes",)
+    __slots__ = ("_bytes", "_end")
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        #: The last two bytes that were cut.
+        self._end = b""
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -46,10 +49,11 @@ class Unread:
             most: how many bytes of the message are still to come; `None` if an empty line ends it, or what comes of it next.
 
         Returns:
-            A piece that does not reach over the end of the message; empty if more must come first.
+            A piece that does not reach over the end of the message; empty if nothing has come.
         """
         piece = bytes(self._bytes[: self._lines() if most is None else most])
         del self._bytes[: len(piece)]
+        self._end = (self._end + piece[-2:])[-2:]
         return piece
 
     def take(self) -> bytes:
@@ -63,10 +67,8 @@ class Unread:
         self._bytes = bytearray()
 
     def _lines(self) -> int:
-        """Say how many bytes may be taken: up to an empty line, or what is here but for the beginning of one at its end."""
-        found = _EMPTY_LINE.search(self._bytes, 0, PIECE)
-        if found is not None:
-            return found.end()
-        end = min(len(self._bytes), PIECE)
-        begun = _BEGUN_EMPTY_LINE.search(self._bytes, max(end - 2, 0), end)
-        return end if begun is None else begun.start()
+        """Say how many bytes may be taken: up to an empty line, which the piece before may have begun, or what is here."""
+        begun = self._end if self._end == b"\n\r" else self._end[-1:]
+        rest = _REST_OF_EMPTY_LINE.get(begun)
+        found = (rest and rest.match(self._bytes)) or _EMPTY_LINE.search(self._bytes, 0, PIECE)
+        return PIECE if found is None else found.end()

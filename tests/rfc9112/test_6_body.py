@@ -113,6 +113,21 @@ def test_what_is_no_request_or_no_response_is_a_type_error(wrong):
     assert http.respond(request, Response(200)) != b""
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_chunk_that_is_none_is_refused_when_its_line_has_come(cut):
+    # §7.1
+    http = Http1(Role.SERVER)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    events, reply = [], b""
+    for chunk in [head, b"2\r\nab\r\nzz", b"\r", b"\n"] if cut else [head + b"2\r\nab\r\nzz\r\n"]:
+        assert reply == b""
+        more, reply = http.receive(chunk)
+        events += more
+    assert fault([event for _, event in events]).status == 400
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert http.done
+
+
 EXPECT = b"Host: a\r\nExpect: 100-Continue\r\n"
 
 
