@@ -61,7 +61,7 @@ class Http1(Direct):
 
     __slots__ = (
         "__weakref__",
-        "_body",
+        "_collected",
         "_connection",
         "_ended",
         "_head_len",
@@ -73,7 +73,6 @@ class Http1(Direct):
         "_opened",
         "_reading",
         "_rejection",
-        "_request",
         "_role",
         "_switched",
         "_unread",
@@ -123,8 +122,8 @@ class Http1(Direct):
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
-        self._request: Any = None
-        self._body = bytearray()
+        #: An ordinary request that `collect` gathers: its head and body.
+        self._collected: tuple[h11.Request, bytearray] | None = None
         #: The request that was read last is a HEAD.
         self._head_only = False
 
@@ -237,15 +236,16 @@ class Http1(Direct):
         """
         match event:
             case h11.Request():
-                self._request, self._body = event, bytearray()
-            case h11.Data() if self._request is not None:
-                if len(self._body) <= REQUEST_LIMIT:
-                    self._body += event.data
-            case h11.EndOfMessage() if self._request is not None:
-                request, self._request = self._request, None
-                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
-                body = bytes(self._body) if len(self._body) <= REQUEST_LIMIT else None
-                return Request(request.method.decode(), request.target.decode("latin-1"), headers, body)
+                self._collected = (event, bytearray())
+            case h11.Data() if self._collected is not None:
+                _, body = self._collected
+                if len(body) <= REQUEST_LIMIT:
+                    body += event.data
+            case h11.EndOfMessage() if self._collected is not None:
+                (head, body), self._collected = self._collected, None
+                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
+                kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
+                return Request(head.method.decode(), head.target.decode("latin-1"), headers, kept)
         return None
 
     def respond(self, request: Request, response: Response) -> bytes:
@@ -404,10 +404,8 @@ class Http1(Direct):
     def _feed(self) -> bool:
         """Give `h11` the next piece of the message that it reads, or the end of the transport; say whether there was any."""
         piece = self._unread.cut(self._left)
-        if not piece:
-            if not self._ended:
-                return False
-            piece = self._unread.take()
+        if not piece and not self._ended:
+            return False
         if self.h11.their_state in _BEFORE_HEAD:
             self._head_len += len(piece)
             if self._head_len > HEAD_LIMIT:
@@ -486,11 +484,10 @@ class Http1(Direct):
             events, _ = self._connection.fail(error)
             return events, self._refuse(error.status or 400, error.args[0])
         error.status = None
-        if not self._ended:
-            return self._connection.fail(error)
         if self._rejection is not None:
+            # Its head was right, and says all that matters.
             return self._reject()
-        return self._connection.receive_end(_LEFT)
+        return self._connection.receive_end(_LEFT) if self._ended else self._connection.fail(error)
 
     def _refuse(self, status: int, why: str) -> bytes:
         """Answer as a server what it will not handle, unless an answer is under way already."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any
 
 import pytest
-from wire import Pair, closing, opened
+from wire import REQUEST, Pair, closing, opened
 
-from mintws import Agreed, Extension, Http1, Http2, Offer, Text, Transform
+from mintws import Agreed, Extension, Http1, Http2, Offer, Role, Text, Transform, UpgradeAccept
+from mintws.events import Response
 
 
 class Plain(Transform):
@@ -53,6 +55,20 @@ def test_a_connection_that_nobody_holds_is_gone(cls: Any, extensions: Any, live:
     del pair
     gc.collect()
     assert [ref() for ref in alive] == [None] * 4
+
+
+def test_a_websocket_does_not_keep_the_body_of_an_earlier_request() -> None:
+    http = Http1(Role.SERVER)
+    body = b"x" * 1_000_000
+    events, _ = http.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    (request,) = filter(None, (http.collect(event) for _, event in events))
+    assert request.body == body
+    http.respond(request, Response(200))
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    conn.send(UpgradeAccept())
+    del events, request
+    kept = [it for it in gc.get_referents(http) if isinstance(it, bytes | bytearray | tuple)]
+    assert sum(map(sys.getsizeof, kept)) < 1000
 
 
 def test_a_closed_stream_is_forgotten_by_its_http2_connection() -> None:

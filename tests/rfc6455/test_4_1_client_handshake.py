@@ -377,6 +377,17 @@ def test_body_of_a_reject_that_is_cut_short_is_still_a_reject():
     assert [(type(it), it.status, it.body) for it in events] == [(UpgradeReject, 403, b"no")]
 
 
+@pytest.mark.parametrize("chunks", [b"2\r\nab\r\nzz\r\n", b"2\r\nabc\r\n", b"2\r\nab\r\n0\r\nX Y: z\r\n\r\n"])
+def test_body_of_a_reject_that_is_broken_is_still_a_reject(chunks):
+    http, _, _ = asked()
+    head = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ((conn, reject),), _ = http.receive(head + chunks)
+    assert (reject.status, reject.body) == (401, b"ab")
+    assert ("www-authenticate", "Basic") in reject.headers
+    assert conn.state is State.CLOSED
+    assert http.done
+
+
 @pytest.mark.parametrize("size", [65535, 65536, 65537, 1_000_000])
 def test_body_of_a_reject_is_kept_up_to_64_kib(size):
     http, _, _ = asked()
