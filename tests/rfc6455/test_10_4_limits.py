@@ -1,7 +1,7 @@
 """Limits (RFC 6455 §10.4): what a peer can make us hold."""
 
 import pytest
-from wire import BINARY, CONTINUATION, TEXT, client, fault, frame, masked, server
+from wire import BINARY, CONTINUATION, TEXT, client, cost, fault, frame, masked, server
 
 from mintws import Binary, Text
 
@@ -91,12 +91,16 @@ def test_failed_connection_holds_nothing():
 
 
 def test_reads_of_one_byte_cost_linear_time():
-    end = server()
-    data = memoryview(masked(BINARY, bytes(200_000)))
-    events = []
-    for i in range(len(data)):
-        events += end.http.receive(data[i : i + 1])[0]
-    assert len(events) == 1
+    def read(size: int) -> None:
+        end = server()
+        data = memoryview(masked(BINARY, bytes(size)))
+        events = []
+        for i in range(len(data)):
+            events += end.http.receive(data[i : i + 1])[0]
+        assert len(events) == 1
+
+    # Ten times as many cost ten times as much, give or take; they would cost a hundred times if each looked at all before it.
+    assert cost(lambda: read(200_000)) < 3 * 10 * cost(lambda: read(20_000))
 
 
 def test_unmasked_bytes_are_never_left_from_an_earlier_message():
