@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -47,6 +48,25 @@ def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path)
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_examples_are_rightly_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    for i, example in enumerate(examples()):
+        page, code, _ = example.values
+        # Within a function, where `_` may be of any type.
+        body = textwrap.indent(code, "    ")
+        (tmp_path / f"{page.stem.lower()}_{i}.py").write_text(f"def example() -> None:{body}", encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", tmp_path],
+        env={**os.environ, "MYPYPATH": str(ROOT / "python")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_every_fence_is_seen() -> None:

@@ -16,8 +16,9 @@ from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
 from mintws.unread import Unread
 
-#: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`.
-Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
+#: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
+#: has ordinary ones need ask for `None`.
+Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
 #: The most bytes of a request's or a response's head.
 HEAD_LIMIT = 32 * 1024
@@ -323,7 +324,7 @@ class Http1(Direct):
 
     def _read(self) -> Received:
         """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
-        events: list[tuple[Connection | None, Any]] = []
+        events: list[tuple[Connection | Any, Any]] = []
         replies: list[bytes] = []
         while True:
             try:
