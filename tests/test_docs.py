@@ -50,6 +50,13 @@ def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path)
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.parametrize("page", ["README.md", "guide.md"])
+def test_the_loop_is_the_same_over_http2(page: str, tmp_path: Path) -> None:
+    (loop,) = (it.values for it in examples() if it.values[0].name == page and "def drive(" in it.values[1])
+    assert "Http1" in loop[1]
+    test_example_runs(loop[0], loop[1].replace("Http1", "Http2"), None, tmp_path)
+
+
 def test_examples_are_rightly_typed(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     for i, example in enumerate(examples()):
