@@ -24,7 +24,7 @@ ORDER = (
     ("connection",),
     ("events",),
     ("extensions",),
-    ("_core", "unread", "url"),
+    ("_core", "url"),
     ("errors",),
 )
 RANK = {name: rank for rank, line in enumerate(reversed(ORDER)) for name in line}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cut
 
-from mintws.unread import PIECE, Unread
+from mintws.http1.unread import PIECE, Unread
 
 chunks = st.lists(st.text("\r\n a", min_size=1, max_size=3).map(str.encode), min_size=1, max_size=12)
 

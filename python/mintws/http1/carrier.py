@@ -1,9 +1,8 @@
-"""WebSockets over HTTP/1.1 (RFC 6455 §4): `h11` reads and writes the heads, then the transport is the WebSocket's."""
+"""One HTTP/1.1 connection: `h11` reads and writes the heads, then the transport is the WebSocket's."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
@@ -14,14 +13,12 @@ from mintws import _core
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
-from mintws.unread import Unread
+from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
 #: has ordinary ones need ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
-#: The most bytes of a request's or a response's head.
-HEAD_LIMIT = 32 * 1024
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
 #: The most bytes of the body of a request that `collect` gathers.
@@ -31,21 +28,13 @@ UNREAD_LIMIT = 64 * 1024
 #: The most interim responses that may come before the answer.
 INTERIM_LIMIT = 32
 
-#: States of the peer in which its bytes are read, a head or a body; and those in which nothing but its end is still to come.
-_BEFORE_HEAD = frozenset({h11.IDLE, h11.SEND_RESPONSE})
-_READABLE = _BEFORE_HEAD | {h11.SEND_BODY}
-_BEHIND_MESSAGE = frozenset({h11.DONE, h11.MUST_CLOSE})
-#: Our own, in which no request is made any more.
+#: States of ours in which no request is made any more.
 _ENDING = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
-
-#: The server's, while a request has no response, or not all of it.
+#: States of the server while a request has no response, or not all of it.
 _UNANSWERED = frozenset({h11.SEND_RESPONSE, h11.SEND_BODY})
 
 _LEFT = "the server closed the connection without an answer"
 _OVER = "the connection is ending and takes no more requests: make another Http1"
-
-#: What is unread where the transport is the WebSocket's: nothing, for good.
-_NOTHING = Unread()
 
 
 class Http1(Direct):
@@ -65,18 +54,15 @@ class Http1(Direct):
         "_collected",
         "_connection",
         "_ended",
-        "_head_len",
-        "_head_only",
         "_header_case",
         "_interim",
         "_leaving",
-        "_left",
         "_opened",
+        "_reader",
         "_reading",
         "_rejection",
         "_role",
         "_switched",
-        "_unread",
         "h11",
     )
 
@@ -114,19 +100,13 @@ class Http1(Direct):
         #: We take no more requests, and make none.
         self._leaving = False
         self._reading = True
-        #: What `h11` has not been given yet.
-        self._unread = Unread()
-        #: How much it was given of the head that it reads.
-        self._head_len = 0
-        #: How many bytes are still to come of the body that it reads; `None` if lines say where a message ends.
-        self._left: int | None = None
+        #: What reads until then.
+        self._reader = Reader(self.h11)
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
         #: An ordinary request that `collect` gathers: its head and body.
         self._collected: tuple[h11.Request, bytearray] | None = None
-        #: The request that was read last is a HEAD.
-        self._head_only = False
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
@@ -176,7 +156,7 @@ class Http1(Direct):
             return True
         if self.h11.states[h11.SERVER] in _UNANSWERED:
             return False
-        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._unread)
+        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._reader.unread)
 
     @property
     def reading(self) -> bool:
@@ -185,7 +165,7 @@ class Http1(Direct):
         What is read all the same waits too, as far as it may be a next request. Behind a request for a WebSocket it is refused, by a 400
         and `Failed`.
         """
-        waiting = 0 if self._switched else len(self._unread) + self._connection.held
+        waiting = 0 if self._switched else len(self._reader.unread) + self._connection.held
         return self._reading and waiting < UNREAD_LIMIT
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
@@ -215,9 +195,9 @@ class Http1(Direct):
         if view.itemsize != 1 or not view.c_contiguous:
             raise TypeError("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
         if not view.nbytes:
-            self._ended = True
+            self._ended = self._reader.ended = True
         elif not self._ended:
-            self._unread.append(view)
+            self._reader.unread.append(view)
         return self._read()
 
     def proceed(self) -> Received:
@@ -263,7 +243,7 @@ class Http1(Direct):
         waits = not self._switched and self._connection.state is State.CONNECTING
         if self._role is Role.CLIENT or not waits or self.h11.our_state is not h11.SEND_RESPONSE:
             raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
-        head, body = self._answers_head, response.body
+        head, body = self._reader.answers_head, response.body
         headers = _core.write_ordinary_response(
             response.status, list(response.headers), len(body), head=head, http2=False
         )
@@ -294,11 +274,10 @@ class Http1(Direct):
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if body is not None:
-            return self._write_response(status, headers, b"" if self._answers_head else body)
+            return self._write_response(status, headers, b"" if self._reader.answers_head else body)
         answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
         written = self._write(answer)
         self._switch()
-        self._unread = _NOTHING
         return written
 
     def pause(self) -> None:
@@ -317,113 +296,54 @@ class Http1(Direct):
         """The client has nothing to wait for."""
         return not self._switched or self._connection.failed
 
-    @property
-    def _answers_head(self) -> bool:
-        """The response that is due is to a HEAD, and has no body."""
-        return self._head_only and self.h11.our_state is h11.SEND_RESPONSE
-
     def _read(self) -> Received:
         """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
         events: list[tuple[Connection | Any, Any]] = []
         replies: list[bytes] = []
-        while True:
-            try:
-                received = self._read_next()
-            except RemoteProtocolError as error:
-                received = self._broken(error)
-            except h11.RemoteProtocolError as error:
-                # It quotes what came, as much as it was.
-                why = str(error).partition(": bytearray(")[0]
-                received = self._broken(RemoteProtocolError(why, section="RFC 9112", status=error.error_status_hint))
-            if received is None:
-                return events, b"".join(replies)
+        while (received := self._read_next()) is not None:
             events += received[0]
             replies.append(received[1])
+        return events, b"".join(replies)
 
     def _read_next(self) -> Received | None:
         """Read the next thing that has come; `None` if there is none, or it has to wait."""
+        if self._switched:
+            return None
         state = self._connection.state
         if state is State.CLOSED:
-            self._unread.clear()
+            self._reader.unread.clear()
             return None
-        if self._switched or (state is State.REQUESTED and self._role is Role.SERVER):
-            return self._hand_over()
-        if self._role is Role.SERVER and {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
-            self.h11.start_next_cycle()
-        if not self._may_read():
-            return None
-        event = self._next_event()
-        return None if event is None else self._receive_event(event)
+        if self._role is Role.SERVER:
+            if state is State.REQUESTED:
+                return self._receive_early()
+            if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
+                self.h11.start_next_cycle()
+        if self._leaving and self.h11.their_state is h11.IDLE:
+            self._reader.unread.clear()
+        match self._reader.next_event():
+            case None:
+                return None
+            case RemoteProtocolError() as error:
+                return self._broken(error)
+            case event:
+                return self._receive_event(event)
 
-    def _may_read(self) -> bool:
-        """Whether `h11` goes on: within a message, to the next one, or to the end of the transport."""
-        theirs = self.h11.their_state
-        if theirs is h11.MUST_CLOSE or (self._leaving and theirs is h11.IDLE):
-            # The peer said that this was its last message (RFC 9112 §9.6), or we said so.
-            self._unread.clear()
-        if theirs in (h11.IDLE, h11.DONE) and self._role is Role.CLIENT:
-            if self._unread.skip_empty_lines():
-                raise RemoteProtocolError("bytes came that answer no request", section="RFC 9112 §9.2")
-            return self._ended
-        if theirs in _BEHIND_MESSAGE:
-            return self._ended and not self._unread
-        if theirs is h11.IDLE and not self._head_len:
-            return self._unread.skip_empty_lines() or self._ended
-        return theirs in _READABLE
-
-    def _hand_over(self) -> Received | None:
-        """Give the WebSocket what has come behind its opening handshake."""
-        data = self._unread.take()
-        if self._switched:
-            self._unread = _NOTHING
+    def _receive_early(self) -> Received | None:
+        """Let the connection keep what comes before the request for a WebSocket is answered."""
+        data = self._reader.unread.take()
         if not data:
-            return self._connection.receive_end() if self._ended and not self._switched else None
+            return self._connection.receive_end() if self._ended else None
         events, reply = self._connection.receive(data)
         for _, event in events:
-            if isinstance(event, Failed) and not self._switched:
+            if isinstance(event, Failed):
                 # More than is kept: the client was to wait for the answer (RFC 6455 §4.1), so this is it.
                 event.error.status = 400
                 reply += self._refuse(400, event.error.args[0])
         return events, reply
 
-    def _next_event(self) -> Any:
-        """Give the next event of `h11`; `None` if more must come first."""
-        while (event := self.h11.next_event()) is h11.NEED_DATA:
-            if not self._feed():
-                return None
-        match event:
-            case h11.Request() | h11.Response() | h11.InformationalResponse():
-                self._head_only = isinstance(event, h11.Request) and event.method == b"HEAD"
-                _check_head(event)
-                self._head_len, self._left = 0, _body_len(event)
-            case h11.Data() if self._left is not None:
-                self._left -= len(event.data)
-            case h11.EndOfMessage():
-                self._left = None
-        return event
-
-    def _feed(self) -> bool:
-        """Give `h11` the next piece of the message that it reads, or the end of the transport; say whether there was any."""
-        piece = self._unread.cut(self._left)
-        if not piece and not self._ended:
-            return False
-        if self.h11.their_state in _BEFORE_HEAD:
-            self._head_len += len(piece)
-            if self._head_len > HEAD_LIMIT:
-                raise RemoteProtocolError(
-                    f"the head has more than {HEAD_LIMIT} bytes", section="RFC 9110 §5.4", status=431
-                )
-        self.h11.receive_data(piece)
-        return True
-
-    def _receive_event(self, event: Any) -> Received:
+    def _receive_event(self, event: H11Event) -> Received:
         if self._role is Role.SERVER:
-            # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
-            if (
-                isinstance(event, h11.Request)
-                and event.http_version != b"1.0"
-                and _core.is_upgrade(list(event.headers))
-            ):
+            if isinstance(event, h11.Request) and _is_upgrade(event):
                 return self._receive_upgrade(event)
             return [(None, event)], self._go_on()
         if isinstance(event, h11.ConnectionClosed) and self._opened:
@@ -432,14 +352,11 @@ class Http1(Direct):
             return [(None, event)], b""
         match event:
             case h11.InformationalResponse(status_code=101):
-                if event.http_version == b"1.0":
-                    raise RemoteProtocolError("HTTP/1.0 has no 101", section="RFC 9110 §15.2")
-                self._switch()
-                return self._connection.receive_response(list(event.headers))
+                return self._receive_yes(event)
             case h11.InformationalResponse():
                 self._interim += 1
                 if self._interim > INTERIM_LIMIT:
-                    raise RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2")
+                    return self._broken(RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2"))
             case h11.Response():
                 headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
                 self._rejection = (event.status_code, headers, bytearray())
@@ -454,7 +371,7 @@ class Http1(Direct):
 
     def _go_on(self) -> bytes:
         """Tell a client that waits to be told so that it may send its body (RFC 9110 §10.1.1)."""
-        if not self.h11.they_are_waiting_for_100_continue or self._left == 0:
+        if not self.h11.they_are_waiting_for_100_continue or not self._reader.body_follows:
             return b""
         return self._write(h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100)))
 
@@ -467,10 +384,21 @@ class Http1(Direct):
             self.h11.next_event()
         return events, reply
 
+    def _receive_yes(self, head: h11.InformationalResponse) -> Received:
+        if head.http_version == b"1.0":
+            return self._broken(RemoteProtocolError("HTTP/1.0 has no 101", section="RFC 9110 §15.2"))
+        frames = self._reader.unread.take()
+        self._switch()
+        events, reply = self._connection.receive_response(list(head.headers))
+        if not frames or self._connection.state is not State.OPEN:
+            return events, reply
+        more, answers = self._connection.receive(frames)
+        return [*events, *more], reply + answers
+
     def _switch(self) -> None:
         """From now on the transport is the WebSocket's."""
         self._switched = True
-        del self.h11
+        del self.h11, self._reader
 
     def _reject(self) -> Received:
         assert self._rejection is not None
@@ -479,8 +407,6 @@ class Http1(Direct):
 
     def _broken(self, error: RemoteProtocolError) -> Received:
         """Fail the connection over HTTP that is none; a server says so."""
-        # Who keeps the error should not keep what was being read.
-        error.__traceback__ = None
         if self._role is Role.SERVER:
             events, _ = self._connection.fail(error)
             return events, self._refuse(error.status or 400, error.args[0])
@@ -515,37 +441,9 @@ class Http1(Direct):
         return list(headers)
 
 
-def _check_head(head: h11.Request | h11.Response | h11.InformationalResponse) -> None:
-    """Hold a head to what `h11` lets pass.
-
-    Raises:
-        RemoteProtocolError: with the status to answer a request with.
-    """
-    if not head.http_version.startswith(b"1."):
-        raise RemoteProtocolError("the version of HTTP must be 1.1", section="RFC 9112 §2.3", status=505)
-    if not isinstance(head, h11.Request):
-        return
-    if head.method == b"CONNECT":
-        # An ordinary answer to it, a 2xx, would make a tunnel of the connection.
-        raise RemoteProtocolError("CONNECT is for a proxy", section="RFC 9110 §9.3.6", status=501)
-    names = {name for name, _ in head.headers}
-    if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
-        # Whoever handed it on may have read another body.
-        ambiguous = "Transfer-Encoding may not come with Content-Length, nor over HTTP/1.0"
-        raise RemoteProtocolError(ambiguous, section="RFC 9112 §6.1", status=400)
-
-
-def _body_len(head: h11.Request | h11.Response | h11.InformationalResponse) -> int | None:
-    """Say how many bytes a body has (RFC 9112 §6.3): `None` if its chunks do."""
-    headers = dict(head.headers)
-    if b"transfer-encoding" in headers:
-        return None
-    if b"content-length" in headers:
-        return int(headers[b"content-length"])
-    if isinstance(head, h11.Request):
-        return 0
-    # The body of a response may end with the transport; behind an interim one comes another head.
-    return sys.maxsize if isinstance(head, h11.Response) else None
+def _is_upgrade(request: h11.Request) -> bool:
+    # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
+    return request.http_version != b"1.0" and _core.is_upgrade(list(request.headers))
 
 
 def _reason(status: int) -> bytes:
