@@ -343,8 +343,11 @@ class Http1(Direct):
 
     def _receive_event(self, event: H11Event) -> Received:
         if self._role is Role.SERVER:
-            if isinstance(event, h11.Request) and _is_upgrade(event):
-                return self._receive_upgrade(event)
+            # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
+            if isinstance(event, h11.Request) and event.http_version != b"1.0":
+                lines = list(event.headers)
+                if _core.is_upgrade(lines):
+                    return self._receive_upgrade(event, lines)
             return [(None, event)], self._go_on()
         if isinstance(event, h11.ConnectionClosed) and self._opened:
             return self._connection.receive_end(_LEFT)
@@ -375,9 +378,9 @@ class Http1(Direct):
             return b""
         return self._write(h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100)))
 
-    def _receive_upgrade(self, request: h11.Request) -> Received:
+    def _receive_upgrade(self, request: h11.Request, lines: list[tuple[bytes, bytes]]) -> Received:
         events, reply = self._connection.receive_request(
-            list(request.headers), method=request.method, target=request.target, http_version=request.http_version
+            lines, method=request.method, target=request.target, http_version=request.http_version
         )
         if self._connection.state is State.REQUESTED:
             # A handshake has no body, so this is the end of the message: what follows is the WebSocket's.
@@ -439,11 +442,6 @@ class Http1(Direct):
         if self._header_case == "lower":
             return [(name.lower(), value) for name, value in headers]
         return list(headers)
-
-
-def _is_upgrade(request: h11.Request) -> bool:
-    # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
-    return request.http_version != b"1.0" and _core.is_upgrade(list(request.headers))
 
 
 def _reason(status: int) -> bytes:

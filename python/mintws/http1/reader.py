@@ -86,21 +86,26 @@ class Reader:
 
     def _read_on(self) -> H11Event | RemoteProtocolError | None:
         """Let `h11` read the message to its next event, or learn of the end."""
-        while (event := self.connection.next_event()) is h11.NEED_DATA:
+        # A head takes bytes; a body may be over without.
+        before_head = self.connection.their_state in _BEFORE_HEAD
+        event = h11.NEED_DATA if before_head else self.connection.next_event()
+        while event is h11.NEED_DATA:
             piece = self.unread.cut(self._left)
             if not piece and not self.ended:
                 return None
-            if self.connection.their_state in _BEFORE_HEAD:
+            if before_head:
                 self._head_len += len(piece)
                 if self._head_len > HEAD_LIMIT:
                     too_long = f"the head has more than {HEAD_LIMIT} bytes"
                     return RemoteProtocolError(too_long, section="RFC 9110 §5.4", status=431)
             self.connection.receive_data(piece)
+            event = self.connection.next_event()
         match event:
             case h11.Request() | h11.Response() | h11.InformationalResponse():
                 self._head = isinstance(event, h11.Request) and event.method == b"HEAD"
-                self._head_len, self._left = 0, _body_len(event)
-                return _fault(event) or event
+                headers = dict(event.headers)
+                self._head_len, self._left = 0, _body_len(event, headers)
+                return _fault(event, headers) or event
             case h11.Data():
                 if self._left is not None:
                     self._left -= len(event.data)
@@ -113,7 +118,7 @@ class Reader:
         return None
 
 
-def _fault(head: _Head) -> RemoteProtocolError | None:
+def _fault(head: _Head, headers: dict[bytes, bytes]) -> RemoteProtocolError | None:
     """Say what is wrong with a head that `h11` lets pass."""
     if not head.http_version.startswith(b"1."):
         return RemoteProtocolError("the version of HTTP must be 1.1", section="RFC 9112 §2.3", status=505)
@@ -122,17 +127,15 @@ def _fault(head: _Head) -> RemoteProtocolError | None:
     if head.method == b"CONNECT":
         # An ordinary answer to it, a 2xx, would make a tunnel of the connection.
         return RemoteProtocolError("CONNECT is for a proxy", section="RFC 9110 §9.3.6", status=501)
-    names = {name for name, _ in head.headers}
-    if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
+    if b"transfer-encoding" in headers and (b"content-length" in headers or head.http_version == b"1.0"):
         # Whoever handed it on may have read another body.
         ambiguous = "Transfer-Encoding may not come with Content-Length, nor over HTTP/1.0"
         return RemoteProtocolError(ambiguous, section="RFC 9112 §6.1", status=400)
     return None
 
 
-def _body_len(head: _Head) -> int | None:
+def _body_len(head: _Head, headers: dict[bytes, bytes]) -> int | None:
     """Say how many bytes a body has (RFC 9112 §6.3): `None` if its chunks do."""
-    headers = dict(head.headers)
     if b"transfer-encoding" in headers:
         return None
     if b"content-length" in headers:

@@ -51,8 +51,12 @@ class Unread:
         Returns:
             A piece that does not reach over the end of the message; empty if nothing has come.
         """
-        piece = bytes(self._bytes[: self._lines() if most is None else most])
-        del self._bytes[: len(piece)]
+        end = self._lines() if most is None else most
+        if end >= len(self._bytes):
+            piece = self.take()
+        else:
+            piece = bytes(self._bytes[:end])
+            del self._bytes[:end]
         self._end = (self._end + piece[-2:])[-2:]
         return piece
 
