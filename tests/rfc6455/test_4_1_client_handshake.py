@@ -416,6 +416,8 @@ def test_answer_that_is_no_http_fails(data):
     events = said(http.receive(data)) + said(http.receive(b""))
     assert type(events[0]) is Failed
     assert len(events) == 1
+    # Nothing was answered.
+    assert events[0].error.status is None
     assert conn.state is State.CLOSED
     assert http.done
 

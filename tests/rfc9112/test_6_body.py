@@ -1,5 +1,6 @@
 """Where the body of a message ends (RFC 9112 §6)."""
 
+import h11
 import pytest
 from wire import REQUEST, fault, header_of, said
 
@@ -125,6 +126,17 @@ def test_chunk_that_is_none_is_refused_when_its_line_has_come(cut):
         events += more
     assert fault([event for _, event in events]).status == 400
     assert reply.startswith(b"HTTP/1.1 400 ")
+    assert http.done
+
+
+def test_body_that_is_broken_behind_its_response_ends_the_connection_without_another():
+    http = Http1(Role.SERVER)
+    http.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    http.h11.send(h11.Response(status_code=413, headers=[("Content-Length", "0")]))
+    http.h11.send(h11.EndOfMessage())
+    events, reply = http.receive(b"zz\r\n")
+    assert fault(said((events, reply))).section == "RFC 9112"
+    assert reply == b""
     assert http.done
 
 

@@ -161,6 +161,7 @@ def test_end_of_the_transport_is_told_once():
     assert said(http.receive(b"")) == [h11.ConnectionClosed()]
     assert http.receive(b"") == ([], b"")
     assert not http.done
+    assert http.receive(b"late") == ([], b"")
     http.respond(requests[0], Response(200))
     assert http.proceed() == ([], b"")
     assert http.done
@@ -169,6 +170,7 @@ def test_end_of_the_transport_is_told_once():
 def test_end_of_the_transport_comes_behind_the_requests_that_wait():
     http, requests = server(GET % 1 + GET % 2)
     assert http.receive(b"") == ([], b"")
+    assert http.receive(GET % 3) == ([], b"")
     http.respond(requests[0], Response(200))
     assert not http.done
     events = said(http.proceed())
@@ -178,7 +180,11 @@ def test_end_of_the_transport_comes_behind_the_requests_that_wait():
 def test_shutdown_without_a_request_is_done():
     for role in Role:
         http = Http1(role)
+        conn = http.open() if role is Role.CLIENT else None
         assert http.shutdown() == http.shutdown() == b""
+        if conn is not None:
+            with pytest.raises(LocalProtocolError, match="is ending"):
+                conn.send(UpgradeRequest("example.com"))
         assert http.done
         assert not http.can_open
         assert http.receive(GET % 1 if role is Role.SERVER else ANSWER) == ([], b"")
@@ -269,7 +275,8 @@ def test_bytes_that_answer_no_request_fail_a_client(data, ordinary, opened):
     # §9.2: they are no response, and where the next one begins can no longer be told.
     http, conn = client(ordinary, opened)
     events, reply = http.receive(data)
-    assert fault(said((events, reply))).section == "RFC 9112 §9.2"
+    error = fault(said((events, reply)))
+    assert (error.section, error.status) == ("RFC 9112 §9.2", None)
     assert len(events) == 1
     assert reply == b""
     assert http.done
@@ -323,6 +330,16 @@ def test_response_with_close_is_the_last_of_a_client():
     with pytest.raises(LocalProtocolError, match="make another"):
         conn.send(UpgradeRequest("example.com"))
     assert conn.state is State.CONNECTING
+
+
+def test_behind_a_response_with_close_no_websocket_is_opened():
+    http = Http1(Role.CLIENT)
+    http.h11.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    http.h11.send(h11.EndOfMessage())
+    http.receive(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert not http.can_open
+    with pytest.raises(LocalProtocolError, match="make another"):
+        http.open()
 
 
 def test_websocket_may_be_asked_for_behind_ordinary_requests():

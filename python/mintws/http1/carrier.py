@@ -152,8 +152,6 @@ class Http1(Direct):
             return self._ended
         if state is State.REQUESTED:
             return False
-        if self.h11.our_state is h11.ERROR:
-            return True
         if self.h11.states[h11.SERVER] in _UNANSWERED:
             return False
         return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._reader.unread)
@@ -241,7 +239,7 @@ class Http1(Direct):
             if not isinstance(given, kind):
                 raise TypeError(f"respond() takes a {kind.__name__} here, not {given!r}")
         waits = not self._switched and self._connection.state is State.CONNECTING
-        if self._role is Role.CLIENT or not waits or self.h11.our_state is not h11.SEND_RESPONSE:
+        if not waits or self.h11.our_state is not h11.SEND_RESPONSE:
             raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
         head, body = self._reader.answers_head, response.body
         headers = _core.write_ordinary_response(
