@@ -237,13 +237,12 @@ Sendable: TypeAlias = Event | PreparedMessage
 
 
 def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
-    """Give headers as a tuple of pairs; `TypeError` if they are none."""
-    items = headers.items() if isinstance(headers, Mapping) else headers
-    settled = tuple((name, value) for name, value in items)
-    for pair in settled:
-        if not all(isinstance(part, str) for part in pair):
-            raise TypeError(f"a header is a pair of str, not {pair!r}")
-    return settled
+    """Give headers as a tuple of pairs; `TypeError` if they are none. Its message shows no value, which may be a secret."""
+    items: tuple[Any, ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for item in items:
+        if not isinstance(item, tuple | list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+            raise TypeError("headers are a mapping, or pairs of str: name and value")
+    return tuple((name, value) for name, value in items)
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:

@@ -164,9 +164,30 @@ def test_wrong_answer_leaves_the_connection_as_it_was(carrier, answer):
 
 
 def test_headers_of_the_wrong_type_are_a_type_error(carrier):
-    for wrong in [[("a", 1)], [(b"a", "b")], {"a": None}]:
-        with pytest.raises(TypeError):
-            UpgradeRequest("example.com", headers=wrong)
+    for wrong in [
+        [("a", 1)],
+        [(b"a", "b")],
+        {"a": None},
+        "abcd",
+        ["ab", "cd"],
+        [("a", "b", "c")],
+        [("a",)],
+        [("Authorization", b"secret")],
+        [None],
+        None,
+        5,
+    ]:
+        for make in [
+            lambda headers: UpgradeRequest("example.com", headers=headers),
+            lambda headers: UpgradeAccept(headers=headers),
+            lambda headers: UpgradeReject(403, headers=headers),
+            lambda headers: Request("GET", "/", headers),
+            lambda headers: Response(200, headers),
+        ]:
+            with pytest.raises(TypeError) as caught:
+                make(wrong)
+            assert "secret" not in str(caught.value)
+    assert UpgradeAccept(headers=[["a", "b"]]).headers == (("a", "b"),)
     with pytest.raises(TypeError):
         UpgradeRequest("example.com", subprotocols="chat")
 
