@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from mintws import Http1, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -55,6 +59,21 @@ def test_the_loop_is_the_same_over_http2(page: str, tmp_path: Path) -> None:
     (loop,) = (it.values for it in examples() if it.values[0].name == page and "def drive(" in it.values[1])
     assert "Http1" in loop[1]
     test_example_runs(loop[0], loop[1].replace("Http1", "Http2"), None, tmp_path)
+
+
+@pytest.mark.parametrize("page", ["README.md", "guide.md"])
+def test_the_loop_ends_with_the_transport(page: str) -> None:
+    # Even if it has left an ordinary request unanswered, and is not done.
+    (code,) = (it.values[1] for it in examples() if it.values[0].name == page and "def drive(" in it.values[1])
+    names: dict[str, Any] = {}
+    exec(code[: code.index("ours, theirs")], names)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        ours.shutdown(socket.SHUT_WR)
+        http = Http1(Role.SERVER)
+        names["drive"](http, theirs, lambda connection, event: b"")
+    assert not http.done
 
 
 def test_examples_are_rightly_typed(tmp_path: Path) -> None:
