@@ -1,0 +1,148 @@
+//! The half of an endpoint that receives: bytes to events, and what ends them.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::{EARLY_LIMIT, Endpoint};
+use crate::decoder::Event;
+use crate::fault::Fault;
+use crate::frame::Opcode;
+use crate::py::errors;
+use crate::py::events::{self, Kind as EventKind};
+use crate::py::incoming::{Failure, bytes_of, message, transformed};
+use crate::state::{Kind, State, after_receiving, after_sending};
+
+impl Endpoint {
+    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
+    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let mut this = slf.try_borrow_mut()?;
+        let this = &mut *this;
+        if this.decoder.is_none() {
+            return Self::keep_early(slf, this, data, events);
+        }
+        if !this.early.is_empty() {
+            let early = std::mem::take(&mut this.early);
+            Self::decode(slf, this, &early, events)?;
+        }
+        Self::decode(slf, this, data, events)
+    }
+
+    /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
+    pub fn unsettled(&self) -> bool {
+        !self.reply.is_empty() || self.state == State::Closed
+    }
+
+    fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(decoder) = &mut this.decoder else { return Ok(()) };
+        let mut chunk = data;
+        loop {
+            let said = match decoder.next(&mut chunk) {
+                Ok(None) => break,
+                Ok(Some(said)) => said,
+                Err(fault) => {
+                    let error = errors::remote(py, &fault)?;
+                    return Self::fail(slf, this, error, events);
+                }
+            };
+            let event = match said {
+                Event::Message { opcode, fin, rsv, payload } => {
+                    let made = match &this.transforms {
+                        None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
+                        Some(transforms) => {
+                            let data = bytes_of(py, &payload)?;
+                            transformed(transforms.bind(py), opcode, rsv, data, this.text_as_bytes)?
+                        }
+                    };
+                    match made {
+                        Ok(event) => event,
+                        Err(Failure::Fault(fault)) => {
+                            let error = errors::remote(py, &fault)?;
+                            return Self::fail(slf, this, error, events);
+                        }
+                        Err(Failure::Peer(error)) => return Self::fail(slf, this, error, events),
+                        Err(Failure::Python(error)) => return Err(error),
+                    }
+                }
+                Event::Ping(payload) => {
+                    if this.auto_pong && after_sending(this.role, this.state, Kind::Pong).is_some() {
+                        let data = payload.unmasked(&mut this.scratch);
+                        if let Ok(frame) = this.encoder.control(Opcode::Pong, data) {
+                            frame.append_to(&mut this.reply);
+                        }
+                    }
+                    events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Ping, true)?
+                }
+                Event::Pong(payload) => events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Pong, true)?,
+                Event::Close(code, reason) => {
+                    let event = events::close(py, code, reason)?;
+                    this.state = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
+                    event
+                }
+            };
+            push(events, slf, &event)?;
+        }
+        decoder.idle();
+        Ok(())
+    }
+
+    /// Ends the input with `Failed`.
+    fn fail<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        error: Bound<'py, PyAny>,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        this.state = after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state);
+        this.failed = true;
+        if let Some(decoder) = &mut this.decoder {
+            decoder.stop();
+        }
+        push(events, slf, &errors::failed(slf.py(), error)?)
+    }
+
+    /// Keeps what comes before the handshake is done, within bounds.
+    fn keep_early<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        data: &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        if this.state == State::Closed {
+            return Ok(());
+        }
+        if this.early.len() + data.len() > EARLY_LIMIT {
+            this.early = Vec::new();
+            return Self::fail(slf, this, errors::remote(slf.py(), &Fault::EarlyData)?, events);
+        }
+        this.early.extend_from_slice(data);
+        Ok(())
+    }
+
+    pub(super) fn lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
+        Self::_receive_early(slf, events)?;
+        let mut this = slf.try_borrow_mut()?;
+        let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
+        this.state = after;
+        this.failed = true;
+        if let Some(decoder) = &mut this.decoder {
+            decoder.stop();
+        }
+        drop(this);
+        let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
+        if let Some(message) = message {
+            error.setattr("args", (message,))?;
+        }
+        push(events, slf, &errors::failed(slf.py(), error)?)
+    }
+}
+
+/// Appends `(connection, event)`.
+#[inline]
+fn push<'py>(
+    events: &Bound<'py, PyList>,
+    connection: &Bound<'py, Endpoint>,
+    event: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
+}
