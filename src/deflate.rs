@@ -174,8 +174,10 @@ pub struct Inflater {
     ticket: Option<Ticket>,
     /// What the next message may refer to. The context has it too, but cannot tell it at the end of a final block.
     history: History,
-    /// The context is as good as new: it has no bits of a block, and `history` is all that it knows.
+    /// The context is as good as new: it has no bits of a block, and `history` is all that it is to know.
     fresh: bool,
+    /// What the context knows is `history`, no less and no more.
+    primed: bool,
 }
 
 impl Inflater {
@@ -189,7 +191,7 @@ impl Inflater {
     pub fn new(window_bits: u8, context_takeover: bool) -> Self {
         assert!((8..=15).contains(&window_bits), "window_bits are 8 to 15");
         let history = History::new(1 << window_bits);
-        Self { context_takeover, pool: None, context: None, ticket: None, history, fresh: true }
+        Self { context_takeover, pool: None, context: None, ticket: None, history, fresh: true, primed: false }
     }
 
     /// Has it take its contexts from `pool`, each for the length of a message. Not to be called within a message.
@@ -286,15 +288,13 @@ impl Inflater {
         if !self.context_takeover {
             self.history.clear();
         }
-        match (&self.pool, self.context.take()) {
-            (Some(pool), Some(context)) => self.ticket = pool.inflaters.put((), context, self.context_takeover),
-            (None, Some(mut context)) => {
-                if !self.context_takeover {
-                    context.reset(false);
-                }
-                self.context = Some(context);
-            }
-            (_, None) => {}
+        // A context remembers as much as the largest window has, whatever was agreed on: what a smaller one has lost may not be
+        // referred to on a connection that finds its own context again, since it cannot be on one that does not.
+        self.primed &= self.context_takeover && self.history.size == 1 << MAX_WINDOW_BITS;
+        if let Some(pool) = &self.pool
+            && let Some(context) = self.context.take()
+        {
+            self.ticket = pool.inflaters.put((), context, self.primed);
         }
         Ok(())
     }
@@ -315,10 +315,11 @@ impl Inflater {
     /// Takes the context, whose window is that of the peer.
     fn take(&mut self) -> Inflate {
         let taken = match (self.context.take(), &self.pool) {
-            (Some(context), _) => Some((context, true)),
+            (Some(context), _) => Some((context, self.primed)),
             (None, Some(pool)) => pool.inflaters.take(&(), self.ticket.take()),
             (None, None) => None,
         };
+        self.primed = true;
         let mut context = match taken {
             Some((context, true)) => return context,
             Some((mut context, false)) => {
@@ -326,7 +327,7 @@ impl Inflater {
                 context
             }
             // 15 bits take no more memory than fewer, and `Inflate::reset` returns to them.
-            None => Inflate::new(false, 15),
+            None => Inflate::new(false, MAX_WINDOW_BITS),
         };
         self.history.load(&mut context);
         context
@@ -422,6 +423,8 @@ fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).expect("no call takes or gives more than its slices have")
 }
 
+/// The largest window of DEFLATE, in bits.
+const MAX_WINDOW_BITS: u8 = 15;
 /// What a sync flush ends with and a message leaves out (§7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// What a deflater is told of before it goes on with the messages of another connection. To hash more takes longer than it gains: 4 KiB
@@ -590,6 +593,11 @@ mod tests {
         fn below(&mut self, end: usize) -> usize {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(self.0 >> 33).unwrap() % end
+        }
+
+        /// Bytes that do not compress.
+        fn bytes(&mut self, len: usize) -> Vec<u8> {
+            (0..len).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
         }
 
         /// Bytes with repetitions at all distances, and some that do not compress.
@@ -1053,6 +1061,24 @@ mod tests {
             let mut one = inflater();
             assert_eq!(inflated(&mut one, &HELLO, 5).unwrap(), b"Hello");
             assert_eq!(inflated(&mut one, &again, 5), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_window_has_lost_is_lost_whichever_context_is_taken() {
+        let mut random = Random(9);
+        let (first, filler) = (random.bytes(300), random.bytes(2000));
+        for window_bits in 9..15 {
+            for pool in [None, Some(Arc::new(Pool::new(2)))] {
+                let mut inflater = Inflater::new(window_bits, true).sharing(pool);
+                // The peer uses 32 KiB, against what was agreed on.
+                let mut peer = Deflater::new(settings(15, 6, true));
+                let message = [&first[..], &filler].concat();
+                assert_eq!(inflated(&mut inflater, &compressed(&mut peer, &message), 9999).unwrap(), message);
+                let again = inflated(&mut inflater, &compressed(&mut peer, &first), 9999);
+                let expected = if window_bits < 12 { Err(Fault::CorruptDeflate) } else { Ok(first.clone()) };
+                assert!(again == expected, "{window_bits} bits");
+            }
         }
     }
 

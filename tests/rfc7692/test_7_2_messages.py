@@ -320,6 +320,22 @@ def test_receiver_keeps_the_window_that_was_agreed(bits):
         assert end.receive(frame(BINARY, data.removesuffix(b"\x00\x00\xff\xff"), rsv=RSV1)) == [Binary(message)]
 
 
+@pytest.mark.parametrize("others", [0, 20])
+def test_what_the_agreed_window_has_lost_may_not_be_referred_to(others):
+    # It must not depend on other connections, which share the contexts.
+    willing = [PMD()]
+    make = "permessage-deflate; client_max_window_bits=9"
+    end = server(make, willing)
+    maker = zlib.compressobj(wbits=-15)
+    first = Random(1).randbytes(200)
+    for message in (first + Random(2).randbytes(2000), first):
+        data = maker.compress(message) + maker.flush(zlib.Z_SYNC_FLUSH)
+        events = end.receive(masked(BINARY, data.removesuffix(b"\x00\x00\xff\xff"), rsv=RSV1))
+        for other in [server(make, willing) for _ in range(others)]:
+            assert other.receive(masked(TEXT, deflated(b"Hello"), rsv=RSV1)) == [Text("Hello")]
+    assert fault(events).code == 1007
+
+
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
 def test_with_takeover_a_message_refers_to_the_one_before(role):
     pair = opened(Http1, [PMD(threshold=0)], [PMD(threshold=0)])
