@@ -28,7 +28,7 @@ pub struct Rules {
     pub utf8: bool,
     /// RSV bits that extensions other than permessage-deflate own on the first frame of a message.
     pub rsv: u8,
-    /// permessage-deflate, if it was agreed.
+    /// permessage-deflate, if it was agreed, with the same limit.
     pub inflater: Option<Inflater>,
 }
 
@@ -134,8 +134,6 @@ struct Message {
     opcode: Opcode,
     rsv: u8,
     compressed: bool,
-    /// Bytes that have come, in the form of the limit: inflated.
-    total: u64,
     /// Payload bytes that its frames have announced.
     wire: u64,
     fragments: u64,
@@ -352,7 +350,6 @@ impl Decoder {
             opcode: header.opcode,
             rsv: header.rsv & self.rules.rsv,
             compressed,
-            total: 0,
             wire: 0,
             fragments: 0,
             valid: 0,
@@ -414,27 +411,19 @@ impl Decoder {
     ) -> Result<Option<Found<'c>>, Fault> {
         let Some(message) = &mut self.message else { return Ok(None) };
         let fin = fin && whole;
-        let before = self.buffer.len();
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
-                // What is left of the limit, seen from a buffer that may already hold a part.
-                let left = self.rules.limit - message.total;
-                let limit = usize::try_from(left.saturating_add(before as u64)).unwrap_or(usize::MAX);
                 let input = piece.unmasked(&mut self.scratch);
                 let outcome = inflater
-                    .inflate(input, limit, &mut self.buffer)
+                    .inflate(input, &mut self.buffer)
                     .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
                 self.scratch.clear();
                 if let Err(fault) = outcome {
                     // What came before the fault is judged first, as if it had come in a chunk of its own.
                     if message.opcode == Opcode::Text && self.rules.utf8 {
-                        let before = &self.buffer[..limit.min(self.buffer.len())];
-                        valid_utf8(before, message.valid, false)?;
+                        valid_utf8(&self.buffer, message.valid, false)?;
                     }
-                    return Err(match fault {
-                        Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
-                        other => other,
-                    });
+                    return Err(fault);
                 }
             }
             _ => match piece.masking_key {
@@ -442,7 +431,6 @@ impl Decoder {
                 None => self.buffer.extend_from_slice(piece.bytes),
             },
         }
-        message.total += (self.buffer.len() - before) as u64;
         if message.opcode == Opcode::Text && self.rules.utf8 {
             message.valid = valid_utf8(&self.buffer, message.valid, fin)?;
         } else {
@@ -614,7 +602,7 @@ mod tests {
                 assert_eq!(client(&[0x80 | bits | opcode]), [Said::Fault(Fault::ReservedBits)]);
             }
         }
-        let inflater = || Some(Inflater::new(15, true));
+        let inflater = || Some(Inflater::new(15, true, 1 << 20));
         let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
         assert_eq!(said(&mut decoder, b"\xc9\x00"), [Said::Fault(Fault::ReservedBits)]);
         let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
@@ -701,7 +689,8 @@ mod tests {
             bytes.extend(b"\x89\x01p\x80");
             bytes.push(u8::try_from(out.len() - cut).expect("short"));
             bytes.extend(&out[cut..]);
-            let mut decoder = Decoder::new(Rules { inflater: Some(Inflater::new(15, true)), ..rules(Role::Client) });
+            let mut decoder =
+                Decoder::new(Rules { inflater: Some(Inflater::new(15, true, 1 << 20)), ..rules(Role::Client) });
             assert_eq!(
                 said(&mut decoder, &bytes),
                 [Said::Control(Opcode::Ping, b"p".to_vec()), text("Hello, Hello, Hello")]

@@ -167,6 +167,10 @@ fn flush(context: &mut Deflate, mut input: &[u8], out: &mut Vec<u8>) {
 /// Inflates the messages of one direction.
 pub struct Inflater {
     context_takeover: bool,
+    /// The most bytes that a message may have, inclusive; `u64::MAX` is no limit.
+    limit: u64,
+    /// How many bytes the message has so far.
+    inflated: u64,
     pool: Option<Arc<Pool>>,
     /// With a pool it is here within a message only.
     context: Option<Inflate>,
@@ -182,16 +186,25 @@ pub struct Inflater {
 
 impl Inflater {
     /// Makes an inflater for a peer that uses a window of `1 << window_bits` bytes, 8 to 15. It takes no memory before
-    /// its first message.
+    /// its first message. A message may have up to `limit` bytes, inflated; `u64::MAX` is no limit.
     ///
     /// # Panics
     ///
     /// If `window_bits` is out of its range.
     #[must_use]
-    pub fn new(window_bits: u8, context_takeover: bool) -> Self {
+    pub fn new(window_bits: u8, context_takeover: bool, limit: u64) -> Self {
         assert!((8..=15).contains(&window_bits), "window_bits are 8 to 15");
-        let history = History::new(1 << window_bits);
-        Self { context_takeover, pool: None, context: None, ticket: None, history, fresh: true, primed: false }
+        Self {
+            context_takeover,
+            limit,
+            inflated: 0,
+            pool: None,
+            context: None,
+            ticket: None,
+            history: History::new(1 << window_bits),
+            fresh: true,
+            primed: false,
+        }
     }
 
     /// Has it take its contexts from `pool`, each for the length of a message. Not to be called within a message.
@@ -203,31 +216,28 @@ impl Inflater {
 
     /// Inflates `input`, the next bytes of a message however cut, and appends what they say to `out`.
     ///
-    /// `limit` is the most bytes that `out` may have in the end, inclusive; `usize::MAX` is no limit.
-    ///
     /// # Errors
     ///
-    /// [`Fault::CorruptDeflate`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes inflated beyond
-    /// `limit`, whatever the input. `out` then holds what came before, and the inflater is of no more use.
-    pub fn inflate(&mut self, input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+    /// [`Fault::CorruptDeflate`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes inflated beyond the
+    /// limit, whatever the input. `out` then has what came before, and the inflater is of no more use.
+    pub fn inflate(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         if input.is_empty() {
             return Ok(());
         }
+        let before = out.len();
         let mut context = self.take();
-        self.inflate_by(&mut context, input, limit, out)?;
+        self.inflate_by(&mut context, input, out)?;
         self.context = Some(context);
+        self.inflated += (out.len() - before) as u64;
         Ok(())
     }
 
-    fn inflate_by(
-        &mut self,
-        context: &mut Inflate,
-        mut input: &[u8],
-        limit: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    fn inflate_by(&mut self, context: &mut Inflate, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         self.fresh = false;
         let mut unremembered = out.len();
+        // What is left of the limit, seen from a buffer that may have something in it already.
+        let limit =
+            usize::try_from((self.limit - self.inflated).saturating_add(out.len() as u64)).unwrap_or(usize::MAX);
         let mut room = room_for(input);
         loop {
             let before = out.len();
@@ -239,7 +249,8 @@ impl Inflater {
             out.truncate(before + produced);
             input = &input[consumed..];
             if out.len() > limit {
-                return Err(Fault::MessageTooBig { limit: limit as u64 });
+                out.truncate(limit);
+                return Err(Fault::MessageTooBig { limit: self.limit });
             }
             match status {
                 Err(_) => return Err(Fault::CorruptDeflate),
@@ -285,6 +296,7 @@ impl Inflater {
             }
         }
         self.fresh = true;
+        self.inflated = 0;
         if !self.context_takeover {
             self.history.clear();
         }
@@ -452,9 +464,15 @@ mod tests {
         out
     }
 
+    /// Makes an inflater without a limit.
+    fn unlimited(window_bits: u8, context_takeover: bool) -> Inflater {
+        Inflater::new(window_bits, context_takeover, u64::MAX)
+    }
+
     fn inflated(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
-        inflater.inflate(payload, limit, &mut out)?;
+        inflater.limit = limit as u64;
+        inflater.inflate(payload, &mut out)?;
         inflater.finish()?;
         Ok(out)
     }
@@ -624,10 +642,10 @@ mod tests {
     fn hello_of_section_7_2_3_1_is_one_block_of_fixed_codes() {
         let mut deflater = Deflater::new(settings(15, 6, true));
         assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
-        let mut inflater = Inflater::new(15, true);
+        let mut inflater = unlimited(15, true);
         let mut out = Vec::new();
-        inflater.inflate(&HELLO[..3], 5, &mut out).unwrap();
-        inflater.inflate(&HELLO[3..], 5, &mut out).unwrap();
+        inflater.inflate(&HELLO[..3], &mut out).unwrap();
+        inflater.inflate(&HELLO[3..], &mut out).unwrap();
         assert_eq!((inflater.finish(), out.as_slice()), (Ok(()), &b"Hello"[..]));
     }
 
@@ -636,7 +654,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         for takeover in [true, false] {
             let mut deflater = Deflater::new(settings(15, 6, takeover));
-            let mut inflater = Inflater::new(15, takeover);
+            let mut inflater = unlimited(15, takeover);
             assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
             let second = if takeover { &again[..] } else { &HELLO };
             assert_eq!(compressed(&mut deflater, b"Hello"), second);
@@ -644,7 +662,7 @@ mod tests {
                 assert_eq!(inflated(&mut inflater, payload, 5).unwrap(), b"Hello");
             }
         }
-        let mut inflater = Inflater::new(15, false);
+        let mut inflater = unlimited(15, false);
         assert_eq!(inflated(&mut inflater, &HELLO, 5).unwrap(), b"Hello");
         assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
     }
@@ -652,7 +670,7 @@ mod tests {
     #[test]
     fn a_stored_block_of_section_7_2_3_3_inflates() {
         let payload = b"\x00\x05\x00\xfa\xffHello\x00";
-        assert_eq!(inflated(&mut Inflater::new(15, true), payload, 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut unlimited(15, true), payload, 5).unwrap(), b"Hello");
         assert_eq!(compressed(&mut Deflater::new(settings(15, 0, true)), b"Hello"), payload);
     }
 
@@ -662,7 +680,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         let again_final = [0xf3, 0x00, 0x11, 0x00, 0x00];
         for (first, limit) in [(&payload[..], 5), (&payload[..7], 5), (&payload[..7], 6)] {
-            let mut inflater = Inflater::new(15, true);
+            let mut inflater = unlimited(15, true);
             assert_eq!(inflated(&mut inflater, first, limit).unwrap(), b"Hello");
             assert_eq!(inflated(&mut inflater, &again, limit).unwrap(), b"Hello");
             assert_eq!(inflated(&mut inflater, &again_final, limit).unwrap(), b"Hello");
@@ -670,13 +688,13 @@ mod tests {
         }
         let several = [&payload[..7], &again_final[..4], &again_final[..4], &HELLO].concat();
         for cut in 0..several.len() {
-            let (mut inflater, mut out) = (Inflater::new(8, false), Vec::new());
-            inflater.inflate(&several[..cut], 20, &mut out).unwrap();
-            inflater.inflate(&several[cut..], 20, &mut out).unwrap();
+            let (mut inflater, mut out) = (unlimited(8, false), Vec::new());
+            inflater.inflate(&several[..cut], &mut out).unwrap();
+            inflater.inflate(&several[cut..], &mut out).unwrap();
             assert_eq!((inflater.finish(), out), (Ok(()), b"HelloHelloHelloHello".to_vec()));
             assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
         }
-        let mut inflater = Inflater::new(15, true);
+        let mut inflater = unlimited(15, true);
         assert_eq!(inflated(&mut inflater, b"\x00\x05\x00\xfa\xffHello\x01", 5).unwrap(), b"Hello");
         assert_eq!(inflated(&mut inflater, &again, 5).unwrap(), b"Hello");
     }
@@ -684,7 +702,7 @@ mod tests {
     #[test]
     fn two_blocks_of_section_7_2_3_5_are_one_message() {
         let payload = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
-        assert_eq!(inflated(&mut Inflater::new(15, true), &payload, 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut unlimited(15, true), &payload, 5).unwrap(), b"Hello");
         let (mut deflater, mut out) = (Deflater::new(settings(15, 6, true)), Vec::new());
         deflater.compress(b"He", false, &mut out);
         deflater.compress(b"llo", true, &mut out);
@@ -695,7 +713,7 @@ mod tests {
     fn an_empty_message_of_section_7_2_3_6_is_a_zero() {
         for takeover in [true, false] {
             let mut deflater = Deflater::new(settings(15, 6, takeover));
-            let mut inflater = Inflater::new(15, takeover);
+            let mut inflater = unlimited(15, takeover);
             for message in [&b""[..], b"Hello", b"", b"", b"Hello"] {
                 let payload = compressed(&mut deflater, message);
                 assert_eq!(payload == [0], message.is_empty());
@@ -719,7 +737,7 @@ mod tests {
                 for takeover in [true, false] {
                     let memory_level = 1 + u8::try_from(random.below(9)).unwrap();
                     let settings = DeflateSettings { window_bits, level, memory_level, context_takeover: takeover };
-                    let (mut deflater, mut inflater) = (Deflater::new(settings), Inflater::new(window_bits, takeover));
+                    let (mut deflater, mut inflater) = (Deflater::new(settings), unlimited(window_bits, takeover));
                     let mut window = Vec::new();
                     for len in [1, 2, 300, 0, (1 << window_bits) + 900, 700] {
                         let message = random.message(len);
@@ -747,7 +765,7 @@ mod tests {
         for round in 0..300 {
             let window_bits = 9 + u8::try_from(random.below(7)).unwrap();
             let mut deflater = Deflater::new(settings(window_bits, 1 + u8::try_from(random.below(9)).unwrap(), true));
-            let mut inflater = Inflater::new(window_bits, true);
+            let mut inflater = unlimited(window_bits, true);
             for _ in 0..6 {
                 let bits = random.below(17);
                 let len = random.below(1 << bits);
@@ -760,7 +778,7 @@ mod tests {
                 let (mut rest, mut out, mut taken) = (payload.as_slice(), Vec::new(), Vec::new());
                 while !rest.is_empty() {
                     let (piece, after) = rest.split_at(1 + random.below(rest.len()));
-                    inflater.inflate(piece, usize::MAX, &mut out).unwrap();
+                    inflater.inflate(piece, &mut out).unwrap();
                     inflater.release();
                     if random.below(2) == 0 {
                         taken.append(&mut out);
@@ -786,7 +804,7 @@ mod tests {
     fn a_message_of_final_blocks_refers_to_all_before_and_is_referred_to() {
         let mut random = Random(6);
         for window_bits in 9..=15 {
-            let mut inflater = Inflater::new(window_bits, true);
+            let mut inflater = unlimited(window_bits, true);
             let mut all = Vec::new();
             for len in [100, 3000, 1, 50_000, 200, 700, 40_000, 90] {
                 let (mut payload, mut message) = (Vec::new(), Vec::new());
@@ -807,8 +825,8 @@ mod tests {
                 }
                 let cut = random.below(payload.len());
                 let mut out = Vec::new();
-                inflater.inflate(&payload[..cut], message.len(), &mut out).unwrap();
-                inflater.inflate(&payload[cut..], message.len(), &mut out).unwrap();
+                inflater.inflate(&payload[..cut], &mut out).unwrap();
+                inflater.inflate(&payload[cut..], &mut out).unwrap();
                 inflater.finish().unwrap();
                 assert!(out == message, "{window_bits} {len}");
                 if random.below(3) == 0 {
@@ -821,7 +839,7 @@ mod tests {
     #[test]
     fn a_message_of_another_deflater_may_come_between_if_this_one_forgets() {
         let (mut deflater, mut prepared) = (Deflater::new(settings(9, 6, true)), Deflater::new(settings(9, 6, false)));
-        let mut inflater = Inflater::new(9, true);
+        let mut inflater = unlimited(9, true);
         for _ in 0..3 {
             for len in [40, 500] {
                 let other = vec![b'x'; len];
@@ -841,10 +859,10 @@ mod tests {
             let payload = compressed(&mut Deflater::new(settings(15, 6, true)), &vec![0; len]);
             for cut in [0, 1, payload.len() / 2, payload.len() - 1] {
                 for limit in [0, len / 2, len - 1, len, len + 1, usize::MAX] {
-                    let (mut inflater, mut out) = (Inflater::new(15, true), Vec::new());
+                    let (mut inflater, mut out) = (Inflater::new(15, true, limit as u64), Vec::new());
                     let result = inflater
-                        .inflate(&payload[..cut], limit, &mut out)
-                        .and_then(|()| inflater.inflate(&payload[cut..], limit, &mut out))
+                        .inflate(&payload[..cut], &mut out)
+                        .and_then(|()| inflater.inflate(&payload[cut..], &mut out))
                         .and_then(|()| inflater.finish());
                     if limit < len {
                         assert_eq!(result, Err(Fault::MessageTooBig { limit: limit as u64 }));
@@ -863,12 +881,12 @@ mod tests {
         for level in [1, 6] {
             let payload = compressed(&mut Deflater::new(settings(15, level, true)), &message);
             for cut in 1..payload.len() - 1 {
-                let result = inflated(&mut Inflater::new(15, true), &payload[..cut], 3000);
+                let result = inflated(&mut unlimited(15, true), &payload[..cut], 3000);
                 assert!(result == Err(Fault::CorruptDeflate), "level {level} cut {cut}");
             }
         }
         for payload in [&b"\x00\x0a\x00\xf5\xffHello"[..], b"\xf2\x48\xcd", b"\x07", b"\xff", b"\x05\xc0"] {
-            assert_eq!(inflated(&mut Inflater::new(15, true), payload, 99), Err(Fault::CorruptDeflate));
+            assert_eq!(inflated(&mut unlimited(15, true), payload, 99), Err(Fault::CorruptDeflate));
         }
     }
 
@@ -883,12 +901,12 @@ mod tests {
                 let at = random.below(bytes.len());
                 bytes[at] ^= 1 << random.below(8);
             }
-            let (mut inflater, mut out) = (Inflater::new(15, round % 3 == 0), Vec::new());
+            let (mut inflater, mut out) = (Inflater::new(15, round % 3 == 0, 3000), Vec::new());
             for _ in 0..2 {
                 let cut = random.below(bytes.len() + 1);
                 let result = inflater
-                    .inflate(&bytes[..cut], 3000, &mut out)
-                    .and_then(|()| inflater.inflate(&bytes[cut..], 3000, &mut out))
+                    .inflate(&bytes[..cut], &mut out)
+                    .and_then(|()| inflater.inflate(&bytes[cut..], &mut out))
                     .and_then(|()| inflater.finish());
                 assert!(out.len() <= 3000 + SLACK);
                 if result.is_err() {
@@ -919,9 +937,9 @@ mod tests {
             let (bits, takeover) = (settings.window_bits, settings.context_takeover);
             Self {
                 deflater: Deflater::new(settings).sharing(Some(Arc::clone(pool))),
-                inflater: Inflater::new(bits, takeover).sharing(Some(Arc::clone(pool))),
+                inflater: unlimited(bits, takeover).sharing(Some(Arc::clone(pool))),
                 prepared: Deflater::new(DeflateSettings { context_takeover: false, ..settings }),
-                peer: Inflater::new(bits, takeover),
+                peer: unlimited(bits, takeover),
                 window: Vec::new(),
                 message: Vec::new(),
                 payload: Vec::new(),
@@ -949,8 +967,8 @@ mod tests {
         fn take(&mut self, payload: &[u8], fin: bool, random: &mut Random) {
             let cut = random.below(payload.len() + 1);
             for piece in [&payload[..cut], &payload[cut..]] {
-                self.inflater.inflate(piece, usize::MAX, &mut self.out).unwrap();
-                self.peer.inflate(piece, usize::MAX, &mut self.peers).unwrap();
+                self.inflater.inflate(piece, &mut self.out).unwrap();
+                self.peer.inflate(piece, &mut self.peers).unwrap();
             }
             self.payload.extend_from_slice(payload);
             if !fin {
@@ -1047,7 +1065,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         for takeover in [true, false] {
             let pool = Arc::new(Pool::new(1));
-            let inflater = || Inflater::new(15, takeover).sharing(Some(Arc::clone(&pool)));
+            let inflater = || unlimited(15, takeover).sharing(Some(Arc::clone(&pool)));
             let (mut one, mut other) = (inflater(), inflater());
             assert_eq!(inflated(&mut one, &HELLO, 5).unwrap(), b"Hello");
             assert_eq!(inflated(&mut other, &again, 5), Err(Fault::CorruptDeflate));
@@ -1070,7 +1088,7 @@ mod tests {
         let (first, filler) = (random.bytes(300), random.bytes(2000));
         for window_bits in 9..15 {
             for pool in [None, Some(Arc::new(Pool::new(2)))] {
-                let mut inflater = Inflater::new(window_bits, true).sharing(pool);
+                let mut inflater = unlimited(window_bits, true).sharing(pool);
                 // The peer uses 32 KiB, against what was agreed on.
                 let mut peer = Deflater::new(settings(15, 6, true));
                 let message = [&first[..], &filler].concat();
@@ -1085,7 +1103,7 @@ mod tests {
     #[test]
     fn a_context_that_met_a_fault_is_used_by_nobody_else() {
         let pool = Arc::new(Pool::new(2));
-        let inflater = || Inflater::new(15, true).sharing(Some(Arc::clone(&pool)));
+        let inflater = || unlimited(15, true).sharing(Some(Arc::clone(&pool)));
         let mut good = inflater();
         assert_eq!(inflated(&mut good, &HELLO, 5).unwrap(), b"Hello");
         for (payload, limit) in [(&b"\x07"[..], 9), (b"\xf2\x48\xcd", 9), (&HELLO, 4)] {
@@ -1099,7 +1117,7 @@ mod tests {
     fn release_frees_the_context_that_waits_in_the_pool() {
         let pool = Arc::new(Pool::new(2));
         let mut deflater = Deflater::new(settings(15, 6, true)).sharing(Some(Arc::clone(&pool)));
-        let mut inflater = Inflater::new(15, true).sharing(Some(Arc::clone(&pool)));
+        let mut inflater = unlimited(15, true).sharing(Some(Arc::clone(&pool)));
         assert_eq!(inflated(&mut inflater, &compressed(&mut deflater, b"Hello"), 5).unwrap(), b"Hello");
         deflater.release();
         inflater.release();

@@ -130,14 +130,15 @@ impl Endpoint {
             threshold,
         });
         self.encoder = Encoder::new(seed.map(Keys::new), compression);
+        let limit = limit.unwrap_or(u64::MAX);
         self.decoder = Some(Decoder::new(Rules {
             role: self.role,
-            limit: limit.unwrap_or(u64::MAX),
+            limit,
             parts: parts && transforms.is_none(),
             utf8: transforms.is_none(),
             rsv,
             inflater: inflate
-                .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover).sharing(Pool::of(pool))),
+                .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover, limit).sharing(Pool::of(pool))),
         }));
         self.transforms = transforms;
     }
