@@ -171,6 +171,8 @@ pub struct Inflater {
     limit: u64,
     /// How many bytes the message has so far.
     inflated: u64,
+    /// How many final blocks it has.
+    final_blocks: u64,
     pool: Option<Arc<Pool>>,
     /// With a pool it is here within a message only.
     context: Option<Inflate>,
@@ -180,7 +182,7 @@ pub struct Inflater {
     history: History,
     /// The context is as good as new: it has no bits of a block, and `history` is all that it is to know.
     fresh: bool,
-    /// What the context knows is `history`, no less and no more.
+    /// The context has been told of `history`. That waits until something is given, since it costs up to 32 KiB each time.
     primed: bool,
 }
 
@@ -198,6 +200,7 @@ impl Inflater {
             context_takeover,
             limit,
             inflated: 0,
+            final_blocks: 0,
             pool: None,
             context: None,
             ticket: None,
@@ -218,8 +221,8 @@ impl Inflater {
     ///
     /// # Errors
     ///
-    /// [`Fault::CorruptDeflate`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes inflated beyond the
-    /// limit, whatever the input. `out` then has what came before, and the inflater is of no more use.
+    /// [`Fault::CorruptDeflate`], [`Fault::TooManyBlocks`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes
+    /// inflated beyond the limit, whatever the input. `out` then has what came before, and the inflater is of no more use.
     pub fn inflate(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         if input.is_empty() {
             return Ok(());
@@ -241,7 +244,8 @@ impl Inflater {
         let mut room = room_for(input);
         loop {
             let before = out.len();
-            let granted = grow(out, room, limit);
+            // Without room it goes as far as the first byte that it would give, which is the first that may be a reference.
+            let granted = if self.primed { grow(out, room, limit) } else { 0 };
             let (total_in, total_out) = (context.total_in(), context.total_out());
             let status = context.decompress(input, &mut out[before..], InflateFlush::NoFlush);
             let produced = difference(context.total_out(), total_out);
@@ -259,12 +263,22 @@ impl Inflater {
                     self.history.push(&out[unremembered..]);
                     unremembered = out.len();
                     context.reset(false);
-                    self.history.load(context);
+                    self.primed = false;
+                    self.final_blocks += 1;
+                    if self.final_blocks.saturating_mul(FINAL_BLOCK_COST)
+                        > self.limit.saturating_add(FINAL_BLOCK_BUDGET)
+                    {
+                        return Err(Fault::TooManyBlocks);
+                    }
                     if input.is_empty() {
                         self.fresh = true;
                         return Ok(());
                     }
                     room = MIN_ROOM;
+                }
+                Ok(_) if !self.primed => {
+                    self.history.load(context);
+                    self.primed = true;
                 }
                 Ok(_) if produced < granted && input.is_empty() => break,
                 Ok(_) if produced == 0 && consumed == 0 => return Err(Fault::CorruptDeflate),
@@ -297,12 +311,18 @@ impl Inflater {
         }
         self.fresh = true;
         self.inflated = 0;
+        self.final_blocks = 0;
         if !self.context_takeover {
             self.history.clear();
         }
         // A context remembers as much as the largest window has, whatever was agreed on: what a smaller one has lost may not be
         // referred to on a connection that finds its own context again, since it cannot be on one that does not.
-        self.primed &= self.context_takeover && self.history.size == 1 << MAX_WINDOW_BITS;
+        if let (Some(context), true) = (&mut self.context, self.primed)
+            && !(self.context_takeover && self.history.size == 1 << MAX_WINDOW_BITS)
+        {
+            context.reset(false);
+            self.primed = false;
+        }
         if let Some(pool) = &self.pool
             && let Some(context) = self.context.take()
         {
@@ -324,25 +344,21 @@ impl Inflater {
         }
     }
 
-    /// Takes the context, whose window is that of the peer.
     fn take(&mut self) -> Inflate {
-        let taken = match (self.context.take(), &self.pool) {
-            (Some(context), _) => Some((context, self.primed)),
-            (None, Some(pool)) => pool.inflaters.take(&(), self.ticket.take()),
-            (None, None) => None,
-        };
-        self.primed = true;
-        let mut context = match taken {
-            Some((context, true)) => return context,
+        if let Some(context) = self.context.take() {
+            return context;
+        }
+        let taken = self.pool.as_ref().and_then(|pool| pool.inflaters.take(&(), self.ticket.take()));
+        self.primed = matches!(taken, Some((_, true)));
+        match taken {
+            Some((context, true)) => context,
             Some((mut context, false)) => {
                 context.reset(false);
                 context
             }
             // 15 bits take no more memory than fewer, and `Inflate::reset` returns to them.
             None => Inflate::new(false, MAX_WINDOW_BITS),
-        };
-        self.history.load(&mut context);
-        context
+        }
     }
 }
 
@@ -437,6 +453,9 @@ fn difference(after: u64, before: u64) -> usize {
 
 /// The largest window of DEFLATE, in bits.
 const MAX_WINDOW_BITS: u8 = 15;
+/// What a final block costs of the budget that a message has for them, beside its limit: it takes as long as to inflate so many bytes.
+const FINAL_BLOCK_COST: u64 = 256;
+const FINAL_BLOCK_BUDGET: u64 = 64 * 1024;
 /// What a sync flush ends with and a message leaves out (§7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// What a deflater is told of before it goes on with the messages of another connection. To hash more takes longer than it gains: 4 KiB
@@ -697,6 +716,37 @@ mod tests {
         let mut inflater = unlimited(15, true);
         assert_eq!(inflated(&mut inflater, b"\x00\x05\x00\xfa\xffHello\x01", 5).unwrap(), b"Hello");
         assert_eq!(inflated(&mut inflater, &again, 5).unwrap(), b"Hello");
+    }
+
+    #[test]
+    fn a_context_is_told_of_the_window_once_something_is_given() {
+        let mut inflater = unlimited(15, true);
+        let mut out = Vec::new();
+        inflated(&mut inflater, &HELLO, 5).unwrap();
+        for piece in [&[0x03, 0x00][..], b"\x03\x00\x01\x00\x00\xff\xff\x03\x00", b"\x03"] {
+            inflater.inflate(piece, &mut out).unwrap();
+            assert!(out.is_empty() && inflater.primed == (piece == b"\x03"));
+        }
+        // What "Hello" again is, behind a final block whose last byte is still to come.
+        inflater.inflate(&[0x00, 0xf2, 0x00, 0x11, 0x00, 0x00], &mut out).unwrap();
+        assert_eq!((inflater.finish(), out.as_slice(), inflater.primed), (Ok(()), &b"Hello"[..], true));
+    }
+
+    #[test]
+    fn final_blocks_are_as_many_as_the_limit_pays_for() {
+        for (limit, allowed) in [(0, 256), (1 << 20, 4352)] {
+            // One that says nothing, and one that says "a".
+            let pieces = [&[0x03, 0x00][..], b"\x4b\x04\x00"];
+            for piece in &pieces[..if limit == 0 { 1 } else { 2 }] {
+                let (mut inflater, mut out) = (Inflater::new(15, true, limit), Vec::new());
+                for _ in 0..2 {
+                    inflater.inflate(&piece.repeat(allowed), &mut out).unwrap();
+                    inflater.finish().unwrap();
+                }
+                inflater.inflate(&piece.repeat(allowed), &mut out).unwrap();
+                assert_eq!(inflater.inflate(piece, &mut out), Err(Fault::TooManyBlocks));
+            }
+        }
     }
 
     #[test]

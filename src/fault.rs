@@ -40,6 +40,8 @@ pub enum Fault {
     },
     /// A message in more fragments than its limit pays for.
     TooManyFragments,
+    /// A compressed message in more final blocks than its limit pays for.
+    TooManyBlocks,
     /// Compressed data that does not inflate.
     CorruptDeflate,
     /// More HTTP/2 DATA than there was credit for.
@@ -126,7 +128,7 @@ impl Fault {
             | Self::UnsupportedProtocol
             | Self::WindowOverrun => 1002,
             Self::InvalidUtf8 | Self::InvalidReason | Self::CorruptDeflate => 1007,
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::EarlyData => 1009,
+            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => 1009,
             Self::LeftWithoutClose => 1006,
         }
     }
@@ -144,7 +146,9 @@ impl Fault {
             Self::InvalidUtf8 => "RFC 6455 §8.1",
             Self::ShortClose | Self::InvalidReason => "RFC 6455 §5.5.1",
             Self::InvalidCloseCode(_) => "RFC 6455 §7.4",
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::EarlyData => "RFC 6455 §10.4",
+            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => {
+                "RFC 6455 §10.4"
+            }
             Self::LeftWithoutClose => "RFC 6455 §7.1.5",
             Self::CorruptDeflate => "RFC 7692 §7.2.2",
             Self::WindowOverrun => "RFC 9113 §5.2",
@@ -213,6 +217,7 @@ impl Fault {
             | Self::InvalidReason
             | Self::MessageTooBig { .. }
             | Self::TooManyFragments
+            | Self::TooManyBlocks
             | Self::CorruptDeflate
             | Self::WindowOverrun
             | Self::EarlyData
@@ -240,6 +245,7 @@ impl fmt::Display for Fault {
             Self::InvalidReason => f.write_str("the reason of a Close is not UTF-8"),
             Self::MessageTooBig { limit } => write!(f, "a message has more than {limit} bytes"),
             Self::TooManyFragments => f.write_str("a message comes in too many fragments"),
+            Self::TooManyBlocks => f.write_str("a compressed message comes in too many final blocks"),
             Self::CorruptDeflate => f.write_str("a compressed message does not inflate"),
             Self::EarlyData => f.write_str("too many bytes came before the request was answered"),
             Self::LeftWithoutClose => f.write_str("the peer left without a Close"),

@@ -257,6 +257,16 @@ def test_bomb_of_empty_blocks_is_bounded():
     assert fault(events).code == 1009
 
 
+def test_final_blocks_without_end_fail_with_1009():
+    # Each makes the inflater begin anew. 256 bytes a block and 64 KiB for all: a limit of 1 MiB lets 4352 of them pass.
+    allowed = ((1 << 20) + 65536) // 256
+    for block in (b"\x03\x00", b"\x4b\x04\x00"):
+        end = server("permessage-deflate")
+        for _ in range(2):
+            assert [len(it.data) for it in end.receive(masked(BINARY, block * allowed, rsv=RSV1))] in ([0], [allowed])
+        assert end.fails(masked(BINARY, block * (allowed + 1), rsv=RSV1)) == 1009
+
+
 def test_bomb_in_parts_fails_at_the_limit():
     end = server("permessage-deflate", limit=100_000, parts=True)
     packed = deflated(bytes(100_001))
