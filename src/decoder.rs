@@ -13,6 +13,9 @@ use crate::state::Role;
 const FRAGMENT_COST: u64 = 16;
 /// The part of that budget that does not depend on the limit.
 const FRAGMENT_BUDGET: u64 = 64 * 1024;
+/// How many bytes a part of a message has before it is handed on though more of the chunk is there. What the inflater holds on top
+/// of that is less than as much again.
+const PART_SIZE: usize = 64 * 1024;
 /// A buffer of more bytes is given back when it is empty, so that an idle connection holds none.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -22,7 +25,7 @@ pub struct Rules {
     pub role: Role,
     /// The most bytes of a message, inflated, inclusive.
     pub limit: u64,
-    /// Messages may come in parts, as their bytes do.
+    /// A message may come in parts, as its bytes do: each frame, and each chunk, gives what it has, in parts of at most 128 KiB.
     pub parts: bool,
     /// Text is checked to be UTF-8; off where an extension has yet to transform it.
     pub utf8: bool,
@@ -266,7 +269,7 @@ impl Decoder {
 
     fn step_until_event<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<Found<'c>>, Fault> {
         loop {
-            let found = match &mut self.phase {
+            match &mut self.phase {
                 Phase::Ended => {
                     *chunk = &[];
                     return Ok(None);
@@ -287,35 +290,51 @@ impl Decoder {
                     *chunk = &chunk[size - had..];
                     self.begin(&header)?;
                     self.phase = Phase::Payload { header, taken: 0 };
-                    continue;
                 }
                 Phase::Payload { header, taken } => {
                     let (header, before) = (*header, *taken);
                     let missing = usize::try_from(header.payload_len - before).unwrap_or(usize::MAX);
-                    let (bytes, rest) = chunk.split_at(missing.min(chunk.len()));
-                    *chunk = rest;
-                    *taken += bytes.len() as u64;
-                    let whole = bytes.len() == missing;
-                    if whole {
-                        self.phase = BETWEEN;
-                    }
-                    let masking_key = header.masking_key.map(|key| mask::advance(key, before));
-                    let piece = Payload { bytes, masking_key, checked: false };
-                    let found = if header.opcode.is_control() {
-                        self.control_piece(header.opcode, piece, before == 0, whole)?
-                    } else {
-                        self.data_piece(piece, header.fin, whole, chunk.is_empty())?
-                    };
-                    if found.is_none() && !whole {
+                    if chunk.is_empty() && missing > 0 {
                         return Ok(None);
                     }
-                    found
+                    let found = self.step_payload(header, before, missing, chunk)?;
+                    if found.is_some() {
+                        return Ok(found);
+                    }
                 }
-            };
-            if found.is_some() {
-                return Ok(found);
             }
         }
+    }
+
+    /// Takes bytes of a payload, of which `before` have come and `missing` have not.
+    fn step_payload<'c>(
+        &mut self,
+        header: Header,
+        before: u64,
+        missing: usize,
+        chunk: &mut &'c [u8],
+    ) -> Result<Option<Found<'c>>, Fault> {
+        let control = header.opcode.is_control();
+        let most = if self.rules.parts && !control { PART_SIZE } else { usize::MAX };
+        let bytes = &chunk[..missing.min(chunk.len()).min(most)];
+        let masking_key = header.masking_key.map(|key| mask::advance(key, before));
+        let piece = Payload { bytes, masking_key, checked: false };
+        let whole = bytes.len() == missing;
+        let (found, taken) = if control {
+            (self.control_piece(header.opcode, piece, before == 0, whole)?, bytes.len())
+        } else {
+            self.data_piece(piece, header.fin && whole, most)?
+        };
+        *chunk = &chunk[taken..];
+        // A Close has ended it meanwhile.
+        if let Phase::Payload { taken: all, .. } = &mut self.phase {
+            if taken == missing {
+                self.phase = BETWEEN;
+            } else {
+                *all += taken as u64;
+            }
+        }
+        Ok(found)
     }
 
     /// Judges a header by its first byte, before the rest is looked at: what is said first then does not depend on the cut.
@@ -401,57 +420,47 @@ impl Decoder {
         Ok(Some(Found::Control(opcode, None)))
     }
 
-    /// Adds bytes of the message; a whole one, or a part that is to be handed on, is an event.
+    /// Adds bytes of the message and says how many: all, unless they inflate to more than `most`. `last` says that the message ends
+    /// with them. A whole message, or a part that is to be handed on, is an event.
     fn data_piece<'c>(
         &mut self,
         piece: Payload<'c>,
-        fin: bool,
-        whole: bool,
-        chunk_done: bool,
-    ) -> Result<Option<Found<'c>>, Fault> {
-        let Some(message) = &mut self.message else { return Ok(None) };
-        let fin = fin && whole;
+        last: bool,
+        most: usize,
+    ) -> Result<(Option<Found<'c>>, usize), Fault> {
+        let Some(message) = &mut self.message else { return Ok((None, piece.len())) };
+        let mut taken = Ok(piece.len());
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
-                let input = piece.unmasked(&mut self.scratch);
-                let outcome = inflater
-                    .inflate(input, &mut self.buffer)
-                    .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
-                self.scratch.clear();
-                if let Err(fault) = outcome {
-                    // What came before the fault is judged first, as if it had come in a chunk of its own.
-                    if message.opcode == Opcode::Text && self.rules.utf8 {
-                        valid_utf8(&self.buffer, message.valid, false)?;
-                    }
-                    return Err(fault);
+                taken = inflater.inflate(piece.unmasked(&mut self.scratch), most, &mut self.buffer);
+                if last && taken == Ok(piece.len()) {
+                    taken = inflater.finish().map(|()| piece.len());
                 }
+                self.scratch.clear();
             }
             _ => match piece.masking_key {
                 Some(key) => mask::append_masked(&mut self.buffer, piece.bytes, key),
                 None => self.buffer.extend_from_slice(piece.bytes),
             },
         }
+        let last = last && taken == Ok(piece.len());
         if message.opcode == Opcode::Text && self.rules.utf8 {
-            message.valid = valid_utf8(&self.buffer, message.valid, fin)?;
+            // What came before a fault is judged first, as if it had come in a chunk of its own.
+            message.valid = valid_utf8(&self.buffer, message.valid, last)?;
         } else {
             message.valid = self.buffer.len();
         }
-        if fin {
-            let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
+        let taken = taken?;
+        let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
+        if last {
             self.message = None;
-            return Ok(Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }));
+            return Ok((Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }), taken));
         }
-        if self.rules.parts && chunk_done && message.valid > 0 {
-            let len = std::mem::take(&mut message.valid);
-            return Ok(Some(Found::Message {
-                opcode: message.opcode,
-                rsv: message.rsv,
-                fin: false,
-                len,
-                checked: self.rules.utf8,
-            }));
+        if !self.rules.parts || message.valid == 0 {
+            return Ok((None, taken));
         }
-        Ok(None)
+        let len = std::mem::take(&mut message.valid);
+        Ok((Some(Found::Message { opcode, rsv, fin: false, len, checked }), taken))
     }
 
     /// Turns what was found into an event that borrows.
@@ -501,11 +510,11 @@ fn check_close(payload: &[u8]) -> Result<(), Fault> {
     str::from_utf8(reason).map(drop).map_err(|_| Fault::InvalidReason)
 }
 
-/// Says up to where `bytes` is UTF-8, knowing it of the first `valid`; less than a character may be left over unless `fin`.
-fn valid_utf8(bytes: &[u8], valid: usize, fin: bool) -> Result<usize, Fault> {
+/// Says up to where `bytes` is UTF-8, knowing it of the first `valid`; less than a character may be left over unless it is `last`.
+fn valid_utf8(bytes: &[u8], valid: usize, last: bool) -> Result<usize, Fault> {
     match simdutf8::compat::from_utf8(&bytes[valid..]) {
         Ok(_) => Ok(bytes.len()),
-        Err(error) if error.error_len().is_none() && !fin => Ok(valid + error.valid_up_to()),
+        Err(error) if error.error_len().is_none() && !last => Ok(valid + error.valid_up_to()),
         Err(_) => Err(Fault::InvalidUtf8),
     }
 }
@@ -671,6 +680,44 @@ mod tests {
         assert_eq!(said(&mut decoder, b"\x80\x03\xb6"), [part("\u{f6}")]);
         assert_eq!(said(&mut decoder, b"de"), [text("de")]);
         assert_eq!(said(&mut decoder, b"\x81\x01x"), [text("x")]);
+    }
+
+    #[test]
+    fn a_part_comes_before_the_frame_that_follows_it() {
+        let mut decoder = Decoder::new(Rules { parts: true, ..rules(Role::Client) });
+        let part = |data: &str| Said::Message(Opcode::Text, false, data.into());
+        let ping = || Said::Control(Opcode::Ping, vec![]);
+        assert_eq!(said(&mut decoder, b"\x01\x03abc\x89\x00"), [part("abc"), ping()]);
+        assert_eq!(said(&mut decoder, b"\x00\x01d\x00\x00\x00\x02e\xc3\x80"), [part("d"), part("e")]);
+        assert_eq!(decoder.held(), 2);
+        assert_eq!(said(&mut decoder, b"\x01\xb6"), [text("\u{f6}")]);
+        let close = Said::Close(None, String::new());
+        assert_eq!(said(&mut decoder, b"\x01\x01f\x88\x00"), [part("f"), close]);
+    }
+
+    #[test]
+    fn a_part_has_an_end_however_much_is_inflated() {
+        let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
+            window_bits: 15,
+            level: 6,
+            memory_level: 8,
+            context_takeover: true,
+        });
+        let mut payload = Vec::new();
+        deflater.compress(&vec![7; 10 << 20], true, &mut payload);
+        let mut bytes = vec![0xc2, 126];
+        bytes.extend(u16::try_from(payload.len()).expect("small").to_be_bytes());
+        bytes.extend(&payload);
+        for cut in [bytes.len(), 1, 100, 5000] {
+            let inflater = Some(Inflater::new(15, true, u64::MAX));
+            let mut decoder = Decoder::new(Rules { parts: true, limit: u64::MAX, inflater, ..rules(Role::Client) });
+            let parts: Vec<Said> = bytes.chunks(cut).flat_map(|chunk| said(&mut decoder, chunk)).collect();
+            let (last, others) = parts.split_last().expect("it has an end");
+            assert!(matches!(last, Said::Message(_, true, _)));
+            assert!(others.iter().all(|part| matches!(part, Said::Message(_, false, bytes) if !bytes.is_empty())));
+            let lens = parts.iter().map(|part| if let Said::Message(.., bytes) = part { bytes.len() } else { 0 });
+            assert!(lens.clone().max() <= Some(2 * PART_SIZE) && lens.sum::<usize>() == 10 << 20);
+        }
     }
 
     #[test]

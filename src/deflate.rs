@@ -217,41 +217,54 @@ impl Inflater {
         self
     }
 
-    /// Inflates `input`, the next bytes of a message however cut, and appends what they say to `out`.
+    /// Inflates `input`, the next bytes of a message however cut, appends what they say to `out`, and says how many it took.
+    ///
+    /// It takes all, unless they say more than `most` bytes: then it stops soon, and the rest is to be given again. `usize::MAX` has
+    /// it take all.
     ///
     /// # Errors
     ///
     /// [`Fault::CorruptDeflate`], [`Fault::TooManyBlocks`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes
     /// inflated beyond the limit, whatever the input. `out` then has what came before, and the inflater is of no more use.
-    pub fn inflate(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub fn inflate(&mut self, input: &[u8], most: usize, out: &mut Vec<u8>) -> Result<usize, Fault> {
         if input.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let before = out.len();
         let mut context = self.take();
-        self.inflate_by(&mut context, input, out)?;
+        let taken = self.inflate_by(&mut context, input, most, out)?;
         self.context = Some(context);
         self.inflated += (out.len() - before) as u64;
-        Ok(())
+        Ok(taken)
     }
 
-    fn inflate_by(&mut self, context: &mut Inflate, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn inflate_by(
+        &mut self,
+        context: &mut Inflate,
+        input: &[u8],
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Fault> {
         self.fresh = false;
         let mut unremembered = out.len();
         // What is left of the limit, seen from a buffer that may have something in it already.
         let limit =
             usize::try_from((self.limit - self.inflated).saturating_add(out.len() as u64)).unwrap_or(usize::MAX);
+        let enough = out.len().saturating_add(most);
+        let mut rest = input;
         let mut room = room_for(input);
-        loop {
+        // What is in the context's own hands when the input is used up, a few KiB at most, is given whatever is enough.
+        while out.len() < enough || rest.is_empty() {
             let before = out.len();
             // Without room it goes as far as the first byte that it would give, which is the first that may be a reference.
-            let granted = if self.primed { grow(out, room, limit) } else { 0 };
+            let wanted = room.min(enough.saturating_sub(before).max(MIN_ROOM));
+            let granted = if self.primed { grow(out, wanted, limit) } else { 0 };
             let (total_in, total_out) = (context.total_in(), context.total_out());
-            let status = context.decompress(input, &mut out[before..], InflateFlush::NoFlush);
+            let status = context.decompress(rest, &mut out[before..], InflateFlush::NoFlush);
             let produced = difference(context.total_out(), total_out);
             let consumed = difference(context.total_in(), total_in);
             out.truncate(before + produced);
-            input = &input[consumed..];
+            rest = &rest[consumed..];
             if out.len() > limit {
                 out.truncate(limit);
                 return Err(Fault::MessageTooBig { limit: self.limit });
@@ -270,9 +283,9 @@ impl Inflater {
                     {
                         return Err(Fault::TooManyBlocks);
                     }
-                    if input.is_empty() {
+                    if rest.is_empty() {
                         self.fresh = true;
-                        return Ok(());
+                        return Ok(input.len());
                     }
                     room = MIN_ROOM;
                 }
@@ -280,13 +293,13 @@ impl Inflater {
                     self.history.load(context);
                     self.primed = true;
                 }
-                Ok(_) if produced < granted && input.is_empty() => break,
+                Ok(_) if produced < granted && rest.is_empty() => break,
                 Ok(_) if produced == 0 && consumed == 0 => return Err(Fault::CorruptDeflate),
                 Ok(_) => room = (room * 2).min(MAX_ROOM),
             }
         }
         self.history.push(&out[unremembered..]);
-        Ok(())
+        Ok(input.len() - rest.len())
     }
 
     /// Ends the message.
@@ -491,7 +504,7 @@ mod tests {
     fn inflated(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
         inflater.limit = limit as u64;
-        inflater.inflate(payload, &mut out)?;
+        inflater.inflate(payload, usize::MAX, &mut out)?;
         inflater.finish()?;
         Ok(out)
     }
@@ -663,8 +676,8 @@ mod tests {
         assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
         let mut inflater = unlimited(15, true);
         let mut out = Vec::new();
-        inflater.inflate(&HELLO[..3], &mut out).unwrap();
-        inflater.inflate(&HELLO[3..], &mut out).unwrap();
+        inflater.inflate(&HELLO[..3], usize::MAX, &mut out).unwrap();
+        inflater.inflate(&HELLO[3..], usize::MAX, &mut out).unwrap();
         assert_eq!((inflater.finish(), out.as_slice()), (Ok(()), &b"Hello"[..]));
     }
 
@@ -708,8 +721,8 @@ mod tests {
         let several = [&payload[..7], &again_final[..4], &again_final[..4], &HELLO].concat();
         for cut in 0..several.len() {
             let (mut inflater, mut out) = (unlimited(8, false), Vec::new());
-            inflater.inflate(&several[..cut], &mut out).unwrap();
-            inflater.inflate(&several[cut..], &mut out).unwrap();
+            inflater.inflate(&several[..cut], usize::MAX, &mut out).unwrap();
+            inflater.inflate(&several[cut..], usize::MAX, &mut out).unwrap();
             assert_eq!((inflater.finish(), out), (Ok(()), b"HelloHelloHelloHello".to_vec()));
             assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
         }
@@ -724,11 +737,11 @@ mod tests {
         let mut out = Vec::new();
         inflated(&mut inflater, &HELLO, 5).unwrap();
         for piece in [&[0x03, 0x00][..], b"\x03\x00\x01\x00\x00\xff\xff\x03\x00", b"\x03"] {
-            inflater.inflate(piece, &mut out).unwrap();
+            inflater.inflate(piece, usize::MAX, &mut out).unwrap();
             assert!(out.is_empty() && inflater.primed == (piece == b"\x03"));
         }
         // What "Hello" again is, behind a final block whose last byte is still to come.
-        inflater.inflate(&[0x00, 0xf2, 0x00, 0x11, 0x00, 0x00], &mut out).unwrap();
+        inflater.inflate(&[0x00, 0xf2, 0x00, 0x11, 0x00, 0x00], usize::MAX, &mut out).unwrap();
         assert_eq!((inflater.finish(), out.as_slice(), inflater.primed), (Ok(()), &b"Hello"[..], true));
     }
 
@@ -740,11 +753,11 @@ mod tests {
             for piece in &pieces[..if limit == 0 { 1 } else { 2 }] {
                 let (mut inflater, mut out) = (Inflater::new(15, true, limit), Vec::new());
                 for _ in 0..2 {
-                    inflater.inflate(&piece.repeat(allowed), &mut out).unwrap();
+                    inflater.inflate(&piece.repeat(allowed), usize::MAX, &mut out).unwrap();
                     inflater.finish().unwrap();
                 }
-                inflater.inflate(&piece.repeat(allowed), &mut out).unwrap();
-                assert_eq!(inflater.inflate(piece, &mut out), Err(Fault::TooManyBlocks));
+                inflater.inflate(&piece.repeat(allowed), usize::MAX, &mut out).unwrap();
+                assert_eq!(inflater.inflate(piece, usize::MAX, &mut out), Err(Fault::TooManyBlocks));
             }
         }
     }
@@ -828,7 +841,7 @@ mod tests {
                 let (mut rest, mut out, mut taken) = (payload.as_slice(), Vec::new(), Vec::new());
                 while !rest.is_empty() {
                     let (piece, after) = rest.split_at(1 + random.below(rest.len()));
-                    inflater.inflate(piece, &mut out).unwrap();
+                    inflater.inflate(piece, usize::MAX, &mut out).unwrap();
                     inflater.release();
                     if random.below(2) == 0 {
                         taken.append(&mut out);
@@ -875,8 +888,8 @@ mod tests {
                 }
                 let cut = random.below(payload.len());
                 let mut out = Vec::new();
-                inflater.inflate(&payload[..cut], &mut out).unwrap();
-                inflater.inflate(&payload[cut..], &mut out).unwrap();
+                inflater.inflate(&payload[..cut], usize::MAX, &mut out).unwrap();
+                inflater.inflate(&payload[cut..], usize::MAX, &mut out).unwrap();
                 inflater.finish().unwrap();
                 assert!(out == message, "{window_bits} {len}");
                 if random.below(3) == 0 {
@@ -911,9 +924,9 @@ mod tests {
                 for limit in [0, len / 2, len - 1, len, len + 1, usize::MAX] {
                     let (mut inflater, mut out) = (Inflater::new(15, true, limit as u64), Vec::new());
                     let result = inflater
-                        .inflate(&payload[..cut], &mut out)
-                        .and_then(|()| inflater.inflate(&payload[cut..], &mut out))
-                        .and_then(|()| inflater.finish());
+                        .inflate(&payload[..cut], usize::MAX, &mut out)
+                        .and_then(|_| inflater.inflate(&payload[cut..], usize::MAX, &mut out))
+                        .and_then(|_| inflater.finish());
                     if limit < len {
                         assert_eq!(result, Err(Fault::MessageTooBig { limit: limit as u64 }));
                     } else {
@@ -921,6 +934,31 @@ mod tests {
                     }
                     assert!(out.capacity() <= limit.saturating_add(SLACK) && out.capacity() <= 2 * len + MAX_ROOM);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_inflated_as_far_as_is_wanted() {
+        let mut random = Random(10);
+        for round in 0..40 {
+            // A final block, which says "a", in front of every second message.
+            let (block, said) = [(&b"\x4b\x04\x00"[..], &b"a"[..]), (b"", b"")][round % 2];
+            let len = 1 << random.below(20);
+            let message = if round % 3 == 0 { vec![0; len] } else { random.message(len) };
+            let payload = [block, &compressed(&mut Deflater::new(settings(15, 6, true)), &message)].concat();
+            for most in [1, 1000, MAX_ROOM] {
+                let (mut inflater, mut rest, mut all) = (unlimited(15, true), payload.as_slice(), Vec::new());
+                while !rest.is_empty() {
+                    let mut out = Vec::new();
+                    let taken = inflater.inflate(rest, most, &mut out).unwrap();
+                    assert!(taken == rest.len() || out.len() >= most);
+                    assert!(out.len() <= most + MIN_ROOM + 9 * 1024, "{} {most}", out.len());
+                    rest = &rest[taken..];
+                    all.extend_from_slice(&out);
+                }
+                inflater.finish().unwrap();
+                assert!(all == [said, &message].concat());
             }
         }
     }
@@ -955,9 +993,9 @@ mod tests {
             for _ in 0..2 {
                 let cut = random.below(bytes.len() + 1);
                 let result = inflater
-                    .inflate(&bytes[..cut], &mut out)
-                    .and_then(|()| inflater.inflate(&bytes[cut..], &mut out))
-                    .and_then(|()| inflater.finish());
+                    .inflate(&bytes[..cut], usize::MAX, &mut out)
+                    .and_then(|_| inflater.inflate(&bytes[cut..], usize::MAX, &mut out))
+                    .and_then(|_| inflater.finish());
                 assert!(out.len() <= 3000 + SLACK);
                 if result.is_err() {
                     break;
@@ -1017,8 +1055,8 @@ mod tests {
         fn take(&mut self, payload: &[u8], fin: bool, random: &mut Random) {
             let cut = random.below(payload.len() + 1);
             for piece in [&payload[..cut], &payload[cut..]] {
-                self.inflater.inflate(piece, &mut self.out).unwrap();
-                self.peer.inflate(piece, &mut self.peers).unwrap();
+                self.inflater.inflate(piece, usize::MAX, &mut self.out).unwrap();
+                self.peer.inflate(piece, usize::MAX, &mut self.peers).unwrap();
             }
             self.payload.extend_from_slice(payload);
             if !fin {

@@ -41,8 +41,8 @@ class Options(TypedDict, total=False):
     Attributes:
         limit: the most bytes of a message, inflated, inclusive; `None` is no limit. More fails the connection with 1009
             (RFC 6455 §10.4). 1 MiB unless it is given.
-        parts: messages that do not come in one piece are handed on in parts, as their bytes come: events whose `fin` is `False`
-            but for the last. The limit holds for the whole.
+        parts: messages that do not come in one piece are handed on in parts of at most 128 KiB, as their bytes come: events whose
+            `fin` is `False` but for the last. No part waits for the next frame or chunk. The limit holds for the whole.
         text_as_bytes: `Text.data` is `bytes`, checked to be UTF-8, instead of `str`.
         auto_pong: each Ping is answered in `reply` (§5.5.2). If `False`, send the `Pong` yourself.
         entropy: gives so many random bytes, for the key of the handshake and the masking-keys (§10.3): `os.urandom`, or a source

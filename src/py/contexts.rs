@@ -81,7 +81,7 @@ impl Contexts {
     /// Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit.
     fn inflate<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let mut out = Vec::new();
-        match self.inflater.inflate(data, &mut out).and_then(|()| self.inflater.finish()) {
+        match self.inflater.inflate(data, usize::MAX, &mut out).and_then(|_| self.inflater.finish()) {
             Ok(()) => Ok(PyBytes::new(py, &out)),
             Err(fault) => Err(PyErr::from_value(errors::remote(py, &fault)?)),
         }

@@ -276,6 +276,16 @@ def test_bomb_in_parts_fails_at_the_limit():
     assert sum(len(event.data) for event in events[:-1]) <= 100_000
 
 
+@pytest.mark.parametrize("cut", [1000, 65536, 1 << 30])
+def test_part_has_an_end_however_much_is_inflated(cut):
+    end = server("permessage-deflate", limit=None, parts=True)
+    data = masked(BINARY, deflated(bytes(1 << 24)), rsv=RSV1)
+    events = end.receive(*(data[i : i + cut] for i in range(0, len(data), cut)))
+    assert [event.fin for event in events] == [False] * (len(events) - 1) + [True]
+    assert max(len(event.data) for event in events) <= 128 * 1024
+    assert sum(len(event.data) for event in events) == 1 << 24
+
+
 def test_parts_of_a_compressed_message_are_its_text():
     end = server("permessage-deflate", parts=True)
     text = "".join(chr(0x20AC + i % 50) for i in range(5000))
