@@ -183,7 +183,8 @@ class Endpoint:
 
         Args:
             event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-                `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7).
+                `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
+                what answers the events before that goes nowhere.
             compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
                 permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
 
@@ -276,8 +277,8 @@ class Endpoint:
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
 
-    def _check(self, kind: str) -> None:
-        """Raise `LocalProtocolError` if an event may not be sent."""
+    def _check(self, kind: str) -> bool:
+        """Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to."""
 
     def _received(self, kind: str) -> bool:
         """Move the state by an event that was received; say whether it may come at all."""
@@ -382,7 +383,10 @@ def forked() -> None:
     """Tell the sources of masking-keys that this process is a new fork."""
 
 def transitions() -> list[tuple[str, str, str, str, str]]:
-    """Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed."""
+    """Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+
+    GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
+    """
 
 def new_key(random: bytes) -> str:
     """Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1)."""

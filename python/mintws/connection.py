@@ -185,6 +185,8 @@ class Connection(_core.Endpoint):
         Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5); over HTTP/1.1 the transport is to be closed: `Http1.done`.
         """
         self._received("Lost")
+        # Whoever ends it need not be told.
+        self._sent("Failed")
         return self.carrier.abort()
 
     def receive_request(
@@ -294,7 +296,8 @@ class Connection(_core.Endpoint):
         return data
 
     def _accept(self, accept: UpgradeAccept) -> bytes:
-        self._check("UpgradeAccept")
+        if not self._check("UpgradeAccept"):
+            return b""
         assert self.request is not None
         asked = [it for it in self.request.extensions if isinstance(it, Offer)]
         agreed = choose(asked, accept.extensions)
@@ -313,7 +316,8 @@ class Connection(_core.Endpoint):
         return data
 
     def _reject(self, reject: UpgradeReject) -> bytes:
-        self._check("UpgradeReject")
+        if not self._check("UpgradeReject"):
+            return b""
         http2 = self.carrier.http_version != "1.1"
         headers = _core.write_rejection(reject.status, list(reject.headers), len(reject.body), http2=http2)
         data = self.carrier.send_response(reject.status, tuple(headers), reject.body)

@@ -58,7 +58,7 @@ class State(IntEnum):
     REMOTE_CLOSING = 4
     """The peer's Close has come, or it broke a rule; ours is owed, behind the answers that are still to be sent."""
     CLOSED = 5
-    """Nothing more is said."""
+    """Nothing more is said. What answers events from before the peer was gone goes nowhere, until its `Failed` is sent."""
 
 
 @dataclass(frozen=True, slots=True)

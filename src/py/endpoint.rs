@@ -11,7 +11,7 @@ use super::buffer::{view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
-use super::states::parse_kind;
+use super::states::{parse_kind, shown, state_name};
 use crate::decoder::{Decoder, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
 use crate::encoder::{Compression, Encoder};
@@ -87,7 +87,8 @@ impl Endpoint {
         static STATES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
         let states = STATES.get_or_try_init(py, || {
             let class = py.import("mintws.events")?.getattr("State")?;
-            Ok::<_, PyErr>(PyTuple::new(py, class.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.unbind())
+            let all = State::ALL.map(|state| class.getattr(state_name(shown(state))));
+            Ok::<_, PyErr>(PyTuple::new(py, all.into_iter().collect::<PyResult<Vec<_>>>()?)?.unbind())
         })?;
         states.bind(py).get_item(self.state as usize)
     }
@@ -149,9 +150,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Raise `LocalProtocolError` if an event may not be sent.
-    fn _check(&self, kind: &str) -> PyResult<()> {
-        self.may_send(self.state, parse_kind(kind)?).map(drop)
+    /// Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to.
+    fn _check(&self, kind: &str) -> PyResult<bool> {
+        self.may_send(self.state, parse_kind(kind)?)?;
+        Ok(!self.state.is_over())
     }
 
     /// Move the state by an event that was received; say whether it may come at all.
@@ -160,7 +162,7 @@ impl Endpoint {
         let after = after_receiving(self.role, self.state, kind);
         self.state = after.unwrap_or(self.state);
         self.failed |= after.is_some() && matches!(kind, Kind::Failed | Kind::Lost);
-        if matches!(self.state, State::RemoteClosing | State::Closed)
+        if (self.state == State::RemoteClosing || self.state.is_over())
             && let Some(decoder) = &mut self.decoder
         {
             decoder.stop();
@@ -217,7 +219,7 @@ impl Endpoint {
     fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
             let mut this = slf.try_borrow_mut()?;
-            if this.reply.is_empty() && this.state != State::Closed {
+            if this.reply.is_empty() && !this.state.is_over() {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
             PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
@@ -229,7 +231,8 @@ impl Endpoint {
     ///
     /// Args:
     ///     event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7).
+    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
+    ///         what answers the events before that goes nowhere.
     ///     compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
     ///         permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
     ///
@@ -253,7 +256,7 @@ impl Endpoint {
             let mut progress = this.progress();
             match this.check(event, &mut progress)? {
                 Some(checked) => {
-                    let out = this.encode(py, checked, compress)?;
+                    let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
                     this.state = progress.state;
                     Some(out)
                 }
@@ -295,6 +298,10 @@ impl Endpoint {
             for event in &events {
                 let event = this.check(event, &mut progress)?;
                 checked.push(event.ok_or_else(|| PyTypeError::new_err("send_many takes messages and control frames"))?);
+            }
+            if this.state.is_over() {
+                this.state = progress.state;
+                return Ok(PyBytes::new(slf.py(), b""));
             }
             let mut out = Vec::new();
             for event in checked {

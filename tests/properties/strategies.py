@@ -8,7 +8,20 @@ from typing import Any
 from hypothesis import strategies as st
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ZERO_KEY, close_payload, deflated, frame, h2_frame
 
-from mintws import Close, Connection, Failed, Http1, Http2, PerMessageDeflate, UpgradeAccept, UpgradeRequest
+from mintws import (
+    Binary,
+    Close,
+    Connection,
+    Failed,
+    Http1,
+    Http2,
+    PerMessageDeflate,
+    Ping,
+    Pong,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
 
 payloads = st.one_of(
     st.binary(max_size=40),
@@ -134,11 +147,15 @@ h2_frames_at_random = st.builds(
 
 
 class Caller:
-    """Drives one end as an application would: accepts what is asked, answers Close and Failed, and sends nothing else."""
+    """Drives one end as an application would, which looks at events and at no state: accepts what is asked, answers Close and Failed.
 
-    def __init__(self, http: Http1 | Http2, accept: UpgradeAccept | None = None) -> None:
+    With `echo` it answers messages and Pings too.
+    """
+
+    def __init__(self, http: Http1 | Http2, accept: UpgradeAccept | None = None, *, echo: bool = False) -> None:
         self.http = http
         self.accept = accept or UpgradeAccept()
+        self.echo = echo
         self.said: list[Any] = []
         self.wrote = b""
 
@@ -153,11 +170,16 @@ class Caller:
             self.said.append(describe(conn, event))
             if conn is None:
                 continue
-            if isinstance(event, UpgradeRequest) and conn.state.name == "REQUESTED":
-                self.wrote += conn.send(self.accept)
-                accepted = True
-            elif isinstance(event, Failed) or (isinstance(event, Close) and conn.state.name == "REMOTE_CLOSING"):
-                self.wrote += conn.send(event)
+            match event:
+                case UpgradeRequest():
+                    self.wrote += conn.send(self.accept)
+                    accepted = True
+                case Failed() | Close():
+                    self.wrote += conn.send(event)
+                case Text() | Binary() if self.echo:
+                    self.wrote += conn.send(type(event)(event.data))
+                case Ping(data) if self.echo:
+                    self.wrote += conn.send(Pong(data))
         if accepted:
             self._take(*self.http.proceed())
 

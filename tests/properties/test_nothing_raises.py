@@ -28,7 +28,7 @@ heads = mutated(
 
 def fresh(cls, role: Role, **options) -> Caller:
     http = cls(role, **options)
-    caller = Caller(http, UpgradeAccept(extensions=[PerMessageDeflate()]))
+    caller = Caller(http, UpgradeAccept(extensions=[PerMessageDeflate()]), echo=True)
     http.start()
     if role is Role.CLIENT:
         http.open().send(UpgradeRequest("example.com", subprotocols=["a"], extensions=[PerMessageDeflate()]))
@@ -59,7 +59,7 @@ def test_broken_heads(role, data, head):
 )
 @given(data=st.data(), noise=st.binary(max_size=200))
 def test_noise_as_frames(make, options, data, noise):
-    feed(Caller(make("permessage-deflate", **options).http), data.draw(cut(noise)))
+    feed(Caller(make("permessage-deflate", **options).http, echo=True), data.draw(cut(noise)))
 
 
 @pytest.mark.parametrize("make", [server, client])
@@ -67,7 +67,7 @@ def test_noise_as_frames(make, options, data, noise):
 @given(data=st.data())
 def test_broken_frames(make, options, data):
     frames = data.draw(mutated(streams(masked=make is server, deflate=True)))
-    feed(Caller(make("permessage-deflate", **options).http), data.draw(cut(frames)))
+    feed(Caller(make("permessage-deflate", **options).http, echo=True), data.draw(cut(frames)))
 
 
 @pytest.mark.parametrize("role", Role)
@@ -84,7 +84,7 @@ def test_frames_of_http2_at_random_on_open_websockets(role, data, frames):
     for _ in range(2):
         peer.open() if role is Role.SERVER else peer.answer()
     peer.h2.data_to_send()
-    feed(Caller(peer.http), data.draw(cut(b"".join(frames))))
+    feed(Caller(peer.http, echo=True), data.draw(cut(b"".join(frames))))
 
 
 @st.composite

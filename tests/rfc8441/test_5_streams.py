@@ -15,6 +15,7 @@ from mintws import (
     State,
     Text,
     UpgradeAccept,
+    UpgradeReject,
     UpgradeRequest,
 )
 
@@ -119,6 +120,8 @@ def test_reset_is_1006(role, code):
     assert [it for it, _ in events] == [conn]
     assert fault([event for _, event in events]).code == 1006
     assert stream not in peer.http._streams
+    assert conn.send(Text("x")) == b""
+    assert conn.send(events[-1][1]) == b""
     with pytest.raises(LocalProtocolError):
         conn.send(Text("x"))
 
@@ -214,8 +217,9 @@ def test_server_that_resets_a_request_it_was_not_answered_for():
     ((conn, _),) = peer.deliver()
     peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
     assert fault([event for it, event in peer.deliver() if it is conn]).code == 1006
-    with pytest.raises(LocalProtocolError):
-        conn.send(UpgradeAccept())
+    for answer in (UpgradeAccept(), UpgradeReject(403), Text("x")):
+        assert conn.send(answer) == b""
+    assert peer.deliver() == []
     assert stream not in peer.http._streams
 
 

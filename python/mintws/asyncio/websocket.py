@@ -309,6 +309,9 @@ class WebSocket:
         self._stop_keepalive()
         if self._waiter is not None and self._left() == 1:
             self._answer(event)
+        elif self.connection.state is State.CLOSED:
+            # Nobody is left to answer: what is sent from now on raises.
+            self.connection.send(event)
         elif self.connection.state is State.REMOTE_CLOSING:
             self._answer_timer = self._link.loop.call_later(ANSWER_GRACE, self._answer_late, event, ANSWER_GRACE)
         if self._waiter is not None and len(self._inbox) == 1:

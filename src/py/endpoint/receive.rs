@@ -10,7 +10,7 @@ use crate::frame::Opcode;
 use crate::py::errors;
 use crate::py::events::{self, Kind as EventKind};
 use crate::py::incoming::{Failure, bytes_of, message, transformed};
-use crate::state::{Kind, State, after_receiving, after_sending};
+use crate::state::{Kind, after_receiving, after_sending};
 
 impl Endpoint {
     /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
@@ -29,7 +29,7 @@ impl Endpoint {
 
     /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
     pub fn unsettled(&self) -> bool {
-        !self.reply.is_empty() || self.state == State::Closed
+        !self.reply.is_empty() || self.state.is_over()
     }
 
     fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
@@ -108,7 +108,7 @@ impl Endpoint {
         data: &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
-        if this.state == State::Closed {
+        if this.state.is_over() {
             return Ok(());
         }
         if this.early.len() + data.len() > EARLY_LIMIT {

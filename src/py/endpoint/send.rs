@@ -174,6 +174,7 @@ impl Endpoint {
     /// Whether a payload goes on the wire as it is, behind its header.
     pub(super) fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
         matches!(self.wire, Wire::Direct)
+            && !self.state.is_over()
             && self.corked.is_none()
             && self.transforms.is_none()
             && !self.encoder.masks()
@@ -188,7 +189,7 @@ impl Endpoint {
         let py = slf.py();
         let (carrier, end) = {
             let mut this = slf.try_borrow_mut()?;
-            let closed = this.state == State::Closed;
+            let closed = this.state.is_over();
             let Wire::Carrier { carrier, ended } = &mut this.wire else { return Ok(frames) };
             let end = closed && !std::mem::replace(ended, *ended || closed);
             if frames.as_bytes().is_empty() && !end {
