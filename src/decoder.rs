@@ -214,9 +214,15 @@ impl Decoder {
         }
     }
 
-    /// Drops all that comes from now on.
+    /// Drops all that comes from now on, and frees what is held: an unfinished message, and the inflater.
     pub fn stop(&mut self) {
         self.phase = Phase::Ended;
+        self.message = None;
+        self.lent = 0;
+        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+            *buffer = Vec::new();
+        }
+        self.rules.inflater = None;
     }
 
     /// How many bytes of an unfinished message, frame or header are held.
@@ -232,10 +238,7 @@ impl Decoder {
 
     #[cold]
     fn end(&mut self, fault: Fault) -> Fault {
-        self.phase = Phase::Ended;
-        self.message = None;
-        self.buffer = Vec::new();
-        self.lent = 0;
+        self.stop();
         fault
     }
 
@@ -718,6 +721,27 @@ mod tests {
             let lens = parts.iter().map(|part| if let Said::Message(.., bytes) = part { bytes.len() } else { 0 });
             assert!(lens.clone().max() <= Some(2 * PART_SIZE) && lens.sum::<usize>() == 10 << 20);
         }
+    }
+
+    #[test]
+    fn nothing_is_held_of_an_unfinished_message_once_it_is_stopped() {
+        let mut out = Vec::new();
+        let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
+            window_bits: 15,
+            level: 6,
+            memory_level: 8,
+            context_takeover: true,
+        });
+        deflater.compress(&vec![0; 50_000], false, &mut out);
+        let inflater = Some(Inflater::new(15, true, 1 << 20));
+        let mut decoder = Decoder::new(Rules { inflater, ..rules(Role::Client) });
+        let bytes = [&[0x42, u8::try_from(out.len()).expect("small")][..], &out, b"\x89\x05ab"].concat();
+        assert_eq!(said(&mut decoder, &bytes), []);
+        assert_eq!(decoder.held(), 50_002);
+        decoder.stop();
+        let capacities = [&decoder.buffer, &decoder.control, &decoder.scratch].map(Vec::capacity);
+        assert_eq!((decoder.held(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
+        assert_eq!(said(&mut decoder, b"cde\x81\x01a"), []);
     }
 
     #[test]

@@ -144,6 +144,18 @@ impl Deflater {
     }
 }
 
+impl Drop for Deflater {
+    /// Leaves the context to the connections that go on.
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.deflaters.leave(self.ticket.take());
+            if let Some(context) = self.context.take() {
+                pool.deflaters.put(Kind::of(self.settings), context, false);
+            }
+        }
+    }
+}
+
 fn flush(context: &mut Deflate, mut input: &[u8], out: &mut Vec<u8>) {
     loop {
         let before = out.len();
@@ -371,6 +383,18 @@ impl Inflater {
             }
             // 15 bits take no more memory than fewer, and `Inflate::reset` returns to them.
             None => Inflate::new(false, MAX_WINDOW_BITS),
+        }
+    }
+}
+
+impl Drop for Inflater {
+    /// Leaves the context to the connections that go on.
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.inflaters.leave(self.ticket.take());
+            if let Some(context) = self.context.take() {
+                pool.inflaters.put((), context, false);
+            }
         }
     }
 }
@@ -1199,6 +1223,32 @@ mod tests {
             assert_eq!(pool.inflaters.len(), 1);
         }
         assert_eq!(inflated(&mut good, &[0xf2, 0x00, 0x11, 0x00, 0x00], 5).unwrap(), b"Hello");
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_its_contexts_to_the_others() {
+        let pool = Arc::new(Pool::new(2));
+        let ends = || {
+            let deflater = Deflater::new(settings(15, 6, true)).sharing(Some(Arc::clone(&pool)));
+            (deflater, unlimited(15, true).sharing(Some(Arc::clone(&pool))))
+        };
+        for within in [true, false, true] {
+            let (mut deflater, mut inflater) = ends();
+            let (mut payload, mut out) = (Vec::new(), Vec::new());
+            deflater.compress(b"secret", !within, &mut payload);
+            inflater.inflate(&payload, usize::MAX, &mut out).unwrap();
+            if !within {
+                inflater.finish().unwrap();
+            }
+            drop((deflater, inflater));
+            assert_eq!((pool.deflaters.len(), pool.inflaters.len()), (1, 1));
+            // They know nothing of it.
+            let (mut deflater, mut inflater) = ends();
+            assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
+            assert_eq!(inflated(&mut inflater, &[0xf2, 0x00, 0x11, 0x00, 0x00], 99), Err(Fault::CorruptDeflate));
+            assert_eq!(pool.inflaters.len(), 0);
+            inflated(&mut ends().1, &HELLO, 5).unwrap();
+        }
     }
 
     #[test]

@@ -95,6 +95,15 @@ impl<K: PartialEq, T> Shelf<K, T> {
         ticket
     }
 
+    /// Leaves the own context, if it is still there, to whoever needs one next.
+    pub(super) fn leave(&self, own: Option<Ticket>) {
+        let mut places = self.lock();
+        if let Some(at) = places.find(own.as_ref()) {
+            places.waiting[at].ticket = None;
+            places.waiting[..=at].rotate_right(1);
+        }
+    }
+
     /// Frees the own context, if it is still there.
     pub(super) fn discard(&self, own: Option<Ticket>) {
         let mut places = self.lock();
@@ -175,6 +184,17 @@ mod tests {
             }
             assert_eq!(shelf.take(&1, None), None);
         }
+    }
+
+    #[test]
+    fn what_is_left_is_taken_before_what_others_have_a_ticket_for() {
+        let shelf: Shelf<u8, &str> = Shelf::new(3);
+        let (a, b, c) = (shelf.put(1, "a", true), shelf.put(1, "b", true), shelf.put(1, "c", true));
+        shelf.leave(b);
+        shelf.leave(None);
+        assert_eq!(shelf.take(&1, None), Some(("b", false)));
+        assert_eq!(shelf.take(&1, None), None);
+        assert_eq!((shelf.take(&1, c), shelf.take(&1, a)), (Some(("c", true)), Some(("a", true))));
     }
 
     #[test]

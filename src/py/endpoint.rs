@@ -146,7 +146,7 @@ impl Endpoint {
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
     fn _sent(&mut self, kind: &str) -> PyResult<()> {
-        self.state = self.may_send(self.state, parse_kind(kind)?)?;
+        self.enter(self.may_send(self.state, parse_kind(kind)?)?);
         Ok(())
     }
 
@@ -159,15 +159,10 @@ impl Endpoint {
     /// Move the state by an event that was received; say whether it may come at all.
     fn _received(&mut self, kind: &str) -> PyResult<bool> {
         let kind = parse_kind(kind)?;
-        let after = after_receiving(self.role, self.state, kind);
-        self.state = after.unwrap_or(self.state);
-        self.failed |= after.is_some() && matches!(kind, Kind::Failed | Kind::Lost);
-        if (self.state == State::RemoteClosing || self.state.is_over())
-            && let Some(decoder) = &mut self.decoder
-        {
-            decoder.stop();
-        }
-        Ok(after.is_some())
+        let Some(after) = after_receiving(self.role, self.state, kind) else { return Ok(false) };
+        self.failed |= matches!(kind, Kind::Failed | Kind::Lost);
+        self.enter(after);
+        Ok(true)
     }
 
     /// Take bytes from the peer and say what they mean.
@@ -257,7 +252,7 @@ impl Endpoint {
             match this.check(event, &mut progress)? {
                 Some(checked) => {
                     let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
-                    this.state = progress.state;
+                    this.enter(progress.state);
                     Some(out)
                 }
                 None => None,
@@ -300,7 +295,6 @@ impl Endpoint {
                 checked.push(event.ok_or_else(|| PyTypeError::new_err("send_many takes messages and control frames"))?);
             }
             if this.state.is_over() {
-                this.state = progress.state;
                 return Ok(PyBytes::new(slf.py(), b""));
             }
             let mut out = Vec::new();
@@ -314,7 +308,7 @@ impl Endpoint {
                     return Err(error);
                 }
             }
-            this.state = progress.state;
+            this.enter(progress.state);
             match &mut this.corked {
                 Some(corked) => {
                     corked.extend_from_slice(&out);
@@ -359,7 +353,6 @@ impl Endpoint {
                     let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
                     PyBytes::new(py, frame.header())
                 };
-                this.state = progress.state;
                 let payload = match data.cast::<PyString>() {
                     Ok(text) if kind == EventKind::Text => view_of_text(text)?,
                     _ => data.clone(),
@@ -378,13 +371,15 @@ impl Endpoint {
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let owed = this.state == State::RemoteClosing;
-            this.state = this.may_send(this.state, Kind::Failed)?;
+            let after = this.may_send(this.state, Kind::Failed)?;
             // The reason is what fits of the message, cut between characters.
             let end = message.floor_char_boundary(123);
-            match Encoder::close_payload(Some(code), &message[..end]) {
+            let out = match Encoder::close_payload(Some(code), &message[..end]) {
                 Ok(payload) if owed => this.encode(py, Checked::Close(payload), None)?,
                 _ => Some(PyBytes::new(py, b"")),
-            }
+            };
+            this.enter(after);
+            out
         };
         match out {
             Some(out) => Self::deliver(slf, out),
@@ -460,6 +455,32 @@ impl Endpoint {
     fn __clear__(&mut self) {
         self.wire = Wire::Direct;
         self.transforms = None;
+    }
+}
+
+impl Endpoint {
+    /// Moves the state, and frees what is of no more use there.
+    #[inline]
+    fn enter(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.free();
+        }
+    }
+
+    /// Frees what the state has no use for: what comes is dropped behind the peer's last word, and nothing goes behind ours.
+    fn free(&mut self) {
+        if self.state.is_over() {
+            self.encoder = Encoder::new(None, None);
+            self.transforms = None;
+            self.early = Vec::new();
+            self.scratch = Vec::new();
+        }
+        if (self.state == State::RemoteClosing || self.state.is_over())
+            && let Some(decoder) = &mut self.decoder
+        {
+            decoder.stop();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 """Limits (RFC 6455 §10.4): what a peer can make us hold."""
 
 import pytest
-from wire import BINARY, CONTINUATION, TEXT, client, fault, frame, masked, server
+from wire import BINARY, CLOSE, CONTINUATION, RSV1, TEXT, client, deflated, fault, frame, masked, server
 
 from mintws import Binary, Text
 
@@ -87,6 +87,19 @@ def test_failed_connection_holds_nothing():
     end = server()
     end.receive(masked(BINARY, bytes(100_000), fin=False))
     end.fails(b"\x83\x80")
+    assert end.conn.held == 0
+
+
+@pytest.mark.parametrize("how", ["close", "lost", "abort", "fault"])
+def test_ended_connection_holds_nothing(how):
+    # However little it takes to be inflated to so much.
+    end = server("permessage-deflate")
+    end.receive(masked(BINARY, deflated(bytes(1 << 20)), fin=False, rsv=RSV1))
+    assert end.conn.held == 1 << 20
+    if how == "abort":
+        end.conn.abort()
+    else:
+        end.receive({"close": masked(CLOSE, b""), "lost": b"", "fault": b"\x83\x80"}[how])
     assert end.conn.held == 0
 
 

@@ -36,6 +36,8 @@ impl Endpoint {
         let py = slf.py();
         let Some(decoder) = &mut this.decoder else { return Ok(()) };
         let mut chunk = data;
+        // Behind a Close comes nothing more.
+        let mut after = this.state;
         loop {
             let said = match decoder.next(&mut chunk) {
                 Ok(None) => break,
@@ -75,14 +77,14 @@ impl Endpoint {
                 }
                 Event::Pong(payload) => events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Pong, true)?,
                 Event::Close(code, reason) => {
-                    let event = events::close(py, code, reason)?;
-                    this.state = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
-                    event
+                    after = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
+                    events::close(py, code, reason)?
                 }
             };
             push(events, slf, &event)?;
         }
         decoder.idle();
+        this.enter(after);
         Ok(())
     }
 
@@ -93,11 +95,8 @@ impl Endpoint {
         error: Bound<'py, PyAny>,
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
-        this.state = after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state);
         this.failed = true;
-        if let Some(decoder) = &mut this.decoder {
-            decoder.stop();
-        }
+        this.enter(after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state));
         push(events, slf, &errors::failed(slf.py(), error)?)
     }
 
@@ -123,11 +122,8 @@ impl Endpoint {
         Self::_receive_early(slf, events)?;
         let mut this = slf.try_borrow_mut()?;
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
-        this.state = after;
         this.failed = true;
-        if let Some(decoder) = &mut this.decoder {
-            decoder.stop();
-        }
+        this.enter(after);
         drop(this);
         let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
         if let Some(message) = message {
