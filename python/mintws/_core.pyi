@@ -222,8 +222,8 @@ class Endpoint:
 
         Returns:
             Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor corked
-            (RFC 6455 §5.3 has a client change each byte).
+            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
+            client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
 
         Raises:
             LocalProtocolError: as from `send`.
@@ -233,7 +233,8 @@ class Endpoint:
     def cork(self) -> None:
         """Hold frames back until `flush` or `uncork`, so that many go out with one write.
 
-        The state moves as each event is sent, not as it is written. Pongs that `receive` returns are not held back.
+        The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
+        `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
         """
 
     def flush(self) -> bytes:
@@ -276,6 +277,9 @@ class Endpoint:
 
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
+
+    def _abandon(self) -> None:
+        """End at once: nothing more is said or heard."""
 
     def _check(self, kind: str) -> bool:
         """Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to."""

@@ -184,9 +184,7 @@ class Connection(_core.Endpoint):
 
         Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5); over HTTP/1.1 the transport is to be closed: `Http1.done`.
         """
-        self._received("Lost")
-        # Whoever ends it need not be told.
-        self._sent("Failed")
+        self._abandon()
         return self.carrier.abort()
 
     def receive_request(

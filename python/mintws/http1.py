@@ -116,6 +116,8 @@ class Http1(Direct):
         A server closes it when both Closes have passed. A client waits for that, a while; it closes at once when the opening
         handshake failed or the peer broke a rule.
         """
+        if self._connection.corked and not self._ended:
+            return False
         if self._connection.state is State.CLOSED:
             return self._role is Role.SERVER or self._ended or self._failed
         if self._connection.state is State.REMOTE_CLOSING or self._switched:

@@ -820,7 +820,7 @@ class _Stream(_Outbound, Carrier):
             self._reject(events)
         else:
             self.lose(events, "the peer ended the stream without a Close")
-        if self.connection.state is State.CLOSED and not self.closed:
+        if self.connection.state is State.CLOSED and not self.closed and not self.connection.corked:
             self.ending = True
             self._http._replies.append(self.pump())
         if self.closed:

@@ -16,7 +16,7 @@ use crate::decoder::{Decoder, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
 use crate::encoder::{Compression, Encoder};
 use crate::keys::{self, Keys};
-use crate::state::{Kind, Role, State, after_receiving};
+use crate::state::{Kind, Role, State, after_receiving, after_sending};
 
 mod receive;
 mod send;
@@ -33,7 +33,7 @@ enum Wire {
     /// They are what `send` returns.
     Direct,
     /// They are handed to the carrier, whose answer `send` returns.
-    Carrier { carrier: Py<PyAny>, ended: bool },
+    Carrier(Py<PyAny>),
 }
 
 /// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
@@ -124,7 +124,7 @@ impl Endpoint {
     ) {
         self.auto_pong = auto_pong;
         self.text_as_bytes = text_as_bytes;
-        self.wire = carrier.map_or(Wire::Direct, |carrier| Wire::Carrier { carrier, ended: false });
+        self.wire = carrier.map_or(Wire::Direct, Wire::Carrier);
         let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
             deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
                 .sharing(Pool::of(pool)),
@@ -148,6 +148,16 @@ impl Endpoint {
     fn _sent(&mut self, kind: &str) -> PyResult<()> {
         self.enter(self.may_send(self.state, parse_kind(kind)?)?);
         Ok(())
+    }
+
+    /// End at once: nothing more is said or heard.
+    fn _abandon(&mut self) {
+        if let Some(after) = after_receiving(self.role, self.state, Kind::Lost) {
+            self.lose(after);
+        }
+        self.drop_corked();
+        // Whoever ends it need not be told.
+        self.enter(after_sending(self.role, self.state, Kind::Failed).unwrap_or(self.state));
     }
 
     /// Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to.
@@ -187,7 +197,7 @@ impl Endpoint {
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyBytes>)> {
         let events = PyList::empty(slf.py());
         with_bytes(data, |data| {
-            if data.is_empty() { Self::lose(slf, &events, None) } else { Self::feed(slf, data, &events) }
+            if data.is_empty() { Self::receive_end(slf, &events, None) } else { Self::feed(slf, data, &events) }
         })?;
         Ok((events, Self::_settle(slf)?))
     }
@@ -207,7 +217,7 @@ impl Endpoint {
     /// Take the end of the transport: `Failed` with 1006, unless the end was due.
     #[pyo3(signature = (events, message=None))]
     fn _lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
-        Self::lose(slf, events, message)
+        Self::receive_end(slf, events, message)
     }
 
     /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
@@ -328,8 +338,8 @@ impl Endpoint {
     ///
     /// Returns:
     ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor corked
-    ///     (RFC 6455 §5.3 has a client change each byte).
+    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
+    ///     client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
     ///
     /// Raises:
     ///     LocalProtocolError: as from `send`.
@@ -349,15 +359,16 @@ impl Endpoint {
                 && payload.len() >= VECTORED_FROM
                 && this.sends_as_is(payload.len(), fin, compress)
             {
-                let header = {
-                    let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
-                    PyBytes::new(py, frame.header())
-                };
-                let payload = match data.cast::<PyString>() {
+                let itself = match data.cast::<PyString>() {
                     Ok(text) if kind == EventKind::Text => view_of_text(text)?,
                     _ => data.clone(),
                 };
-                return PyList::new(py, [header.into_any(), payload]);
+                let header = {
+                    let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
+                    PyBytes::new(py, frame.header()).into_any()
+                };
+                let corked = this.take_corked(py).map(Bound::into_any);
+                return PyList::new(py, corked.into_iter().chain([header, itself]).collect::<Vec<_>>());
             }
         }
         let bytes = Self::send(slf, event, compress)?;
@@ -389,7 +400,8 @@ impl Endpoint {
 
     /// Hold frames back until `flush` or `uncork`, so that many go out with one write.
     ///
-    /// The state moves as each event is sent, not as it is written. Pongs that `receive` returns are not held back.
+    /// The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
+    /// `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
     fn cork(&mut self) {
         self.corked.get_or_insert_default();
     }
@@ -399,19 +411,8 @@ impl Endpoint {
     /// Returns:
     ///     Bytes to write, as from `send`.
     fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let out = match &mut slf.try_borrow_mut()?.corked {
-            Some(corked) => {
-                let out = PyBytes::new(slf.py(), corked);
-                if corked.capacity() > VECTORED_FROM {
-                    *corked = Vec::new();
-                } else {
-                    corked.clear();
-                }
-                out
-            }
-            None => PyBytes::new(slf.py(), b""),
-        };
-        Self::deliver(slf, out)
+        let corked = slf.try_borrow_mut()?.take_corked(slf.py());
+        Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")))
     }
 
     /// Give the frames that `cork` has held back, and hold back no more.
@@ -446,7 +447,7 @@ impl Endpoint {
 
     // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Wire::Carrier { carrier, .. } = &self.wire {
+        if let Wire::Carrier(carrier) = &self.wire {
             visit.call(carrier)?;
         }
         self.transforms.as_ref().map_or(Ok(()), |transforms| visit.call(transforms))
@@ -465,6 +466,31 @@ impl Endpoint {
         if self.state != state {
             self.state = state;
             self.free();
+        }
+    }
+
+    /// Takes note that the peer is lost: what is corked goes nowhere.
+    fn lose(&mut self, after: State) {
+        self.failed = true;
+        self.drop_corked();
+        self.enter(after);
+    }
+
+    /// Gives what `cork` has held back, if that is anything.
+    fn take_corked<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let corked = self.corked.as_mut().filter(|corked| !corked.is_empty())?;
+        let out = PyBytes::new(py, corked);
+        if corked.capacity() > VECTORED_FROM {
+            *corked = Vec::new();
+        } else {
+            corked.clear();
+        }
+        Some(out)
+    }
+
+    fn drop_corked(&mut self) {
+        if let Some(corked) = &mut self.corked {
+            *corked = Vec::new();
         }
     }
 

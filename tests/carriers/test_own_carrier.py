@@ -1,5 +1,7 @@
 """`Connection` alone, with a carrier of another program's server."""
 
+import sys
+
 import pytest
 from wire import closing, deflated, frames_of, header_of, masked, opened
 
@@ -97,6 +99,29 @@ def test_end_is_said_once_behind_both_closes():
     assert carrier.log[-2:] == [("data", b"\x88\x02\x03\xe8"), ("end",)]
     conn.receive(b"")
     assert carrier.log.count(("end",)) == 1
+
+
+def test_end_is_said_behind_what_is_corked():
+    conn, carrier = server()
+    carrier.log.clear()
+    conn.cork()
+    ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
+    conn.send(Text("last"))
+    conn.send(close)
+    conn.receive(b"late")
+    assert carrier.log == []
+    conn.flush()
+    assert carrier.log == [("data", b"\x81\x04last\x88\x02\x03\xe8"), ("end",)]
+    conn.receive(b"")
+    assert (conn.uncork(), carrier.log.count(("end",))) == (b"", 1)
+
+
+def test_carrier_is_let_go_of_when_its_end_is_said():
+    conn, carrier = server()
+    ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
+    before = sys.getrefcount(carrier)
+    conn.send(close)
+    assert sys.getrefcount(carrier) == before - 1
 
 
 def test_end_is_said_when_the_peer_answers_our_close():

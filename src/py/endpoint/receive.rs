@@ -118,12 +118,16 @@ impl Endpoint {
         Ok(())
     }
 
-    pub(super) fn lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
+    /// Takes the end of the transport: `Failed` with 1006, unless the end was due.
+    pub(super) fn receive_end(
+        slf: &Bound<'_, Self>,
+        events: &Bound<'_, PyList>,
+        message: Option<&str>,
+    ) -> PyResult<()> {
         Self::_receive_early(slf, events)?;
         let mut this = slf.try_borrow_mut()?;
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
-        this.failed = true;
-        this.enter(after);
+        this.lose(after);
         drop(this);
         let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
         if let Some(message) = message {

@@ -175,7 +175,6 @@ impl Endpoint {
     pub(super) fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
         matches!(self.wire, Wire::Direct)
             && !self.state.is_over()
-            && self.corked.is_none()
             && self.transforms.is_none()
             && !self.encoder.masks()
             && fin
@@ -189,13 +188,17 @@ impl Endpoint {
         let py = slf.py();
         let (carrier, end) = {
             let mut this = slf.try_borrow_mut()?;
-            let closed = this.state.is_over();
-            let Wire::Carrier { carrier, ended } = &mut this.wire else { return Ok(frames) };
-            let end = closed && !std::mem::replace(ended, *ended || closed);
+            // What is corked goes out before the end.
+            let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
+            let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
             if frames.as_bytes().is_empty() && !end {
                 return Ok(frames);
             }
-            (carrier.clone_ref(py), end)
+            let carrier = carrier.clone_ref(py);
+            if end {
+                this.wire = Wire::Direct;
+            }
+            (carrier, end)
         };
         let carrier = carrier.bind(py);
         let mut out = PyBytes::new(py, b"");
