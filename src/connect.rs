@@ -3,6 +3,7 @@
 //! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5): never sent, and not looked at if they come, as some
 //! proxies send both.
 
+use crate::extension::Element;
 use crate::fault::Fault;
 use crate::header::{self, Answered, Asked, Fields, Line, Misuse, Request, line, misuse};
 
@@ -61,7 +62,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
 
 /// Writes the headers of the 200 that accepts what [`read_request`] returned.
 ///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` is a ready value, empty for none.
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers.
 ///
 /// # Errors
 ///
@@ -69,7 +70,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
 pub fn write_response(
     asked_subprotocols: &[String],
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: &[Element],
     headers: &[(String, String)],
 ) -> Result<Vec<(String, String)>, Misuse> {
     Ok(with_status(200, header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?))
@@ -249,7 +250,7 @@ mod tests {
         let request = Request {
             headers: pairs(&[("Origin", "null")]),
             subprotocols: vec![String::from("chat")],
-            extensions: String::from("permessage-deflate"),
+            extensions: vec![Element { name: String::from("permessage-deflate"), params: vec![] }],
             ..request()
         };
         let lines = [
@@ -274,7 +275,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().target, "/chat");
         let asked = [String::from("chat")];
-        let lines = write_response(&asked, Some("chat"), "", &pairs(&[("X-A", "1")])).unwrap();
+        let lines = write_response(&asked, Some("chat"), &[], &pairs(&[("X-A", "1")])).unwrap();
         assert_eq!(lines, pairs(&[(":status", "200"), ("sec-websocket-protocol", "chat"), ("x-a", "1")]));
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let answered = read_response(&bytes(&lines), &asked).unwrap();

@@ -8,7 +8,7 @@ from typing_extensions import Buffer, Self, disjoint_base
 from mintws.connection import Carrier, Connection
 from mintws.errors import RemoteProtocolError
 from mintws.events import Event, Role, Sendable, State
-from mintws.extensions import Chain
+from mintws.extensions import Chain, Offer
 
 __all__ = [
     "RSV1",
@@ -403,7 +403,7 @@ def write_request(
     target: str,
     headers: _Headers,
     subprotocols: list[str],
-    extensions: str,
+    extensions: Sequence[Offer],
     *,
     key: str | None = None,
     scheme: str | None = None,
@@ -425,7 +425,7 @@ def read_request(
 def write_response(
     asked_subprotocols: list[str],
     subprotocol: str | None,
-    extensions: str,
+    extensions: Sequence[Offer],
     headers: _Headers,
     *,
     key: str | None = None,

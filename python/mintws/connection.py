@@ -303,7 +303,7 @@ class Connection(_core.Endpoint):
         headers = _core.write_response(
             list(self.request.subprotocols),
             accept.subprotocol,
-            ", ".join(str(it.answer) for it in agreed),
+            [it.answer for it in agreed],
             list(accept.headers),
             key=self._key if http1 else None,
         )

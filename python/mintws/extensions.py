@@ -12,13 +12,16 @@ from mintws.errors import LocalProtocolError, RemoteProtocolError
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
+#: RSV1, RSV2 and RSV3 as they stand in the first byte of a frame (RFC 6455 §5.2).
+_RSV = 0x70
+
 
 class Offer(NamedTuple):
     """One element of Sec-WebSocket-Extensions, of a request or of an answer (RFC 6455 §9.1).
 
     Attributes:
         name: the extension's token.
-        params: its parameters in their order, each with its value or `None`.
+        params: its parameters in their order, each with its value or `None`: tokens too. Another is not sent.
     """
 
     name: str
@@ -66,11 +69,20 @@ class Agreed:
         answer: what the server writes; a client's own copy of it.
         transform: what is done to messages.
         rsv: the RSV bits that the extension owns on the first frame of a message: 0x40, 0x20, 0x10.
+
+    Raises:
+        LocalProtocolError: `rsv` has other bits.
     """
 
     answer: Offer
     transform: Transform
     rsv: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rsv, bool) or not isinstance(self.rsv, int):
+            raise TypeError(f"rsv must be an int, not {type(self.rsv).__name__}")
+        if self.rsv & ~_RSV:
+            raise LocalProtocolError(f"rsv must be made of 0x40, 0x20 and 0x10, not {self.rsv:#x}")
 
 
 class Extension(ABC):
@@ -255,9 +267,9 @@ class Chain:
         return data, None
 
 
-def offers(extensions: Sequence[Extension | Offer]) -> str:
-    """Write what a client offers."""
-    return ", ".join(str(it if isinstance(it, Offer) else Offer(it.name, it.offer())) for it in extensions)
+def offers(extensions: Sequence[Extension | Offer]) -> list[Offer]:
+    """Give what a client offers."""
+    return [it if isinstance(it, Offer) else Offer(it.name, it.offer()) for it in extensions]
 
 
 def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list[Agreed]:

@@ -57,11 +57,11 @@ fn write_request(
     target: String,
     headers: Headers,
     subprotocols: Vec<String>,
-    extensions: String,
+    extensions: Vec<(String, Parameters)>,
     key: Option<&str>,
     scheme: Option<&str>,
 ) -> PyResult<Headers> {
-    let request = Request { host, target, headers, subprotocols, extensions };
+    let request = Request { host, target, headers, subprotocols, extensions: elements(extensions) };
     match scheme {
         Some(scheme) => connect::write_request(&request, scheme),
         None => handshake::write_request(&request, key.unwrap_or_default()),
@@ -104,13 +104,14 @@ fn read_request(
 fn write_response(
     asked_subprotocols: Vec<String>,
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: Vec<(String, Parameters)>,
     headers: Headers,
     key: Option<&str>,
 ) -> PyResult<Headers> {
+    let extensions = elements(extensions);
     match key {
-        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, extensions, &headers, key),
-        None => connect::write_response(&asked_subprotocols, subprotocol, extensions, &headers),
+        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, &extensions, &headers, key),
+        None => connect::write_response(&asked_subprotocols, subprotocol, &extensions, &headers),
     }
     .map_err(misuse)
 }
@@ -235,6 +236,10 @@ fn lent(headers: &Lines) -> Vec<(&[u8], &[u8])> {
 #[allow(clippy::needless_pass_by_value)]
 fn misuse(misuse: Misuse) -> PyErr {
     local(misuse)
+}
+
+fn elements(tuples: Vec<(String, Parameters)>) -> Vec<Element> {
+    tuples.into_iter().map(|(name, params)| Element { name, params }).collect()
 }
 
 fn element_tuple(element: Element) -> (String, Parameters) {

@@ -217,9 +217,38 @@ def test_rsv_bit_that_another_extension_owns_fails(value):
     assert end.fails(bytes([0x82 | value]) + b"\x80\x00\x00\x00\x00") == 1002
 
 
-@pytest.mark.parametrize("bad", ["caf\u00e9", "a\r\nX: y", "a\x00"])
-def test_extension_that_would_inject_is_refused_locally(bad):
+WRONG = ["caf\u00e9", "a\r\nX: y", "a\x00", "", " ", "a b", "a, b", "a; b", "a=b", '"a"']
+
+
+@pytest.mark.parametrize("bad", WRONG)
+@pytest.mark.parametrize("make", [Offer, lambda bad: Offer("x", ((bad, None),)), lambda bad: Offer("x", (("a", bad),))])
+def test_offer_that_is_not_of_tokens_is_refused_locally(make, bad):
     conn = Http1(Role.CLIENT).open()
     with pytest.raises(LocalProtocolError):
-        conn.send(UpgradeRequest("example.com", extensions=[Offer(bad)]))
+        conn.send(UpgradeRequest("example.com", extensions=[make(bad)]))
     assert conn.state is State.CONNECTING
+
+
+@pytest.mark.parametrize("bad", WRONG)
+def test_answer_that_is_not_of_tokens_is_refused_locally(bad):
+    class Bad(FlipExtension):
+        def accept(self, offer):
+            return Agreed(Offer("x-flip", ((bad, None),)), Flip(), self.rsv)
+
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"Sec-WebSocket-Extensions: x-flip\r\n\r\n")
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeAccept(extensions=[Bad()]))
+    assert conn.state is State.REQUESTED
+    conn.send(UpgradeAccept())
+    assert conn.extensions == ()
+
+
+def test_rsv_bits_are_those_of_the_frame():
+    assert [Agreed(Offer("x"), Flip(), rsv).rsv for rsv in (0, 0x10, 0x70)] == [0, 0x10, 0x70]
+    for rsv in (0x80, 0x08, 1, -1, 0x170):
+        with pytest.raises(LocalProtocolError):
+            Agreed(Offer("x"), Flip(), rsv)
+    for rsv in ("x", None, True, 16.0):
+        with pytest.raises(TypeError):
+            Agreed(Offer("x"), Flip(), rsv)
