@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
@@ -127,6 +127,7 @@ class PerMessageDeflate(Extension):
 
     Raises:
         LocalProtocolError: a number out of its range.
+        TypeError: what is to be a number is none, or what is to be a bool.
     """
 
     server_no_context_takeover: bool = False
@@ -141,10 +142,16 @@ class PerMessageDeflate(Extension):
     name = "permessage-deflate"
 
     def __post_init__(self) -> None:
-        for parameter, low, high in _RANGES:
+        for parameter in ("server_no_context_takeover", "client_no_context_takeover"):
             value = getattr(self, parameter)
-            if value is None or isinstance(value, bool):
+            if not isinstance(value, bool):
+                raise TypeError(f"{parameter} must be a bool, not {type(value).__name__}")
+        for parameter, low, high, *others in _RANGES:
+            value = getattr(self, parameter)
+            if type(value) in others:
                 continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{parameter} must be an int, not {type(value).__name__}")
             if not low <= value <= high:
                 raise LocalProtocolError(f"{parameter} must be {low} to {high}, not {value}")
 
@@ -172,9 +179,10 @@ class PerMessageDeflate(Extension):
         )
 
 
-_RANGES = (
-    ("server_max_window_bits", 8, 15),
-    ("client_max_window_bits", 8, 15),
+#: Parameters with their least and their greatest value, and what they may be besides an int.
+_RANGES: tuple[tuple[Any, ...], ...] = (
+    ("server_max_window_bits", 8, 15, type(None)),
+    ("client_max_window_bits", 8, 15, type(None), bool),
     ("level", 0, 9),
     ("memory_level", 1, 9),
     ("threshold", 0, 1 << 62),

@@ -227,6 +227,25 @@ def test_other_numbers_out_of_range_are_refused_locally(wrong):
         PMD(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [True, False, 9.0, "9", b"9", None, [9]], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["server_max_window_bits", "client_max_window_bits", "level", "memory_level", "threshold"]
+)
+def test_parameter_that_is_no_number_is_a_type_error(name, wrong):
+    if (wrong is None and "window_bits" in name) or (name == "client_max_window_bits" and isinstance(wrong, bool)):
+        PMD(**{name: wrong})
+        return
+    with pytest.raises(TypeError):
+        PMD(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [1, 0, None, "yes"])
+@pytest.mark.parametrize("name", ["server_no_context_takeover", "client_no_context_takeover"])
+def test_parameter_that_is_no_bool_is_a_type_error(name, wrong):
+    with pytest.raises(TypeError):
+        PMD(**{name: wrong})
+
+
 def test_rsv1_without_negotiation_fails():
     for end in [server(), server("permessage-deflate", [])]:
         assert end.fails(b"\xc1\x80\x00\x00\x00\x00") == 1002
