@@ -22,7 +22,7 @@ from mintws.events import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, match, offers
+from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, in_transit, match, offers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -330,21 +330,18 @@ class Connection(_core.Endpoint):
         client = self.role is Role.CLIENT
         native = agreed[-1].transform if agreed and isinstance(agreed[-1].transform, Deflate) else None
         others = [it for it in agreed if it.transform is not native]
-        for it in others:
-            if isinstance(it.transform, Deflate):
-                it.transform.open(client=client, limit=limit)
         bits = 0
         for it in others:
             bits |= it.rsv
         self._open(
             carrier=None if self.carrier.http_version == "1.1" and isinstance(self.carrier, Direct) else self.carrier,
-            limit=limit,
+            limit=in_transit(limit) if others else limit,
             parts=self._options.get("parts", False),
             auto_pong=self._options.get("auto_pong", True),
             text_as_bytes=self._options.get("text_as_bytes", False),
             seed=self._entropy(32) if client else None,
             rsv=bits,
-            transforms=Chain(others, limit) if others else None,
+            transforms=Chain(others, limit, client=client) if others else None,
             inflate=native.inflate(client=client) if native else None,
             deflate=native.deflate(client=client) if native else None,
             pool=native.wish.pool if native else None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from mintws import _core
@@ -44,6 +45,18 @@ class Transform(ABC):
 
         Returns:
             The changed message, and which of the extension's RSV bits to set, as in `Agreed.rsv`.
+
+        An exception is raised to whoever sends: nothing was sent.
+        """
+
+    def forget(self, messages: int) -> None:
+        """Take back the last messages that passed `send`: they are not sent after all.
+
+        That is so where another extension raised, or another message of the same `send_many`. Whoever counts messages, or refers
+        from one to those before, goes back by so many. It does nothing unless it is overridden.
+
+        Args:
+            messages: how many.
         """
 
     @abstractmethod
@@ -208,17 +221,19 @@ class Deflate(Transform):
         """Give window bits, context takeover, level, memory level and threshold of what is compressed here."""
         return (*self._direction(client=client), self.wish.level, self.wish.memory_level, self.wish.threshold)
 
-    def open(self, *, client: bool, limit: int | None) -> None:
-        """Make contexts, for a connection on which another extension stands next to the wire."""
-        self._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
+    def opened(self, *, client: bool, limit: int | None) -> Deflate:
+        """Give one that has contexts, for a connection on which another extension stands next to the wire."""
+        made = copy(self)
+        made._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
+        return made
 
-    def forget(self) -> None:
-        """Let no later message refer to those before."""
+    def forget(self, messages: int) -> None:
         if self._contexts is not None:
+            # No later message refers to any before.
             self._contexts.forget()
 
-    def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
-        if self._contexts is None or len(data) < self.wish.threshold:
+    def send(self, data: bytes, *, text: bool, compress: bool | None = None) -> tuple[bytes, int]:
+        if self._contexts is None or not (len(data) >= self.wish.threshold if compress is None else compress):
             return data, 0
         return self._contexts.deflate(data), _core.RSV1
 
@@ -234,29 +249,47 @@ class Deflate(Transform):
 
 
 class Chain:
-    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first."""
+    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first.
 
-    def __init__(self, agreed: Sequence[Agreed], limit: int | None) -> None:
-        self._agreed = tuple(agreed)
+    Args:
+        agreed: the extensions, without the permessage-deflate next to the wire, which is the core's.
+        limit: the most bytes of a message as it is received in the end, inclusive; `None` is no limit. On its way it may have more:
+            `in_transit`.
+        client: whether the connection is a client's.
+    """
+
+    def __init__(self, agreed: Sequence[Agreed], limit: int | None, *, client: bool) -> None:
         self._limit = limit
+        self._agreed = [
+            replace(it, transform=it.transform.opened(client=client, limit=in_transit(limit) if i else limit))
+            if isinstance(it.transform, Deflate)
+            else it
+            for i, it in enumerate(agreed)
+        ]
 
-    def send(self, text: bool, data: bytes) -> tuple[bytes, int]:
+    def send(self, text: bool, data: bytes, compress: bool | None) -> tuple[bytes, int]:
         bits = 0
+        passed: list[Transform] = []
         try:
             for agreed in self._agreed:
-                data, rsv = agreed.transform.send(data, text=text)
+                transform = agreed.transform
+                if isinstance(transform, Deflate):
+                    data, rsv = transform.send(data, text=text, compress=compress)
+                else:
+                    data, rsv = transform.send(data, text=text)
+                passed.append(transform)
                 _check_bytes(agreed, data)
                 bits |= rsv & agreed.rsv
         except BaseException:
-            self.forget()
+            for transform in passed:
+                transform.forget(1)
             raise
         return data, bits
 
-    def forget(self) -> None:
-        """Take note that messages which passed are not sent after all, so that none refers to them."""
+    def forget(self, messages: int) -> None:
+        """Tell all transforms that the last messages which passed are not sent after all."""
         for agreed in self._agreed:
-            if isinstance(agreed.transform, Deflate):
-                agreed.transform.forget()
+            agreed.transform.forget(messages)
 
     def receive(self, text: bool, rsv: int, data: bytes) -> tuple[bytes | None, RemoteProtocolError | None]:
         try:
@@ -273,6 +306,14 @@ class Chain:
             too_big = f"a message has more than {self._limit} bytes"
             return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4")
         return data, None
+
+
+def in_transit(limit: int | None) -> int | None:
+    """Give the most bytes that a message may have while extensions have yet to undo what they did to it.
+
+    What they add to a small message, or make of a large one, is not known: it is bounded, so that they do not get any size.
+    """
+    return None if limit is None else min(2 * limit + 64 * 1024, (1 << 63) - 1)
 
 
 def offers(extensions: Sequence[Extension | Offer]) -> list[Offer]:

@@ -308,15 +308,18 @@ impl Endpoint {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
             let mut out = Vec::new();
+            let mut messages = 0;
             for event in checked {
+                let is_message = matches!(event, Checked::Message { .. });
                 if let Err(error) = this.append(slf.py(), event, compress, &mut out) {
                     // An extension of the caller's own raised: what was made so far is not sent.
                     this.encoder.forget();
                     if let Some(transforms) = &this.transforms {
-                        transforms.bind(slf.py()).call_method0(intern!(slf.py(), "forget"))?;
+                        transforms.bind(slf.py()).call_method1(intern!(slf.py(), "forget"), (messages,))?;
                     }
                     return Err(error);
                 }
+                messages += usize::from(is_message);
             }
             this.enter(progress.state);
             match &mut this.corked {

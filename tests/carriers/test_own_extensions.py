@@ -1,23 +1,30 @@
 """Extensions of the caller's own: alone, and before and behind permessage-deflate."""
 
+import gc
+import random
+import zlib
+
 import pytest
-from wire import echo, frames_of, opened
+from wire import closing, echo, frames_of, opened
 
 from mintws import (
     Agreed,
     Binary,
+    Close,
     Extension,
     Http1,
     Http2,
     LocalProtocolError,
     Offer,
     PerMessageDeflate,
+    Ping,
     PreparedMessage,
     RemoteProtocolError,
     State,
     Text,
     Transform,
 )
+from mintws.extensions import Chain
 
 
 class Rot(Transform):
@@ -134,8 +141,6 @@ def test_prepared_message_is_refused_locally(pair):
 
 
 def test_control_frames_pass_untouched(pair):
-    from mintws import Close, Ping
-
     assert pair.to_server(Ping(b"abc")) == [Ping(b"abc")]
     assert pair.to_server(Close(1000, "abc")) == [Close(1000, "abc")]
 
@@ -247,6 +252,149 @@ def test_text_that_is_no_utf8_behind_a_transform_fails_with_1007(carrier):
 @pytest.mark.parametrize("result", ["a str", None, 5])
 def test_result_that_is_not_bytes_fails_with_1011_and_raises_nothing(carrier, result):
     assert broken(carrier, result).code == 1011
+
+
+class Crc(Transform):
+    """Ends each message with its CRC-32."""
+
+    def send(self, data, *, text):
+        return data + zlib.crc32(data).to_bytes(4, "big"), 0
+
+    def receive(self, data, rsv, *, text):
+        return data[:-4]
+
+
+class CrcExtension(RotExtension):
+    def __init__(self, name: str = "x-crc") -> None:
+        super().__init__(name)
+
+    def accept(self, offer):
+        return Agreed(Offer(self.name, offer), Crc())
+
+    agree = accept
+
+
+LIMITED = {
+    "crc": [CrcExtension()],
+    "crc, deflate": [CrcExtension(), PMD],
+    "deflate, crc": [PMD, CrcExtension()],
+    "crc, deflate, crc": [CrcExtension(), PMD, CrcExtension("x-crc2")],
+}
+
+
+@pytest.mark.parametrize("chain", LIMITED)
+@pytest.mark.parametrize("limit", [0, 10, 1000, 100_000])
+@pytest.mark.parametrize("make", [bytes, random.Random(1).randbytes], ids=["zeros", "noise"])
+def test_limit_is_exact_whatever_extensions_add(carrier, chain, limit, make):
+    pair = opened(carrier, LIMITED[chain], LIMITED[chain], server={"limit": limit})
+    for event in (Binary(make(max(0, limit - 1))), Binary(make(limit))):
+        assert pair.to_server(event) == [event]
+    (failed,) = pair.to_server(Binary(make(limit + 1)))
+    assert failed.error.code == 1009
+
+
+@pytest.mark.parametrize("chain", LIMITED)
+def test_bomb_is_stopped_on_its_way_through_a_chain(carrier, chain):
+    # Twice the limit and 64 KiB is the most that may be there before the last extension has had its turn.
+    seen = []
+
+    class Watching(Crc):
+        def receive(self, data, rsv, *, text):
+            seen.append(len(data))
+            return super().receive(data, rsv, text=text)
+
+    class Watched(CrcExtension):
+        def accept(self, offer):
+            return Agreed(Offer(self.name, offer), Watching())
+
+    watched = [Watched(it.name) if isinstance(it, CrcExtension) else it for it in LIMITED[chain]]
+    pair = opened(carrier, LIMITED[chain], watched, server={"limit": 1000})
+    (failed,) = pair.to_server(Binary(bytes(1 << 24)))
+    assert failed.error.code == 1009
+    assert max(seen, default=0) <= 2 * 1000 + 64 * 1024
+
+
+@pytest.mark.parametrize("chain", ["before deflate", "behind deflate", "around deflate"])
+def test_compress_decides_wherever_deflate_stands(chain):
+    extensions = [PerMessageDeflate(threshold=100) if it is PMD else it for it in CHAINS[chain]]
+    pair = opened(Http1, extensions, extensions)
+    for size, compress, bit in [(10, None, 0), (10, True, 0x40), (200, None, 0x40), (200, False, 0)]:
+        event = Binary(bytes(size))
+        for data in (
+            pair.server.send(event, compress=compress),
+            pair.server.send_many([event], compress=compress),
+            b"".join(pair.server.send_vectored(event, compress=compress)),
+        ):
+            assert frames_of(data)[0][1] & 0x40 == bit
+            assert pair.wire.to_client(data) == [event]
+
+
+def test_contexts_of_a_chain_are_freed_with_it():
+    pair = opened(Http1, CHAINS["around deflate"], CHAINS["around deflate"])
+    echo(pair)
+    gc.collect()
+    before = sum(isinstance(it, Chain) for it in gc.get_objects())
+    closing(pair)
+    assert sum(isinstance(it, Chain) for it in gc.get_objects()) == before - 2
+    assert [it.answer.name for it in pair.server.extensions] == ["x-rot", "permessage-deflate", "x-rot2"]
+
+
+class Counting(Transform):
+    """Numbers the messages, so that one that is missing is found out."""
+
+    def __init__(self) -> None:
+        self.sent = self.received = 0
+
+    def send(self, data, *, text):
+        if data == b"raise":
+            raise ValueError("not this one")
+        self.sent += 1
+        return bytes([self.sent]) + data, 0
+
+    def forget(self, messages):
+        self.sent -= messages
+
+    def receive(self, data, rsv, *, text):
+        self.received += 1
+        if data[0] != self.received:
+            raise RemoteProtocolError("a message is missing")
+        return data[1:]
+
+
+class CountingExtension(RotExtension):
+    def accept(self, offer):
+        return Agreed(Offer(self.name, offer), Counting())
+
+    agree = accept
+
+
+@pytest.mark.parametrize("place", ["alone", "first", "last", "beside deflate"])
+def test_transform_with_a_state_is_told_what_is_not_sent(carrier, place):
+    counting, other = CountingExtension("x-count"), RotExtension()
+    chain = {
+        "alone": [counting],
+        "first": [counting, other],
+        "last": [other, counting],
+        "beside deflate": [counting, PMD, other],
+    }[place]
+    pair = opened(carrier, chain, chain)
+    conn = pair.client
+    assert pair.to_server(Text("a")) == [Text("a")]
+    for number, wrong in enumerate(
+        [[Text("b"), Ping(b"p"), Text("c"), Text("raise")], [Text("raise")], [Text("b"), Text("raise")]]
+    ):
+        if place in ("first", "last"):
+            # Another extension raises, behind it or before.
+            rot(conn).good = len([it for it in wrong if type(it) is Text]) - 1
+            wrong = [Text("d") if it == Text("raise") else it for it in wrong]
+        elif place == "beside deflate" and number == 1:
+            rot(conn).good, wrong = 0, [Text("d")]
+        with pytest.raises(ValueError, match="not this one"):
+            conn.send_many(wrong)
+        if place != "alone":
+            rot(conn).good = 1000
+        for event in (Text("b"), Text("b" * 100)):
+            assert pair.to_server(event) == [event]
 
 
 def test_bomb_behind_a_transform_is_stopped(carrier):

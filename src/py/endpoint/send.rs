@@ -147,8 +147,8 @@ impl Endpoint {
                 None => self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?.append_to(out),
                 Some(transforms) => {
                     let text = opcode == Opcode::Text;
-                    let made =
-                        transforms.bind(py).call_method1(intern!(py, "send"), (text, PyBytes::new(py, payload)))?;
+                    let arguments = (text, PyBytes::new(py, payload), compress);
+                    let made = transforms.bind(py).call_method1(intern!(py, "send"), arguments)?;
                     let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
                     self.encoder.message(opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?.append_to(out);
                 }
