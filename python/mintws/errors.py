@@ -35,6 +35,8 @@ class RemoteProtocolError(MintWSError):
 
     def __str__(self) -> str:
         message = super().__str__()
+        if self.__cause__ is not None:
+            message = f"{message}: {self.__cause__!r}"
         return f"{message} ({self.section})" if self.section else message
 
 

@@ -69,8 +69,8 @@ class Transform(ABC):
             text: whether it is text; what is returned must then be UTF-8.
 
         Raises:
-            RemoteProtocolError: the message breaks the extension's rules; its code is what the connection fails with. Any other
-                exception fails it with 1011, and is the cause of that error.
+            RemoteProtocolError: the message breaks the extension's rules; the connection fails with its code, and the peer is told
+                its message. Any other exception fails it with 1011, and is the cause of that error, of which the peer is told nothing.
         """
 
 
@@ -299,9 +299,7 @@ class Chain:
         except RemoteProtocolError as error:
             return None, error
         except Exception as cause:
-            failed = RemoteProtocolError(f"an extension failed: {cause!r}", code=1011, section="RFC 6455 §9")
-            failed.__cause__ = cause
-            return None, failed
+            return None, failure(cause)
         if self._limit is not None and len(data) > self._limit:
             too_big = f"a message has more than {self._limit} bytes"
             return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4")
@@ -314,6 +312,16 @@ def in_transit(limit: int | None) -> int | None:
     What they add to a small message, or make of a large one, is not known: it is bounded, so that they do not get any size.
     """
     return None if limit is None else min(2 * limit + 64 * 1024, (1 << 63) - 1)
+
+
+def failure(cause: BaseException) -> RemoteProtocolError:
+    """Make the error of a connection on which an extension failed by an exception of its own.
+
+    What that says is for this side alone: the peer is told no more than that there was one.
+    """
+    error = RemoteProtocolError("an extension failed", code=1011, section="RFC 6455 §9")
+    error.__cause__ = cause
+    return error
 
 
 def offers(extensions: Sequence[Extension | Offer]) -> list[Offer]:

@@ -239,6 +239,14 @@ def test_any_other_error_of_a_transform_fails_with_1011(carrier):
     error = broken(carrier, cause)
     assert error.code == 1011
     assert error.__cause__ is cause
+    assert "ZeroDivisionError('oops')" in str(error)
+
+
+def test_peer_is_told_nothing_of_an_exception_of_the_callers_own(carrier):
+    pair = opened(carrier, [RotExtension()], [RotExtension(transform=Odd(KeyError("a secret")))])
+    (failed,) = pair.to_server(Text("x"))
+    assert "a secret" in str(failed.error)
+    assert pair.to_client(failed) == [Close(1011, "an extension failed")]
 
 
 def test_result_over_the_limit_fails_with_1009(carrier):
