@@ -273,7 +273,7 @@ class Endpoint:
         deflate: tuple[int, bool, int, int, int] | None,
         pool: Pool | None,
     ) -> None:
-        """Set up what follows the opening handshake."""
+        """Make what follows the opening handshake; it is in place when that is done."""
 
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""

@@ -22,7 +22,7 @@ from mintws.events import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, in_transit, match, offers
+from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, failure, in_transit, match, offers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -128,6 +128,7 @@ class Connection(_core.Endpoint):
         "_entropy",
         "_key",
         "_options",
+        "_seed",
         "carrier",
         "extensions",
         "owner",
@@ -154,6 +155,7 @@ class Connection(_core.Endpoint):
         self._options = options
         self._entropy = options.get("entropy", os.urandom)
         self._key = ""
+        self._seed = b""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.role.name} {self.state.name} over HTTP/{self.carrier.http_version}>"
@@ -229,13 +231,16 @@ class Connection(_core.Endpoint):
             return self.fail(error)
         assert answered is not None
         subprotocol, extensions, others = answered
-        agreed = match(_offers(extensions), self.request.extensions)
-        if agreed is None:
-            unoffered = "an extension must be one that was offered, and as it was offered"
-            return self.fail(RemoteProtocolError(unoffered, section="RFC 6455 §9.1"))
+        try:
+            agreed = match(_offers(extensions), self.request.extensions)
+            self._begin(agreed)
+        except RemoteProtocolError as broken:
+            return self.fail(broken)
+        except Exception as cause:
+            return self.fail(failure(cause))
         self.response = UpgradeAccept(subprotocol=subprotocol, extensions=_offers(extensions), headers=others)
         self._received("UpgradeAccept")
-        self._begin(agreed)
+        self._agree(agreed)
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
@@ -278,7 +283,8 @@ class Connection(_core.Endpoint):
     def _ask(self, request: UpgradeRequest) -> bytes:
         self._check("UpgradeRequest")
         http1 = self.carrier.http_version == "1.1"
-        key = _core.new_key(self._entropy(16)) if http1 else None
+        key = _core.new_key(self._draw(16)) if http1 else None
+        seed = self._draw(32)
         headers = _core.write_request(
             request.host,
             request.target,
@@ -290,7 +296,7 @@ class Connection(_core.Endpoint):
         )
         data = self.carrier.send_request(request.target, tuple(headers))
         self._sent("UpgradeRequest")
-        self.request, self._key = request, key or ""
+        self.request, self._key, self._seed = request, key or "", seed
         return data
 
     def _accept(self, accept: UpgradeAccept) -> bytes:
@@ -307,10 +313,12 @@ class Connection(_core.Endpoint):
             list(accept.headers),
             key=self._key if http1 else None,
         )
+        # Whatever can raise comes before the response, so that nothing has moved if it does.
+        self._begin(agreed)
         data = self.carrier.send_response(101 if http1 else 200, tuple(headers), None)
         self._sent("UpgradeAccept")
         self.response = accept
-        self._begin(agreed)
+        self._agree(agreed)
         return data
 
     def _reject(self, reject: UpgradeReject) -> bytes:
@@ -324,8 +332,7 @@ class Connection(_core.Endpoint):
         return data
 
     def _begin(self, agreed: Sequence[Agreed]) -> None:
-        """Set up what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
-        self.extensions = tuple(agreed)
+        """Make what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
         limit = self._options.get("limit", DEFAULT_LIMIT)
         client = self.role is Role.CLIENT
         native = agreed[-1].transform if agreed and isinstance(agreed[-1].transform, Deflate) else None
@@ -339,14 +346,25 @@ class Connection(_core.Endpoint):
             parts=self._options.get("parts", False),
             auto_pong=self._options.get("auto_pong", True),
             text_as_bytes=self._options.get("text_as_bytes", False),
-            seed=self._entropy(32) if client else None,
+            seed=self._seed if client else None,
             rsv=bits,
             transforms=Chain(others, limit, client=client) if others else None,
             inflate=native.inflate(client=client) if native else None,
             deflate=native.deflate(client=client) if native else None,
             pool=native.wish.pool if native else None,
         )
-        self._options = _SPENT
+
+    def _agree(self, agreed: Sequence[Agreed]) -> None:
+        """Keep what was agreed on, and let go of what has done its work."""
+        self.extensions = tuple(agreed)
+        self._options, self._seed = _SPENT, b""
+
+    def _draw(self, count: int) -> bytes:
+        """Take random bytes from the source that was given."""
+        drawn: object = self._entropy(count)
+        if not isinstance(drawn, bytes) or len(drawn) != count:
+            raise LocalProtocolError(f"entropy must give as many bytes as it is asked for: {count}")
+        return drawn
 
 
 class Direct(Carrier):

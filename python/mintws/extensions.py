@@ -117,7 +117,12 @@ class Extension(ABC):
 
     @abstractmethod
     def agree(self, answer: Params) -> Agreed | None:
-        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer."""
+        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer.
+
+        Raises:
+            RemoteProtocolError: they do not, and this is why. Any other exception fails the connection too, as from
+                `Transform.receive`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,14 +351,19 @@ def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list
     return chosen
 
 
-def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed] | None:
-    """Check, on a client, a server's answers; `None` if one was not offered, or not so (RFC 6455 §9.1)."""
+def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed]:
+    """Check, on a client, a server's answers (RFC 6455 §9.1).
+
+    Raises:
+        RemoteProtocolError: one was not offered, or not so. Whatever an extension raises is raised too.
+    """
     matched: list[Agreed] = []
     for answer in answers:
         candidates = (it.agree(answer.params) for it in offered if isinstance(it, Extension) and it.name == answer.name)
         agreed = next((it for it in candidates if it is not None), None)
         if agreed is None or not _fits(agreed, matched):
-            return None
+            unoffered = "an extension must be one that was offered, and as it was offered"
+            raise RemoteProtocolError(unoffered, section="RFC 6455 §9.1")
         matched.append(agreed)
     return matched
 

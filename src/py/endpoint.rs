@@ -28,6 +28,16 @@ const EARLY_LIMIT: usize = 64 * 1024;
 /// From this size on a payload that needs no change is not copied into its frame.
 const VECTORED_FROM: usize = 16 * 1024;
 
+/// What follows the opening handshake, made before it is done.
+struct Opening {
+    wire: Wire,
+    decoder: Decoder,
+    encoder: Encoder,
+    transforms: Option<Py<PyAny>>,
+    auto_pong: bool,
+    text_as_bytes: bool,
+}
+
 /// Where frames go.
 enum Wire {
     /// They are what `send` returns.
@@ -41,6 +51,8 @@ enum Wire {
 pub struct Endpoint {
     role: Role,
     state: State,
+    /// What is in place once the state is `Open`.
+    opening: Option<Box<Opening>>,
     decoder: Option<Decoder>,
     encoder: Encoder,
     auto_pong: bool,
@@ -67,6 +79,7 @@ impl Endpoint {
         Self {
             role: if role == 0 { Role::Client } else { Role::Server },
             state: State::Connecting,
+            opening: None,
             decoder: None,
             encoder: Encoder::new(None, None),
             auto_pong: true,
@@ -105,7 +118,7 @@ impl Endpoint {
         self.corked.as_ref().map_or(0, Vec::len)
     }
 
-    /// Set up what follows the opening handshake.
+    /// Make what follows the opening handshake; it is in place when that is done.
     #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
@@ -122,17 +135,13 @@ impl Endpoint {
         deflate: Option<(u8, bool, u8, u8, usize)>,
         pool: Option<&Bound<'_, Pool>>,
     ) {
-        self.auto_pong = auto_pong;
-        self.text_as_bytes = text_as_bytes;
-        self.wire = carrier.map_or(Wire::Direct, Wire::Carrier);
         let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
             deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
                 .sharing(Pool::of(pool)),
             threshold,
         });
-        self.encoder = Encoder::new(seed.map(Keys::new), compression);
         let limit = limit.unwrap_or(u64::MAX);
-        self.decoder = Some(Decoder::new(Rules {
+        let decoder = Decoder::new(Rules {
             role: self.role,
             limit,
             parts: parts && transforms.is_none(),
@@ -140,8 +149,15 @@ impl Endpoint {
             rsv,
             inflater: inflate
                 .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover, limit).sharing(Pool::of(pool))),
+        });
+        self.opening = Some(Box::new(Opening {
+            wire: carrier.map_or(Wire::Direct, Wire::Carrier),
+            decoder,
+            encoder: Encoder::new(seed.map(Keys::new), compression),
+            transforms,
+            auto_pong,
+            text_as_bytes,
         }));
-        self.transforms = transforms;
     }
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
@@ -450,26 +466,44 @@ impl Endpoint {
 
     // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Wire::Carrier(carrier) = &self.wire {
-            visit.call(carrier)?;
+        let opening = self.opening.as_deref();
+        for wire in opening.map(|opening| &opening.wire).into_iter().chain([&self.wire]) {
+            if let Wire::Carrier(carrier) = wire {
+                visit.call(carrier)?;
+            }
         }
-        self.transforms.as_ref().map_or(Ok(()), |transforms| visit.call(transforms))
+        let mut transforms =
+            opening.and_then(|opening| opening.transforms.as_ref()).into_iter().chain(&self.transforms);
+        transforms.try_for_each(|transforms| visit.call(transforms))
     }
 
     fn __clear__(&mut self) {
+        self.opening = None;
         self.wire = Wire::Direct;
         self.transforms = None;
     }
 }
 
 impl Endpoint {
-    /// Moves the state, and frees what is of no more use there.
+    /// Moves the state, puts in place what it needs, and frees what is of no more use there.
     #[inline]
     fn enter(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            self.free();
+            if state == State::Open {
+                self.open();
+            } else {
+                self.free();
+            }
         }
+    }
+
+    fn open(&mut self) {
+        let Some(opening) = self.opening.take() else { return };
+        let Opening { wire, decoder, encoder, transforms, auto_pong, text_as_bytes } = *opening;
+        (self.wire, self.encoder, self.transforms) = (wire, encoder, transforms);
+        self.decoder = Some(decoder);
+        (self.auto_pong, self.text_as_bytes) = (auto_pong, text_as_bytes);
     }
 
     /// Takes note that the peer is lost: what is corked goes nowhere.
@@ -500,6 +534,7 @@ impl Endpoint {
     /// Frees what the state has no use for: what comes is dropped behind the peer's last word, and nothing goes behind ours.
     fn free(&mut self) {
         if self.state.is_over() {
+            self.opening = None;
             self.encoder = Encoder::new(None, None);
             self.transforms = None;
             self.early = Vec::new();

@@ -215,6 +215,29 @@ def test_abort_of_a_carrier_without_one_says_nothing():
     assert conn.resume() == b""
 
 
+def test_carrier_that_cannot_respond_leaves_the_connection_as_it_was():
+    class Failing(Recorder):
+        failures = 1
+
+        def send_response(self, status, headers, body):
+            if self.failures:
+                self.failures -= 1
+                raise OSError("gone")
+            return super().send_response(status, headers, body)
+
+    carrier = Failing()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    with pytest.raises(OSError, match="gone"):
+        conn.send(UpgradeAccept(extensions=[PerMessageDeflate()]))
+    assert (conn.state, conn.response) == (State.REQUESTED, None)
+    # What comes is still early.
+    assert conn.receive(masked(1, b"early")) == ([], b"")
+    conn.send(UpgradeAccept())
+    assert conn.receive_early() == ([(conn, Text("early"))], b"")
+    assert [kind for kind, *_ in carrier.log] == ["response"]
+
+
 def test_error_of_the_carrier_is_raised():
     class Failing(Recorder):
         def send_data(self, data):

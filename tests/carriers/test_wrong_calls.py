@@ -10,6 +10,7 @@ from mintws import (
     Http1,
     Http2,
     LocalProtocolError,
+    PerMessageDeflate,
     Ping,
     Pong,
     RemoteProtocolError,
@@ -156,6 +157,36 @@ def test_wrong_answer_leaves_the_connection_as_it_was(carrier, answer):
     assert conn.response is None
     assert wire.to_client(conn.send(UpgradeAccept())) == [UpgradeAccept()]
     assert (client.state, conn.state) == (State.OPEN, State.OPEN)
+
+
+def test_accept_that_fails_leaves_the_connection_as_it_was(carrier):
+    broken = PerMessageDeflate()
+    object.__setattr__(broken, "pool", "no pool")
+
+    class Raising(PerMessageDeflate):
+        def accept(self, offer):
+            raise ZeroDivisionError
+
+    wire = Wire(carrier)
+    client = wire.client.open()
+    wire.to_server(client.send(UpgradeRequest("example.com", extensions=[PerMessageDeflate()])))
+    conn = wire.server_said[-1][0]
+    for extension, error in [(broken, TypeError), (Raising(), ZeroDivisionError)]:
+        with pytest.raises(error):
+            conn.send(UpgradeAccept(extensions=[extension]))
+        assert (conn.state, conn.response, conn.extensions) == (State.REQUESTED, None, ())
+    wire.to_client(conn.send(UpgradeAccept(extensions=[PerMessageDeflate()])))
+    assert client.state is conn.state is State.OPEN
+    assert wire.to_client(conn.send(Text("x" * 100))) == [Text("x" * 100)]
+
+
+@pytest.mark.parametrize("entropy", [lambda n: b"x", lambda n: "x" * n, lambda n: None])
+def test_entropy_that_gives_none_is_refused_locally(carrier, entropy):
+    wire = Wire(carrier, client={"entropy": entropy})
+    conn = wire.client.open()
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeRequest("example.com"))
+    assert conn.state is State.CONNECTING
 
 
 def test_headers_of_the_wrong_type_are_a_type_error(carrier):

@@ -1,15 +1,17 @@
 """Extensions: the header's grammar, what may be agreed on, extensions of the caller's own (RFC 6455 §9)."""
 
 import pytest
-from wire import ANSWER, REQUEST, accept_of, client, fault, header_of, said, server
+from wire import ANSWER, REQUEST, Wire, accept_of, client, fault, header_of, said, server
 
 from mintws import (
     Agreed,
     Extension,
     Http1,
+    Http2,
     LocalProtocolError,
     Offer,
     PerMessageDeflate,
+    RemoteProtocolError,
     Role,
     State,
     Transform,
@@ -191,6 +193,29 @@ def test_own_extension_is_offered_and_agreed_on():
 def test_answer_that_the_own_extension_does_not_agree_to_fails():
     event, _ = answered("x-flip", FlipExtension())
     assert fault([event]).code == 1002
+
+
+@pytest.mark.parametrize("cause", [ValueError("not a number"), RemoteProtocolError("no", code=1002)], ids=repr)
+@pytest.mark.parametrize("cls", [Http1, Http2])
+def test_answer_on_which_the_own_extension_raises_fails_the_connection(cls, cause):
+    class Raising(FlipExtension):
+        def agree(self, answer):
+            raise cause
+
+    wire = Wire(cls)
+    conn = wire.client.open()
+    wire.to_server(conn.send(UpgradeRequest("example.com", extensions=[Raising()])))
+    theirs, _ = wire.server_said[-1]
+    events = wire.to_client(theirs.send(UpgradeAccept(extensions=[FlipExtension()])))
+    error = fault(events)
+    if isinstance(cause, RemoteProtocolError):
+        assert error is cause
+    else:
+        assert (error.code, error.__cause__) == (1011, cause)
+    assert conn.state is State.CLOSED
+    assert conn.response is None
+    assert conn.send(events[-1]) == b""
+    assert wire.client.done is (cls is Http1)
 
 
 def test_extension_whose_rsv_bit_is_taken_is_declined():
