@@ -296,8 +296,11 @@ class Endpoint:
     def _settle(self) -> bytes:
         """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done."""
 
-    def _send_failed(self, code: int, message: str) -> bytes:
-        """Answer a fault: the Close that says `code`, if a Close may say it."""
+    def _send_failed(self, code: object, message: object) -> bytes:
+        """Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
+
+        An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+        """
 
 @final
 class PreparedMessage:

@@ -276,7 +276,7 @@ class Connection(_core.Endpoint):
                 return self._accept(event)
             case UpgradeReject():
                 return self._reject(event)
-            case Failed(error):
+            case Failed(RemoteProtocolError() as error):
                 return self._send_failed(error.code, error.args[0] if error.args else "")
         raise TypeError(f"send() takes an event, not {type(event).__name__}: wrap str in Text and bytes in Binary")
 

@@ -12,9 +12,11 @@ use super::contexts::Pool;
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
 use super::states::{parse_kind, shown, state_name};
+use crate::close;
 use crate::decoder::{Decoder, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
 use crate::encoder::{Compression, Encoder};
+use crate::frame::CONTROL_LIMIT;
 use crate::keys::{self, Keys};
 use crate::state::{Kind, Role, State, after_receiving, after_sending};
 
@@ -25,6 +27,9 @@ use send::Checked;
 
 /// The most bytes kept of what a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;
+/// The most bytes of a reason (RFC 6455 §5.5), and the code of a failure that is not the peer's (§7.4.1).
+const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
+const INTERNAL_ERROR: u16 = 1011;
 /// From this size on a payload that needs no change is not copied into its frame.
 const VECTORED_FROM: usize = 16 * 1024;
 
@@ -394,19 +399,28 @@ impl Endpoint {
         if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
     }
 
-    /// Answer a fault: the Close that says `code`, if a Close may say it.
-    fn _send_failed<'py>(slf: &Bound<'py, Self>, code: u16, message: &str) -> PyResult<Bound<'py, PyBytes>> {
+    /// Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
+    ///
+    /// An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+    fn _send_failed<'py>(
+        slf: &Bound<'py, Self>,
+        code: &Bound<'py, PyAny>,
+        message: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let owed = this.state == State::RemoteClosing;
             let after = this.may_send(this.state, Kind::Failed)?;
-            // The reason is what fits of the message, cut between characters.
-            let end = message.floor_char_boundary(123);
-            let out = match Encoder::close_payload(Some(code), &message[..end]) {
-                Ok(payload) if owed => this.encode(py, Checked::Close(payload), None)?,
-                _ => Some(PyBytes::new(py, b"")),
+            let out = if owed {
+                let code = code.extract().ok().filter(|code| close::may_be_sent(*code)).unwrap_or(INTERNAL_ERROR);
+                let message = message.cast::<PyString>().map(|message| message.to_string_lossy()).unwrap_or_default();
+                let reason = &message[..message.floor_char_boundary(REASON_LIMIT)];
+                let payload = Encoder::close_payload(Some(code), reason).map_err(local)?;
+                this.encode(py, Checked::Close(payload), None)?
+            } else {
+                Some(PyBytes::new(py, b""))
             };
             this.enter(after);
             out

@@ -242,6 +242,36 @@ def test_any_other_error_of_a_transform_fails_with_1011(carrier):
     assert "ZeroDivisionError('oops')" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("message", "code", "close"),
+    [
+        ("no", 1006, Close(1011, "no")),
+        ("no", 0, Close(1011, "no")),
+        ("no", 70_000, Close(1011, "no")),
+        ("no", None, Close(1011, "no")),
+        ("no", "1002", Close(1011, "no")),
+        ("x" * 200, 1002, Close(1002, "x" * 123)),
+        ("\u20ac" * 50, 1002, Close(1002, "\u20ac" * 41)),
+        (b"bytes", 1002, Close(1002)),
+        (None, 4000, Close(4000)),
+    ],
+)
+def test_error_that_an_extension_made_is_said_as_far_as_it_can_be(carrier, message, code, close):
+    result = RemoteProtocolError(message, code=code)
+    pair = opened(carrier, [RotExtension()], [RotExtension(transform=Odd(result))])
+    (failed,) = pair.to_server(Text("x"))
+    assert failed.error is result
+    assert pair.to_client(failed) == [close]
+    assert pair.server.state is State.CLOSED
+
+
+def test_error_with_surrogates_is_said_without_them(carrier):
+    pair = opened(carrier, [RotExtension()], [RotExtension(transform=Odd(RemoteProtocolError("a\ud800b", code=1002)))])
+    (failed,) = pair.to_server(Text("x"))
+    (close,) = pair.to_client(failed)
+    assert (close.code, close.reason[0], close.reason[-1]) == (1002, "a", "b")
+
+
 def test_peer_is_told_nothing_of_an_exception_of_the_callers_own(carrier):
     pair = opened(carrier, [RotExtension()], [RotExtension(transform=Odd(KeyError("a secret")))])
     (failed,) = pair.to_server(Text("x"))

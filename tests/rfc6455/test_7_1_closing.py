@@ -135,6 +135,15 @@ def test_failure_may_be_answered_with_a_close_of_the_callers():
     assert end.conn.state is State.CLOSED
 
 
+def test_failure_with_another_error_is_a_type_error():
+    end = server()
+    end.receive(b"\x83\x80")
+    for wrong in (ValueError("x"), None, "x"):
+        with pytest.raises(TypeError):
+            end.conn.send(Failed(wrong))
+    assert end.conn.state is State.REMOTE_CLOSING
+
+
 def test_failure_that_nobody_received_may_not_be_sent():
     conn = server().conn
     with pytest.raises(LocalProtocolError):
