@@ -50,6 +50,8 @@ pub enum Fault {
     EarlyData,
     /// The transport ended before the closing handshake did.
     LeftWithoutClose,
+    /// An exception on this side, in the middle of what came.
+    Interrupted,
     /// A header name that is no token, or a value with a control character or a byte that is not ASCII.
     MalformedHeader,
     /// A header that may be there once, more than once.
@@ -130,6 +132,7 @@ impl Fault {
             Self::InvalidUtf8 | Self::InvalidReason | Self::CorruptDeflate => 1007,
             Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => 1009,
             Self::LeftWithoutClose => 1006,
+            Self::Interrupted => 1011,
         }
     }
 
@@ -150,6 +153,7 @@ impl Fault {
                 "RFC 6455 §10.4"
             }
             Self::LeftWithoutClose => "RFC 6455 §7.1.5",
+            Self::Interrupted => "RFC 6455 §7.4.1",
             Self::CorruptDeflate => "RFC 7692 §7.2.2",
             Self::WindowOverrun => "RFC 9113 §5.2",
             Self::MalformedHeader => "RFC 9110 §5.5",
@@ -221,7 +225,8 @@ impl Fault {
             | Self::CorruptDeflate
             | Self::WindowOverrun
             | Self::EarlyData
-            | Self::LeftWithoutClose => None,
+            | Self::LeftWithoutClose
+            | Self::Interrupted => None,
         }
     }
 }
@@ -249,6 +254,7 @@ impl fmt::Display for Fault {
             Self::CorruptDeflate => f.write_str("a compressed message does not inflate"),
             Self::EarlyData => f.write_str("too many bytes came before the request was answered"),
             Self::LeftWithoutClose => f.write_str("the peer left without a Close"),
+            Self::Interrupted => f.write_str("what came could not be taken to its end"),
             Self::WindowOverrun => f.write_str("DATA came for which there was no credit"),
             Self::MalformedHeader => f.write_str("a header has a character that may not be there"),
             Self::RepeatedHeader(name) => write!(f, "{name} is there more than once"),

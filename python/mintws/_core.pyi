@@ -176,6 +176,9 @@ class Endpoint:
 
         Raises:
             TypeError: `data` is not bytes.
+
+        What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
+        events come with the next call, and the connection of that extension has failed with 1011.
         """
 
     def send(self, event: Sendable, *, compress: bool | None = None) -> bytes:
@@ -287,14 +290,20 @@ class Endpoint:
     def _received(self, kind: str) -> bool:
         """Move the state by an event that was received; say whether it may come at all."""
 
-    def _receive_early(self, events: list[tuple[Connection, Event]]) -> None:
+    def _receive_early(self, events: list[Any]) -> None:
         """Decode what came before the handshake was done."""
 
-    def _lose(self, events: list[tuple[Connection, Event]], message: str | None = None) -> None:
+    def _lose(self, events: list[Any], message: str | None = None) -> None:
         """Take the end of the transport: `Failed` with 1006, unless the end was due."""
 
-    def _settle(self) -> bytes:
-        """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done."""
+    def _settle(self, events: list[Any] | None = None) -> bytes:
+        """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
+
+        If anything raises, `events` come with those of the next call.
+        """
+
+    def _keep(self, events: list[Any]) -> None:
+        """Keep events that an exception keeps from being handed on: they come first with the next ones."""
 
     def _send_failed(self, code: object, message: object) -> bytes:
         """Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.

@@ -253,13 +253,13 @@ class Connection(_core.Endpoint):
         """Take the end of what the peer sends: `Failed` with 1006, unless the end was due."""
         events: list[tuple[Connection, Event]] = []
         self._lose(events, reason)
-        return events, self._settle()
+        return events, self._settle(events)
 
     def receive_early(self) -> Received:
         """Say what the bytes mean that came before the opening handshake was done."""
         events: list[tuple[Connection, Event]] = []
         self._receive_early(events)
-        return events, self._settle()
+        return events, self._settle(events)
 
     def fail(self, error: RemoteProtocolError) -> Received:
         """Take note of a fault that the carrier found."""

@@ -265,7 +265,11 @@ class Http1(Direct):
             events += more[0]
             replies.append(more[1])
         if self._switched:
-            more = self._switch()
+            try:
+                more = self._switch()
+            except BaseException:
+                self._connection._keep(events)
+                raise
             events += more[0]
             replies.append(more[1])
         return events, b"".join(replies)

@@ -116,6 +116,9 @@ class Http2:
         self._waiting: deque[tuple[_Stream, Headers]] = deque()
         #: What is to be written for what is being received.
         self._replies: list[bytes] = []
+        #: What an extension raised that is no `Exception`, and the events that it keeps from being handed on.
+        self._raised: BaseException | None = None
+        self._kept: _Events = []
         #: A window has opened.
         self._unblocked = False
         self._settings_came = False
@@ -200,13 +203,16 @@ class Http2:
 
         Raises:
             TypeError: `data` is not bytes.
+
+        What an extension raises that is no `Exception`, such as `KeyboardInterrupt`, is raised when all is in order: its connection has
+        failed with 1011, and the events come with the next call.
         """
-        events: _Events = []
+        events, self._kept = self._kept, []
         if self._ended:
             return events, b""
         if not data:
             self._end(events, "the transport ended without a Close")
-            return events, b""
+            return self._hand_on(events, b"")
         offset = idle = 0
         allowed = IDLE_FRAMES + len(data) // 512
         while not self._ended:
@@ -240,21 +246,20 @@ class Http2:
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
                 self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
-        return events, self._settle()
+        return self._hand_on(events, self._settle())
 
     def proceed(self) -> Received:
         """Say what bytes mean that were held until an answer was given.
 
         Call it after an `UpgradeAccept`, for frames that the client sent behind its request.
         """
-        events: _Events = []
+        events, self._kept = self._kept, []
         replies = []
         for stream in [it for it in self._streams.values() if isinstance(it, _Stream)]:
             if stream.connection.state is not State.REQUESTED and stream.connection.held:
-                more, reply = stream.connection.receive_early()
-                events += more
-                replies.append(reply)
-        return events, b"".join(replies)
+                stream.connection._receive_early(events)
+                replies.append(self._settled(stream.connection))
+        return self._hand_on(events, b"".join(replies))
 
     def collect(self, event: h2.events.Event) -> Request | Response | None:
         """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
@@ -519,11 +524,28 @@ class Http2:
         out = [*self._replies, self.h2.data_to_send(), updates]
         self._replies.clear()
         for connection in unsettled:
-            out.append(connection._settle())
+            out.append(self._settled(connection))
         if self._unblocked:
             self._unblocked = False
             out.append(self._pump_all())
         return b"".join(out)
+
+    def _settled(self, connection: Connection) -> bytes:
+        """Give what follows what a connection received; what that raises is raised when the other streams have had their turn."""
+        try:
+            return connection._settle()
+        except BaseException as error:
+            self._raised = error
+            return b""
+
+    def _hand_on(self, events: _Events, reply: bytes) -> Received:
+        """Give what came; or raise what has to be raised, and give it with the next call."""
+        if self._raised is None:
+            return events, reply
+        raised, self._raised = self._raised, None
+        self._kept = events
+        self._replies.append(reply)
+        raise raised
 
     def _send_waiting(self) -> None:
         """Send handshakes that waited, as many as there are streams for."""
@@ -772,9 +794,8 @@ class _Stream(_Outbound, Carrier):
         """Tell the connection that nothing more comes."""
         if self._rejection:
             self._reject(events)
-        more, reply = self.connection.receive_end(message)
-        events += more
-        self._http._replies.append(reply)
+        self.connection._lose(events, message)
+        self._http._replies.append(self._http._settled(self.connection))
 
     def fail(self, events: _Events, error: RemoteProtocolError) -> None:
         """Tell the connection what the peer did wrong."""

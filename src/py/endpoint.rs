@@ -71,6 +71,10 @@ pub struct Endpoint {
     early: Vec<u8>,
     /// Frames that answer by themselves: Pongs.
     reply: Vec<u8>,
+    /// Events that an exception kept from being handed on: they come first with the next.
+    kept: Option<Py<PyList>>,
+    /// What is to be raised once all is in order.
+    interrupted: Option<PyErr>,
     /// Frames that wait for `flush`.
     corked: Option<Vec<u8>>,
     scratch: Vec<u8>,
@@ -94,6 +98,8 @@ impl Endpoint {
             transforms: None,
             early: Vec::new(),
             reply: Vec::new(),
+            kept: None,
+            interrupted: None,
             corked: None,
             scratch: Vec::new(),
         }
@@ -212,6 +218,9 @@ impl Endpoint {
     ///
     /// Raises:
     ///     TypeError: `data` is not bytes.
+    ///
+    /// What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
+    /// events come with the next call, and the connection of that extension has failed with 1011.
     fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
@@ -220,7 +229,8 @@ impl Endpoint {
         with_bytes(data, |data| {
             if data.is_empty() { Self::receive_end(slf, &events, None) } else { Self::feed(slf, data, &events) }
         })?;
-        Ok((events, Self::_settle(slf)?))
+        let reply = Self::_settle(slf, Some(&events))?;
+        Ok((events, reply))
     }
 
     /// Decode what came before the handshake was done.
@@ -242,15 +252,24 @@ impl Endpoint {
     }
 
     /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
-    fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let reply = {
-            let mut this = slf.try_borrow_mut()?;
-            if this.reply.is_empty() && !this.state.is_over() {
-                return Ok(PyBytes::new(slf.py(), b""));
-            }
-            PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
-        };
-        Self::deliver(slf, reply)
+    ///
+    /// If anything raises, `events` come with those of the next call.
+    #[pyo3(signature = (events=None))]
+    fn _settle<'py>(slf: &Bound<'py, Self>, events: Option<&Bound<'py, PyList>>) -> PyResult<Bound<'py, PyBytes>> {
+        let settled = Self::settle(slf);
+        if let (Err(_), Some(events)) = (&settled, events) {
+            Self::_keep(slf, events)?;
+        }
+        settled
+    }
+
+    /// Keep events that an exception keeps from being handed on: they come first with the next ones.
+    fn _keep<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>) -> PyResult<()> {
+        let kept = events.get_slice(0, events.len());
+        let mut this = slf.try_borrow_mut()?;
+        this.hand_on_kept(&kept)?;
+        this.kept = Some(kept.unbind());
+        Ok(())
     }
 
     /// Say something to the peer.
@@ -486,6 +505,9 @@ impl Endpoint {
                 visit.call(carrier)?;
             }
         }
+        if let Some(kept) = &self.kept {
+            visit.call(kept)?;
+        }
         let mut transforms =
             opening.and_then(|opening| opening.transforms.as_ref()).into_iter().chain(&self.transforms);
         transforms.try_for_each(|transforms| visit.call(transforms))
@@ -495,6 +517,7 @@ impl Endpoint {
         self.opening = None;
         self.wire = Wire::Direct;
         self.transforms = None;
+        self.kept = None;
     }
 }
 

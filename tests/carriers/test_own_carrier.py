@@ -238,6 +238,28 @@ def test_carrier_that_cannot_respond_leaves_the_connection_as_it_was():
     assert [kind for kind, *_ in carrier.log] == ["response"]
 
 
+def test_error_of_the_carrier_within_receive_loses_no_event():
+    class Failing(Recorder):
+        failing = False
+
+        def send_data(self, data):
+            if self.failing:
+                raise OSError("gone")
+            return super().send_data(data)
+
+    carrier = Failing()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    conn.send(UpgradeAccept())
+    carrier.failing = True
+    for data in (masked(1, b"a") + masked(9, b"p"), masked(1, b"b") + masked(9, b"q")):
+        with pytest.raises(OSError, match="gone"):
+            conn.receive(data)
+    events, reply = conn.receive(b"")
+    assert [event for _, event in events[:-1]] == [Text("a"), Ping(b"p"), Text("b"), Ping(b"q")]
+    assert (events[-1][1].error.code, reply) == (1006, b"")
+
+
 def test_error_of_the_carrier_is_raised():
     class Failing(Recorder):
         def send_data(self, data):

@@ -5,7 +5,7 @@ import random
 import zlib
 
 import pytest
-from wire import closing, echo, frames_of, opened
+from wire import Pair, Wire, closing, echo, fault, frames_of, h2_frame, opened
 
 from mintws import (
     Agreed,
@@ -18,11 +18,14 @@ from mintws import (
     Offer,
     PerMessageDeflate,
     Ping,
+    Pong,
     PreparedMessage,
     RemoteProtocolError,
     State,
     Text,
     Transform,
+    UpgradeAccept,
+    UpgradeRequest,
 )
 from mintws.extensions import Chain
 
@@ -290,6 +293,75 @@ def test_text_that_is_no_utf8_behind_a_transform_fails_with_1007(carrier):
 @pytest.mark.parametrize("result", ["a str", None, 5])
 def test_result_that_is_not_bytes_fails_with_1011_and_raises_nothing(carrier, result):
     assert broken(carrier, result).code == 1011
+
+
+class Interrupted(Rot):
+    """Is interrupted by the user, at the second message."""
+
+    def receive(self, data, rsv, *, text):
+        self.good -= 1
+        if self.good == 998:
+            raise KeyboardInterrupt
+        return super().receive(data, rsv, text=text)
+
+
+@pytest.mark.parametrize("last", ["message", "close"])
+def test_interruption_within_receive_loses_nothing(carrier, last):
+    # It is raised, the connection fails, and what came before comes with the next call.
+    pair = opened(carrier, [RotExtension()], [RotExtension(transform=Interrupted(1, 0x20))])
+    others = Pair(pair.wire) if carrier is Http2 else None
+    data = b"".join(pair.client.send(Text(text)) for text in ("first", "second", "third"))
+    if last == "close":
+        data += pair.client.send(Close(1000))
+    if others:
+        data += others.client.send(Text("of another stream")) + others.client.send(Ping(b"p"))
+    with pytest.raises(KeyboardInterrupt):
+        pair.wire.server.receive(data)
+    assert (pair.server.state, pair.server.failed) == (State.REMOTE_CLOSING, True)
+    assert pair.server.held == 0
+    events, reply = pair.wire.server.receive(h2_frame(6, 0, 0, bytes(8)) if others else b"late")
+    ours = [event for conn, event in events if conn is pair.server]
+    assert ours[:-1] == [Text("first")]
+    error = fault(ours)
+    assert (error.code, type(error.__cause__)) == (1011, KeyboardInterrupt)
+    if others:
+        assert [event for conn, event in events if conn is others.server] == [Text("of another stream"), Ping(b"p")]
+        pair.wire.to_client(reply)
+        assert (others.client, Pong(b"p")) in pair.wire.client_said
+        echo(others)
+    if last == "message":
+        (close,) = pair.to_client(ours[-1])
+        assert (close.code, "Interrupt" in close.reason) == (1011, False)
+
+
+def test_interruption_behind_the_end_of_a_stream_loses_nothing():
+    pair = opened(Http2, [RotExtension()], [RotExtension(transform=Interrupted(1, 0x20))])
+    others = Pair(pair.wire)
+    data = pair.client.send(Text("first")) + pair.client.send(Text("second"))
+    data += h2_frame(0, 1, pair.client.carrier.number) + others.client.send(Text("of another stream"))
+    with pytest.raises(KeyboardInterrupt):
+        pair.wire.server.receive(data)
+    events, _ = pair.wire.server.receive(b"")
+    said = [event for conn, event in events if conn is pair.server]
+    assert said[:-1] == [Text("first")]
+    assert fault(said).code == 1011
+    assert (others.server, Text("of another stream")) in events
+
+
+def test_interruption_of_frames_behind_the_answer_loses_nothing():
+    chain = [RotExtension()]
+    wire = Wire(Http1)
+    client = wire.client.open()
+    wire.to_server(
+        client.send(UpgradeRequest("example.com", extensions=[RotExtension(transform=Interrupted(1, 0x20))]))
+    )
+    server, _ = wire.server_said[-1]
+    data = server.send(UpgradeAccept(extensions=chain)) + server.send(Text("first")) + server.send(Text("second"))
+    with pytest.raises(KeyboardInterrupt):
+        wire.client.receive(data)
+    events, _ = wire.client.receive(b"")
+    accepted, first, failed = [event for _, event in events]
+    assert (type(accepted), first, failed.error.code) == (UpgradeAccept, Text("first"), 1011)
 
 
 class Crc(Transform):

@@ -1,7 +1,7 @@
 //! The half of an endpoint that receives: bytes to events, and what ends them.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::{EARLY_LIMIT, Endpoint};
 use crate::decoder::Event;
@@ -17,19 +17,58 @@ impl Endpoint {
     pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
         let mut this = slf.try_borrow_mut()?;
         let this = &mut *this;
+        this.hand_on_kept(events)?;
         if this.decoder.is_none() {
             return Self::keep_early(slf, this, data, events);
         }
         if !this.early.is_empty() {
             let early = std::mem::take(&mut this.early);
-            Self::decode(slf, this, &early, events)?;
+            Self::decode_all(slf, this, &early, events)?;
         }
-        Self::decode(slf, this, data, events)
+        Self::decode_all(slf, this, data, events)
     }
 
-    /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
+    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
     pub fn unsettled(&self) -> bool {
-        !self.reply.is_empty() || self.state.is_over()
+        !self.reply.is_empty() || self.state.is_over() || self.interrupted.is_some()
+    }
+
+    /// Gives the bytes that must follow what was received.
+    pub(super) fn settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let reply = {
+            let mut this = slf.try_borrow_mut()?;
+            if let Some(error) = this.interrupted.take() {
+                return Err(error);
+            }
+            if this.reply.is_empty() && !this.state.is_over() {
+                return Ok(PyBytes::new(slf.py(), b""));
+            }
+            PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
+        };
+        Self::deliver(slf, reply)
+    }
+
+    /// Appends the events that were kept.
+    #[inline]
+    pub(super) fn hand_on_kept(&mut self, events: &Bound<'_, PyList>) -> PyResult<()> {
+        match self.kept.take() {
+            Some(kept) => kept.bind(events.py()).iter().try_for_each(|event| events.append(event)),
+            None => Ok(()),
+        }
+    }
+
+    /// Decodes a chunk. An exception that says nothing of the peer fails the connection, and is raised when all is in order.
+    #[inline]
+    fn decode_all<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        data: &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        let Err(exception) = Self::decode(slf, this, data, events) else { return Ok(()) };
+        let error = errors::interrupted(slf.py(), &exception)?;
+        this.interrupted = Some(exception);
+        Self::fail(slf, this, error, events)
     }
 
     fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
@@ -126,6 +165,7 @@ impl Endpoint {
     ) -> PyResult<()> {
         Self::_receive_early(slf, events)?;
         let mut this = slf.try_borrow_mut()?;
+        this.hand_on_kept(events)?;
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
         this.lose(after);
         drop(this);
