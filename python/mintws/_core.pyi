@@ -127,6 +127,9 @@ class Close:
     Args:
         code: a status code that may be sent (§7.4), or `None` for a Close without one.
         reason: text of at most 123 bytes in UTF-8.
+
+    Raises:
+        LocalProtocolError: the code is not one of two bytes.
     """
 
     __match_args__: ClassVar[tuple[Literal["code"], Literal["reason"]]] = ("code", "reason")

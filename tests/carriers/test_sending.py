@@ -363,11 +363,20 @@ def test_prepared_message_of_anything_else_is_a_type_error(wrong):
         lambda: PreparedMessage(Text(b"\xff")),
         lambda: PreparedMessage(Text("\ud800")),
         lambda: PreparedMessage(Text("a"), level=10),
+        lambda: PreparedMessage(Text("a"), level=-1),
+        lambda: PreparedMessage(Text("a"), level=256),
+        lambda: PreparedMessage(Text("a"), level=1 << 100),
     ],
 )
 def test_prepared_message_that_is_wrong_is_refused_locally(make):
     with pytest.raises(LocalProtocolError):
         make()
+
+
+@pytest.mark.parametrize("level", ["6", 6.0, True])
+def test_level_that_is_no_number_is_a_type_error(level):
+    with pytest.raises(TypeError):
+        PreparedMessage(Text("a"), level=level)
 
 
 def test_prepared_message_that_is_too_late_is_refused_locally(pair):

@@ -1,5 +1,10 @@
 """Every wrong call raises `LocalProtocolError`, sends nothing and leaves the state as it was."""
 
+import array
+import contextlib
+import gc
+import http
+
 import pytest
 from wire import Pair, Wire, closing, echo, opened
 
@@ -208,6 +213,68 @@ def test_event_of_a_subclass_or_a_stranger_is_a_type_error(carrier):
 def test_role_that_may_not_open_is_refused_locally(carrier):
     with pytest.raises(LocalProtocolError):
         carrier(Role.SERVER).open()
+
+
+@pytest.mark.parametrize("kind", [Binary, Ping, Pong, Text])
+@pytest.mark.parametrize(
+    "wrong", [[1, 2], {1}, {1: 2}, (1, 2), range(3), iter([1]), 5, None, 1.0], ids=lambda wrong: type(wrong).__name__
+)
+def test_data_that_is_not_bytes_is_a_type_error(kind, wrong):
+    with pytest.raises(TypeError, match="data must be"):
+        kind(wrong)
+
+
+@pytest.mark.parametrize("kind", [Binary, Ping])
+def test_data_is_copied_from_whatever_lends_its_bytes(kind):
+    class Bytes(bytes):
+        pass
+
+    lenders = [b"abcd", Bytes(b"abcd"), bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"a b c d ")[::2]]
+    lenders.append(array.array("H", b"abcd"))
+    for lender in lenders:
+        assert kind(lender).data == b"abcd"
+        assert type(kind(lender).data) is bytes
+    view = memoryview(b"abcd")
+    view.release()
+    with pytest.raises(ValueError, match="released"):
+        kind(view)
+
+
+def test_text_of_a_subclass_is_taken_as_str():
+    # The collector does not look into events: they may hold nothing that refers to anything.
+    class Str(str):
+        pass
+
+    text, reason = Str("caf\u00e9"), Str("bye")
+    assert (type(Text(text).data), Text(text)) == (str, Text("caf\u00e9"))
+    assert (type(Close(1000, reason).reason), Close(1000, reason)) == (str, Close(1000, "bye"))
+    assert type(Close(http.HTTPStatus.OK).code) is int
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Text(object()),
+        lambda: Binary([1]),
+        lambda: Close("1000"),
+        lambda: Close(70_000),
+        lambda: Text("a", fin=1),
+        lambda: Text("a", what=1),
+        lambda: Text(),
+        lambda: Text.__new__(Text, 5),
+        lambda: Text("a") < Text("b"),
+    ],
+)
+def test_wrong_call_leaves_nothing_behind(wrong):
+    def count() -> int:
+        return sum(isinstance(it, TypeError | LocalProtocolError) for it in gc.get_objects())
+
+    gc.collect()
+    before = count()
+    for _ in range(100):
+        with contextlib.suppress(TypeError, LocalProtocolError):
+            wrong()
+    assert count() <= before + 1
 
 
 def test_events_are_values():
