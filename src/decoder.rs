@@ -156,12 +156,17 @@ pub struct Decoder {
     control: Vec<u8>,
     /// Compressed bytes, unmasked.
     scratch: Vec<u8>,
+    /// How many bytes a part has before it is handed on, if there are parts.
+    most: usize,
+    /// How many bytes of the last piece were left over, since the others inflated to a part.
+    left: usize,
 }
 
 impl Decoder {
     /// Makes a decoder that follows `rules`.
     #[must_use]
     pub const fn new(rules: Rules) -> Self {
+        let most = if rules.parts { PART_SIZE } else { usize::MAX };
         Self {
             rules,
             phase: BETWEEN,
@@ -170,6 +175,8 @@ impl Decoder {
             lent: 0,
             control: Vec::new(),
             scratch: Vec::new(),
+            most,
+            left: 0,
         }
     }
 
@@ -200,7 +207,7 @@ impl Decoder {
     /// Frees what an idle connection need not hold: call it when a chunk is done.
     pub fn idle(&mut self) {
         self.give_back();
-        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+        for buffer in [&mut self.buffer, &mut self.scratch] {
             if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
                 *buffer = Vec::new();
             }
@@ -272,7 +279,7 @@ impl Decoder {
 
     fn step_until_event<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<Found<'c>>, Fault> {
         loop {
-            match &mut self.phase {
+            let found = match &mut self.phase {
                 Phase::Ended => {
                     *chunk = &[];
                     return Ok(None);
@@ -293,51 +300,42 @@ impl Decoder {
                     *chunk = &chunk[size - had..];
                     self.begin(&header)?;
                     self.phase = Phase::Payload { header, taken: 0 };
+                    continue;
                 }
                 Phase::Payload { header, taken } => {
                     let (header, before) = (*header, *taken);
                     let missing = usize::try_from(header.payload_len - before).unwrap_or(usize::MAX);
-                    if chunk.is_empty() && missing > 0 {
+                    let come = *chunk;
+                    let (bytes, rest) = come.split_at(missing.min(come.len()).min(self.most));
+                    *chunk = rest;
+                    *taken += bytes.len() as u64;
+                    let whole = bytes.len() == missing;
+                    if whole {
+                        self.phase = BETWEEN;
+                    }
+                    let masking_key = header.masking_key.map(|key| mask::advance(key, before));
+                    let piece = Payload { bytes, masking_key, checked: false };
+                    let found = if header.opcode.is_control() {
+                        self.control_piece(header.opcode, piece, before == 0, whole)?
+                    } else {
+                        self.data_piece(piece, header.fin && whole)?
+                    };
+                    if self.left > 0 {
+                        // Of what inflates to more than a part the rest comes again.
+                        let taken = bytes.len() - std::mem::take(&mut self.left);
+                        *chunk = &come[taken..];
+                        self.phase = Phase::Payload { header, taken: before + taken as u64 };
+                    }
+                    if found.is_none() && rest.is_empty() && !whole {
                         return Ok(None);
                     }
-                    let found = self.step_payload(header, before, missing, chunk)?;
-                    if found.is_some() {
-                        return Ok(found);
-                    }
+                    found
                 }
+            };
+            if found.is_some() {
+                return Ok(found);
             }
         }
-    }
-
-    /// Takes bytes of a payload, of which `before` have come and `missing` have not.
-    fn step_payload<'c>(
-        &mut self,
-        header: Header,
-        before: u64,
-        missing: usize,
-        chunk: &mut &'c [u8],
-    ) -> Result<Option<Found<'c>>, Fault> {
-        let control = header.opcode.is_control();
-        let most = if self.rules.parts && !control { PART_SIZE } else { usize::MAX };
-        let bytes = &chunk[..missing.min(chunk.len()).min(most)];
-        let masking_key = header.masking_key.map(|key| mask::advance(key, before));
-        let piece = Payload { bytes, masking_key, checked: false };
-        let whole = bytes.len() == missing;
-        let (found, taken) = if control {
-            (self.control_piece(header.opcode, piece, before == 0, whole)?, bytes.len())
-        } else {
-            self.data_piece(piece, header.fin && whole, most)?
-        };
-        *chunk = &chunk[taken..];
-        // A Close has ended it meanwhile.
-        if let Phase::Payload { taken: all, .. } = &mut self.phase {
-            if taken == missing {
-                self.phase = BETWEEN;
-            } else {
-                *all += taken as u64;
-            }
-        }
-        Ok(found)
     }
 
     /// Judges a header by its first byte, before the rest is looked at: what is said first then does not depend on the cut.
@@ -423,47 +421,47 @@ impl Decoder {
         Ok(Some(Found::Control(opcode, None)))
     }
 
-    /// Adds bytes of the message and says how many: all, unless they inflate to more than `most`. `last` says that the message ends
-    /// with them. A whole message, or a part that is to be handed on, is an event.
-    fn data_piece<'c>(
-        &mut self,
-        piece: Payload<'c>,
-        last: bool,
-        most: usize,
-    ) -> Result<(Option<Found<'c>>, usize), Fault> {
-        let Some(message) = &mut self.message else { return Ok((None, piece.len())) };
-        let mut taken = Ok(piece.len());
+    /// Adds bytes of the message, with which it ends if they are the `last`; a whole one, or a part that is to be handed on, is an event.
+    fn data_piece<'c>(&mut self, piece: Payload<'c>, mut last: bool) -> Result<Option<Found<'c>>, Fault> {
+        let Some(message) = &mut self.message else { return Ok(None) };
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
-                taken = inflater.inflate(piece.unmasked(&mut self.scratch), most, &mut self.buffer);
-                if last && taken == Ok(piece.len()) {
-                    taken = inflater.finish().map(|()| piece.len());
+                let input = piece.unmasked(&mut self.scratch);
+                let mut outcome =
+                    inflater.inflate(input, self.most, &mut self.buffer).map(|taken| self.left = input.len() - taken);
+                last &= self.left == 0;
+                if last && outcome.is_ok() {
+                    outcome = inflater.finish();
                 }
                 self.scratch.clear();
+                if let Err(fault) = outcome {
+                    // What came before the fault is judged first, as if it had come in a chunk of its own.
+                    if message.opcode == Opcode::Text && self.rules.utf8 {
+                        valid_utf8(&self.buffer, message.valid, false)?;
+                    }
+                    return Err(fault);
+                }
             }
             _ => match piece.masking_key {
                 Some(key) => mask::append_masked(&mut self.buffer, piece.bytes, key),
                 None => self.buffer.extend_from_slice(piece.bytes),
             },
         }
-        let last = last && taken == Ok(piece.len());
         if message.opcode == Opcode::Text && self.rules.utf8 {
-            // What came before a fault is judged first, as if it had come in a chunk of its own.
             message.valid = valid_utf8(&self.buffer, message.valid, last)?;
         } else {
             message.valid = self.buffer.len();
         }
-        let taken = taken?;
         let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
         if last {
             self.message = None;
-            return Ok((Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }), taken));
+            return Ok(Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }));
         }
-        if !self.rules.parts || message.valid == 0 {
-            return Ok((None, taken));
+        if self.rules.parts && message.valid > 0 {
+            let len = std::mem::take(&mut message.valid);
+            return Ok(Some(Found::Message { opcode, rsv, fin: false, len, checked }));
         }
-        let len = std::mem::take(&mut message.valid);
-        Ok((Some(Found::Message { opcode, rsv, fin: false, len, checked }), taken))
+        Ok(None)
     }
 
     /// Turns what was found into an event that borrows.

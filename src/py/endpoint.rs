@@ -43,6 +43,15 @@ struct Opening {
     text_as_bytes: bool,
 }
 
+/// What an exception within `receive` leaves to be done.
+#[derive(Default)]
+struct Interruption {
+    /// It is to be raised once all is in order.
+    exception: Option<PyErr>,
+    /// What it kept from being handed on comes first with the next events.
+    events: Option<Py<PyList>>,
+}
+
 /// Where frames go.
 enum Wire {
     /// They are what `send` returns.
@@ -71,10 +80,7 @@ pub struct Endpoint {
     early: Vec<u8>,
     /// Frames that answer by themselves: Pongs.
     reply: Vec<u8>,
-    /// Events that an exception kept from being handed on: they come first with the next.
-    kept: Option<Py<PyList>>,
-    /// What is to be raised once all is in order.
-    interrupted: Option<PyErr>,
+    interruption: Option<Box<Interruption>>,
     /// Frames that wait for `flush`.
     corked: Option<Vec<u8>>,
     scratch: Vec<u8>,
@@ -98,8 +104,7 @@ impl Endpoint {
             transforms: None,
             early: Vec::new(),
             reply: Vec::new(),
-            kept: None,
-            interrupted: None,
+            interruption: None,
             corked: None,
             scratch: Vec::new(),
         }
@@ -256,11 +261,12 @@ impl Endpoint {
     /// If anything raises, `events` come with those of the next call.
     #[pyo3(signature = (events=None))]
     fn _settle<'py>(slf: &Bound<'py, Self>, events: Option<&Bound<'py, PyList>>) -> PyResult<Bound<'py, PyBytes>> {
-        let settled = Self::settle(slf);
-        if let (Err(_), Some(events)) = (&settled, events) {
-            Self::_keep(slf, events)?;
-        }
-        settled
+        Self::settle(slf).or_else(|error| {
+            if let Some(events) = events {
+                Self::_keep(slf, events)?;
+            }
+            Err(error)
+        })
     }
 
     /// Keep events that an exception keeps from being handed on: they come first with the next ones.
@@ -268,7 +274,7 @@ impl Endpoint {
         let kept = events.get_slice(0, events.len());
         let mut this = slf.try_borrow_mut()?;
         this.hand_on_kept(&kept)?;
-        this.kept = Some(kept.unbind());
+        this.interruption.get_or_insert_default().events = Some(kept.unbind());
         Ok(())
     }
 
@@ -505,7 +511,7 @@ impl Endpoint {
                 visit.call(carrier)?;
             }
         }
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = self.interruption.as_ref().and_then(|it| it.events.as_ref()) {
             visit.call(kept)?;
         }
         let mut transforms =
@@ -517,7 +523,7 @@ impl Endpoint {
         self.opening = None;
         self.wire = Wire::Direct;
         self.transforms = None;
-        self.kept = None;
+        self.interruption = None;
     }
 }
 
@@ -526,12 +532,17 @@ impl Endpoint {
     #[inline]
     fn enter(&mut self, state: State) {
         if self.state != state {
-            self.state = state;
-            if state == State::Open {
-                self.open();
-            } else {
-                self.free();
-            }
+            self.change(state);
+        }
+    }
+
+    #[cold]
+    fn change(&mut self, state: State) {
+        self.state = state;
+        if state == State::Open {
+            self.open();
+        } else {
+            self.free();
         }
     }
 

@@ -30,18 +30,19 @@ impl Endpoint {
 
     /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
     pub fn unsettled(&self) -> bool {
-        !self.reply.is_empty() || self.state.is_over() || self.interrupted.is_some()
+        !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
     }
 
     /// Gives the bytes that must follow what was received.
+    #[inline]
     pub(super) fn settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
             let mut this = slf.try_borrow_mut()?;
-            if let Some(error) = this.interrupted.take() {
-                return Err(error);
-            }
-            if this.reply.is_empty() && !this.state.is_over() {
+            if !this.unsettled() {
                 return Ok(PyBytes::new(slf.py(), b""));
+            }
+            if let Some(exception) = this.interruption.as_mut().and_then(|it| it.exception.take()) {
+                return Err(exception);
             }
             PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
         };
@@ -51,10 +52,12 @@ impl Endpoint {
     /// Appends the events that were kept.
     #[inline]
     pub(super) fn hand_on_kept(&mut self, events: &Bound<'_, PyList>) -> PyResult<()> {
-        match self.kept.take() {
-            Some(kept) => kept.bind(events.py()).iter().try_for_each(|event| events.append(event)),
-            None => Ok(()),
+        let Some(interruption) = &mut self.interruption else { return Ok(()) };
+        let kept = interruption.events.take();
+        if interruption.exception.is_none() {
+            self.interruption = None;
         }
+        kept.map_or(Ok(()), |kept| kept.bind(events.py()).iter().try_for_each(|event| events.append(event)))
     }
 
     /// Decodes a chunk. An exception that says nothing of the peer fails the connection, and is raised when all is in order.
@@ -65,9 +68,18 @@ impl Endpoint {
         data: &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
-        let Err(exception) = Self::decode(slf, this, data, events) else { return Ok(()) };
+        Self::decode(slf, this, data, events).or_else(|exception| Self::interrupt(slf, this, exception, events))
+    }
+
+    #[cold]
+    fn interrupt<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        exception: PyErr,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
         let error = errors::interrupted(slf.py(), &exception)?;
-        this.interrupted = Some(exception);
+        this.interruption.get_or_insert_default().exception = Some(exception);
         Self::fail(slf, this, error, events)
     }
 
@@ -128,6 +140,7 @@ impl Endpoint {
     }
 
     /// Ends the input with `Failed`.
+    #[cold]
     fn fail<'py>(
         slf: &Bound<'py, Self>,
         this: &mut Self,

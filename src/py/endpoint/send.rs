@@ -188,9 +188,9 @@ impl Endpoint {
         let py = slf.py();
         let (carrier, end) = {
             let mut this = slf.try_borrow_mut()?;
+            let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
             // What is corked goes out before the end.
             let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
-            let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
             if frames.as_bytes().is_empty() && !end {
                 return Ok(frames);
             }
