@@ -20,9 +20,11 @@ use crate::frame::CONTROL_LIMIT;
 use crate::keys::{self, Keys};
 use crate::state::{Kind, Role, State, after_receiving, after_sending};
 
+mod life;
 mod receive;
 mod send;
 
+use life::Opening;
 use send::Checked;
 
 /// The most bytes kept of what a client sends before its request is answered.
@@ -32,16 +34,6 @@ const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
 const INTERNAL_ERROR: u16 = 1011;
 /// From this size on a payload that needs no change is not copied into its frame.
 const VECTORED_FROM: usize = 16 * 1024;
-
-/// What follows the opening handshake, made before it is done.
-struct Opening {
-    wire: Wire,
-    decoder: Decoder,
-    encoder: Encoder,
-    transforms: Option<Py<PyAny>>,
-    auto_pong: bool,
-    text_as_bytes: bool,
-}
 
 /// What an exception within `receive` leaves to be done.
 #[derive(Default)]
@@ -524,75 +516,6 @@ impl Endpoint {
         self.wire = Wire::Direct;
         self.transforms = None;
         self.interruption = None;
-    }
-}
-
-impl Endpoint {
-    /// Moves the state, puts in place what it needs, and frees what is of no more use there.
-    #[inline]
-    fn enter(&mut self, state: State) {
-        if self.state != state {
-            self.change(state);
-        }
-    }
-
-    #[cold]
-    fn change(&mut self, state: State) {
-        self.state = state;
-        if state == State::Open {
-            self.open();
-        } else {
-            self.free();
-        }
-    }
-
-    fn open(&mut self) {
-        let Some(opening) = self.opening.take() else { return };
-        let Opening { wire, decoder, encoder, transforms, auto_pong, text_as_bytes } = *opening;
-        (self.wire, self.encoder, self.transforms) = (wire, encoder, transforms);
-        self.decoder = Some(decoder);
-        (self.auto_pong, self.text_as_bytes) = (auto_pong, text_as_bytes);
-    }
-
-    /// Takes note that the peer is lost: what is corked goes nowhere.
-    fn lose(&mut self, after: State) {
-        self.failed = true;
-        self.drop_corked();
-        self.enter(after);
-    }
-
-    /// Gives what `cork` has held back, if that is anything.
-    fn take_corked<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        let corked = self.corked.as_mut().filter(|corked| !corked.is_empty())?;
-        let out = PyBytes::new(py, corked);
-        if corked.capacity() > VECTORED_FROM {
-            *corked = Vec::new();
-        } else {
-            corked.clear();
-        }
-        Some(out)
-    }
-
-    fn drop_corked(&mut self) {
-        if let Some(corked) = &mut self.corked {
-            *corked = Vec::new();
-        }
-    }
-
-    /// Frees what the state has no use for: what comes is dropped behind the peer's last word, and nothing goes behind ours.
-    fn free(&mut self) {
-        if self.state.is_over() {
-            self.opening = None;
-            self.encoder = Encoder::new(None, None);
-            self.transforms = None;
-            self.early = Vec::new();
-            self.scratch = Vec::new();
-        }
-        if (self.state == State::RemoteClosing || self.state.is_over())
-            && let Some(decoder) = &mut self.decoder
-        {
-            decoder.stop();
-        }
     }
 }
 
