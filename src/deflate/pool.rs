@@ -19,8 +19,8 @@ impl Kind {
 
 /// The contexts that wait for the next message of any connection that shares them.
 ///
-/// While there are as many connections as contexts, each finds its own as it left it. Beyond that the one that has waited longest is taken
-/// over and told the last bytes of the connection's own history. What a connection sends means the same either way; its bytes may differ.
+/// While there are as many connections as contexts, each finds its own as it left it; an inflater only of the largest window, since it
+/// keeps so much. Beyond that the one that has waited longest is taken over and told the last bytes of the connection's own history. What a connection sends means the same either way; its bytes may differ.
 pub struct Pool {
     pub(super) deflaters: Shelf<Kind, Deflate>,
     pub(super) inflaters: Shelf<(), Inflate>,
