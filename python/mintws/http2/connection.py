@@ -1,4 +1,4 @@
-"""WebSockets over HTTP/2 (RFC 8441): many on one connection, side by side with ordinary requests.
+"""One HTTP/2 connection: frames in, events and frames out, many streams side by side.
 
 `h2` reads and writes all frames but the DATA of WebSockets, which goes past it: the core cuts it out of what comes and hands it
 to its connection. `h2` stays the owner of the windows in which we send; those in which we receive are the core's.
@@ -20,16 +20,18 @@ from h2.settings import SettingCodes
 from h2.utilities import HeaderValidationFlags, validate_headers
 
 from mintws import _core
-from mintws.connection import Carrier, Connection, Options
-from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeReject
+from mintws.connection import Connection, Options
+from mintws.errors import LocalProtocolError, RemoteProtocolError
+from mintws.events import Failed, Headers, Request, Response, Role, State
+from mintws.http2.floods import IDLE_FRAMES, WASTED_REQUESTS, carries_nothing
+from mintws.http2.outbound import Events, Outbound
+from mintws.http2.websocket import WebSocketStream, disabled
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 #: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
-_Events: TypeAlias = list[tuple[Connection | None, Any]]
 _Head: TypeAlias = (
     h2.events.RequestReceived
     | h2.events.ResponseReceived
@@ -44,14 +46,8 @@ CONNECTION_WINDOW = 16 * 1024 * 1024
 MAX_FRAME_SIZE = 16384
 #: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
 HEADER_LIMIT = 64 * 1024
-#: The most bytes kept of the body of a refusal.
-BODY_LIMIT = 64 * 1024
 #: The most bytes of the body of an ordinary message that `collect` gathers.
 REQUEST_LIMIT = 1024 * 1024
-#: Frames that carry nothing (PING, SETTINGS, resets, empty DATA) that one chunk may have, beside one for each 512 bytes.
-IDLE_FRAMES = 200
-#: Requests that a client may waste, beside half of all: taken back before they are answered, or such that we must reset them.
-WASTED_REQUESTS = 200
 
 _DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
@@ -109,11 +105,11 @@ class Http2:
             # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
-        self._streams: dict[int, _Outbound] = {}
+        self._streams: dict[int, Outbound] = {}
         #: Ordinary messages that `collect` gathers: their head and body.
         self._collected: dict[int, tuple[Headers, bytearray]] = {}
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
-        self._waiting: deque[tuple[_Stream, Headers]] = deque()
+        self._waiting: deque[tuple[WebSocketStream, Headers]] = deque()
         #: What is to be written for what is being received.
         self._replies: list[bytes] = []
         #: A window has opened.
@@ -168,8 +164,8 @@ class Http2:
         if self._leaving:
             raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
         if self.can_open is False:
-            raise _disabled()
-        return _Stream(self).connection
+            raise disabled()
+        return WebSocketStream(self).connection
 
     @property
     def done(self) -> bool:
@@ -201,7 +197,7 @@ class Http2:
         Raises:
             TypeError: `data` is not bytes.
         """
-        events: _Events = []
+        events: Events = []
         if self._ended:
             return events, b""
         if not data:
@@ -224,7 +220,7 @@ class Http2:
             if broken is not None:
                 self._fail(events, ErrorCodes.PROTOCOL_ERROR, *broken)
                 break
-            idle += _carries_nothing(frame)
+            idle += carries_nothing(frame)
             if idle > allowed:
                 self._fail(
                     events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5"
@@ -247,9 +243,9 @@ class Http2:
 
         Call it after an `UpgradeAccept`, for frames that the client sent behind its request.
         """
-        events: _Events = []
+        events: Events = []
         replies = []
-        for stream in [it for it in self._streams.values() if isinstance(it, _Stream)]:
+        for stream in [it for it in self._streams.values() if isinstance(it, WebSocketStream)]:
             if stream.connection.state is not State.REQUESTED and stream.connection.held:
                 more, reply = stream.connection.receive_early()
                 events += more
@@ -295,7 +291,7 @@ class Http2:
         headers = [(":status", str(response.status)), *((name.lower(), value) for name, value in response.headers)]
         if not any(name == "content-length" for name, _ in headers) and response.status not in (204, 304):
             headers.append(("content-length", str(len(response.body))))
-        outbound = _Outbound(self, request.stream)
+        outbound = Outbound(self, request.stream)
         outbound.remote_ended = True
         self._streams[request.stream] = outbound
         return outbound.send_head(tuple(headers), b"" if request.method == "HEAD" else response.body)
@@ -314,7 +310,7 @@ class Http2:
         fields = [(":method", request.method), (":scheme", self.scheme), (":path", request.target)]
         others = [(name.lower(), value) for name, value in request.headers]
         fields += [(":authority", value) for name, value in others if name == "host"]
-        outbound = _Outbound(self)
+        outbound = Outbound(self)
         body = request.body or b""
         headers = (*fields, *(pair for pair in others if pair[0] != "host"))
         outbound.begin(headers, end=not body)
@@ -351,7 +347,7 @@ class Http2:
                 return "RST_STREAM came for a stream that nobody has opened", "RFC 9113 §6.4"
         return None
 
-    def _receive_event(self, event: h2.events.Event, events: _Events) -> None:
+    def _receive_event(self, event: h2.events.Event, events: Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
         number = getattr(event, "stream_id", None)
         if isinstance(event, h2.events.StreamReset) and self._role is Role.SERVER:
@@ -381,13 +377,13 @@ class Http2:
                 return
         events.append((None, event))
 
-    def _waste(self, events: _Events) -> None:
+    def _waste(self, events: Events) -> None:
         """Count a request that was made for nothing, and end a connection that makes little else (RFC 9113 §10.5)."""
         self._wasted += 1
         if self._wasted > WASTED_REQUESTS + self.h2.highest_inbound_stream_id // 4:
             self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of requests that are reset", "RFC 9113 §10.5")
 
-    def _receive_goaway(self, frame: bytes, events: _Events) -> None:
+    def _receive_goaway(self, frame: bytes, events: Events) -> None:
         """Let the streams that the peer has seen go on to their end (RFC 9113 §6.8).
 
         `h2` takes a GOAWAY for the end of the connection and lets nothing follow it, so it does not get to see one.
@@ -406,7 +402,7 @@ class Http2:
             self._waiting.popleft()[0].lose(events, "the server is going away")
         events.append((None, event))
 
-    def _receive_request(self, event: h2.events.RequestReceived, events: _Events) -> None:
+    def _receive_request(self, event: h2.events.RequestReceived, events: Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         if self._we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
@@ -421,7 +417,7 @@ class Http2:
             self._refused = event.stream_id
             self._waste(events)
             return
-        stream = _Stream(self, event.stream_id)
+        stream = WebSocketStream(self, event.stream_id)
         self._streams[event.stream_id] = stream
         stream.remote_ended = event.stream_ended is not None
         more, reply = stream.connection.receive_request(headers)
@@ -438,7 +434,7 @@ class Http2:
             self._refused = event.stream_id
         events += more
 
-    def _receive_ordinary(self, event: _Head, events: _Events) -> None:
+    def _receive_ordinary(self, event: _Head, events: Events) -> None:
         """Hand on a head or trailers that concern no WebSocket, if they are well-formed (RFC 9113 §8.1.1)."""
         if not self._is_malformed(event):
             events.append((None, event))
@@ -468,7 +464,7 @@ class Http2:
             return True
         return False
 
-    def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: _Events) -> None:
+    def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: Events) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
         if self._settings_came and connect is not None and connect.original_value and not connect.new_value:
             back = "SETTINGS_ENABLE_CONNECT_PROTOCOL went back from 1 to 0"
@@ -479,18 +475,18 @@ class Http2:
             while self._waiting:
                 self._waiting.popleft()[0].lose(events, "the server does not enable extended CONNECT (RFC 8441 §3)")
 
-    def _overrun(self, number: int, events: _Events) -> None:
+    def _overrun(self, number: int, events: Events) -> None:
         """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
         message = "DATA came for which there was no credit"
         if number == 0:
             self._fail(events, ErrorCodes.FLOW_CONTROL_ERROR, message, "RFC 9113 §6.9.1")
             return
         stream = self._streams[number]
-        assert isinstance(stream, _Stream)
+        assert isinstance(stream, WebSocketStream)
         stream.fail(events, RemoteProtocolError(message, section="RFC 9113 §6.9.1"))
         stream.reset(ErrorCodes.FLOW_CONTROL_ERROR)
 
-    def _fail(self, events: _Events, code: int, message: str, section: str) -> None:
+    def _fail(self, events: Events, code: int, message: str, section: str) -> None:
         """End the whole connection for a fault of the peer."""
         if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
             self.h2.close_connection(code, last_stream_id=self._last_seen)
@@ -501,7 +497,7 @@ class Http2:
         self._end(events, message)
         events.append((None, Failed(RemoteProtocolError(message, section=section))))
 
-    def _end(self, events: _Events, message: str) -> None:
+    def _end(self, events: Events, message: str) -> None:
         self._ended = True
         for stream in [*self._streams.values(), *(stream for stream, _ in self._waiting)]:
             # h2 lets nothing follow the end.
@@ -552,320 +548,6 @@ class Http2:
         return b"".join(out)
 
 
-class _Outbound:
-    """What is sent on one stream: held back where the windows do not let it pass."""
-
-    def __init__(self, http: Http2, number: int = 0) -> None:
-        self._http = http
-        #: 0 until the request is sent.
-        self.number = number
-        #: The stream as h2 knows it: it owns the window in which we send.
-        self.h2 = http.h2.streams[number] if number else None
-        self._pending = bytearray()
-        #: END_STREAM follows what is pending.
-        self.ending = False
-        self.remote_ended = False
-        #: Nothing more is sent on the stream.
-        self.closed = False
-
-    @property
-    def buffered(self) -> int:
-        return len(self._pending)
-
-    @property
-    def done(self) -> bool:
-        return self.number != 0 and self.number not in self._http._streams
-
-    @property
-    def window(self) -> int:
-        """How much may be sent now."""
-        if self.h2 is None or self.closed:
-            return 0
-        return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
-
-    def begin(self, headers: Headers, *, end: bool = False) -> None:
-        """Open the stream with a request."""
-        http = self._http
-        number = http.h2.get_next_available_stream_id()
-        try:
-            http.h2.send_headers(number, list(headers), end_stream=end)
-        except h2.exceptions.ProtocolError as error:
-            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
-        self.number = number
-        self.h2 = http.h2.streams[number]
-        http._streams[number] = self
-
-    def send_head(self, headers: Headers, body: bytes | None) -> bytes:
-        """Write a response's head and its body; `None` says that the stream goes on."""
-        http = self._http
-        try:
-            http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
-        except h2.exceptions.ProtocolError as error:
-            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
-        out = http.h2.data_to_send()
-        if body is None:
-            return out
-        if body:
-            self._pending += body
-            self.ending = True
-            return out + self.pump()
-        self._finish()
-        return out + http.h2.data_to_send()
-
-    def send_data(self, data: bytes) -> bytes:
-        if self.closed or self.ending:
-            return b""
-        window = self.window
-        if not self._pending and len(data) <= window:
-            return self._http.h2.data_to_send() + self._frames(data)
-        self._pending += data
-        return self.pump()
-
-    def send_end(self) -> bytes:
-        self.ending = True
-        return self.pump()
-
-    def pump(self, most: int | None = None) -> bytes:
-        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
-        if self.closed or self._http._ended:
-            return b""
-        out = self._http.h2.data_to_send()
-        size = min(len(self._pending), self.window if most is None else min(self.window, most))
-        if size > 0:
-            out += self._frames(bytes(memoryview(self._pending)[:size]))
-            del self._pending[:size]
-        if self.ending and not self._pending:
-            self._http.h2.end_stream(self.number)
-            self._finish()
-            out += self._http.h2.data_to_send()
-        return out
-
-    def reset(self, code: int) -> None:
-        """Reset the stream."""
-        http = self._http
-        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
-            http.h2.reset_stream(self.number, code)
-        self._leave()
-
-    def receive(self, event: h2.events.Event, events: _Events) -> None:
-        """Take an event of `h2` that is the stream's."""
-        match event:
-            case h2.events.WindowUpdated():
-                self._http._unblocked = True
-                return
-            case (
-                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
-            ):
-                self._http._receive_ordinary(event, events)
-                return
-            case h2.events.StreamEnded():
-                self.remote_ended = True
-                if self.closed:
-                    self._leave()
-            case h2.events.StreamReset():
-                self._leave()
-        events.append((None, event))
-
-    def lose(self, events: _Events, message: str) -> None:
-        """Take note that nothing more comes."""
-
-    def _frames(self, data: bytes) -> bytes:
-        """Write DATA and take it off both windows, of which h2 keeps the books."""
-        http = self._http
-        assert self.h2 is not None
-        self.h2.outbound_flow_control_window -= len(data)
-        http.h2.outbound_flow_control_window -= len(data)
-        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
-
-    def _finish(self) -> None:
-        """Note that END_STREAM is sent."""
-        self.closed = True
-        if self.remote_ended:
-            self._leave()
-
-    def _leave(self) -> None:
-        """Forget the stream."""
-        self.closed = True
-        self._pending.clear()
-        self._http._inbound.drop(self.number)
-        self._http._streams.pop(self.number, None)
-
-
-class _Stream(_Outbound, Carrier):
-    """One stream that carries a WebSocket."""
-
-    http_version = "2"
-
-    def __init__(self, http: Http2, number: int = 0) -> None:
-        super().__init__(http, number)
-        self.connection = Connection(http._role, self, **http._options)
-        self._rejection: tuple[int, Headers, bytearray] | None = None
-
-    @property
-    def scheme(self) -> str:  # type: ignore[override]
-        return self._http.scheme
-
-    def send_request(self, target: str, headers: Headers) -> bytes:
-        http = self._http
-        if http._leaving:
-            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
-        if http.can_open is False:
-            raise _disabled()
-        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
-            http._waiting.append((self, headers))
-            return b""
-        self.begin(headers)
-        return http.h2.data_to_send()
-
-    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
-        return b"" if self.closed else self.send_head(headers, body)
-
-    def pause(self) -> None:
-        if self.number:
-            self._http._inbound.pause(self.number, True)
-
-    def resume(self) -> bytes:
-        if not self.number:
-            return b""
-        self._http._inbound.pause(self.number, False)
-        return self._http._settle()
-
-    def abort(self) -> bytes:
-        self.reset(ErrorCodes.CANCEL)
-        return self._http.h2.data_to_send()
-
-    def receive(self, event: h2.events.Event, events: _Events) -> None:
-        match event:
-            case h2.events.WindowUpdated():
-                self._http._unblocked = True
-            case h2.events.ResponseReceived():
-                self._receive_response(event, events)
-            case h2.events.InformationalResponseReceived():
-                if self._http._is_malformed(event):
-                    self._break(events, "an interim response is malformed", "RFC 9113 §8.1.1")
-            case h2.events.TrailersReceived():
-                # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
-                self.remote_ended = True
-                if self._rejection is None:
-                    self._break(events, "HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
-                elif self._http._is_malformed(event):
-                    self._rejection = None
-                    self._break(events, "the trailers of the response are malformed", "RFC 9113 §8.1")
-            case h2.events.DataReceived():
-                # Of a refusal; that of a WebSocket does not pass h2.
-                self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
-                if self._rejection:
-                    body = self._rejection[2]
-                    body += event.data[: BODY_LIMIT - len(body)]
-                    if len(body) == BODY_LIMIT:
-                        self._reject(events)
-                        self.reset(ErrorCodes.CANCEL)
-            case h2.events.StreamEnded():
-                self._receive_end(events)
-            case h2.events.StreamReset():
-                # Nothing can follow, not even the end of the stream.
-                self.closed = True
-                self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
-                self._leave()
-
-    def lose(self, events: _Events, message: str) -> None:
-        """Tell the connection that nothing more comes."""
-        if self._rejection:
-            self._reject(events)
-        more, reply = self.connection.receive_end(message)
-        events += more
-        self._http._replies.append(reply)
-
-    def fail(self, events: _Events, error: RemoteProtocolError) -> None:
-        """Tell the connection what the peer did wrong."""
-        more, _ = self.connection.fail(error)
-        events += more
-
-    def _break(self, events: _Events, message: str, section: str) -> None:
-        """Fail the connection for what came on its stream, and reset the stream."""
-        self.fail(events, RemoteProtocolError(message, section=section))
-        self._http._refused = self.number
-        self.reset(ErrorCodes.PROTOCOL_ERROR)
-
-    def _receive_response(self, event: h2.events.ResponseReceived, events: _Events) -> None:
-        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-        status = next((value for name, value in headers if name == b":status"), b"")
-        if self.connection.state is not State.REQUESTED:
-            return
-        if not status.startswith(b"2"):
-            if self._http._is_malformed(event) or len(status) != 3 or not status.isdigit():
-                self.remote_ended = event.stream_ended is not None
-                self._break(events, "the response is malformed", "RFC 9113 §8.1.1")
-                return
-            others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
-            self._rejection = (int(status), others, bytearray())
-            return
-        if event.stream_ended is not None:
-            # The StreamEnded that follows loses the connection.
-            return
-        more, _ = self.connection.receive_response(headers)
-        events += more
-        if self.connection.response is not None:
-            assert self.h2 is not None
-            # Content-Length means nothing here (RFC 9110 §9.3.6); h2 would compare it when the stream ends.
-            self.h2._expected_content_length = None
-            self._http._inbound.carry(self.number, self.connection)
-        else:
-            self.reset(ErrorCodes.PROTOCOL_ERROR)
-
-    def _receive_end(self, events: _Events) -> None:
-        self.remote_ended = True
-        self._http._inbound.drop(self.number)
-        if self._rejection:
-            self._reject(events)
-        else:
-            self.lose(events, "the peer ended the stream without a Close")
-        if self.connection.state is State.CLOSED and not self.closed:
-            self.ending = True
-            self._http._replies.append(self.pump())
-        if self.closed:
-            self._leave()
-
-    def _reject(self, events: _Events) -> None:
-        assert self._rejection is not None
-        status, headers, body = self._rejection
-        self._rejection = None
-        more, _ = self.connection.receive_rejection(status, headers, bytes(body))
-        events += more
-
-    def _finish(self) -> None:
-        self.closed = True
-        connection = self.connection
-        refused = connection.request is None or connection.state is State.REQUESTED
-        if not self.remote_ended and (refused or isinstance(connection.response, UpgradeReject)):
-            # Nothing that the client still sends on a refused request is of use (RFC 9113 §8.1).
-            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
-            self.remote_ended = True
-        if self.remote_ended:
-            self._leave()
-
-
-def _carries_nothing(frame: bytes) -> bool:
-    """Whether a frame is one of those with which peers are kept busy: empty DATA, PRIORITY, RST_STREAM, SETTINGS, PING."""
-    if len(frame) < 9:
-        return False
-    kind = frame[3]
-    return kind in (2, 3, 4, 6) or (kind in (0, 9) and len(frame) == 9) or kind > 9
-
-
 def _is_goaway(frame: bytes) -> bool:
     """Whether a frame is a well-formed GOAWAY; any other is `h2`'s to refuse."""
     return len(frame) >= 17 and frame[3] == 7 and not int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
-
-
-def _name(code: int | None) -> str:
-    try:
-        return ErrorCodes(code or 0).name
-    except ValueError:
-        return str(code)
-
-
-def _disabled() -> ExtendedConnectDisabled:
-    return ExtendedConnectDisabled(
-        "the server does not enable extended CONNECT (RFC 8441 §3): connect again with HTTP/1.1 for a WebSocket"
-    )

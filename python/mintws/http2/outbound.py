@@ -1,0 +1,158 @@
+"""What is sent on one stream: held back where the peer's windows do not let it pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import h2.events
+import h2.exceptions
+
+from mintws import _core
+from mintws.connection import Connection
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers
+
+if TYPE_CHECKING:
+    from mintws.http2.connection import Http2
+
+#: What is received, as pairs of a connection and its event: to be appended to.
+Events: TypeAlias = list[tuple[Connection | None, Any]]
+
+
+class Outbound:
+    """What is sent on one stream: held back where the windows do not let it pass."""
+
+    def __init__(self, http: Http2, number: int = 0) -> None:
+        self._http = http
+        #: 0 until the request is sent.
+        self.number = number
+        #: The stream as h2 knows it: it owns the window in which we send.
+        self.h2 = http.h2.streams[number] if number else None
+        self._pending = bytearray()
+        #: END_STREAM follows what is pending.
+        self.ending = False
+        self.remote_ended = False
+        #: Nothing more is sent on the stream.
+        self.closed = False
+
+    @property
+    def buffered(self) -> int:
+        return len(self._pending)
+
+    @property
+    def done(self) -> bool:
+        return self.number != 0 and self.number not in self._http._streams
+
+    @property
+    def window(self) -> int:
+        """How much may be sent now."""
+        if self.h2 is None or self.closed:
+            return 0
+        return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
+
+    def begin(self, headers: Headers, *, end: bool = False) -> None:
+        """Open the stream with a request."""
+        http = self._http
+        number = http.h2.get_next_available_stream_id()
+        try:
+            http.h2.send_headers(number, list(headers), end_stream=end)
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
+        self.number = number
+        self.h2 = http.h2.streams[number]
+        http._streams[number] = self
+
+    def send_head(self, headers: Headers, body: bytes | None) -> bytes:
+        """Write a response's head and its body; `None` says that the stream goes on."""
+        http = self._http
+        try:
+            http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
+        out = http.h2.data_to_send()
+        if body is None:
+            return out
+        if body:
+            self._pending += body
+            self.ending = True
+            return out + self.pump()
+        self._finish()
+        return out + http.h2.data_to_send()
+
+    def send_data(self, data: bytes) -> bytes:
+        if self.closed or self.ending:
+            return b""
+        window = self.window
+        if not self._pending and len(data) <= window:
+            return self._http.h2.data_to_send() + self._frames(data)
+        self._pending += data
+        return self.pump()
+
+    def send_end(self) -> bytes:
+        self.ending = True
+        return self.pump()
+
+    def pump(self, most: int | None = None) -> bytes:
+        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
+        if self.closed or self._http._ended:
+            return b""
+        out = self._http.h2.data_to_send()
+        size = min(len(self._pending), self.window if most is None else min(self.window, most))
+        if size > 0:
+            out += self._frames(bytes(memoryview(self._pending)[:size]))
+            del self._pending[:size]
+        if self.ending and not self._pending:
+            self._http.h2.end_stream(self.number)
+            self._finish()
+            out += self._http.h2.data_to_send()
+        return out
+
+    def reset(self, code: int) -> None:
+        """Reset the stream."""
+        http = self._http
+        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
+            http.h2.reset_stream(self.number, code)
+        self._leave()
+
+    def receive(self, event: h2.events.Event, events: Events) -> None:
+        """Take an event of `h2` that is the stream's."""
+        match event:
+            case h2.events.WindowUpdated():
+                self._http._unblocked = True
+                return
+            case (
+                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
+            ):
+                self._http._receive_ordinary(event, events)
+                return
+            case h2.events.StreamEnded():
+                self.remote_ended = True
+                if self.closed:
+                    self._leave()
+            case h2.events.StreamReset():
+                self._leave()
+        events.append((None, event))
+
+    def lose(self, events: Events, message: str) -> None:
+        """Take note that nothing more comes."""
+
+    def _frames(self, data: bytes) -> bytes:
+        """Write DATA and take it off both windows, of which h2 keeps the books."""
+        http = self._http
+        assert self.h2 is not None
+        self.h2.outbound_flow_control_window -= len(data)
+        http.h2.outbound_flow_control_window -= len(data)
+        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
+
+    def _finish(self) -> None:
+        """Note that END_STREAM is sent."""
+        self.closed = True
+        if self.remote_ended:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Forget the stream."""
+        self.closed = True
+        self._pending.clear()
+        self._http._inbound.drop(self.number)
+        self._http._streams.pop(self.number, None)

@@ -1,0 +1,187 @@
+"""The stream that carries a WebSocket (RFC 8441 §5): its handshake, its closing, its resets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h2.events
+from h2.errors import ErrorCodes
+
+from mintws.connection import Carrier, Connection
+from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
+from mintws.events import Headers, State, UpgradeReject
+from mintws.http2.outbound import Events, Outbound
+
+if TYPE_CHECKING:
+    from mintws.http2.connection import Http2
+
+#: The most bytes kept of the body of a refusal.
+BODY_LIMIT = 64 * 1024
+
+
+class WebSocketStream(Outbound, Carrier):
+    """One stream that carries a WebSocket."""
+
+    http_version = "2"
+
+    def __init__(self, http: Http2, number: int = 0) -> None:
+        super().__init__(http, number)
+        self.connection = Connection(http._role, self, **http._options)
+        self._rejection: tuple[int, Headers, bytearray] | None = None
+
+    @property
+    def scheme(self) -> str:  # type: ignore[override]
+        return self._http.scheme
+
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        http = self._http
+        if http._leaving:
+            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
+        if http.can_open is False:
+            raise disabled()
+        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
+            http._waiting.append((self, headers))
+            return b""
+        self.begin(headers)
+        return http.h2.data_to_send()
+
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        return b"" if self.closed else self.send_head(headers, body)
+
+    def pause(self) -> None:
+        if self.number:
+            self._http._inbound.pause(self.number, True)
+
+    def resume(self) -> bytes:
+        if not self.number:
+            return b""
+        self._http._inbound.pause(self.number, False)
+        return self._http._settle()
+
+    def abort(self) -> bytes:
+        self.reset(ErrorCodes.CANCEL)
+        return self._http.h2.data_to_send()
+
+    def receive(self, event: h2.events.Event, events: Events) -> None:
+        match event:
+            case h2.events.WindowUpdated():
+                self._http._unblocked = True
+            case h2.events.ResponseReceived():
+                self._receive_response(event, events)
+            case h2.events.InformationalResponseReceived():
+                if self._http._is_malformed(event):
+                    self._break(events, "an interim response is malformed", "RFC 9113 §8.1.1")
+            case h2.events.TrailersReceived():
+                # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
+                self.remote_ended = True
+                if self._rejection is None:
+                    self._break(events, "HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
+                elif self._http._is_malformed(event):
+                    self._rejection = None
+                    self._break(events, "the trailers of the response are malformed", "RFC 9113 §8.1")
+            case h2.events.DataReceived():
+                # Of a refusal; that of a WebSocket does not pass h2.
+                self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
+                if self._rejection:
+                    body = self._rejection[2]
+                    body += event.data[: BODY_LIMIT - len(body)]
+                    if len(body) == BODY_LIMIT:
+                        self._reject(events)
+                        self.reset(ErrorCodes.CANCEL)
+            case h2.events.StreamEnded():
+                self._receive_end(events)
+            case h2.events.StreamReset():
+                # Nothing can follow, not even the end of the stream.
+                self.closed = True
+                self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
+                self._leave()
+
+    def lose(self, events: Events, message: str) -> None:
+        """Tell the connection that nothing more comes."""
+        if self._rejection:
+            self._reject(events)
+        more, reply = self.connection.receive_end(message)
+        events += more
+        self._http._replies.append(reply)
+
+    def fail(self, events: Events, error: RemoteProtocolError) -> None:
+        """Tell the connection what the peer did wrong."""
+        more, _ = self.connection.fail(error)
+        events += more
+
+    def _break(self, events: Events, message: str, section: str) -> None:
+        """Fail the connection for what came on its stream, and reset the stream."""
+        self.fail(events, RemoteProtocolError(message, section=section))
+        self._http._refused = self.number
+        self.reset(ErrorCodes.PROTOCOL_ERROR)
+
+    def _receive_response(self, event: h2.events.ResponseReceived, events: Events) -> None:
+        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
+        status = next((value for name, value in headers if name == b":status"), b"")
+        if self.connection.state is not State.REQUESTED:
+            return
+        if not status.startswith(b"2"):
+            if self._http._is_malformed(event) or len(status) != 3 or not status.isdigit():
+                self.remote_ended = event.stream_ended is not None
+                self._break(events, "the response is malformed", "RFC 9113 §8.1.1")
+                return
+            others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
+            self._rejection = (int(status), others, bytearray())
+            return
+        if event.stream_ended is not None:
+            # The StreamEnded that follows loses the connection.
+            return
+        more, _ = self.connection.receive_response(headers)
+        events += more
+        if self.connection.response is not None:
+            assert self.h2 is not None
+            # Content-Length means nothing here (RFC 9110 §9.3.6); h2 would compare it when the stream ends.
+            self.h2._expected_content_length = None
+            self._http._inbound.carry(self.number, self.connection)
+        else:
+            self.reset(ErrorCodes.PROTOCOL_ERROR)
+
+    def _receive_end(self, events: Events) -> None:
+        self.remote_ended = True
+        self._http._inbound.drop(self.number)
+        if self._rejection:
+            self._reject(events)
+        else:
+            self.lose(events, "the peer ended the stream without a Close")
+        if self.connection.state is State.CLOSED and not self.closed:
+            self.ending = True
+            self._http._replies.append(self.pump())
+        if self.closed:
+            self._leave()
+
+    def _reject(self, events: Events) -> None:
+        assert self._rejection is not None
+        status, headers, body = self._rejection
+        self._rejection = None
+        more, _ = self.connection.receive_rejection(status, headers, bytes(body))
+        events += more
+
+    def _finish(self) -> None:
+        self.closed = True
+        connection = self.connection
+        refused = connection.request is None or connection.state is State.REQUESTED
+        if not self.remote_ended and (refused or isinstance(connection.response, UpgradeReject)):
+            # Nothing that the client still sends on a refused request is of use (RFC 9113 §8.1).
+            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
+            self.remote_ended = True
+        if self.remote_ended:
+            self._leave()
+
+
+def disabled() -> ExtendedConnectDisabled:
+    """Make the error of a server that takes no WebSockets."""
+    return ExtendedConnectDisabled(
+        "the server does not enable extended CONNECT (RFC 8441 §3): connect again with HTTP/1.1 for a WebSocket"
+    )
+
+
+def _name(code: int | None) -> str:
+    try:
+        return ErrorCodes(code or 0).name
+    except ValueError:
+        return str(code)
