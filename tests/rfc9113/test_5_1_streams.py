@@ -1,6 +1,8 @@
 """The states of streams (RFC 9113 §5.1), their numbers (§5.1.1) and how many there are (§5.1.2)."""
 
 import h2.events
+import h2.stream
+import hpack
 import pytest
 from wire import (
     CLOSE,
@@ -13,6 +15,7 @@ from wire import (
     HEADERS,
     PRIORITY,
     RST_STREAM,
+    SETTINGS,
     WINDOW_UPDATE,
     H2Peer,
     Wire,
@@ -22,7 +25,7 @@ from wire import (
     masked,
 )
 
-from mintws import Close, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+from mintws import Close, Http2, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
 
 
 def opened_on(role: Role = Role.SERVER):
@@ -175,3 +178,49 @@ def test_client_keeps_to_the_servers_limit():
     second = peer.http.open()
     assert second.send(UpgradeRequest("example.com")) == b""
     assert len(peer.of(h2.events.RequestReceived)) == 1
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_opening_a_stream_looks_at_no_other(role, monkeypatch):
+    # Else it takes longer the more are open.
+    looks = []
+    monkeypatch.setattr(h2.stream.H2Stream, "open", property(lambda stream: looks.append(stream) or True))
+    http = Http2(role, max_concurrent_streams=1000)
+    http.start()
+    encoder = hpack.Encoder()
+    if role is Role.SERVER:
+        http.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(SETTINGS, 0, 0))
+        for number in range(1, 401, 2):
+            ((conn, _),), _ = http.receive(h2_frame(HEADERS, END_HEADERS, number, encoder.encode(CONNECT)))
+            conn.send(UpgradeAccept())
+    else:
+        http.receive(h2_frame(SETTINGS, 0, 0, b"\x00\x08\x00\x00\x00\x01"))
+        for number in range(1, 401, 2):
+            http.open().send(UpgradeRequest("example.com"))
+            http.receive(h2_frame(HEADERS, END_HEADERS, number, encoder.encode([(":status", "200")])))
+    assert len(http.h2.streams) == 200
+    assert looks == []
+
+
+@pytest.mark.parametrize("end", ["reset by us", "reset by the peer", "ended", "refused"])
+def test_streams_that_have_ended_are_not_counted(end):
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=1)
+    for _ in range(5):
+        stream = peer.ask(GET, end=end == "ended")
+        peer.deliver()
+        assert peer.http.h2.open_inbound_streams == 1
+        if end == "reset by us":
+            peer.http.h2.reset_stream(stream)
+        elif end == "reset by the peer":
+            peer.h2.reset_stream(stream)
+        elif end == "ended":
+            peer.http.h2.send_headers(stream, [(":status", "204")], end_stream=True)
+        else:
+            peer.h2.highest_outbound_stream_id += 2
+            block = peer.h2.encoder.encode(GET)
+            _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, stream + 2, block))
+            assert errors(reply) == [(RST_STREAM, stream + 2, 7)]
+            peer.http.h2.reset_stream(stream)
+        peer.hear(peer.http.h2.data_to_send())
+        peer.deliver()
+        assert peer.http.h2.open_inbound_streams == len(peer.http.h2.streams) == 0

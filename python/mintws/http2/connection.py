@@ -17,6 +17,7 @@ import h2.exceptions
 import h2.settings
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from h2.stream import StreamClosedBy
 from h2.utilities import HeaderValidationFlags, validate_headers
 
 from mintws import _core
@@ -24,6 +25,7 @@ from mintws.connection import Connection, Options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
 from mintws.http2.floods import IDLE_FRAMES, WASTED_REQUESTS, carries_nothing
+from mintws.http2.library import Library, Stream
 from mintws.http2.outbound import Events, Outbound
 from mintws.http2.websocket import WebSocketStream, disabled
 
@@ -89,7 +91,7 @@ class Http2:
         client = role is Role.CLIENT
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
-        self.h2 = h2.connection.H2Connection(config)
+        self.h2 = Library(config, self._stream_closed)
         settings = {
             SettingCodes.INITIAL_WINDOW_SIZE: window,
             SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
@@ -351,11 +353,10 @@ class Http2:
         """Give an event of `h2` to its stream, or hand it on."""
         number = getattr(event, "stream_id", None)
         if isinstance(event, h2.events.StreamReset) and self._role is Role.SERVER:
-            stream = self.h2.streams.get(event.stream_id)
-            if not event.remote_reset or (stream is not None and not stream.state_machine.headers_sent):
-                self._waste(events)
-                if self._ended:
-                    return
+            self._wasted += not event.remote_reset
+            self._check_waste(events)
+            if self._ended:
+                return
         match event:
             case h2.events.RequestReceived():
                 self._receive_request(event, events)
@@ -377,9 +378,19 @@ class Http2:
                 return
         events.append((None, event))
 
+    def _stream_closed(self, stream: Stream) -> None:
+        """Take note that a stream has closed."""
+        unanswered = not stream.state_machine.headers_sent
+        if self._role is Role.SERVER and unanswered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
+            self._wasted += 1
+
     def _waste(self, events: Events) -> None:
-        """Count a request that was made for nothing, and end a connection that makes little else (RFC 9113 §10.5)."""
+        """Count a request that was made for nothing."""
         self._wasted += 1
+        self._check_waste(events)
+
+    def _check_waste(self, events: Events) -> None:
+        """End a connection that makes little but requests for nothing (RFC 9113 §10.5)."""
         if self._wasted > WASTED_REQUESTS + self.h2.highest_inbound_stream_id // 4:
             self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of requests that are reset", "RFC 9113 §10.5")
 
