@@ -2,7 +2,23 @@
 
 import h2.events
 import pytest
-from wire import DATA, PADDED, SETTINGS, WINDOW_UPDATE, H2Peer, Pair, Wire, frame, h2_frame, h2_frames, masked, opened
+from wire import (
+    DATA,
+    END_HEADERS,
+    GET,
+    HEADERS,
+    PADDED,
+    SETTINGS,
+    WINDOW_UPDATE,
+    H2Peer,
+    Pair,
+    Wire,
+    frame,
+    h2_frame,
+    h2_frames,
+    masked,
+    opened,
+)
 
 from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text
 
@@ -363,6 +379,18 @@ def test_data_over_the_stream_window_resets_the_stream():
     assert {kind for kind, _ in said} == {3}
     assert conn.state is not State.OPEN
     assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
+
+
+def test_data_of_an_ordinary_request_over_the_stream_window_resets_its_stream():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    post = [(":method", "POST"), *GET[1:]]
+    events, reply = peer.http.receive(
+        h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(post)) + h2_frame(DATA, 0, 3, bytes(16384)) * 17
+    )
+    assert [type(event) for _, event in events[-2:]] == [h2.events.DataReceived, h2.events.StreamReset]
+    assert [(kind, number, payload) for kind, _, number, payload in h2_frames(reply)] == [(3, 3, b"\0\0\0\x03")]
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
 
 
 def test_data_over_the_connection_window_ends_the_connection():

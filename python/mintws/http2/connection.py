@@ -18,7 +18,6 @@ import h2.settings
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from h2.stream import StreamClosedBy
-from h2.utilities import HeaderValidationFlags, validate_headers
 
 from mintws import _core
 from mintws.connection import Connection, Options
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
 
 #: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
-_Head: TypeAlias = (
-    h2.events.RequestReceived
-    | h2.events.ResponseReceived
-    | h2.events.InformationalResponseReceived
-    | h2.events.TrailersReceived
-)
 
 #: What the peer may send on one stream, and on all together, before it waits for credit.
 STREAM_WINDOW = 256 * 1024
@@ -127,8 +120,8 @@ class Http2:
         self._greeted = False
         #: Within a header block nothing but its continuations may come (RFC 9113 §4.3): h2 is to see it if it does.
         self._in_headers = False
-        #: The stream that was refused last: the end of its request is of no interest.
-        self._refused = 0
+        #: Of this stream nothing is handed on as ordinary: its request was not, or it carried a WebSocket that has just left it.
+        self._hidden = 0
         #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
         self._last_seen: int | None = None
         self._wasted = 0
@@ -234,6 +227,9 @@ class Http2:
                     continue
                 if frame[3] in (1, 5, 9):
                     self._in_headers = not frame[4] & 4
+                number = _stream_of(frame)
+                begins = self._role is Role.SERVER and number > self.h2.highest_inbound_stream_id
+                self._hidden = number if begins else 0
                 for event in self.h2.receive_data(frame):
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
@@ -335,7 +331,7 @@ class Http2:
         if not self._begun:
             self._begun = True
             return None
-        kind, flags, number = frame[3], frame[4], int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+        kind, flags, number = frame[3], frame[4], _stream_of(frame)
         if not self._greeted:
             if kind != 4 or flags & 1:
                 return "the first frame must be SETTINGS", "RFC 9113 §3.4"
@@ -361,11 +357,6 @@ class Http2:
             case h2.events.RequestReceived():
                 self._receive_request(event, events)
                 return
-            case (
-                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
-            ) if number not in self._streams:
-                self._receive_ordinary(event, events)
-                return
             case h2.events.RemoteSettingsChanged():
                 self._receive_settings(event, events)
                 self._unblocked = True
@@ -374,7 +365,7 @@ class Http2:
             case _ if number in self._streams:
                 self._streams[number].receive(event, events)
                 return
-            case h2.events.StreamEnded() if number == self._refused:
+            case _ if number and number == self._hidden:
                 return
         events.append((None, event))
 
@@ -417,15 +408,14 @@ class Http2:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         if self._we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
-            self._refused = event.stream_id
             return
         if not any(name == b":protocol" for name, _ in headers):
-            self._receive_ordinary(event, events)
+            self._hidden = 0
+            events.append((None, event))
             return
         if not self._enable_connect:
             # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
             self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            self._refused = event.stream_id
             self._waste(events)
             return
         stream = WebSocketStream(self, event.stream_id)
@@ -441,39 +431,7 @@ class Http2:
                 self._waste(events)
             else:
                 self._inbound.carry(event.stream_id, stream.connection)
-        if stream.connection.state is State.CLOSED:
-            self._refused = event.stream_id
         events += more
-
-    def _receive_ordinary(self, event: _Head, events: Events) -> None:
-        """Hand on a head or trailers that concern no WebSocket, if they are well-formed (RFC 9113 §8.1.1)."""
-        if not self._is_malformed(event):
-            events.append((None, event))
-            return
-        number = event.stream_id
-        self._refused = number
-        outbound = self._streams.get(number)
-        if outbound is None or not outbound.closed or getattr(event, "stream_ended", None) is None:
-            self.h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
-        if outbound is not None:
-            outbound._leave()
-        if not isinstance(event, h2.events.RequestReceived):
-            # The start of the message was handed on.
-            reset = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)
-            events.append((None, reset))
-        if self._role is Role.SERVER:
-            self._waste(events)
-
-    def _is_malformed(self, event: _Head) -> bool:
-        """Whether a head or trailers break a rule of RFC 9113 §8.2-8.3."""
-        trailers = isinstance(event, h2.events.TrailersReceived)
-        response = isinstance(event, h2.events.ResponseReceived | h2.events.InformationalResponseReceived)
-        flags = HeaderValidationFlags(self._role is Role.CLIENT, trailers, response, False)
-        try:
-            deque(validate_headers(event.headers, flags), maxlen=0)
-        except h2.exceptions.ProtocolError:
-            return True
-        return False
 
     def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: Events) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
@@ -559,6 +517,11 @@ class Http2:
         return b"".join(out)
 
 
+def _stream_of(frame: bytes) -> int:
+    """The number of the stream that a frame is of."""
+    return int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+
+
 def _is_goaway(frame: bytes) -> bool:
     """Whether a frame is a well-formed GOAWAY; any other is `h2`'s to refuse."""
-    return len(frame) >= 17 and frame[3] == 7 and not int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+    return len(frame) >= 17 and frame[3] == 7 and not _stream_of(frame)

@@ -1,14 +1,38 @@
-"""The HTTP/2 library as it is used here: `h2`, with what it would do to all streams done to the one that is concerned."""
+"""The HTTP/2 library as it is used here: `h2`, with what it would do to all streams done to the one that is concerned.
+
+What is overridden is not of the public interface of `h2`; nothing else of mintws names such parts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, cast
 
 import h2.config
 import h2.connection
 import h2.stream
 from h2.connection import AllowedStreamIDs
-from h2.stream import StreamInputs, StreamState
+from h2.events import (
+    Event,
+    InformationalResponseReceived,
+    RequestReceived,
+    ResponseReceived,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.stream import StreamClosedBy, StreamInputs, StreamState
+from h2.utilities import validate_headers
+from hpack.struct import Header
+from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
+
+#: What begins or ends a message.
+Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
+
+#: RFC 9110 §15
+_STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
 
 class Library(h2.connection.H2Connection):
@@ -27,6 +51,10 @@ class Library(h2.connection.H2Connection):
         #: How many streams are open of those that a server has opened, and of those that a client has.
         self._open = [0, 0]
 
+    def stream(self, number: int) -> Stream:
+        """Give a stream that is open."""
+        return cast("Stream", self.streams[number])
+
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
         plain = super()._begin_new_stream(stream_id, allowed_ids)
         stream = Stream(
@@ -36,6 +64,11 @@ class Library(h2.connection.H2Connection):
         self.streams[stream_id] = stream
         self._open[stream_id % 2] += 1
         return stream
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        # Priorities of streams are deprecated (RFC 9113 §5.3.2), and h2 expects the head of a message where one is told.
+        frame.flags.discard("PRIORITY")
+        return super()._receive_headers_frame(frame)
 
     def _open_streams(self, remainder: int) -> int:
         return self._open[remainder]
@@ -48,7 +81,13 @@ class Library(h2.connection.H2Connection):
 
 
 class Stream(h2.stream.H2Stream):
-    """`H2Stream`, which says when it has closed."""
+    """`H2Stream`, which says when it has closed, and is reset for what is wrong with its messages (RFC 9113 §8.1.1).
+
+    `h2` would end the connection for it.
+
+    Attributes:
+        fault: what was wrong with a message, if the stream was reset for it.
+    """
 
     def __init__(
         self,
@@ -59,7 +98,69 @@ class Stream(h2.stream.H2Stream):
         closed: Callable[[Stream], None],
     ) -> None:
         super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
+        self.fault = ""
         self.state_machine = _States(stream_id, lambda: closed(self))
+
+    def receive_headers(
+        self, headers: Iterable[Header], end_stream: bool, header_encoding: bool | str | None
+    ) -> tuple[list[Frame], list[Event]]:
+        expected = self._expected_content_length
+        try:
+            frames, events = super().receive_headers(headers, end_stream, header_encoding)
+            self._check_headers(events)
+            if isinstance(events[0], TrailersReceived):
+                # h2 would read it anew from them.
+                self._expected_content_length = expected
+            elif isinstance(events[0], ResponseReceived):
+                self._expect_content(dict(events[0].headers)[b":status"])
+            if end_stream and self._expected_content_length not in (None, self._actual_content_length):
+                raise InvalidBodyLengthError(self._expected_content_length or 0, self._actual_content_length)
+        except StreamClosedError:
+            raise
+        except ProtocolError as error:
+            return self._break(error)
+        return frames, events
+
+    def receive_data(self, data: bytes, end_stream: bool, flow_control_len: int) -> tuple[list[Frame], list[Event]]:
+        try:
+            return super().receive_data(data, end_stream, flow_control_len)
+        except StreamClosedError:
+            raise
+        except ProtocolError as error:
+            return self._break(error)
+
+    def _check_headers(self, events: list[Event]) -> None:
+        """Raise if a head or trailers break a rule of RFC 9113 §8.2-8.3."""
+        head = events[0]
+        assert isinstance(head, Head)
+        if isinstance(head, RequestReceived) and any(name == b":protocol" for name, _ in head.headers):
+            # The handshake of a WebSocket is answered with the rule that it breaks.
+            return
+        deque(validate_headers(head.headers, self._build_hdr_validation_flags(events)), maxlen=0)
+        status = next((value for name, value in head.headers if name == b":status"), None)
+        if status is not None and not _STATUS.fullmatch(status):
+            raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
+
+    def _expect_content(self, status: bytes) -> None:
+        """Take note of what the status of a response says of its content, whatever its Content-Length does."""
+        if self.request_method == b"CONNECT" and status.startswith(b"2"):
+            # What follows is no content (RFC 9110 §9.3.6).
+            self._expected_content_length = None
+        elif status in (b"204", b"304"):
+            # There is none, which may be told the length that it would have (RFC 9110 §6.4.1, §8.6).
+            self._expected_content_length = 0
+
+    def _break(self, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
+        """Reset the stream for what came on it, as h2 does for a window that overflows."""
+        frames: list[Frame] = []
+        if self.closed_by is not StreamClosedBy.RECV_END_STREAM:
+            frame = RstStreamFrame(self.stream_id)
+            frame.error_code = error.error_code
+            frames.append(frame)
+        if not self.closed:
+            self.state_machine.process_input(StreamInputs.SEND_RST_STREAM)
+        self.fault = str(error)
+        return frames, [StreamReset(stream_id=self.stream_id, error_code=error.error_code, remote_reset=False)]
 
 
 class _States(h2.stream.H2StreamStateMachine):
@@ -69,9 +170,14 @@ class _States(h2.stream.H2StreamStateMachine):
         super().__init__(stream_id)
         self._closed: Callable[[], None] | None = closed
 
-    def process_input(self, input_: StreamInputs) -> list[h2.events.Event]:
+    def process_input(self, input_: StreamInputs) -> list[Event]:
         try:
             return super().process_input(input_)
+        except ProtocolError:
+            if input_ in (StreamInputs.RECV_HEADERS, StreamInputs.RECV_INFORMATIONAL_HEADERS, StreamInputs.RECV_DATA):
+                # An error has closed it, for which it is reset.
+                self.stream_closed_by = self.stream_closed_by or StreamClosedBy.SEND_RST_STREAM
+            raise
         finally:
             if self.state is StreamState.CLOSED and self._closed is not None:
                 closed, self._closed = self._closed, None

@@ -27,7 +27,7 @@ class Outbound:
         #: 0 until the request is sent.
         self.number = number
         #: The stream as h2 knows it: it owns the window in which we send.
-        self.h2 = http.h2.streams[number] if number else None
+        self.h2 = http.h2.stream(number) if number else None
         self._pending = bytearray()
         #: END_STREAM follows what is pending.
         self.ending = False
@@ -59,7 +59,7 @@ class Outbound:
         except h2.exceptions.ProtocolError as error:
             raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
         self.number = number
-        self.h2 = http.h2.streams[number]
+        self.h2 = http.h2.stream(number)
         http._streams[number] = self
 
     def send_head(self, headers: Headers, body: bytes | None) -> bytes:
@@ -120,11 +120,6 @@ class Outbound:
             case h2.events.WindowUpdated():
                 self._http._unblocked = True
                 return
-            case (
-                h2.events.ResponseReceived() | h2.events.InformationalResponseReceived() | h2.events.TrailersReceived()
-            ):
-                self._http._receive_ordinary(event, events)
-                return
             case h2.events.StreamEnded():
                 self.remote_ended = True
                 if self.closed:
@@ -154,5 +149,6 @@ class Outbound:
         """Forget the stream."""
         self.closed = True
         self._pending.clear()
+        self._http._hidden = self.number
         self._http._inbound.drop(self.number)
         self._http._streams.pop(self.number, None)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
 
+#: Where the rules stand for which a stream is reset here, by the code.
+_SECTIONS = {ErrorCodes.FLOW_CONTROL_ERROR: "RFC 9113 §6.9.1", ErrorCodes.STREAM_CLOSED: "RFC 9113 §5.1"}
+
 
 class WebSocketStream(Outbound, Carrier):
     """One stream that carries a WebSocket."""
@@ -68,17 +71,11 @@ class WebSocketStream(Outbound, Carrier):
                 self._http._unblocked = True
             case h2.events.ResponseReceived():
                 self._receive_response(event, events)
-            case h2.events.InformationalResponseReceived():
-                if self._http._is_malformed(event):
-                    self._break(events, "an interim response is malformed", "RFC 9113 §8.1.1")
             case h2.events.TrailersReceived():
                 # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
                 self.remote_ended = True
                 if self._rejection is None:
                     self._break(events, "HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
-                elif self._http._is_malformed(event):
-                    self._rejection = None
-                    self._break(events, "the trailers of the response are malformed", "RFC 9113 §8.1")
             case h2.events.DataReceived():
                 # Of a refusal; that of a WebSocket does not pass h2.
                 self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
@@ -90,6 +87,14 @@ class WebSocketStream(Outbound, Carrier):
                         self.reset(ErrorCodes.CANCEL)
             case h2.events.StreamEnded():
                 self._receive_end(events)
+            case h2.events.StreamReset(remote_reset=False):
+                # For what came on it, which is then no answer either.
+                self.closed = True
+                self._rejection = None
+                assert self.h2 is not None
+                section = _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
+                self.fail(events, RemoteProtocolError(self.h2.fault or _name(event.error_code), section=section))
+                self._leave()
             case h2.events.StreamReset():
                 # Nothing can follow, not even the end of the stream.
                 self.closed = True
@@ -112,7 +117,6 @@ class WebSocketStream(Outbound, Carrier):
     def _break(self, events: Events, message: str, section: str) -> None:
         """Fail the connection for what came on its stream, and reset the stream."""
         self.fail(events, RemoteProtocolError(message, section=section))
-        self._http._refused = self.number
         self.reset(ErrorCodes.PROTOCOL_ERROR)
 
     def _receive_response(self, event: h2.events.ResponseReceived, events: Events) -> None:
@@ -121,10 +125,6 @@ class WebSocketStream(Outbound, Carrier):
         if self.connection.state is not State.REQUESTED:
             return
         if not status.startswith(b"2"):
-            if self._http._is_malformed(event) or len(status) != 3 or not status.isdigit():
-                self.remote_ended = event.stream_ended is not None
-                self._break(events, "the response is malformed", "RFC 9113 §8.1.1")
-                return
             others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
             self._rejection = (int(status), others, bytearray())
             return
@@ -134,9 +134,6 @@ class WebSocketStream(Outbound, Carrier):
         more, _ = self.connection.receive_response(headers)
         events += more
         if self.connection.response is not None:
-            assert self.h2 is not None
-            # Content-Length means nothing here (RFC 9110 §9.3.6); h2 would compare it when the stream ends.
-            self.h2._expected_content_length = None
             self._http._inbound.carry(self.number, self.connection)
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
