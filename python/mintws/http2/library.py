@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 import h2.config
 import h2.connection
 import h2.stream
+import hpack
 from h2.connection import AllowedStreamIDs
 from h2.events import (
     Event,
@@ -31,6 +32,8 @@ from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
 #: What begins or ends a message.
 Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
 
+#: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
+TABLE_SIZE = 4096
 #: RFC 9110 §15
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
@@ -47,6 +50,7 @@ class Library(h2.connection.H2Connection):
 
     def __init__(self, config: h2.config.H2Configuration, closed: Callable[[Stream], None]) -> None:
         super().__init__(config)
+        self.encoder = _Encoder()
         self._closed = closed
         #: How many streams are open of those that a server has opened, and of those that a client has.
         self._open = [0, 0]
@@ -161,6 +165,26 @@ class Stream(h2.stream.H2Stream):
             self.state_machine.process_input(StreamInputs.SEND_RST_STREAM)
         self.fault = str(error)
         return frames, [StreamReset(stream_id=self.stream_id, error_code=error.error_code, remote_reset=False)]
+
+
+class _Encoder(hpack.Encoder):
+    """An encoder of header blocks whose table is bounded: each header that is sent is looked for in all of it."""
+
+    @property
+    def header_table_size(self) -> int:
+        """The size that the peer allows (RFC 7541 §4.2), up to `TABLE_SIZE`."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, TABLE_SIZE)
+        if size == self.header_table.maxsize:
+            # hpack would forget a change that it has not told of yet.
+            return
+        self.header_table.maxsize = size
+        # What changes several times between two blocks is told by the smallest size and the last.
+        smallest = min(*self.table_size_changes, size) if self.table_size_changes else size
+        self.table_size_changes = [smallest, size] if smallest < size else [size]
 
 
 class _States(h2.stream.H2StreamStateMachine):
