@@ -347,7 +347,10 @@ class Pool:
 
 @final
 class Inbound:
-    """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library."""
+    """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+
+    All DATA is counted for the window of the connection, whose credit goes back at once.
+    """
 
     def __new__(cls, server: bool, max_frame_size: int, stream_window: int, connection_window: int) -> Self: ...
     def carry(self, stream: int, connection: Endpoint) -> None:

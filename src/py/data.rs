@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
-use crate::data::{Piece, Splitter, Window, write_data, write_end, write_window_update};
+use crate::data::{Piece, Splitter, Window, flow_controlled_len, write_data, write_end, write_window_update};
 
 /// A stream that carries a WebSocket.
 struct Carried {
@@ -20,6 +20,8 @@ struct Carried {
 }
 
 /// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+///
+/// All DATA is counted for the window of the connection, whose credit goes back at once.
 #[pyclass(module = "mintws._core")]
 pub struct Inbound {
     splitter: Splitter,
@@ -98,7 +100,14 @@ impl Inbound {
                     break py.None().into_bound(py);
                 };
                 match piece {
-                    Piece::Other(frame) => break PyBytes::new(py, frame).into_any(),
+                    Piece::Other(frame) => {
+                        let len = flow_controlled_len(frame).unwrap_or(0);
+                        if connection.receive(len).is_err() {
+                            break 0_u32.into_pyobject(py)?.into_any();
+                        }
+                        connection.consume(len);
+                        break PyBytes::new(py, frame).into_any();
+                    }
                     Piece::Data { stream, payload, flow_controlled_len, end_stream } => {
                         let Some(carried) = streams.get_mut(&stream) else { continue };
                         if connection.receive(flow_controlled_len).is_err() {

@@ -406,18 +406,71 @@ def test_data_over_the_connection_window_ends_the_connection():
     assert peer.http.done
 
 
-def test_data_of_a_reset_stream_gives_its_credit_back():
-    # It still counts for the connection (§6.9).
+def credit(data: bytes, number: int = 0) -> int:
+    """The sum of the WINDOW_UPDATE frames of a stream, or of the connection."""
+    return sum(
+        int.from_bytes(payload, "big")
+        for kind, _, it, payload in h2_frames(data)
+        if (kind, it) == (WINDOW_UPDATE, number)
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 200])
+def test_data_of_a_reset_stream_gives_its_credit_back(padding):
+    # It still counts for the connection (§6.9), with its padding (§6.1).
     peer = H2Peer(Role.SERVER)
-    for _ in range(20):
-        stream, conn = peer.open()
-        reset = conn.abort()
-        for _ in range(15):
-            peer.http.receive(h2_frame(DATA, 0, stream, bytes(16384)))
-        peer.hear(reset)
-    assert not peer.http.done
-    unacknowledged = peer.http.h2.max_inbound_frame_size
-    assert peer.http.h2.inbound_flow_control_window >= CONNECTION // 2 - unacknowledged
+    stream, conn = peer.open()
+    conn.abort()
+    late = h2_frame(DATA, PADDED, stream, bytes([padding]) + bytes(16383))
+    given = sum(credit(peer.http.receive(late)[1]) for _ in range(3000))
+    assert given + peer.http._inbound.window(0)[1] == 3000 * 16384
+    assert left_and_credit(peer, 0) == CONNECTION
+
+
+def test_data_of_an_ordinary_request_gives_the_connection_its_credit_at_once():
+    # Its stream gets none before the application has taken it.
+    peer = H2Peer(Role.SERVER)
+    post = [(":method", "POST"), *GET[1:]]
+    given, body = 0, h2_frame(DATA, 0, 0, bytes(16384))
+    for i in range(100):
+        number = 2 * i + 1
+        peer.http.receive(h2_frame(HEADERS, END_HEADERS, number, peer.h2.encoder.encode(post)))
+        body = h2_frame(DATA, 0, number, bytes(16384))
+        replies = b"".join(peer.http.receive(body)[1] for _ in range(16))
+        assert credit(replies, number) == 0
+        given += credit(replies)
+    assert given + peer.http._inbound.window(0)[1] == 100 * STREAM
+    peer.http.h2.acknowledge_received_data(STREAM, 1)
+    assert credit(peer.http.h2.data_to_send(), 1) == STREAM
+    assert peer.http._inbound.window(0)[0] > CONNECTION // 4
+
+
+def test_websockets_and_ordinary_requests_share_one_window_of_the_connection():
+    # What the peer, a real h2, may send never shrinks to less than half.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    upload = peer.ask([(":method", "POST"), *GET[1:]])
+    peer.deliver()
+    lowest = CONNECTION
+    for i in range(3000):
+        turn = (stream, upload)[i // 500 % 2]
+        for it, event in peer.send(turn, masked(2, bytes(16376)) if turn == stream else bytes(16384)):
+            if it is None:
+                peer.http.collect(event)
+        lowest = min(lowest, peer.h2.outbound_flow_control_window)
+    assert lowest >= CONNECTION // 2 - 16384
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert conn.state is State.OPEN
+
+
+def test_ordinary_data_over_the_connection_window_ends_the_connection():
+    peer = H2Peer(Role.SERVER, window=(1 << 31) - 1)
+    _, conn = peer.open()
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode([(":method", "POST"), *GET[1:]])))
+    events, reply = peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)) * (CONNECTION // 16384 + 1))
+    assert h2_frames(reply)[-1][3][4:8] == b"\0\0\0\x03"
+    assert events[-1][1].error.section == "RFC 9113 §6.9.1"
+    assert conn.state is not State.OPEN
 
 
 def test_data_of_a_stream_that_never_was_ends_the_connection():

@@ -264,12 +264,18 @@ def test_header_blocks_behind_our_goaway_are_decoded():
 
 
 def test_data_behind_our_goaway_counts_for_the_connection():
-    peer, stream, conn = opened_on()
+    peer, _, conn = opened_on()
     peer.http.shutdown()
     peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(CONNECT)))
+    given = 0
     for _ in range(1200):
-        peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)))
-        peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"x")))
+        _, reply = peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)))
+        given += sum(
+            int.from_bytes(payload, "big") for kind, _, number, payload in h2_frames(reply) if (kind, number) == (8, 0)
+        )
+    left, owed = peer.http._inbound.window(0)
+    assert given + owed == 1200 * 16384
+    assert left + owed == 16 * 1024 * 1024
     assert conn.state is State.OPEN
 
 

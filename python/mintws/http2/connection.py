@@ -481,8 +481,12 @@ class Http2:
         updates, unsettled = self._inbound.settle()
         if self._waiting:
             self._send_waiting()
-        out = [*self._replies, self.h2.data_to_send(), updates]
+        out = [*self._replies, self.h2.data_to_send()]
         self._replies.clear()
+        if self._ended:
+            # The last word is a GOAWAY.
+            return b"".join(out)
+        out.append(updates)
         for connection in unsettled:
             out.append(connection._settle())
         if self._unblocked:

@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 import h2.config
 import h2.connection
 import h2.stream
+import h2.windows
 import hpack
 from h2.connection import AllowedStreamIDs
 from h2.events import (
@@ -51,6 +52,7 @@ class Library(h2.connection.H2Connection):
     def __init__(self, config: h2.config.H2Configuration, closed: Callable[[Stream], None]) -> None:
         super().__init__(config)
         self.encoder = _Encoder()
+        self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
         self._closed = closed
         #: How many streams are open of those that a server has opened, and of those that a client has.
         self._open = [0, 0]
@@ -185,6 +187,16 @@ class _Encoder(hpack.Encoder):
         # What changes several times between two blocks is told by the smallest size and the last.
         smallest = min(*self.table_size_changes, size) if self.table_size_changes else size
         self.table_size_changes = [smallest, size] if smallest < size else [size]
+
+
+class _Uncounted(h2.windows.WindowManager):
+    """The window of the connection, in which `h2` sees but a part of the DATA: the core keeps its books."""
+
+    def window_consumed(self, size: int) -> None:
+        pass
+
+    def process_bytes(self, size: int) -> int | None:
+        return None
 
 
 class _States(h2.stream.H2StreamStateMachine):
