@@ -50,7 +50,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     if !header::is_target(path) {
         return Err(Fault::InvalidTarget);
     }
-    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same(host, authority, scheme)) {
+    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same_host(host, authority, scheme)) {
         return Err(Fault::InvalidHost);
     }
     fields.check_request()?;
@@ -115,6 +115,14 @@ pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
     (status, with_status(status, headers), body)
 }
 
+/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
+/// port of the scheme (RFC 3986 §6.2.3).
+#[must_use]
+pub fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
+}
+
 /// Parts the pseudo-headers, all of `names` and no others, from the rest, and holds both to RFC 9113 §8.2-8.3.
 fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<([&'a str; N], Fields<'a>), Fault> {
     let is_pseudo = |(name, _): &&Line<'_>| name.starts_with(b":");
@@ -147,13 +155,6 @@ fn check_line((name, value): Line<'_>) -> Result<(), Fault> {
     };
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if forbidden || is_space(value.first()) || is_space(value.last()) { Err(Fault::ForbiddenHeader) } else { Ok(()) }
-}
-
-/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
-/// port of the scheme (RFC 3986 §6.2.3).
-fn is_same(host: &str, authority: &str, scheme: &str) -> bool {
-    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
 }
 
 fn bare<'a>(host: &'a str, port: &str) -> &'a str {

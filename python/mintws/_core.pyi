@@ -28,6 +28,7 @@ __all__ = [
     "deflate_agree",
     "deflate_offer",
     "forked",
+    "is_same_host",
     "is_upgrade",
     "new_key",
     "read_request",
@@ -392,6 +393,9 @@ def new_key(random: bytes) -> str:
 
 def is_upgrade(headers: _Lines) -> bool:
     """Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not."""
+
+def is_same_host(host: str, authority: str, scheme: str) -> bool:
+    """Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1)."""
 
 def write_request(
     host: str,

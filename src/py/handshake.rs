@@ -24,6 +24,7 @@ type AgreedTuple = (bool, bool, u8, u8);
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(new_key, module)?)?;
     module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
+    module.add_function(wrap_pyfunction!(is_same_host, module)?)?;
     module.add_function(wrap_pyfunction!(write_request, module)?)?;
     module.add_function(wrap_pyfunction!(read_request, module)?)?;
     module.add_function(wrap_pyfunction!(write_response, module)?)?;
@@ -47,6 +48,12 @@ fn new_key(random: [u8; 16]) -> String {
 #[allow(clippy::needless_pass_by_value)]
 fn is_upgrade(headers: Lines) -> bool {
     handshake::is_upgrade(&lent(&headers))
+}
+
+/// Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1).
+#[pyfunction]
+fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
+    connect::is_same_host(host, authority, scheme)
 }
 
 /// Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.

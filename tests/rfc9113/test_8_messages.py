@@ -298,6 +298,48 @@ def test_malformed_trailers_of_an_ordinary_request_reset_its_stream(header):
     assert conn.state is State.OPEN
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("host", "authority"),
+    [
+        ("example.com", "example.com"),
+        ("EXAMPLE.com", "example.com"),
+        ("example.com", "Example.Com"),
+        ("example.com:{port}", "example.com"),
+        ("example.com", "example.com:{port}"),
+        ("example.com:", "example.com"),
+        ("[::1]:{port}", "[::1]"),
+    ],
+)
+def test_host_that_is_the_authority_by_the_rules_of_the_scheme_is_no_fault(scheme, host, authority):
+    # §8.3.1
+    port = {"http": 80, "https": 443}[scheme]
+    host, authority = host.format(port=port), authority.format(port=port)
+    peer = H2Peer(Role.SERVER)
+    headers = [(":method", "GET"), (":scheme", scheme), (":path", "/"), (":authority", authority), ("host", host)]
+    events, reply = peer.http.receive(head(peer, 1, *headers, end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", authority),)
+    assert resets(reply) == []
+
+
+@pytest.mark.parametrize(
+    "hosts", [["evil.example"], ["example.com:81"], ["example.com:443"], [""], ["example.com", "example.com"], ["\xe4"]]
+)
+def test_host_that_is_another_than_the_authority_is_malformed(hosts):
+    peer = H2Peer(Role.SERVER)
+    headers = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.com")]
+    events, reply = peer.http.receive(head(peer, 1, *headers, *(("host", host) for host in hosts), end=True))
+    assert (events, resets(reply)) == ([], [(1, 1)])
+
+
+def test_host_without_an_authority_is_the_host():
+    peer = H2Peer(Role.SERVER)
+    events, _ = peer.http.receive(head(peer, 1, *GET[:3], ("host", "example.com"), end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", "example.com"),)
+
+
 @pytest.mark.parametrize("role", list(Role))
 def test_trailers_of_an_ordinary_message_without_end_stream_reset_its_stream(role):
     # §8.1

@@ -273,8 +273,9 @@ class Http2:
                 others = tuple(pair for pair in headers if not pair[0].startswith(":"))
                 if self._role is Role.CLIENT:
                     return Response(int(pseudo.get(":status", 0)), others, kept or b"", event.stream_id)
-                if ":authority" in pseudo and not any(name == "host" for name, _ in others):
-                    others = (("host", pseudo[":authority"]), *others)
+                if ":authority" in pseudo:
+                    # A Host that is there says the same (RFC 9113 §8.3.1).
+                    others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
                 return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, kept, event.stream_id)
         return None
 

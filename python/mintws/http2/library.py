@@ -30,6 +30,8 @@ from h2.utilities import validate_headers
 from hpack.struct import Header
 from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
 
+from mintws import _core
+
 #: What begins or ends a message.
 Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
 
@@ -142,7 +144,8 @@ class Stream(h2.stream.H2Stream):
         if isinstance(head, RequestReceived) and any(name == b":protocol" for name, _ in head.headers):
             # The handshake of a WebSocket is answered with the rule that it breaks.
             return
-        deque(validate_headers(head.headers, self._build_hdr_validation_flags(events)), maxlen=0)
+        headers = _without_host(head.headers) if isinstance(head, RequestReceived) else head.headers
+        deque(validate_headers(headers, self._build_hdr_validation_flags(events)), maxlen=0)
         status = next((value for name, value in head.headers if name == b":status"), None)
         if status is not None and not _STATUS.fullmatch(status):
             raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
@@ -167,6 +170,19 @@ class Stream(h2.stream.H2Stream):
             self.state_machine.process_input(StreamInputs.SEND_RST_STREAM)
         self.fault = str(error)
         return frames, [StreamReset(stream_id=self.stream_id, error_code=error.error_code, remote_reset=False)]
+
+
+def _without_host(headers: list[Header]) -> list[Header]:
+    """Leave out a Host that is the `:authority` (RFC 9113 §8.3.1): `h2` compares the two letter by letter."""
+    hosts = [value for name, value in headers if name == b"host"]
+    pseudo = {name: value for name, value in headers if name in (b":authority", b":scheme")}
+    if len(hosts) != 1 or b":authority" not in pseudo:
+        return headers
+    host, authority, scheme = (
+        it.decode("latin-1") for it in (hosts[0], pseudo[b":authority"], pseudo.get(b":scheme", b""))
+    )
+    same = _core.is_same_host(host, authority, scheme)
+    return [pair for pair in headers if pair[0] != b"host"] if same else headers
 
 
 class _Encoder(hpack.Encoder):
