@@ -23,8 +23,10 @@ from mintws import _core
 from mintws.connection import Connection, Options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
+from mintws.http2 import ordinary
 from mintws.http2.floods import IDLE_FRAMES, WASTED_REQUESTS, carries_nothing
 from mintws.http2.library import Library, Stream
+from mintws.http2.ordinary import Collector
 from mintws.http2.outbound import Events, Outbound
 from mintws.http2.websocket import WebSocketStream, disabled
 
@@ -41,8 +43,6 @@ CONNECTION_WINDOW = 16 * 1024 * 1024
 MAX_FRAME_SIZE = 16384
 #: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
 HEADER_LIMIT = 64 * 1024
-#: The most bytes of the body of an ordinary message that `collect` gathers.
-REQUEST_LIMIT = 1024 * 1024
 
 _DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
@@ -101,8 +101,7 @@ class Http2:
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
         self._streams: dict[int, Outbound] = {}
-        #: Ordinary messages that `collect` gathers: their head and body.
-        self._collected: dict[int, tuple[Headers, bytearray]] = {}
+        self._collector = Collector(self)
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
         self._waiting: deque[tuple[WebSocketStream, Headers]] = deque()
         #: What is to be written for what is being received.
@@ -255,45 +254,19 @@ class Http2:
 
         A body of more than 1 MiB is not kept. Credit for it is given back.
         """
-        match event:
-            case h2.events.RequestReceived() | h2.events.ResponseReceived():
-                headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
-                self._collected[event.stream_id] = (headers, bytearray())
-            case h2.events.DataReceived():
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                _, body = self._collected.get(event.stream_id, ((), bytearray()))
-                if len(body) <= REQUEST_LIMIT:
-                    body += event.data
-            case h2.events.StreamReset() if event.stream_id in self._collected:
-                del self._collected[event.stream_id]
-            case h2.events.StreamEnded() if event.stream_id in self._collected:
-                headers, body = self._collected.pop(event.stream_id)
-                kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
-                pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
-                others = tuple(pair for pair in headers if not pair[0].startswith(":"))
-                if self._role is Role.CLIENT:
-                    return Response(int(pseudo.get(":status", 0)), others, kept or b"", event.stream_id)
-                if ":authority" in pseudo:
-                    # A Host that is there says the same (RFC 9113 §8.3.1).
-                    others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
-                return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, kept, event.stream_id)
-        return None
+        return self._collector.collect(event)
 
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
 
+        Returns:
+            The bytes to write now: none if the client has taken its request back.
+
         Raises:
-            LocalProtocolError: the request's stream is gone, or HTTP/2 does not allow the response.
+            LocalProtocolError: the request was answered, or what the response holds is against a rule. Nothing was sent.
+            TypeError: a part of the response has a wrong type.
         """
-        if request.stream not in self.h2.streams:
-            return b""
-        headers = [(":status", str(response.status)), *((name.lower(), value) for name, value in response.headers)]
-        if not any(name == "content-length" for name, _ in headers) and response.status not in (204, 304):
-            headers.append(("content-length", str(len(response.body))))
-        outbound = Outbound(self, request.stream)
-        outbound.remote_ended = True
-        self._streams[request.stream] = outbound
-        return outbound.send_head(tuple(headers), b"" if request.method == "HEAD" else response.body)
+        return ordinary.respond(self, request, response)
 
     def request(self, request: Request) -> tuple[int, bytes]:
         """Write an ordinary request.
@@ -302,21 +275,11 @@ class Http2:
             The number of its stream, by which `collect` names the response, and the bytes to write now.
 
         Raises:
-            LocalProtocolError: the connection takes no new streams now.
+            LocalProtocolError: the connection takes no new streams now, or what the request holds is against a rule. Nothing was
+                sent.
+            TypeError: a part of the request has a wrong type.
         """
-        if self._role is Role.SERVER or self._leaving:
-            raise LocalProtocolError("the connection takes no new requests")
-        fields = [(":method", request.method), (":scheme", self.scheme), (":path", request.target)]
-        others = [(name.lower(), value) for name, value in request.headers]
-        fields += [(":authority", value) for name, value in others if name == "host"]
-        outbound = Outbound(self)
-        body = request.body or b""
-        headers = (*fields, *(pair for pair in others if pair[0] != "host"))
-        outbound.begin(headers, end=not body)
-        if body:
-            return outbound.number, outbound.send_data(body) + outbound.send_end()
-        outbound.closed = True
-        return outbound.number, self.h2.data_to_send()
+        return ordinary.request(self, request)
 
     def shutdown(self) -> bytes:
         """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds."""

@@ -63,6 +63,10 @@ class Library(h2.connection.H2Connection):
         """Give a stream that is open."""
         return cast("Stream", self.streams[number])
 
+    def was_reset(self, number: int) -> bool:
+        """Whether a stream that has closed was reset, by either side."""
+        return self._stream_is_closed_by_reset(number)
+
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
         plain = super()._begin_new_stream(stream_id, allowed_ids)
         stream = Stream(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h2.events
 import h2.exceptions
+from h2.errors import ErrorCodes
+from h2.stream import StreamState
 
 from mintws import _core
 from mintws.connection import Connection
@@ -31,7 +33,7 @@ class Outbound:
         self._pending = bytearray()
         #: END_STREAM follows what is pending.
         self.ending = False
-        self.remote_ended = False
+        self.remote_ended = self.h2 is not None and self.h2.state_machine.state is StreamState.HALF_CLOSED_REMOTE
         #: Nothing more is sent on the stream.
         self.closed = False
 
@@ -69,15 +71,14 @@ class Outbound:
             http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
         except h2.exceptions.ProtocolError as error:
             raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
-        out = http.h2.data_to_send()
-        if body is None:
-            return out
+        http._streams[self.number] = self
         if body:
             self._pending += body
             self.ending = True
-            return out + self.pump()
-        self._finish()
-        return out + http.h2.data_to_send()
+            return self.pump()
+        if body is not None:
+            self._finish()
+        return http.h2.data_to_send()
 
     def send_data(self, data: bytes) -> bytes:
         if self.closed or self.ending:
@@ -116,17 +117,7 @@ class Outbound:
 
     def receive(self, event: h2.events.Event, events: Events) -> None:
         """Take an event of `h2` that is the stream's."""
-        match event:
-            case h2.events.WindowUpdated():
-                self._http._unblocked = True
-                return
-            case h2.events.StreamEnded():
-                self.remote_ended = True
-                if self.closed:
-                    self._leave()
-            case h2.events.StreamReset():
-                self._leave()
-        events.append((None, event))
+        raise NotImplementedError
 
     def lose(self, events: Events, message: str) -> None:
         """Take note that nothing more comes."""
@@ -142,8 +133,17 @@ class Outbound:
     def _finish(self) -> None:
         """Note that END_STREAM is sent."""
         self.closed = True
+        if not self.remote_ended and self._is_answer:
+            # Nothing that the client still sends is of use (RFC 9113 §8.1).
+            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
+            self.remote_ended = True
         if self.remote_ended:
             self._leave()
+
+    @property
+    def _is_answer(self) -> bool:
+        """Whether what was sent is a response that is whole."""
+        raise NotImplementedError
 
     def _leave(self) -> None:
         """Forget the stream."""

@@ -10,6 +10,7 @@ from h2.errors import ErrorCodes
 from mintws.connection import Carrier, Connection
 from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject
+from mintws.http2.ordinary import content
 from mintws.http2.outbound import Events, Outbound
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class WebSocketStream(Outbound, Carrier):
         return http.h2.data_to_send()
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
-        return b"" if self.closed else self.send_head(headers, body)
+        if self.closed:
+            return b""
+        return self.send_head(headers, body if body is None else content(body))
 
     def pause(self) -> None:
         if self.number:
@@ -158,16 +161,11 @@ class WebSocketStream(Outbound, Carrier):
         more, _ = self.connection.receive_rejection(status, headers, bytes(body))
         events += more
 
-    def _finish(self) -> None:
-        self.closed = True
+    @property
+    def _is_answer(self) -> bool:
         connection = self.connection
         refused = connection.request is None or connection.state is State.REQUESTED
-        if not self.remote_ended and (refused or isinstance(connection.response, UpgradeReject)):
-            # Nothing that the client still sends on a refused request is of use (RFC 9113 §8.1).
-            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
-            self.remote_ended = True
-        if self.remote_ended:
-            self._leave()
+        return refused or isinstance(connection.response, UpgradeReject)
 
 
 def disabled() -> ExtendedConnectDisabled:
