@@ -191,13 +191,13 @@ class Response:
     Attributes:
         status: 200 to 599.
         headers: further headers, as pairs or a mapping; Content-Length is written where it is missing.
-        body: the body.
+        body: the body; `None` if it was too long to be kept.
         stream: the stream that it came on, over HTTP/2.
     """
 
     status: int
     headers: Headers = ()
-    body: bytes = b""
+    body: bytes | None = b""
     stream: int = 0
 
     if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Response:
             self,
             status: int,
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-            body: bytes = b"",
+            body: bytes | None = b"",
             stream: int = 0,
         ) -> None: ...
 

@@ -187,6 +187,8 @@ class Http1(Direct):
         Raises:
             LocalProtocolError: there is no request to respond to, or HTTP/1.1 does not allow the response.
         """
+        if response.body is None:
+            raise LocalProtocolError('the body was not kept: give one, or b"" for none')
         bodiless = request.method == "HEAD" or response.status in (204, 304)
         headers = list(response.headers)
         if (

@@ -146,6 +146,40 @@ def test_header_of_the_connection_is_left_out_of_a_response(name):
     assert set(answer) == {":status", "x-one", "x-two", "content-length"}
 
 
+def collected(peer: H2Peer, number: int, size: int):
+    """As the peer, send a body of so many bytes on a stream; give the message, and the credit that came back for it."""
+    before = len(peer.of(h2.events.WindowUpdated, number))
+    while True:
+        part = min(size, 16384, peer.h2.local_flow_control_window(number))
+        assert part, "no credit came back"
+        size -= part
+        peer.h2.send_data(number, bytes(part), end_stream=not size)
+        made = [it for _, event in peer.deliver() if (it := peer.http.collect(event))]
+        if not size:
+            return made[0], sum(it.delta for it in peer.of(h2.events.WindowUpdated, number)[before:])
+
+
+@pytest.mark.parametrize(("size", "kept"), [((1 << 20), True), ((1 << 20) + 1, False), (3_000_000, False)])
+def test_body_of_more_than_1_mib_is_not_kept_and_gets_its_credit_back(size, kept):
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(request())
+    peer.hear(data)
+    peer.h2.send_headers(number, [(":status", "200")])
+    response, credit = collected(peer, number, size)
+    assert (response.status, response.body) == (200, bytes(size) if kept else None)
+    assert credit >= size - 262144
+    peer = H2Peer(Role.SERVER)
+    asked, credit = collected(peer, peer.ask([(":method", "POST"), *GET[1:]]), size)
+    assert (asked.method, asked.body) == ("POST", bytes(size) if kept else None)
+    assert credit >= size - 262144
+
+
+def test_response_whose_body_was_not_kept_is_refused_locally():
+    peer = H2Peer(Role.SERVER)
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(requested(peer), response(body=None))
+
+
 def test_response_to_a_request_that_was_taken_back_is_nothing():
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()

@@ -224,7 +224,7 @@ class Http2Client:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         body: bytes = b"",
     ) -> Response:
-        """Make an ordinary request and wait for its response, whose body is at most 1 MiB.
+        """Make an ordinary request and wait for its response; a body of more than 1 MiB is not kept, and `None`.
 
         Raises:
             ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.

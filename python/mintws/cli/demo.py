@@ -109,7 +109,7 @@ class Demonstration:
         websockets = await asyncio.gather(*(client.open(f"/{i}", extensions=extensions) for i in range(TOGETHER)))
         passed, response = await asyncio.gather(self._show(websockets), client.request("GET", "/readme"))
         same = response.status == 200 and response.body == self._readme
-        self._say.note(f"beside them GET /readme: {response.status}, {len(response.body):,} bytes", same)
+        self._say.note(f"beside them GET /readme: {response.status}, {len(response.body or b''):,} bytes", same)
         await asyncio.gather(*(websocket.close() for websocket in websockets))
         return passed and same
 

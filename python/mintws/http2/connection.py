@@ -252,7 +252,7 @@ class Http2:
     def collect(self, event: h2.events.Event) -> Request | Response | None:
         """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
 
-        A body of more than 1 MiB is not kept. Credit for it is given back.
+        A body of more than 1 MiB is not kept: `body` is `None`. Credit for it is given back.
         """
         return self._collector.collect(event)
 

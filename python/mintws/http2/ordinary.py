@@ -70,7 +70,7 @@ class Collector:
         pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
         others = tuple(pair for pair in headers if not pair[0].startswith(":"))
         if ":status" in pseudo:
-            return Response(int(pseudo[":status"]), others, kept or b"", number)
+            return Response(int(pseudo[":status"]), others, kept, number)
         if ":authority" in pseudo:
             # A Host that is there says the same (RFC 9113 §8.3.1).
             others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
@@ -83,6 +83,8 @@ def respond(http: Http2, request: Request, response: Response) -> bytes:
         raise LocalProtocolError("a client makes requests: only a server responds to them")
     if not _awaits(http, request.stream):
         return b""
+    if response.body is None:
+        raise LocalProtocolError('the body was not kept: give one, or b"" for none')
     body = content(response.body)
     if not 0 <= response.status < 1000:
         raise LocalProtocolError(f"status {response.status} must be 200 to 599")
