@@ -56,12 +56,16 @@ class Http2:
         scheme: the scheme of a client's URLs, "http" or "https".
         window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
-        max_concurrent_streams: how many streams a client may have open at a time.
+        max_concurrent_streams: how many streams a client may have open at a time: 0 to 2^31-1.
         options: see `Options`; they hold for each WebSocket.
 
     Attributes:
         h2: the `h2.connection.H2Connection`, for ordinary requests and responses. What its methods want to be sent comes with the
             next bytes that anything here returns, or from its own `data_to_send`.
+
+    Raises:
+        LocalProtocolError: an argument is out of its range.
+        TypeError: an argument has a wrong type, or an option is unknown.
     """
 
     def __init__(
@@ -74,8 +78,12 @@ class Http2:
         max_concurrent_streams: int = 100,
         **options: Unpack[Options],
     ) -> None:
-        if not _DEFAULT_WINDOW <= window < 1 << 31:
-            raise LocalProtocolError(f"window must be {_DEFAULT_WINDOW} to 2^31-1 bytes, not {window}")
+        if not isinstance(role, Role):
+            raise TypeError(f"role must be Role.CLIENT or Role.SERVER, not {role!r}")
+        if scheme not in ("http", "https"):
+            raise LocalProtocolError(f'scheme must be "https" for wss: and "http" for ws:, not {scheme!r}')
+        _check_range("window", window, _DEFAULT_WINDOW)
+        _check_range("max_concurrent_streams", max_concurrent_streams, 0)
         self.scheme = scheme
         self._role = role
         self._options = options
@@ -124,9 +132,21 @@ class Http2:
         #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
         self._last_seen: int | None = None
         self._wasted = 0
+        self._started = False
+        # Wrong options raise here, not when a WebSocket comes.
+        WebSocketStream(self)
 
     def start(self) -> bytes:
-        """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4)."""
+        """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4).
+
+        Write them before any others. A handshake may be sent ahead, and waits.
+
+        Raises:
+            LocalProtocolError: they were given before.
+        """
+        if self._started:
+            raise LocalProtocolError("a connection starts once: make another Http2 for another transport")
+        self._started = True
         self.h2.initiate_connection()
         if self._role is Role.SERVER:
             # One stream too many is refused here; h2 would end the connection for it.
@@ -189,8 +209,11 @@ class Http2:
         handing it to `Connection.send` when its turn comes. A fault of one stream hurts no other.
 
         Raises:
+            LocalProtocolError: the connection was not started.
             TypeError: `data` is not bytes.
         """
+        self._check_started()
+        _check_bytes(data)
         events: Events = []
         if self._ended:
             return events, b""
@@ -279,16 +302,26 @@ class Http2:
                 sent.
             TypeError: a part of the request has a wrong type.
         """
+        self._check_started()
         return ordinary.request(self, request)
 
     def shutdown(self) -> bytes:
-        """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds."""
+        """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds.
+
+        Raises:
+            LocalProtocolError: the connection was not started.
+        """
+        self._check_started()
         if self._ended or self._we_leave:
             return b""
         self._we_leave = True
         # h2 lets nothing follow its own GOAWAY, so the frame is made here.
         last = self._last_seen = self.h2.highest_inbound_stream_id
         return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise LocalProtocolError("the connection has not begun: write what start() gives first")
 
     def _check_order(self, frame: bytes) -> tuple[str, str] | None:
         """Say what is wrong with a frame that comes now and that `h2` would let pass, with the section that has the rule."""
@@ -483,6 +516,24 @@ class Http2:
                 out.append(stream.pump(self.h2.max_outbound_frame_size))
             blocked = [stream for stream in blocked if stream.buffered and stream.window > 0]
         return b"".join(out)
+
+
+def _check_range(name: str, value: object, least: int) -> None:
+    """Raise if `value` is no int from `least` to 2^31-1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not least <= value < 1 << 31:
+        raise LocalProtocolError(f"{name} must be {least} to 2^31-1, not {value}")
+
+
+def _check_bytes(data: object) -> None:
+    """Raise if `data` is nothing that can be received."""
+    if isinstance(data, (bytes, bytearray)):
+        return
+    if not isinstance(data, memoryview):
+        raise TypeError(f"receive() takes bytes, a bytearray or a memoryview, not {type(data).__name__}")
+    if not data.c_contiguous or data.itemsize != 1:
+        raise TypeError("receive() takes a memoryview whose items are bytes in one piece")
 
 
 def _stream_of(frame: bytes) -> int:
