@@ -6,7 +6,7 @@ to its connection. `h2` stays the owner of the windows in which we send; those i
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -46,6 +46,8 @@ HEADER_LIMIT = 64 * 1024
 
 _DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
+#: The highest number that a client's stream can have (RFC 9113 §5.1.1).
+_LAST_STREAM = (1 << 31) - 1
 
 
 class Http2:
@@ -111,7 +113,7 @@ class Http2:
         self._streams: dict[int, Outbound] = {}
         self._collector = Collector(self)
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
-        self._waiting: deque[tuple[WebSocketStream, Headers]] = deque()
+        self._waiting: OrderedDict[WebSocketStream, Headers] = OrderedDict()
         #: What is to be written for what is being received.
         self._replies: list[bytes] = []
         #: A window has opened.
@@ -157,8 +159,8 @@ class Http2:
 
     @property
     def can_open(self) -> bool | None:
-        """Whether the server takes WebSockets: `None` until its SETTINGS have come (RFC 8441 §3)."""
-        if self._role is Role.SERVER or self._leaving:
+        """Whether a WebSocket can be opened: `None` until the server's SETTINGS have said whether it takes any (RFC 8441 §3)."""
+        if self._role is Role.SERVER or self._full:
             return False
         if not self._settings_came:
             return None
@@ -167,18 +169,15 @@ class Http2:
     def open(self) -> Connection:
         """Make a client's WebSocket; its first event is an `UpgradeRequest`.
 
-        Before the server's SETTINGS have come, and while all streams are taken, the request waits and goes out in a later reply.
+        Before the server's SETTINGS have come, and while all streams are taken, the request waits, and goes out with later bytes.
 
         Raises:
             ExtendedConnectDisabled: the server takes no WebSockets over HTTP/2.
-            LocalProtocolError: on a server, or when the connection is ending.
+            LocalProtocolError: on a server, or when the connection is ending or has used up its streams.
         """
         if self._role is Role.SERVER:
             raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
-        if self._leaving:
-            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
-        if self.can_open is False:
-            raise disabled()
+        self._check_can_open()
         return WebSocketStream(self).connection
 
     @property
@@ -256,6 +255,8 @@ class Http2:
                     self._receive_event(event, events)
             except h2.exceptions.ProtocolError as error:
                 self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
+        if self._waiting:
+            self._fail_waiting(events)
         return events, self._settle()
 
     def proceed(self) -> Received:
@@ -308,6 +309,8 @@ class Http2:
     def shutdown(self) -> bytes:
         """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds.
 
+        Handshakes that still wait for a stream fail with the next `receive`.
+
         Raises:
             LocalProtocolError: the connection was not started.
         """
@@ -317,7 +320,18 @@ class Http2:
         self._we_leave = True
         # h2 lets nothing follow its own GOAWAY, so the frame is made here.
         last = self._last_seen = self.h2.highest_inbound_stream_id
-        return self.h2.data_to_send() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+        return self._flush() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+
+    def _check_can_open(self) -> None:
+        """Raise if the client can open no more WebSockets."""
+        self._check_not_full()
+        if self.can_open is False:
+            raise disabled()
+
+    def _check_not_full(self) -> None:
+        """Raise if the client can begin no more streams, ever."""
+        if self._full:
+            raise LocalProtocolError("the connection takes no new streams any more: make another Http2")
 
     def _check_started(self) -> None:
         if not self._started:
@@ -356,7 +370,8 @@ class Http2:
                 return
             case h2.events.RemoteSettingsChanged():
                 self._receive_settings(event, events)
-                self._unblocked = True
+                if self._ended:
+                    return
             case h2.events.WindowUpdated(stream_id=0):
                 self._unblocked = True
             case _ if number in self._streams:
@@ -397,8 +412,6 @@ class Http2:
             if stream.number > event.last_stream_id and stream.number % 2 == ours:
                 stream.lose(events, "the server went away before it saw the request")
                 stream.reset(ErrorCodes.CANCEL)
-        while self._waiting:
-            self._waiting.popleft()[0].lose(events, "the server is going away")
         events.append((None, event))
 
     def _receive_request(self, event: h2.events.RequestReceived, events: Events) -> None:
@@ -432,14 +445,15 @@ class Http2:
 
     def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: Events) -> None:
         connect = event.changed_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL)
+        if self._role is Role.SERVER:
+            # To a server it means nothing.
+            connect = None
         if self._settings_came and connect is not None and connect.original_value and not connect.new_value:
             back = "SETTINGS_ENABLE_CONNECT_PROTOCOL went back from 1 to 0"
             self._fail(events, ErrorCodes.PROTOCOL_ERROR, back, "RFC 8441 §3")
             return
         self._settings_came = True
-        if self.can_open is False:
-            while self._waiting:
-                self._waiting.popleft()[0].lose(events, "the server does not enable extended CONNECT (RFC 8441 §3)")
+        self._unblocked = True
 
     def _overrun(self, number: int, events: Events) -> None:
         """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
@@ -465,7 +479,7 @@ class Http2:
 
     def _end(self, events: Events, message: str) -> None:
         self._ended = True
-        for stream in [*self._streams.values(), *(stream for stream, _ in self._waiting)]:
+        for stream in [*self._streams.values(), *self._waiting]:
             # h2 lets nothing follow the end.
             stream.closed = True
             stream._pending.clear()
@@ -476,9 +490,7 @@ class Http2:
     def _settle(self) -> bytes:
         """Give what must follow what was received."""
         updates, unsettled = self._inbound.settle()
-        if self._waiting:
-            self._send_waiting()
-        out = [*self._replies, self.h2.data_to_send()]
+        out = [*self._replies, self._flush()]
         self._replies.clear()
         if self._ended:
             # The last word is a GOAWAY.
@@ -491,21 +503,36 @@ class Http2:
             out.append(self._pump_all())
         return b"".join(out)
 
-    def _send_waiting(self) -> None:
-        """Send handshakes that waited, as many as there are streams for."""
-        while self._waiting and self.can_open and self.h2.open_outbound_streams < self._most_streams:
-            stream, headers = self._waiting.popleft()
-            if stream.connection.state is State.REQUESTED:
-                stream.begin(headers)
+    def _flush(self) -> bytes:
+        """Give what `h2` wants to be written, with the handshakes that have waited for a stream and can have one."""
+        while self._waiting and self.can_open and self._has_room:
+            stream, headers = self._waiting.popitem(last=False)
+            stream.begin(headers)
+        return self.h2.data_to_send()
+
+    def _fail_waiting(self, events: Events) -> None:
+        """Fail the handshakes that wait, if they can never be sent."""
+        if self.can_open is not False:
+            return
+        waiting, self._waiting = self._waiting, OrderedDict()
+        for stream in waiting:
+            if self._full:
+                stream.lose(events, "the connection takes no new streams any more")
+            else:
+                reason = disabled()
+                error = RemoteProtocolError(str(reason), code=1006, section="RFC 8441 §3")
+                error.__cause__ = reason
+                stream.fail(events, error)
 
     @property
-    def _leaving(self) -> bool:
-        """No new streams are begun."""
-        return self._ended or self._we_leave or self._peer_leaves
+    def _full(self) -> bool:
+        """No new streams are begun, ever."""
+        return self._ended or self._we_leave or self._peer_leaves or self.h2.highest_outbound_stream_id >= _LAST_STREAM
 
     @property
-    def _most_streams(self) -> int:
-        return self.h2.remote_settings.max_concurrent_streams
+    def _has_room(self) -> bool:
+        """Whether the peer allows one more stream now (RFC 9113 §5.1.2)."""
+        return self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
 
     def _pump_all(self) -> bytes:
         """Write what the windows now let pass, a frame of each stream in turn so that none waits for another."""

@@ -97,8 +97,9 @@ def request(http: Http2, request: Request) -> tuple[int, bytes]:
     """Write a request; give the number of its stream, and the bytes."""
     if http._role is Role.SERVER:
         raise LocalProtocolError("a server makes no requests: it responds to those that receive() gives")
-    if http._leaving:
-        raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
+    http._check_not_full()
+    if not http._has_room:
+        raise LocalProtocolError("the server allows no more streams at a time: wait until one has ended")
     body = content(request.body or b"")
     headers = _core.write_ordinary_request(
         request.method, request.target, list(request.headers), len(body), scheme=http.scheme
@@ -108,7 +109,7 @@ def request(http: Http2, request: Request) -> tuple[int, bytes]:
     if body:
         return stream.number, stream.send_data(body) + stream.send_end()
     stream.closed = True
-    return stream.number, http.h2.data_to_send()
+    return stream.number, http._flush()
 
 
 def content(body: object) -> bytes:

@@ -78,14 +78,14 @@ class Outbound:
             return self.pump()
         if body is not None:
             self._finish()
-        return http.h2.data_to_send()
+        return http._flush()
 
     def send_data(self, data: bytes) -> bytes:
         if self.closed or self.ending:
             return b""
         window = self.window
         if not self._pending and len(data) <= window:
-            return self._http.h2.data_to_send() + self._frames(data)
+            return self._http._flush() + self._frames(data)
         self._pending += data
         return self.pump()
 
@@ -97,7 +97,7 @@ class Outbound:
         """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
         if self.closed or self._http._ended:
             return b""
-        out = self._http.h2.data_to_send()
+        out = self._http._flush()
         size = min(len(self._pending), self.window if most is None else min(self.window, most))
         if size > 0:
             out += self._frames(bytes(memoryview(self._pending)[:size]))
@@ -105,13 +105,13 @@ class Outbound:
         if self.ending and not self._pending:
             self._http.h2.end_stream(self.number)
             self._finish()
-            out += self._http.h2.data_to_send()
+            out += self._http._flush()
         return out
 
     def reset(self, code: int) -> None:
-        """Reset the stream."""
+        """Reset the stream, if it is open."""
         http = self._http
-        if self.number in http._streams and not (self.closed and self.remote_ended) and not http._ended:
+        if self.number in http.h2.streams and not http._ended:
             http.h2.reset_stream(self.number, code)
         self._leave()
 

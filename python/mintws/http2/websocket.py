@@ -8,7 +8,7 @@ import h2.events
 from h2.errors import ErrorCodes
 
 from mintws.connection import Carrier, Connection
-from mintws.errors import ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError
+from mintws.errors import ExtendedConnectDisabled, RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject
 from mintws.http2.ordinary import content
 from mintws.http2.outbound import Events, Outbound
@@ -38,16 +38,10 @@ class WebSocketStream(Outbound, Carrier):
         return self._http.scheme
 
     def send_request(self, target: str, headers: Headers) -> bytes:
-        http = self._http
-        if http._leaving:
-            raise LocalProtocolError("the connection is ending and takes no new streams: make another Http2")
-        if http.can_open is False:
-            raise disabled()
-        if not http.can_open or http.h2.open_outbound_streams >= http._most_streams:
-            http._waiting.append((self, headers))
-            return b""
-        self.begin(headers)
-        return http.h2.data_to_send()
+        self._http._check_can_open()
+        # Behind those that wait already.
+        self._http._waiting[self] = headers
+        return self._http._flush()
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if self.closed:
@@ -65,8 +59,9 @@ class WebSocketStream(Outbound, Carrier):
         return self._http._settle()
 
     def abort(self) -> bytes:
+        self._http._waiting.pop(self, None)
         self.reset(ErrorCodes.CANCEL)
-        return self._http.h2.data_to_send()
+        return self._http._flush()
 
     def receive(self, event: h2.events.Event, events: Events) -> None:
         match event:
@@ -171,7 +166,7 @@ class WebSocketStream(Outbound, Carrier):
 def disabled() -> ExtendedConnectDisabled:
     """Make the error of a server that takes no WebSockets."""
     return ExtendedConnectDisabled(
-        "the server does not enable extended CONNECT (RFC 8441 §3): connect again with HTTP/1.1 for a WebSocket"
+        "the server does not enable extended CONNECT: connect again with HTTP/1.1 for a WebSocket"
     )
 
 
