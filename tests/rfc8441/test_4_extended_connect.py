@@ -2,7 +2,7 @@
 
 import h2.events
 import pytest
-from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, masked
+from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, h2_frame, masked
 
 from mintws import (
     Failed,
@@ -15,6 +15,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
+from mintws.events import Request, Response
 
 
 def changed(**changes: str | None) -> list[tuple[str, str]]:
@@ -244,6 +245,42 @@ def test_ordinary_request_is_handed_on_beside_a_websocket():
     peer.http.h2.send_headers(stream, [(":status", "200")], end_stream=True)
     peer.hear(peer.http.h2.data_to_send())
     assert peer.of(h2.events.ResponseReceived, stream)
+
+
+BOOKKEEPING = {
+    "PING": h2_frame(6, 0, 0, bytes(8)),
+    "acknowledged PING": h2_frame(6, 1, 0, bytes(8)),
+    "SETTINGS": h2_frame(4, 0, 0),
+    "acknowledged SETTINGS": h2_frame(4, 1, 0),
+    "WINDOW_UPDATE": h2_frame(8, 0, 0, b"\0\0\0\1"),
+    "PRIORITY": h2_frame(2, 0, 1, b"\0\0\0\0\x10"),
+    "unknown type": h2_frame(0xBB, 0, 0),
+}
+
+
+@pytest.mark.parametrize("data", BOOKKEEPING.values(), ids=BOOKKEEPING)
+@pytest.mark.parametrize("role", list(Role))
+def test_what_h2_says_of_the_connection_is_handed_on_to_who_drives_a_stream_by_it(role, data):
+    # A caller who has to do with WebSockets, `respond` and `request` alone hears nothing of it.
+    peer = H2Peer(role)
+    stream, _ = peer.open() if role is Role.SERVER else peer.answer()
+    assert peer.http.receive(data)[0] == []
+    request = Request("POST", "/", (("host", "example.com"),), bytes(100_000))
+    if role is Role.CLIENT:
+        number, _ = peer.http.request(request)
+        assert peer.http.receive(data)[0] == []
+        number = peer.http.h2.get_next_available_stream_id()
+        peer.http.h2.send_headers(number, GET)
+        assert [it for it, _ in peer.http.receive(data)[0]] == [None]
+        peer.http.h2.reset_stream(number)
+    else:
+        number = peer.ask(GET, end=True)
+        peer.deliver()
+        assert [it for it, _ in peer.http.receive(data)[0]] == [None]
+        peer.http.respond(Request("GET", "/", stream=number), Response(200, body=bytes(100_000)))
+        assert number in peer.http._streams
+    assert peer.http.receive(data)[0] == []
+    assert stream in peer.http._streams
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from wire import (
     CLOSE,
     CONNECT,
     DATA,
+    END_HEADERS,
     END_STREAM,
+    GET,
     H2_PING,
     HEADERS,
     RST_STREAM,
@@ -387,6 +389,33 @@ def test_goaway_loses_streams_above_its_last():
     assert not peer.http.done
     seen.abort()
     assert peer.http.done
+
+
+def test_goaway_loses_ordinary_requests_above_its_last():
+    # REFUSED_STREAM says that the request may be made again (RFC 9113 §8.7).
+    peer = H2Peer(Role.CLIENT)
+    _, seen = peer.answer()
+    get = Request("GET", "/", (("host", "example.com"),))
+    kept, data = peer.http.request(get)
+    peer.hear(data)
+    lost, data = peer.http.request(get)
+    peer.hear(data)
+    post, data = peer.http.request(Request("POST", "/", (("host", "example.com"),), bytes(100_000)))
+    peer.hear(data)
+    by_hand = peer.http.h2.get_next_available_stream_id()
+    peer.http.h2.send_headers(by_hand, GET, end_stream=True)
+    peer.hear(peer.http.h2.data_to_send())
+    events, _ = peer.http.receive(b"\0\0\x08\x07\0\0\0\0\0" + kept.to_bytes(4, "big") + bytes(4))
+    assert [type(event) for _, event in events] == [h2.events.ConnectionTerminated] + [h2.events.StreamReset] * 3
+    assert [(event.stream_id, event.error_code) for _, event in events[1:]] == [
+        (number, ErrorCodes.REFUSED_STREAM) for number in (lost, post, by_hand)
+    ]
+    assert set(peer.http._streams) == set(peer.http.h2.streams) == {1, kept}
+    assert seen.state is State.OPEN
+    events, _ = peer.http.receive(
+        h2_frame(HEADERS, END_HEADERS | END_STREAM, kept, peer.h2.encoder.encode([(":status", "204")]))
+    )
+    assert [made.status for _, event in events if (made := peer.http.collect(event))] == [204]
 
 
 def one_at_a_time(count: int):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import h2.config
 import h2.connection
@@ -33,8 +33,21 @@ from mintws.http2.websocket import WebSocketStream, disabled
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: Pairs of a connection and its event; what belongs to no WebSocket comes as `None` and the event of `h2`.
+#: Pairs of a connection and its event; what concerns ordinary streams comes as `None` and the event of `h2`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | None, Any]], bytes]
+
+#: What `h2` says of streams.
+OfStream: TypeAlias = (
+    h2.events.RequestReceived
+    | h2.events.ResponseReceived
+    | h2.events.InformationalResponseReceived
+    | h2.events.TrailersReceived
+    | h2.events.DataReceived
+    | h2.events.StreamEnded
+    | h2.events.StreamReset
+    | h2.events.WindowUpdated
+)
+_OF_STREAMS = get_args(OfStream)
 
 #: What the peer may send on one stream, and on all together, before it waits for credit.
 STREAM_WINDOW = 256 * 1024
@@ -199,8 +212,9 @@ class Http2:
             data: the next bytes of the transport, however cut; empty says that the peer ended it.
 
         Returns:
-            events: what `data` completes, oldest first, as pairs of a connection and its event. What belongs to no WebSocket comes
-                as `None` and the event of `h2`, untouched.
+            events: what `data` completes, oldest first, as pairs of a connection and its event. Of ordinary requests and responses
+                come `None` and the event of `h2`, untouched, as comes a GOAWAY; and, while there is an ordinary stream that is
+                driven by means of `h2`, what else `h2` says of the connection.
             reply: bytes to write now, before any other: Pongs, acknowledgements, credit, the refusal of a request that is no
                 handshake, frames that the peer now has room for.
 
@@ -358,28 +372,37 @@ class Http2:
 
     def _receive_event(self, event: h2.events.Event, events: Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
-        number = getattr(event, "stream_id", None)
+        if isinstance(event, _OF_STREAMS) and event.stream_id:
+            self._receive_of_stream(event, events)
+            return
+        match event:
+            case h2.events.RemoteSettingsChanged():
+                self._receive_settings(event, events)
+            case h2.events.WindowUpdated():
+                self._unblocked = True
+        if not self._ended and len(self.h2.streams) > len(self._streams):
+            # There is a stream that the caller drives by means of h2.
+            events.append((None, event))
+
+    def _receive_of_stream(self, event: OfStream, events: Events) -> None:
+        """Give an event to the stream that it is of, or hand it on if nobody here has to do with that."""
+        number = event.stream_id
         if isinstance(event, h2.events.StreamReset) and self._role is Role.SERVER:
             self._wasted += not event.remote_reset
             self._check_waste(events)
             if self._ended:
                 return
-        match event:
-            case h2.events.RequestReceived():
-                self._receive_request(event, events)
-                return
-            case h2.events.RemoteSettingsChanged():
-                self._receive_settings(event, events)
-                if self._ended:
-                    return
-            case h2.events.WindowUpdated(stream_id=0):
-                self._unblocked = True
-            case _ if number in self._streams:
-                self._streams[number].receive(event, events)
-                return
-            case _ if number and number == self._hidden:
-                return
-        events.append((None, event))
+        if isinstance(event, h2.events.RequestReceived):
+            self._receive_request(event, events)
+        elif number in self._streams:
+            self._streams[number].receive(event, events)
+        elif number != self._hidden:
+            events.append((None, event))
+
+    def _reset(self, number: int, code: int) -> None:
+        """Reset a stream, if it is open."""
+        if number in self.h2.streams and not self._ended:
+            self.h2.reset_stream(number, code)
 
     def _stream_closed(self, stream: Stream) -> None:
         """Take note that a stream has closed."""
@@ -407,12 +430,20 @@ class Http2:
         event.error_code = int.from_bytes(frame[13:17], "big")
         event.additional_data = bytes(frame[17:]) or None
         self._peer_leaves = True
-        ours = 1 if self._role is Role.CLIENT else 0
-        for stream in list(self._streams.values()):
-            if stream.number > event.last_stream_id and stream.number % 2 == ours:
-                stream.lose(events, "the server went away before it saw the request")
-                stream.reset(ErrorCodes.CANCEL)
         events.append((None, event))
+        ours = 1 if self._role is Role.CLIENT else 0
+        for number in [it for it in self.h2.streams if it > event.last_stream_id and it % 2 == ours]:
+            stream = self._streams.get(number)
+            if stream is not None:
+                stream.lose(events, "the server went away before it saw the request")
+            if not isinstance(stream, WebSocketStream):
+                # What was not seen may be asked again elsewhere (§8.7).
+                refused = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.REFUSED_STREAM)
+                events.append((None, refused))
+            if stream is None:
+                self._reset(number, ErrorCodes.CANCEL)
+            else:
+                stream.reset(ErrorCodes.CANCEL)
 
     def _receive_request(self, event: h2.events.RequestReceived, events: Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]

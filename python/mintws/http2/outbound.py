@@ -109,10 +109,8 @@ class Outbound:
         return out
 
     def reset(self, code: int) -> None:
-        """Reset the stream, if it is open."""
-        http = self._http
-        if self.number in http.h2.streams and not http._ended:
-            http.h2.reset_stream(self.number, code)
+        """Reset the stream, if it is open, and forget it."""
+        self._http._reset(self.number, code)
         self._leave()
 
     def receive(self, event: h2.events.Event, events: Events) -> None:
