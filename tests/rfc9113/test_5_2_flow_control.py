@@ -244,6 +244,36 @@ def test_connection_window_is_shared_by_turns():
     assert [len(peer.data(stream)) - had for (stream, _), had in zip(pairs, before, strict=True)] == [16384] * 4
 
 
+@pytest.mark.parametrize("credit", [1, 7, 5000, 16384, 40_000])
+def test_connection_window_that_opens_little_by_little_goes_round(credit):
+    # A turn begins where the last one ended, whoever still sends.
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 1 << 20})
+    pairs = [peer.open() for _ in range(4)]
+    for _, conn in pairs:
+        sent(conn, peer, 400_000)
+    before = [len(peer.data(stream)) for stream, _ in pairs]
+    for _ in range(30):
+        peer.h2.increment_flow_control_window(credit)
+        peer.deliver()
+        peer.hear(pairs[0][1].send(Binary(bytes(20))))
+    got = [len(peer.data(stream)) - had for (stream, _), had in zip(pairs, before, strict=True)]
+    assert sum(got) == 30 * credit
+    assert max(got) - min(got) <= 2 * 16384
+
+
+def test_stream_whose_own_window_is_shut_gives_its_turn_away():
+    peer = H2Peer(Role.SERVER)
+    (shut, held), (stream, conn) = peer.open(), peer.open()
+    peer.h2.increment_flow_control_window(10_000_000, stream)
+    peer.deliver()
+    sent(held, peer, 100_000)
+    sent(conn, peer, 100_000)
+    peer.h2.increment_flow_control_window(100_010)
+    peer.deliver()
+    assert (len(peer.data(shut)), held.buffered) == (65535, 100_010 - 65535)
+    assert conn.buffered == 0
+
+
 # What we receive.
 
 

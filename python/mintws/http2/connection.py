@@ -27,7 +27,7 @@ from mintws.http2 import ordinary
 from mintws.http2.floods import IDLE_FRAMES, WASTED_REQUESTS, carries_nothing
 from mintws.http2.library import Library, Stream
 from mintws.http2.ordinary import Collector
-from mintws.http2.outbound import Events, Outbound
+from mintws.http2.outbound import Events, Outbound, Turns
 from mintws.http2.websocket import WebSocketStream, disabled
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Http2:
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
         self._streams: dict[int, Outbound] = {}
+        self._turns = Turns(self)
         self._collector = Collector(self)
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
         self._waiting: OrderedDict[WebSocketStream, Headers] = OrderedDict()
@@ -513,9 +514,8 @@ class Http2:
         for stream in [*self._streams.values(), *self._waiting]:
             # h2 lets nothing follow the end.
             stream.closed = True
-            stream._pending.clear()
             stream.lose(events, message)
-        self._streams.clear()
+            stream._leave()
         self._waiting.clear()
 
     def _settle(self) -> bytes:
@@ -531,7 +531,7 @@ class Http2:
             out.append(connection._settle())
         if self._unblocked:
             self._unblocked = False
-            out.append(self._pump_all())
+            out.append(self._turns.pump())
         return b"".join(out)
 
     def _flush(self) -> bytes:
@@ -564,16 +564,6 @@ class Http2:
     def _has_room(self) -> bool:
         """Whether the peer allows one more stream now (RFC 9113 §5.1.2)."""
         return self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
-
-    def _pump_all(self) -> bytes:
-        """Write what the windows now let pass, a frame of each stream in turn so that none waits for another."""
-        out = []
-        blocked = [stream for stream in self._streams.values() if stream.buffered]
-        while blocked:
-            for stream in blocked:
-                out.append(stream.pump(self.h2.max_outbound_frame_size))
-            blocked = [stream for stream in blocked if stream.buffered and stream.window > 0]
-        return b"".join(out)
 
 
 def _check_range(name: str, value: object, least: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h2.events
@@ -83,8 +84,7 @@ class Outbound:
     def send_data(self, data: bytes) -> bytes:
         if self.closed or self.ending:
             return b""
-        window = self.window
-        if not self._pending and len(data) <= window:
+        if not self._pending and len(data) <= self.window:
             return self._http._flush() + self._frames(data)
         self._pending += data
         return self.pump()
@@ -102,7 +102,11 @@ class Outbound:
         if size > 0:
             out += self._frames(bytes(memoryview(self._pending)[:size]))
             del self._pending[:size]
-        if self.ending and not self._pending:
+        if self.buffered:
+            self._http._turns.add(self)
+            return out
+        self._http._turns.drop(self)
+        if self.ending:
             self._http.h2.end_stream(self.number)
             self._finish()
             out += self._http._flush()
@@ -147,6 +151,36 @@ class Outbound:
         """Forget the stream."""
         self.closed = True
         self._pending.clear()
+        self._http._turns.drop(self)
         self._http._hidden = self.number
         self._http._inbound.drop(self.number)
         self._http._streams.pop(self.number, None)
+
+
+class Turns:
+    """The streams that have more to send than the windows let pass, in the order of their turns (RFC 9113 §5.3.2)."""
+
+    def __init__(self, http: Http2) -> None:
+        self._http = http
+        self._streams: OrderedDict[Outbound, None] = OrderedDict()
+
+    def add(self, stream: Outbound) -> None:
+        """Let a stream take its turns, behind the others if it is new."""
+        self._streams.setdefault(stream)
+
+    def drop(self, stream: Outbound) -> None:
+        """Let a stream take no more turns."""
+        self._streams.pop(stream, None)
+
+    def pump(self) -> bytes:
+        """Write what the windows now let pass: a frame of each stream, beginning where the last turn ended."""
+        library = self._http.h2
+        out = []
+        shut = 0
+        while shut < len(self._streams) and library.outbound_flow_control_window > 0:
+            stream = next(iter(self._streams))
+            self._streams.move_to_end(stream)
+            before = stream.buffered
+            out.append(stream.pump(library.max_outbound_frame_size))
+            shut = shut + 1 if stream.buffered == before else 0
+        return b"".join(out)
