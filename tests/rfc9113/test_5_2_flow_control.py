@@ -14,6 +14,7 @@ from wire import (
     Pair,
     Wire,
     frame,
+    frames_of,
     h2_frame,
     h2_frames,
     masked,
@@ -541,6 +542,65 @@ def test_close_of_a_stream_whose_window_is_shut_is_held_too():
     peer.h2.increment_flow_control_window(4, stream)
     peer.deliver()
     assert peer.data(stream) == b"\x88\x02\x03\xe8"
+
+
+def pings(start: int, count: int, size: int = 125) -> bytes:
+    """Pings of a client, numbered."""
+    return b"".join(masked(9, number.to_bytes(4, "big") + bytes(size - 4)) for number in range(start, start + count))
+
+
+def test_pongs_do_not_pile_up_for_a_peer_that_gives_no_window():
+    # The newest answers for all (RFC 6455 §5.5.3).
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    for i in range(300):
+        assert len(peer.send(stream, pings(100 * i, 100))) == 100
+        assert conn.buffered < 10_000
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    pongs = frames_of(peer.data(stream))
+    assert {opcode for _, _, opcode, _ in pongs} == {10}
+    assert int.from_bytes(pongs[-1][3][:4], "big") == 29_999
+    assert conn.buffered == 0
+
+
+def test_each_of_a_few_pongs_waits_for_the_window():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    for i in range(30):
+        peer.send(stream, pings(i, 1))
+    assert conn.buffered == 30 * 127
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    assert [int.from_bytes(payload[:4], "big") for *_, payload in frames_of(peer.data(stream))] == list(range(30))
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("credit", [1, 100, 1000])
+def test_pongs_that_are_left_out_take_no_message_with_them(role, credit):
+    # Whatever is cut, wherever the window ends.
+    peer = H2Peer(role, {INITIAL_WINDOW_SIZE: 5})
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    make = masked if role is Role.SERVER else frame
+    sent = []
+    for i in range(40):
+        ping = make(9, bytes(125))
+        peer.send(stream, ping * 50)
+        sent.append(Text(f"message {i}"))
+        peer.hear(conn.send(sent[-1]))
+        peer.h2.increment_flow_control_window(credit, stream)
+        peer.deliver()
+        peer.send(stream, ping * 50)
+    peer.send(stream, make(8, b"\x03\xe8"))
+    peer.hear(conn.send(Close(1000)))
+    for number in (None, stream):
+        peer.h2.increment_flow_control_window(10_000_000, number)
+    peer.deliver()
+    frames = frames_of(peer.data(stream))
+    assert [payload.decode() for _, _, opcode, payload in frames if opcode == 1] == [it.data for it in sent]
+    assert frames[-1][2] == 8
+    assert {len(payload) for _, _, opcode, payload in frames if opcode == 10} == {125}
+    assert peer.of(h2.events.StreamEnded, stream)
 
 
 def test_empty_data_frames_are_no_messages():

@@ -528,7 +528,9 @@ class Http2:
             return b"".join(out)
         out.append(updates)
         for connection in unsettled:
-            out.append(connection._settle())
+            stream = connection.carrier
+            assert isinstance(stream, WebSocketStream)
+            out.append(stream.settle())
         if self._unblocked:
             self._unblocked = False
             out.append(self._turns.pump())

@@ -16,6 +16,8 @@ from mintws.http2.outbound import Events, Outbound
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
 
+#: The most bytes of Pongs that are kept while the peer gives no window for them.
+PONG_LIMIT = 4096
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
 
@@ -32,6 +34,10 @@ class WebSocketStream(Outbound, Carrier):
         super().__init__(http, number)
         self.connection = Connection(http._role, self, **http._options)
         self._rejection: tuple[int, Headers, bytearray] | None = None
+        #: Pongs that wait behind what is pending.
+        self._pongs = bytearray()
+        #: What is being sent are Pongs.
+        self._answers = False
 
     @property
     def scheme(self) -> str:  # type: ignore[override]
@@ -47,6 +53,36 @@ class WebSocketStream(Outbound, Carrier):
         if self.closed:
             return b""
         return self.send_head(headers, body if body is None else content(body))
+
+    def send_data(self, data: bytes) -> bytes:
+        if not self._answers:
+            self._pending += self._pongs
+            self._pongs.clear()
+        elif self.buffered or len(data) > self.window:
+            return self._hold_pongs(data)
+        return super().send_data(data)
+
+    def send_end(self) -> bytes:
+        self._pending += self._pongs
+        self._pongs.clear()
+        return super().send_end()
+
+    def pump(self, most: int | None = None) -> bytes:
+        if not self._pending:
+            self._pending, self._pongs = self._pongs, self._pending
+        return super().pump(most)
+
+    @property
+    def buffered(self) -> int:
+        return len(self._pending) + len(self._pongs)
+
+    def settle(self) -> bytes:
+        """Send what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
+        self._answers = True
+        try:
+            return self.connection._settle()
+        finally:
+            self._answers = False
 
     def pause(self) -> None:
         if self.number:
@@ -112,6 +148,19 @@ class WebSocketStream(Outbound, Carrier):
         more, _ = self.connection.fail(error)
         events += more
 
+    def _hold_pongs(self, pongs: bytes) -> bytes:
+        """Keep Pongs until the window lets them pass; of many the newest answers for all (RFC 6455 §5.5.3)."""
+        if self.closed:
+            return b""
+        self._pongs += pongs
+        if len(self._pongs) > PONG_LIMIT:
+            self._pongs = _last_frame(self._pongs)
+        return self.pump()
+
+    def _leave(self) -> None:
+        self._pongs.clear()
+        super()._leave()
+
     def _break(self, events: Events, message: str, section: str) -> None:
         """Fail the connection for what came on its stream, and reset the stream."""
         self.fail(events, RemoteProtocolError(message, section=section))
@@ -161,6 +210,17 @@ class WebSocketStream(Outbound, Carrier):
         connection = self.connection
         refused = connection.request is None or connection.state is State.REQUESTED
         return refused or isinstance(connection.response, UpgradeReject)
+
+
+def _last_frame(frames: bytearray) -> bytearray:
+    """Give the last of some control frames, whose payloads have at most 125 bytes."""
+    at = 0
+    while True:
+        second = frames[at + 1]
+        size = 2 + (4 if second & 0x80 else 0) + (second & 0x7F)
+        if at + size >= len(frames):
+            return frames[at:]
+        at += size
 
 
 def disabled() -> ExtendedConnectDisabled:
