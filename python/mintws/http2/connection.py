@@ -257,19 +257,12 @@ class Http2:
                     events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5"
                 )
                 break
-            try:
-                if _is_goaway(frame) and not self._in_headers:
-                    self._receive_goaway(frame, events)
-                    continue
-                if frame[3] in (1, 5, 9):
-                    self._in_headers = not frame[4] & 4
-                number = _stream_of(frame)
-                begins = self._role is Role.SERVER and number > self.h2.highest_inbound_stream_id
-                self._hidden = number if begins else 0
-                for event in self.h2.receive_data(frame):
-                    self._receive_event(event, events)
-            except h2.exceptions.ProtocolError as error:
-                self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
+            if _is_goaway(frame) and not self._in_headers:
+                self._receive_goaway(frame, events)
+            elif self.h2.has_closed(_stream_of(frame)):
+                self._receive_late(frame, events)
+            else:
+                self._receive_frame(frame, events)
         if self._waiting:
             self._fail_waiting(events)
         return events, self._settle()
@@ -370,6 +363,31 @@ class Http2:
             if number > (self.h2.highest_outbound_stream_id if ours else self.h2.highest_inbound_stream_id):
                 return "RST_STREAM came for a stream that nobody has opened", "RFC 9113 §6.4"
         return None
+
+    def _receive_frame(self, frame: bytes, events: Events) -> None:
+        """Give a frame to `h2`, and what `h2` makes of it to whom it concerns."""
+        if frame[3] in (1, 5, 9):
+            self._in_headers = not frame[4] & 4
+        number = _stream_of(frame)
+        begins = self._role is Role.SERVER and number > self.h2.highest_inbound_stream_id
+        self._hidden = number if begins else 0
+        try:
+            for event in self.h2.receive_data(frame):
+                self._receive_event(event, events)
+        except h2.exceptions.ProtocolError as error:
+            self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
+
+    def _receive_late(self, frame: bytes, events: Events) -> None:
+        """Take a frame for a stream that has closed: it was on its way, and gets no answer (RFC 9113 §5.1, §5.4.2).
+
+        Header blocks are decoded all the same. DATA was counted by the core.
+        """
+        if frame[3] == 0 and not _is_badly_padded(frame) and not self._in_headers:
+            return
+        self._replies.append(self._flush())
+        self._receive_frame(frame, events)
+        if not self._ended:
+            self.h2.clear_outbound_data_buffer()
 
     def _receive_event(self, event: h2.events.Event, events: Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
@@ -589,6 +607,11 @@ def _check_bytes(data: object) -> None:
 def _stream_of(frame: bytes) -> int:
     """The number of the stream that a frame is of."""
     return int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+
+
+def _is_badly_padded(frame: bytes) -> bool:
+    """Whether the padding of a DATA frame leaves no room for itself: `h2` is to refuse it (RFC 9113 §6.1)."""
+    return bool(frame[4] & 8) and (len(frame) == 9 or frame[9] >= len(frame) - 9)
 
 
 def _is_goaway(frame: bytes) -> bool:

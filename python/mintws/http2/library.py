@@ -63,6 +63,12 @@ class Library(h2.connection.H2Connection):
         """Give a stream that is open."""
         return cast("Stream", self.streams[number])
 
+    def has_closed(self, number: int) -> bool:
+        """Whether a stream was open and is no more, or was passed over."""
+        ours = number % 2 == self.config.client_side
+        highest = self.highest_outbound_stream_id if ours else self.highest_inbound_stream_id
+        return 0 < number <= highest and number not in self.streams
+
     def was_reset(self, number: int) -> bool:
         """Whether a stream that has closed was reset, by either side."""
         return self._stream_is_closed_by_reset(number)
