@@ -2,6 +2,7 @@
 
 import h2.events
 import pytest
+from h2.errors import ErrorCodes
 from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, h2_frame, masked
 
 from mintws import (
@@ -544,6 +545,28 @@ def test_frames_before_the_answer_are_held_and_come_with_proceed():
     assert peer.data(stream) == b"\x8a\x01p"
 
 
+def test_proceed_looks_at_those_that_were_accepted_alone():
+    # Else opening WebSockets takes longer the more are open.
+    peer = H2Peer(Role.SERVER)
+    conns = []
+    for i in range(5):
+        stream = peer.ask()
+        if i != 2:
+            peer.h2.send_data(stream, masked(1, b"%d" % i))
+        ((conn, _),) = peer.deliver()
+        conns.append(conn)
+    assert peer.http.proceed() == ([], b"")
+    for i in (0, 2, 3):
+        peer.hear(conns[i].send(UpgradeAccept()))
+    assert peer.http.proceed() == ([(conns[0], Text("0")), (conns[3], Text("3"))], b"")
+    assert peer.http.proceed() == ([], b"")
+    peer.hear(conns[1].send(UpgradeReject(403)))
+    peer.hear(conns[4].send(UpgradeAccept()))
+    # What comes now is behind what was held.
+    assert peer.send(9, masked(1, b"more")) == [(conns[4], Text("4")), (conns[4], Text("more"))]
+    assert peer.http.proceed() == ([], b"")
+
+
 def test_frames_before_the_answer_are_bounded():
     peer = H2Peer(Role.SERVER)
     stream = peer.ask()
@@ -554,4 +577,9 @@ def test_frames_before_the_answer_are_bounded():
     assert fault([event for _, event in events]).code == 1009
     assert conn.state is State.CLOSED
     assert conn.held == 0
+    # No answer will come, so the stream is reset.
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.ENHANCE_YOUR_CALM]
+    assert conn.send(events[-1][1]) == b""
+    assert not peer.http._streams
+    assert peer.http.h2.open_inbound_streams == 0
     peer.open()

@@ -21,7 +21,7 @@ from wire import (
     opened,
 )
 
-from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text
+from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
 
 INITIAL_WINDOW_SIZE = 4
 STREAM, CONNECTION = 262144, 16777216
@@ -380,6 +380,40 @@ def test_paused_stream_gives_the_connection_its_credit_at_once():
         peer.send(other, masked(2, bytes(16376)))
     assert left_and_credit(peer, 0) == CONNECTION
     assert fine.state is State.OPEN
+
+
+@pytest.mark.parametrize("when", ["before the request", "before the answer", "after"])
+def test_pause_of_a_client_holds_whenever_it_comes(when):
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    if when == "before the request":
+        conn.pause()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    if when == "before the answer":
+        conn.pause()
+    peer.h2.send_headers(1, [(":status", "200")])
+    peer.deliver()
+    if when == "after":
+        conn.pause()
+    for _ in range(STREAM // 16384):
+        peer.send(1, frame(2, bytes(16380)))
+    assert not peer.of(h2.events.WindowUpdated, 1)
+    assert peer.h2.local_flow_control_window(1) == 0
+    peer.hear(conn.resume())
+    assert peer.h2.local_flow_control_window(1) == STREAM
+
+
+def test_pause_that_was_taken_back_before_the_answer_holds_nothing_back():
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    conn.pause()
+    assert conn.resume() == b""
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    peer.h2.send_headers(1, [(":status", "200")])
+    peer.deliver()
+    for _ in range(STREAM // 16384):
+        peer.send(1, frame(2, bytes(16380)))
+    assert peer.of(h2.events.WindowUpdated, 1)
 
 
 def test_pause_before_the_handshake_and_after_the_end_does_nothing():

@@ -128,6 +128,8 @@ class Http2:
         self._collector = Collector(self)
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
         self._waiting: OrderedDict[WebSocketStream, Headers] = OrderedDict()
+        #: WebSockets that have just been accepted, by their streams, and on which frames came before.
+        self._accepted: dict[int, Connection] = {}
         #: What is to be written for what is being received.
         self._replies: list[bytes] = []
         #: A window has opened.
@@ -274,11 +276,11 @@ class Http2:
         """
         events: Events = []
         replies = []
-        for stream in [it for it in self._streams.values() if isinstance(it, WebSocketStream)]:
-            if stream.connection.state is not State.REQUESTED and stream.connection.held:
-                more, reply = stream.connection.receive_early()
-                events += more
-                replies.append(reply)
+        accepted, self._accepted = self._accepted, {}
+        for connection in accepted.values():
+            more, reply = connection.receive_early()
+            events += more
+            replies.append(reply)
         return events, b"".join(replies)
 
     def collect(self, event: h2.events.Event) -> Request | Response | None:
@@ -490,7 +492,7 @@ class Http2:
                 stream.reset(ErrorCodes.PROTOCOL_ERROR)
                 self._waste(events)
             else:
-                self._inbound.carry(event.stream_id, stream.connection)
+                stream.carry()
         events += more
 
     def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: Events) -> None:

@@ -36,6 +36,8 @@ class WebSocketStream(Outbound, Carrier):
         self._rejection: tuple[int, Headers, bytearray] | None = None
         #: Pongs that wait behind what is pending.
         self._pongs = bytearray()
+        #: The caller wants no more for now.
+        self._paused = False
         #: What is being sent are Pongs.
         self._answers = False
 
@@ -52,6 +54,8 @@ class WebSocketStream(Outbound, Carrier):
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if self.closed:
             return b""
+        if body is None and self.connection.held:
+            self._http._accepted[self.number] = self.connection
         return self.send_head(headers, body if body is None else content(body))
 
     def send_data(self, data: bytes) -> bytes:
@@ -80,15 +84,29 @@ class WebSocketStream(Outbound, Carrier):
         """Send what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
         self._answers = True
         try:
-            return self.connection._settle()
+            out = self.connection._settle()
         finally:
             self._answers = False
+        connection = self.connection
+        if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
+            # Too much came ahead of the answer, and now there will be none.
+            self._http._wasted += 1
+            self.reset(ErrorCodes.ENHANCE_YOUR_CALM)
+            out += self._http._flush()
+        return out
+
+    def carry(self) -> None:
+        """Have DATA come to the WebSocket from now on."""
+        self._http._inbound.carry(self.number, self.connection)
+        self._http._inbound.pause(self.number, self._paused)
 
     def pause(self) -> None:
+        self._paused = True
         if self.number:
             self._http._inbound.pause(self.number, True)
 
     def resume(self) -> bytes:
+        self._paused = False
         if not self.number:
             return b""
         self._http._inbound.pause(self.number, False)
@@ -159,6 +177,7 @@ class WebSocketStream(Outbound, Carrier):
 
     def _leave(self) -> None:
         self._pongs.clear()
+        self._http._accepted.pop(self.number, None)
         super()._leave()
 
     def _break(self, events: Events, message: str, section: str) -> None:
@@ -181,7 +200,7 @@ class WebSocketStream(Outbound, Carrier):
         more, _ = self.connection.receive_response(headers)
         events += more
         if self.connection.response is not None:
-            self._http._inbound.carry(self.number, self.connection)
+            self.carry()
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
 
