@@ -376,6 +376,9 @@ class Inbound:
             the connection was), or `None` at the end of `data`. Events are appended to `events`.
         """
 
+    def tally(self) -> tuple[int, int]:
+        """Give how many DATA frames of WebSockets have come since the last call: those that carried something, and those that did not."""
+
     def settle(self) -> tuple[bytes, list[Connection]]:
         """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""
 

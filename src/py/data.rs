@@ -30,6 +30,9 @@ pub struct Inbound {
     stream_window: u32,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
+    /// How many DATA frames of WebSockets carried something, and how many nothing, since `tally`.
+    carrying: usize,
+    empty: usize,
 }
 
 #[pymethods]
@@ -42,6 +45,8 @@ impl Inbound {
             connection: Window::new(connection_window),
             stream_window,
             touched: Vec::new(),
+            carrying: 0,
+            empty: 0,
         }
     }
 
@@ -94,7 +99,7 @@ impl Inbound {
             let mut chunk = data.get(offset..).unwrap_or_default();
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
-            let Self { splitter, streams, connection, touched, .. } = this;
+            let Self { splitter, streams, connection, touched, carrying, empty, .. } = this;
             let found = loop {
                 let Some(piece) = splitter.next(&mut chunk, |stream| streams.contains_key(&stream)) else {
                     break py.None().into_bound(py);
@@ -122,6 +127,11 @@ impl Inbound {
                         } else {
                             carried.window.consume(flow_controlled_len);
                         }
+                        if !payload.is_empty() {
+                            *carrying += 1;
+                        } else if !end_stream {
+                            *empty += 1;
+                        }
                         Endpoint::feed(carried.connection.bind(py), payload, events)?;
                         if touched.last() != Some(&stream) {
                             touched.push(stream);
@@ -136,6 +146,11 @@ impl Inbound {
             };
             Ok((data.len() - chunk.len(), found))
         })
+    }
+
+    /// Give how many DATA frames of WebSockets have come since the last call: those that carried something, and those that did not.
+    fn tally(&mut self) -> (usize, usize) {
+        (std::mem::take(&mut self.carrying), std::mem::take(&mut self.empty))
     }
 
     /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.

@@ -24,7 +24,7 @@ from mintws.connection import Connection, Options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
 from mintws.http2 import ordinary
-from mintws.http2.floods import IDLE_FRAMES, WASTED_REQUESTS, carries_nothing
+from mintws.http2.floods import Floods, is_idle
 from mintws.http2.library import Library, Stream
 from mintws.http2.ordinary import Collector
 from mintws.http2.outbound import Events, Outbound, Turns
@@ -149,7 +149,7 @@ class Http2:
         self._hidden = 0
         #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
         self._last_seen: int | None = None
-        self._wasted = 0
+        self._floods = Floods()
         self._started = False
         # Wrong options raise here, not when a WebSocket comes.
         WebSocketStream(self)
@@ -236,8 +236,7 @@ class Http2:
         if not data:
             self._end(events, "the transport ended without a Close")
             return events, b""
-        offset = idle = 0
-        allowed = IDLE_FRAMES + len(data) // 512
+        offset = 0
         while not self._ended:
             offset, frame = self._inbound.receive(data, offset, events)
             if frame is None:
@@ -253,18 +252,18 @@ class Http2:
             if broken is not None:
                 self._fail(events, ErrorCodes.PROTOCOL_ERROR, *broken)
                 break
-            idle += carries_nothing(frame)
-            if idle > allowed:
-                self._fail(
-                    events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of frames that carry nothing", "RFC 9113 §10.5"
-                )
-                break
+            late = self.h2.has_closed(_stream_of(frame))
+            if is_idle(frame, late=late):
+                self._count(1)
             if _is_goaway(frame) and not self._in_headers:
                 self._receive_goaway(frame, events)
-            elif self.h2.has_closed(_stream_of(frame)):
+            elif late:
                 self._receive_late(frame, events)
             else:
                 self._receive_frame(frame, events)
+            self._check_floods(events)
+        self._count(0)
+        self._check_floods(events)
         if self._waiting:
             self._fail_waiting(events)
         return events, self._settle()
@@ -332,6 +331,16 @@ class Http2:
         last = self._last_seen = self.h2.highest_inbound_stream_id
         return self._flush() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
 
+    def refill(self) -> None:
+        """Forget what the peer has done for nothing so far (RFC 9113 §10.5): for whoever has a clock, now and then.
+
+        A peer may send 10,000 frames that do nothing, such as PING or SETTINGS, and each DATA frame of either side that carries
+        something makes up for ten; a client may waste 200 requests, and each that is answered makes up for one. More ends the
+        connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
+        10,000 of them, unless this is called.
+        """
+        self._floods.refill()
+
     def _check_can_open(self) -> None:
         """Raise if the client can open no more WebSockets."""
         self._check_not_full()
@@ -371,6 +380,7 @@ class Http2:
         if frame[3] in (1, 5, 9):
             self._in_headers = not frame[4] & 4
         number = _stream_of(frame)
+        self._floods.useful += frame[3] == 0 and len(frame) > 9
         begins = self._role is Role.SERVER and number > self.h2.highest_inbound_stream_id
         self._hidden = number if begins else 0
         try:
@@ -378,6 +388,18 @@ class Http2:
                 self._receive_event(event, events)
         except h2.exceptions.ProtocolError as error:
             self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
+
+    def _count(self, idle: int) -> None:
+        """Count idle frames, with those that the core has seen."""
+        carrying, empty = self._inbound.tally()
+        self._floods.useful += carrying
+        if idle + empty:
+            self._floods.idle(idle + empty)
+
+    def _check_floods(self, events: Events) -> None:
+        """End a connection that makes a flood of something."""
+        if self._floods.flood and not self._ended:
+            self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, self._floods.flood, "RFC 9113 §10.5")
 
     def _receive_late(self, frame: bytes, events: Events) -> None:
         """Take a frame for a stream that has closed: it was on its way, and gets no answer (RFC 9113 §5.1, §5.4.2).
@@ -408,11 +430,10 @@ class Http2:
     def _receive_of_stream(self, event: OfStream, events: Events) -> None:
         """Give an event to the stream that it is of, or hand it on if nobody here has to do with that."""
         number = event.stream_id
-        if isinstance(event, h2.events.StreamReset) and self._role is Role.SERVER:
-            self._wasted += not event.remote_reset
-            self._check_waste(events)
-            if self._ended:
-                return
+        if isinstance(event, h2.events.StreamReset) and not event.remote_reset:
+            self._waste()
+        elif isinstance(event, h2.events.ResponseReceived):
+            self._floods.answer()
         if isinstance(event, h2.events.RequestReceived):
             self._receive_request(event, events)
         elif number in self._streams:
@@ -427,19 +448,17 @@ class Http2:
 
     def _stream_closed(self, stream: Stream) -> None:
         """Take note that a stream has closed."""
-        unanswered = not stream.state_machine.headers_sent
-        if self._role is Role.SERVER and unanswered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
-            self._wasted += 1
+        answered = stream.state_machine.headers_sent
+        if not answered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
+            self._waste()
+        elif answered and stream.stream_id not in self._streams:
+            # By means of h2.
+            self._floods.answer()
 
-    def _waste(self, events: Events) -> None:
-        """Count a request that was made for nothing."""
-        self._wasted += 1
-        self._check_waste(events)
-
-    def _check_waste(self, events: Events) -> None:
-        """End a connection that makes little but requests for nothing (RFC 9113 §10.5)."""
-        if self._wasted > WASTED_REQUESTS + self.h2.highest_inbound_stream_id // 4:
-            self._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, "a flood of requests that are reset", "RFC 9113 §10.5")
+    def _waste(self) -> None:
+        """Take note of a request that comes to nothing, through the client's fault."""
+        if self._role is Role.SERVER:
+            self._floods.waste()
 
     def _receive_goaway(self, frame: bytes, events: Events) -> None:
         """Let the streams that the peer has seen go on to their end (RFC 9113 §6.8).
@@ -470,6 +489,7 @@ class Http2:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         if self._we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            self._waste()
             return
         if not any(name == b":protocol" for name, _ in headers):
             self._hidden = 0
@@ -478,7 +498,7 @@ class Http2:
         if not self._enable_connect:
             # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
             self.h2.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            self._waste(events)
+            self._waste()
             return
         stream = WebSocketStream(self, event.stream_id)
         self._streams[event.stream_id] = stream
@@ -490,9 +510,10 @@ class Http2:
                 # A WebSocket needs both ways (RFC 8441 §5).
                 more, _ = stream.connection.receive_end("the request ended its stream")
                 stream.reset(ErrorCodes.PROTOCOL_ERROR)
-                self._waste(events)
             else:
                 stream.carry()
+        if stream.connection.state is State.CLOSED:
+            self._waste()
         events += more
 
     def _receive_settings(self, event: h2.events.RemoteSettingsChanged, events: Events) -> None:
@@ -517,6 +538,7 @@ class Http2:
         assert isinstance(stream, WebSocketStream)
         stream.fail(events, RemoteProtocolError(message, section="RFC 9113 §6.9.1"))
         stream.reset(ErrorCodes.FLOW_CONTROL_ERROR)
+        self._waste()
 
     def _fail(self, events: Events, code: int, message: str, section: str) -> None:
         """End the whole connection for a fault of the peer."""

@@ -90,6 +90,7 @@ def respond(http: Http2, request: Request, response: Response) -> bytes:
         raise LocalProtocolError(f"status {response.status} must be 200 to 599")
     head = request.method == "HEAD"
     headers = _core.write_ordinary_response(response.status, list(response.headers), len(body), head=head, http2=True)
+    http._floods.answer()
     return OrdinaryStream(http, request.stream).send_head(tuple(headers), b"" if head else body)
 
 

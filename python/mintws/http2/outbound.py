@@ -130,6 +130,7 @@ class Outbound:
         assert self.h2 is not None
         self.h2.outbound_flow_control_window -= len(data)
         http.h2.outbound_flow_control_window -= len(data)
+        http._floods.useful += 1
         return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
 
     def _finish(self) -> None:

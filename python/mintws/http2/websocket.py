@@ -54,6 +54,8 @@ class WebSocketStream(Outbound, Carrier):
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if self.closed:
             return b""
+        if self.connection.request is not None:
+            self._http._floods.answer()
         if body is None and self.connection.held:
             self._http._accepted[self.number] = self.connection
         return self.send_head(headers, body if body is None else content(body))
@@ -90,7 +92,7 @@ class WebSocketStream(Outbound, Carrier):
         connection = self.connection
         if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
             # Too much came ahead of the answer, and now there will be none.
-            self._http._wasted += 1
+            self._http._waste()
             self.reset(ErrorCodes.ENHANCE_YOUR_CALM)
             out += self._http._flush()
         return out
@@ -184,6 +186,7 @@ class WebSocketStream(Outbound, Carrier):
         """Fail the connection for what came on its stream, and reset the stream."""
         self.fail(events, RemoteProtocolError(message, section=section))
         self.reset(ErrorCodes.PROTOCOL_ERROR)
+        self._http._waste()
 
     def _receive_response(self, event: h2.events.ResponseReceived, events: Events) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
