@@ -23,7 +23,7 @@ from wire import (
     masked,
 )
 
-from mintws import Close, Failed, Http2, Role, State, Text, UpgradeAccept
+from mintws import Close, Failed, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Response
 
 IDLE = {
@@ -303,6 +303,18 @@ def test_window_update_of_0_makes_no_resets_without_end():
         replies += reply
     assert peer.http.done
     assert len(replies) < 20_000
+
+
+def test_interim_responses_without_end_end_the_connection():
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    interim = h2_frame(HEADERS, END_HEADERS, 1, hpack.Encoder().encode([(":status", "103")]))
+    events, reply = peer.http.receive(interim * 100)
+    assert (events, reply) == ([], b"")
+    _, reply = peer.http.receive(interim * 10_000)
+    assert calmed(reply)
+    assert conn.state is State.CLOSED
 
 
 def test_more_streams_than_were_allowed_are_refused():

@@ -434,6 +434,8 @@ class Http2:
             self._waste()
         elif isinstance(event, h2.events.ResponseReceived):
             self._floods.answer()
+        elif isinstance(event, h2.events.InformationalResponseReceived):
+            self._count(1)
         if isinstance(event, h2.events.RequestReceived):
             self._receive_request(event, events)
         elif number in self._streams:
