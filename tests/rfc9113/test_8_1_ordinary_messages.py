@@ -2,7 +2,7 @@
 
 import h2.events
 import pytest
-from wire import END_STREAM, GET, GOAWAY, RST_STREAM, H2Peer, h2_frames, masked
+from wire import CONNECT, END_STREAM, GET, GOAWAY, RST_STREAM, H2Peer, h2_frames, masked
 
 from mintws import LocalProtocolError, Role, Text, UpgradeReject
 from mintws.events import Request, Response
@@ -259,6 +259,48 @@ def test_response_and_request_belong_to_their_roles():
         peer.http.respond(Request("GET", "/", stream=number), response())
     with pytest.raises(LocalProtocolError):
         H2Peer(Role.SERVER).http.request(request())
+
+
+@pytest.mark.parametrize("value", ["100-continue", "100-Continue"])
+def test_client_that_waits_for_100_before_its_content_gets_it_at_once(value):
+    # RFC 9110 §10.1.1
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask([(":method", "POST"), *GET[1:], ("expect", value)])
+    ((_, event),) = peer.deliver()
+    assert peer.http.collect(event) is None
+    assert [dict(it.headers) for it in peer.of(h2.events.InformationalResponseReceived, stream)] == [{":status": "100"}]
+    peer.h2.send_data(stream, b"content", end_stream=True)
+    (asked,) = [made for _, event in peer.deliver() if (made := peer.http.collect(event))]
+    assert asked.body == b"content"
+    peer.hear(peer.http.respond(asked, response()))
+    assert peer.data(stream) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("headers", "end"),
+    [
+        ([*GET, ("expect", "100-continue")], True),
+        ([(":method", "POST"), *GET[1:], ("expect", "a miracle")], False),
+        ([(":method", "POST"), *GET[1:]], False),
+        ([*CONNECT, ("expect", "100-continue")], False),
+    ],
+)
+def test_no_100_is_sent_where_no_content_is_held_back(headers, end):
+    peer = H2Peer(Role.SERVER)
+    peer.ask(headers, end=end)
+    peer.deliver()
+    assert not peer.of(h2.events.InformationalResponseReceived)
+
+
+def test_client_takes_any_number_of_interim_responses():
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(request(headers=[("Expect", "100-continue")]))
+    peer.hear(data)
+    for status in ("100", "103", "103"):
+        peer.h2.send_headers(number, [(":status", status)])
+    peer.h2.send_headers(number, [(":status", "204")], end_stream=True)
+    made = [it for _, event in peer.deliver() if (it := peer.http.collect(event))]
+    assert [it.status for it in made] == [204]
 
 
 def test_response_ahead_of_the_end_of_its_request_ends_the_request_too():

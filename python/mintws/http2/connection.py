@@ -496,6 +496,9 @@ class Http2:
         if not any(name == b":protocol" for name, _ in headers):
             self._hidden = 0
             events.append((None, event))
+            if event.stream_ended is None and (b"expect", b"100-continue") in [(n, v.lower()) for n, v in headers]:
+                # The client waits for this before it sends the content (RFC 9110 §10.1.1).
+                self.h2.send_headers(event.stream_id, [(":status", "100")])
             return
         if not self._enable_connect:
             # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
