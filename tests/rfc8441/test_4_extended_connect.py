@@ -35,17 +35,21 @@ def taken(headers) -> UpgradeRequest:
 
 
 def refused(headers, status: int | None):
-    """Ask, and check that only the stream is hurt; `None` is for what h2 or we reset."""
+    """Ask, and check that only the stream is hurt: it gets the status and a body that names the rule, or `None`: it is reset."""
     peer = H2Peer(Role.SERVER)
     stream = peer.ask(headers)
     events = peer.deliver()
     answers = peer.of(h2.events.ResponseReceived, stream)
     if status is None:
-        assert answers or peer.of(h2.events.StreamReset, stream)
+        assert (events, answers) == ([], [])
+        assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.PROTOCOL_ERROR]
     else:
         assert [dict(it.headers)[":status"] for it in answers] == [str(status)]
-        assert fault([event for _, event in events]).status in (status, 426)
-        assert peer.of(h2.events.StreamEnded, stream) or peer.of(h2.events.StreamReset, stream)
+        error = fault([event for _, event in events])
+        assert error.status in (status, 426)
+        assert error.section.encode() in peer.data(stream)
+        assert peer.of(h2.events.StreamEnded, stream)
+        assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.NO_ERROR]
     assert not peer.http.done
     assert stream not in peer.http._streams
     _, conn = peer.open()
@@ -90,7 +94,7 @@ def test_other_protocol_is_refused_with_501(protocol):
 
 @pytest.mark.parametrize("missing", ["method", "scheme", "path", "authority"])
 def test_missing_pseudo_header_is_refused(missing):
-    refused(changed(**{missing: None}), None)
+    refused(changed(**{missing: None}), 400)
 
 
 @pytest.mark.parametrize(
@@ -109,22 +113,22 @@ def test_missing_pseudo_header_is_refused(missing):
     ],
 )
 def test_wrong_pseudo_header_is_refused(name, value):
-    refused(changed(**{name: value}), None)
+    refused(changed(**{name: value}), 400)
 
 
 @pytest.mark.parametrize("double", CONNECT[:5])
 def test_repeated_pseudo_header_is_refused(double):
-    refused([double, *CONNECT], None)
+    refused([double, *CONNECT], 400)
 
 
 def test_unknown_pseudo_header_is_refused():
-    refused([(":foo", "bar"), *CONNECT], None)
-    refused([(":status", "200"), *CONNECT], None)
+    refused([(":foo", "bar"), *CONNECT], 400)
+    refused([(":status", "200"), *CONNECT], 400)
 
 
 def test_pseudo_header_behind_an_ordinary_one_is_refused():
-    refused([("x", "y"), *CONNECT], None)
-    refused([*CONNECT[:4], CONNECT[5], CONNECT[4]], None)
+    refused([("x", "y"), *CONNECT], 400)
+    refused([*CONNECT[:4], CONNECT[5], CONNECT[4]], 400)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_pseudo_header_behind_an_ordinary_one_is_refused():
     ],
 )
 def test_header_of_the_connection_is_refused(header):
-    refused([*CONNECT, header], None)
+    refused([*CONNECT, header], 400)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_header_of_the_connection_is_refused(header):
     ],
 )
 def test_header_with_a_character_that_may_not_be_there_is_refused(header):
-    refused([*CONNECT, header], None)
+    refused([*CONNECT, header], 400)
 
 
 def test_te_trailers_is_taken():
@@ -309,8 +313,8 @@ def test_malformed_ordinary_request_hurts_its_stream_alone(headers):
 # The client's side.
 
 
-def asked(request: UpgradeRequest | None = None, **settings):
-    peer = H2Peer(Role.CLIENT)
+def asked(request: UpgradeRequest | None = None, **options):
+    peer = H2Peer(Role.CLIENT, **options)
     conn = peer.http.open()
     peer.hear(conn.send(request or UpgradeRequest("example.com", "/chat")))
     return peer, conn, peer.heard[-1].stream_id
@@ -362,6 +366,33 @@ def test_body_of_a_reject_is_kept_up_to_64_kib_and_the_rest_refused():
     assert stream not in peer.http._streams
 
 
+def test_body_of_a_reject_gets_its_credit_back():
+    # To the connection, whose window is for all; its stream ends at 64 KiB.
+    peer = H2Peer(Role.CLIENT, {}, window=65535)
+    for _ in range(400):
+        conn = peer.http.open()
+        peer.hear(conn.send(UpgradeRequest("example.com", "/chat")))
+        stream = peer.heard[-1].stream_id
+        peer.h2.send_headers(stream, [(":status", "403")])
+        for _ in range(4):
+            peer.h2.send_data(stream, bytes(16000))
+            peer.deliver()
+        peer.h2.end_stream(stream)
+        ((it, reject),) = peer.deliver()
+        assert (it, len(reject.body)) == (conn, 64_000)
+    assert sum(peer.http._inbound.window(0)) == 16 * 1024 * 1024
+    assert sum(it.delta for it in peer.of(h2.events.WindowUpdated) if not it.stream_id) > 400 * 64_000 // 2
+
+
+def test_stream_of_a_reject_gets_credit_for_its_body():
+    peer, _, stream = asked(window=65535)
+    peer.h2.send_headers(stream, [(":status", "403")])
+    for _ in range(3):
+        peer.h2.send_data(stream, bytes(16384))
+        peer.deliver()
+    assert sum(it.delta for it in peer.of(h2.events.WindowUpdated, stream)) >= 32767
+
+
 def test_body_of_a_reject_that_is_reset_is_still_a_reject():
     peer, conn, stream = asked()
     peer.h2.send_headers(stream, [(":status", "403")])
@@ -372,6 +403,7 @@ def test_body_of_a_reject_that_is_reset_is_still_a_reject():
 
 def test_2xx_that_ends_the_stream_opens_nothing():
     events, conn, peer, stream = answered((":status", "200"), end=True)
+    assert [type(event) for event in events] == [Failed]
     assert fault(events).code == 1006
     assert conn.state is State.CLOSED
     assert stream not in peer.http._streams

@@ -398,7 +398,9 @@ def test_headers_without_end_are_not_taken(headers):
 
 def test_headers_of_30_kb_are_taken():
     peer = H2Peer(Role.SERVER)
-    peer.open(("x", "a" * 30_000))
+    _, conn = peer.open(("x", "a" * 30_000))
+    assert conn.request.headers == (("x", "a" * 30_000),)
+    assert not peer.http.done
 
 
 def test_start_says_the_header_limit():

@@ -188,8 +188,11 @@ def test_increment_that_overflows_a_stream_resets_it():
     stream, conn = peer.open()
     other, fine = peer.open()
     events, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff"))
-    assert [kind for kind, _, number, _ in h2_frames(reply) if number == stream] == [3]
+    assert [(kind, payload) for kind, _, number, payload in h2_frames(reply) if number == stream] == [
+        (3, b"\0\0\0\x03")
+    ]
     assert [type(event) for it, event in events if it is conn] == [Failed]
+    assert events[0][1].error.section == "RFC 9113 §6.9.1"
     assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
 
 
@@ -197,16 +200,16 @@ def test_increment_that_overflows_the_connection_ends_it():
     peer = H2Peer(Role.SERVER)
     _, conn = peer.open()
     _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"))
-    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+    assert [(kind, payload[4:8]) for kind, _, _, payload in h2_frames(reply)] == [(7, b"\0\0\0\x03")]
     assert conn.state is State.CLOSED
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_increment_of_0_is_a_fault(number):
+def test_increment_of_0_is_protocol_error(number):
     peer = H2Peer(Role.SERVER)
     _, conn = peer.open()
     _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, bytes(4)))
-    assert h2_frames(reply)
+    assert [(kind, payload[4:8]) for kind, _, _, payload in h2_frames(reply)] == [(7, b"\0\0\0\x01")]
     assert conn.state is State.CLOSED
 
 
@@ -306,6 +309,31 @@ def test_credit_comes_back_as_data_is_taken():
     assert left_and_credit(peer, stream) == STREAM
     assert left_and_credit(peer, 0) == CONNECTION
     assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_after_10_000_messages_all_windows_are_what_they_were(role):
+    # Those in which we receive, with what is still owed; and those in which we send, as the peer gives back what it got.
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    make = masked if role is Role.SERVER else frame
+    start = len(peer.data(stream))
+    for i in range(1000):
+        sizes = [(i * 7 + j * 131) % 500 for j in range(10)]
+        events = peer.send(stream, b"".join(make(2, bytes(size)) for size in sizes), pad_length=(None, 0, 200)[i % 3])
+        assert events == [(conn, Binary(bytes(size))) for size in sizes]
+        out = b"".join(conn.send(Binary(bytes(size))) for size in sizes)
+        peer.hear(out)
+        sent = sum(len(payload) for *_, payload in h2_frames(out))
+        for number in (None, stream):
+            peer.h2.increment_flow_control_window(sent, number)
+    peer.deliver()
+    assert len(frames_of(peer.data(stream)[start:])) == 10_000
+    assert conn.buffered == 0
+    assert left_and_credit(peer, stream) == STREAM
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert peer.http.h2.streams[stream].outbound_flow_control_window == 65535
+    assert peer.http.h2.outbound_flow_control_window == 65535
 
 
 def test_credit_goes_back_in_bulk():

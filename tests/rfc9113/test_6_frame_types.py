@@ -7,6 +7,8 @@ from wire import (
     CONNECT,
     DATA,
     END_HEADERS,
+    END_STREAM,
+    GET,
     GOAWAY,
     H2_PING,
     HEADERS,
@@ -255,12 +257,25 @@ def test_later_goaway_names_no_later_stream(broken):
 
 
 def test_header_blocks_behind_our_goaway_are_decoded():
-    peer, stream, conn = opened_on()
+    peer = H2Peer(Role.SERVER)
+    post = peer.ask([(":method", "POST"), *GET[1:]])
+    peer.deliver()
+    stream, conn = peer.open()
+    peer.h2.highest_outbound_stream_id = 5
     peer.http.shutdown()
-    block = peer.h2.encoder.encode([*CONNECT, ("x", "a value for the table")])
-    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, block))
-    assert h2_frames(reply) == [(RST_STREAM, 0, 3, b"\0\0\0\x07")]
+    for number in (5, 7):
+        block = peer.h2.encoder.encode([*CONNECT, ("x", f"value {number} for the table")])
+        _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, number, block))
+        assert h2_frames(reply) == [(RST_STREAM, 0, number, b"\0\0\0\x07")]
     assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+    # Trailers of a stream that goes on refer to what was put into the table: it begins with entry 62.
+    trailers = peer.h2.encoder.encode([("x", "value 7 for the table"), ("x", "value 5 for the table")])
+    assert trailers == b"\xbe\xbf"
+    handed, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | END_STREAM, post, trailers))
+    assert [tuple(pair) for pair in handed[0][1].headers] == [
+        (b"x", b"value 7 for the table"),
+        (b"x", b"value 5 for the table"),
+    ]
 
 
 def test_data_behind_our_goaway_counts_for_the_connection():
