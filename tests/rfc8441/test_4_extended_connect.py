@@ -393,6 +393,14 @@ def test_stream_of_a_reject_gets_credit_for_its_body():
     assert sum(it.delta for it in peer.of(h2.events.WindowUpdated, stream)) >= 32767
 
 
+def test_body_of_a_reject_that_ends_where_it_is_cut_is_a_reject():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "403")])
+    for _ in range(3):
+        peer.send(stream, b"x" * 16384)
+    assert peer.send(stream, b"x" * 16384, end_stream=True) == [(conn, UpgradeReject(403, body=b"x" * 65536))]
+
+
 def test_body_of_a_reject_that_is_reset_is_still_a_reject():
     peer, conn, stream = asked()
     peer.h2.send_headers(stream, [(":status", "403")])

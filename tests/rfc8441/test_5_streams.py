@@ -125,6 +125,22 @@ def test_end_stream_without_close_is_1006():
     assert stream not in peer.http._streams
 
 
+def test_end_stream_leaves_what_we_have_sent_to_go_out():
+    # It ends what the peer says, not what it hears.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.hear(conn.send(Text("x" * 100_000)))
+    peer.h2.end_stream(stream)
+    assert fault([event for _, event in peer.deliver()]).code == 1006
+    assert not peer.of(h2.events.StreamEnded, stream)
+    for number in (None, stream):
+        peer.h2.increment_flow_control_window(100_000, number)
+    peer.deliver()
+    assert peer.data(stream) == b"\x81\x7f" + (100_000).to_bytes(8, "big") + b"x" * 100_000
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert stream not in peer.http._streams
+
+
 def test_end_stream_within_a_message_is_1006():
     peer = H2Peer(Role.CLIENT)
     stream, _ = peer.answer()

@@ -355,17 +355,22 @@ def test_headers_in_continuations_are_taken():
     [
         h2_frame(H2_PING, 0, 0, bytes(8)),
         h2_frame(DATA, 0, 1, masked(1, b"x")),
-        h2_frame(HEADERS, END_HEADERS, 5, b"\x82"),
+        h2_frame(DATA, 0, 3, b"of a stream that has closed"),
+        h2_frame(HEADERS, END_HEADERS, 7, b"\x82"),
+        h2_frame(H2_CONTINUATION, END_HEADERS, 7, b"\x82"),
         h2_frame(GOAWAY, 0, 0, bytes(8)),
         h2_frame(0xBB, 0, 0),
     ],
 )
-def test_frame_within_a_header_block_ends_the_connection(between):
+@pytest.mark.parametrize("continued", [False, True])
+def test_frame_within_a_header_block_ends_the_connection(between, continued):
     # §4.3, §6.10
     peer = H2Peer(Role.SERVER)
     _, conn = peer.open()
+    peer.open()[1].abort()
     block = peer.h2.encoder.encode(CONNECT)
-    events, reply = peer.http.receive(h2_frame(HEADERS, 0, 3, block[:10]) + between)
+    begun = h2_frame(HEADERS, 0, 5, block[:10]) + (h2_frame(H2_CONTINUATION, 0, 5, block[10:15]) if continued else b"")
+    events, reply = peer.http.receive(begun + between)
     assert any(kind == GOAWAY and payload[4:8] == b"\0\0\0\x01" for kind, _, _, payload in h2_frames(reply))
     assert conn.state is State.CLOSED
     assert all(type(event) is not Text for _, event in events)

@@ -1,4 +1,4 @@
-"""DATA, RST_STREAM, SETTINGS, PUSH_PROMISE, PING and GOAWAY (RFC 9113 §6.1-6.8), as far as the glue has to do with them."""
+"""The types of frames (RFC 9113 §6), as far as the glue has to do with them; flow control has a file of its own."""
 
 import h2.events
 import pytest
@@ -10,9 +10,11 @@ from wire import (
     END_STREAM,
     GET,
     GOAWAY,
+    H2_CONTINUATION,
     H2_PING,
     HEADERS,
     PADDED,
+    PRIORITY,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -85,6 +87,49 @@ def test_data_of_stream_0_is_protocol_error():
     peer, _, _ = opened_on()
     _, reply = peer.http.receive(h2_frame(DATA, 0, 0, b"x"))
     assert code_of(reply) == 1
+
+
+# HEADERS, §6.2, and CONTINUATION, §6.10.
+
+
+@pytest.mark.parametrize("padding", [0, 1, 255])
+def test_padding_is_taken_off_headers(padding):
+    peer, _, _ = opened_on()
+    payload = bytes([padding]) + peer.h2.encoder.encode(CONNECT) + bytes(padding)
+    ((_, request),), _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | PADDED, 3, payload))
+    assert request == UpgradeRequest("example.com", "/chat")
+
+
+@pytest.mark.parametrize("payload", [b"\x02\x82", b"\xff\x82\x86", b"\x01", b""])
+def test_padding_of_headers_that_leaves_no_room_for_itself_ends_the_connection(payload):
+    peer, _, conn = opened_on()
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS | PADDED, 3, payload))
+    assert code_of(reply) in ((1,) if payload else (1, 6))
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_continuation_without_a_block_to_continue_is_protocol_error(number):
+    peer, _, conn = opened_on()
+    _, reply = peer.http.receive(h2_frame(H2_CONTINUATION, END_HEADERS, number, b"\x82"))
+    assert code_of(reply) == 1
+    assert conn.state is State.CLOSED
+
+
+# PRIORITY, §6.3.
+
+
+def test_priority_on_stream_0_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(PRIORITY, 0, 0, b"\0\0\0\0\x10"))
+    assert code_of(reply) == 1
+
+
+@pytest.mark.parametrize("size", [0, 4, 6])
+def test_priority_of_another_size_is_frame_size_error(size):
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(PRIORITY, 0, 1, bytes(size)))
+    assert code_of(reply) == 6
 
 
 # RST_STREAM, §6.4.

@@ -3,6 +3,7 @@
 import h2.events
 import pytest
 from wire import (
+    CONNECT,
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -121,6 +122,8 @@ def test_headers_on_an_open_websocket_reset_its_stream(role):
     peer = H2Peer(role)
     stream, conn = peer.open() if role is Role.SERVER else peer.answer()
     events, reply = peer.http.receive(head(peer, stream, ("x", "y"), end=True))
+    # The end of the stream is nobody's any more.
+    assert [it for it, _ in events] == [conn]
     error = fault([event for it, event in events if it is conn])
     assert (error.code, error.section) == (1002, "RFC 9113 §8.5")
     assert resets(reply) == [(stream, 1)]
@@ -331,6 +334,26 @@ def test_host_that_is_another_than_the_authority_is_malformed(hosts):
     headers = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.com")]
     events, reply = peer.http.receive(head(peer, 1, *headers, *(("host", host) for host in hosts), end=True))
     assert (events, resets(reply)) == ([], [(1, 1)])
+
+
+def test_cookies_of_an_ordinary_request_are_joined():
+    # §8.2.3; h2 puts them last.
+    peer = H2Peer(Role.SERVER)
+    headers = [*GET, ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]
+    events, _ = peer.http.receive(head(peer, 1, *headers, end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", "example.com"), ("x", "y"), ("cookie", "a=1; b=2; c=3; d=4"))
+
+
+def test_goaway_names_all_that_the_application_has_seen():
+    # §8.7, be it answered or not.
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(head(peer, 1, *GET, end=True) + head(peer, 3, *CONNECT) + head(peer, 5, *GET))
+    assert h2_frames(peer.http.shutdown())[-1][3][:4] == b"\0\0\0\x05"
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(head(peer, 1, *GET, end=True) + head(peer, 3, *CONNECT) + head(peer, 5, *GET))
+    _, reply = peer.http.receive(h2_frame(H2_PING, 0, 0, b"short"))
+    assert h2_frames(reply)[-1][3][:4] == b"\0\0\0\x05"
 
 
 def test_host_without_an_authority_is_the_host():
