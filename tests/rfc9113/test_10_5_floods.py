@@ -23,7 +23,7 @@ from wire import (
     masked,
 )
 
-from mintws import Close, Failed, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws import Binary, Close, Failed, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Response
 
 IDLE = {
@@ -170,6 +170,20 @@ def test_flood_of_ends_of_a_stream_that_has_closed_ends_the_connection(late):
     for _ in range(200):
         peer.http.receive(late * 100)
     assert peer.http.done
+
+
+@pytest.mark.parametrize(("increment", "borne"), [(1, False), (100, False), (1000, True), (16384, True)])
+def test_tiny_increments_of_the_window_are_borne_10_000_times(increment, borne):
+    # Each makes a DATA frame of ours.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    credit = increment.to_bytes(4, "big")
+    both = h2_frame(WINDOW_UPDATE, 0, stream, credit) + h2_frame(WINDOW_UPDATE, 0, 0, credit)
+    for i in range(6000):
+        if not peer.http.done and i % 500 == 0:
+            conn.send(Binary(bytes(increment * 500 + 65535)))
+        peer.http.receive(both)
+    assert peer.http.done != borne
 
 
 def test_credit_for_each_frame_that_we_send_is_borne_for_ever():

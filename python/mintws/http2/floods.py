@@ -21,7 +21,8 @@ class Floods:
     """The budgets of one connection.
 
     Attributes:
-        useful: DATA frames that carried something, of either side, since idle frames were last counted.
+        useful: DATA frames that carried something, of either side, since idle frames were last counted. Of ours those do not count
+            that a little credit has cut short.
     """
 
     __slots__ = ("_idle", "_waste", "useful")

@@ -18,6 +18,8 @@ from mintws.events import Headers
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
 
+#: The least that a part of what waits must have to be counted as useful.
+USEFUL_SIZE = 512
 #: What is received, as pairs of a connection and its event: to be appended to.
 Events: TypeAlias = list[tuple[Connection | None, Any]]
 
@@ -85,6 +87,7 @@ class Outbound:
         if self.closed or self.ending:
             return b""
         if not self._pending and len(data) <= self.window:
+            self._http._floods.useful += 1
             return self._http._flush() + self._frames(data)
         self._pending += data
         return self.pump()
@@ -100,6 +103,8 @@ class Outbound:
         out = self._http._flush()
         size = min(len(self._pending), self.window if most is None else min(self.window, most))
         if size > 0:
+            # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
+            self._http._floods.useful += size >= USEFUL_SIZE or size == len(self._pending)
             out += self._frames(bytes(memoryview(self._pending)[:size]))
             del self._pending[:size]
         if self.buffered:
@@ -130,7 +135,6 @@ class Outbound:
         assert self.h2 is not None
         self.h2.outbound_flow_control_window -= len(data)
         http.h2.outbound_flow_control_window -= len(data)
-        http._floods.useful += 1
         return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
 
     def _finish(self) -> None:
