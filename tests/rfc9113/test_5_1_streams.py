@@ -26,7 +26,7 @@ from wire import (
     masked,
 )
 
-from mintws import Close, Http2, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws import Binary, Close, Http2, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
 
 
 def opened_on(role: Role = Role.SERVER):
@@ -180,6 +180,20 @@ def test_nothing_is_sent_on_a_stream_that_was_reset():
     with pytest.raises(LocalProtocolError):
         conn.send(Text("x"))
     assert conn.abort() == b""
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+@pytest.mark.parametrize("role", list(Role))
+def test_nothing_is_sent_on_a_stream_that_the_caller_has_reset_by_means_of_h2(role, size):
+    peer, stream, conn = opened_on(role)
+    peer.hear(conn.send(Binary(bytes(size))))
+    peer.http.h2.reset_stream(stream)
+    peer.hear(peer.http.h2.data_to_send())
+    assert conn.send(Text("x")) == b""
+    for number in (0, stream):
+        assert peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, b"\0\x10\0\0")) == ([], b"")
+    assert conn.send(Close(1000)) == conn.abort() == b""
+    assert not peer.http._streams
 
 
 def test_client_opens_odd_streams_each_higher_than_the_last():

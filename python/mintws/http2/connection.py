@@ -449,7 +449,9 @@ class Http2:
             self.h2.reset_stream(number, code)
 
     def _stream_closed(self, stream: Stream) -> None:
-        """Take note that a stream has closed."""
+        """Take note that a stream has closed: nothing more is sent on it, whoever has closed it."""
+        if stream.stream_id in self._streams:
+            self._streams[stream.stream_id].closed = True
         answered = stream.state_machine.headers_sent
         if not answered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
             self._waste()

@@ -143,15 +143,12 @@ class WebSocketStream(Outbound, Carrier):
                 self._receive_end(events)
             case h2.events.StreamReset(remote_reset=False):
                 # For what came on it, which is then no answer either.
-                self.closed = True
                 self._rejection = None
                 assert self.h2 is not None
                 section = _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
                 self.fail(events, RemoteProtocolError(self.h2.fault or _name(event.error_code), section=section))
                 self._leave()
             case h2.events.StreamReset():
-                # Nothing can follow, not even the end of the stream.
-                self.closed = True
                 self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
                 self._leave()
 
