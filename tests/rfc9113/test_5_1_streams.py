@@ -54,9 +54,10 @@ def errors(data: bytes) -> list[tuple[int, int, int]]:
 def test_frame_on_an_idle_stream_ends_the_connection(role, data):
     # §6.4 says it of RST_STREAM again.
     peer, _, conn = opened_on(role)
-    _, reply = peer.http.receive(data)
+    events, reply = peer.http.receive(data)
     assert errors(reply) == [(GOAWAY, 0, 1)]
     assert conn.state is State.CLOSED
+    assert "stream" in str(events[-1][1].error)
 
 
 @pytest.mark.parametrize("number", [2, 4])

@@ -636,6 +636,44 @@ def test_each_of_a_few_pongs_waits_for_the_window():
     assert [int.from_bytes(payload[:4], "big") for *_, payload in frames_of(peer.data(stream))] == list(range(30))
 
 
+def test_pongs_that_wait_keep_their_place_between_messages_and_before_the_close():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    peer.send(stream, pings(0, 2))
+    conn.send(Text("one"))
+    peer.send(stream, pings(2, 2))
+    conn.send(Text("two"))
+    peer.send(stream, pings(4, 1) + masked(8, b"\x03\xe8"))
+    conn.send(Close(1000))
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    frames = frames_of(peer.data(stream))
+    assert [payload[:4] for *_, payload in frames] == [
+        *(number.to_bytes(4, "big") for number in (0, 1)),
+        b"one",
+        *(number.to_bytes(4, "big") for number in (2, 3)),
+        b"two",
+        (4).to_bytes(4, "big"),
+        b"\x03\xe8",
+    ]
+    assert peer.of(h2.events.StreamEnded, stream)
+
+
+def test_pong_that_waits_goes_out_before_the_end_of_the_stream():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    conn.send(Close(1000))
+    peer.send(stream, masked(9, b"p") + masked(8, b"\x03\xe8"), end_stream=True)
+    assert conn.state is State.CLOSED
+    assert not peer.of(h2.events.StreamEnded, stream)
+    for _ in range(7):
+        peer.h2.increment_flow_control_window(1, stream)
+        peer.deliver()
+    assert peer.data(stream) == b"\x88\x02\x03\xe8\x8a\x01p"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert not peer.http._streams
+
+
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("credit", [1, 100, 1000])
 def test_pongs_that_are_left_out_take_no_message_with_them(role, credit):

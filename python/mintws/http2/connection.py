@@ -386,6 +386,9 @@ class Http2:
         try:
             for event in self.h2.receive_data(frame):
                 self._receive_event(event, events)
+        except h2.exceptions.NoSuchStreamError as error:
+            message = f"a frame came for stream {error.stream_id}, which is not open"
+            self._fail(events, error.error_code, message, "RFC 9113 §5.1")
         except h2.exceptions.ProtocolError as error:
             self._fail(events, error.error_code, str(error), "RFC 9113 §5.4.1")
 

@@ -68,11 +68,6 @@ class WebSocketStream(Outbound, Carrier):
             return self._hold_pongs(data)
         return super().send_data(data)
 
-    def send_end(self) -> bytes:
-        self._pending += self._pongs
-        self._pongs.clear()
-        return super().send_end()
-
     def pump(self, most: int | None = None) -> bytes:
         if not self._pending:
             self._pending, self._pongs = self._pongs, self._pending
