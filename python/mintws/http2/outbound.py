@@ -157,7 +157,7 @@ class Outbound:
         self.closed = True
         self._pending.clear()
         self._http._turns.drop(self)
-        self._http._hidden = self.number
+        self._http._incoming.hidden = self.number
         self._http._inbound.drop(self.number)
         self._http._streams.pop(self.number, None)
 
