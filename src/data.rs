@@ -1,7 +1,7 @@
 //! The DATA frames of HTTP/2 that carry WebSockets (RFC 9113 §6.1), and the credit for them (§5.2, §6.9).
 //!
 //! They are the bulk of the traffic, so they go past the HTTP/2 library, which sees every other frame. What it must know of
-//! them it is told: the end of a stream by an empty DATA frame. The window of the connection is for all DATA, so all of it is
+//! them it is told by an empty DATA frame: the end of a stream, and frames that carry nothing. The window of the connection is for all DATA, so all of it is
 //! counted here.
 
 use crate::fault::Fault;
@@ -172,9 +172,9 @@ pub fn write_data(out: &mut Vec<u8>, stream: u32, payload: &[u8], max_frame_size
     }
 }
 
-/// Appends an empty DATA frame that ends the stream.
-pub fn write_end(out: &mut Vec<u8>, stream: u32) {
-    write_header(out, 0, DATA, END_STREAM, stream);
+/// Appends an empty DATA frame, which may end the stream.
+pub fn write_empty(out: &mut Vec<u8>, stream: u32, end_stream: bool) {
+    write_header(out, 0, DATA, if end_stream { END_STREAM } else { 0 }, stream);
 }
 
 /// Appends a `WINDOW_UPDATE` (§6.9); stream 0 is the connection.

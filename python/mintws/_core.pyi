@@ -376,8 +376,8 @@ class Inbound:
             the connection was), or `None` at the end of `data`. Events are appended to `events`.
         """
 
-    def tally(self) -> tuple[int, int]:
-        """Give how many DATA frames of WebSockets have come since the last call: those that carried something, and those that did not."""
+    def tally(self) -> int:
+        """Give how many DATA frames of WebSockets that carried something have come since the last call."""
 
     def settle(self) -> tuple[bytes, list[Connection]]:
         """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""

@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
-use crate::data::{Piece, Splitter, Window, flow_controlled_len, write_data, write_end, write_window_update};
+use crate::data::{Piece, Splitter, Window, flow_controlled_len, write_data, write_empty, write_window_update};
 
 /// A stream that carries a WebSocket.
 struct Carried {
@@ -30,9 +30,8 @@ pub struct Inbound {
     stream_window: u32,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
-    /// How many DATA frames of WebSockets carried something, and how many nothing, since `tally`.
+    /// How many DATA frames of WebSockets carried something, since `tally`.
     carrying: usize,
-    empty: usize,
 }
 
 #[pymethods]
@@ -46,7 +45,6 @@ impl Inbound {
             stream_window,
             touched: Vec::new(),
             carrying: 0,
-            empty: 0,
         }
     }
 
@@ -99,7 +97,7 @@ impl Inbound {
             let mut chunk = data.get(offset..).unwrap_or_default();
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
-            let Self { splitter, streams, connection, touched, carrying, empty, .. } = this;
+            let Self { splitter, streams, connection, touched, carrying, .. } = this;
             let found = loop {
                 let Some(piece) = splitter.next(&mut chunk, |stream| streams.contains_key(&stream)) else {
                     break py.None().into_bound(py);
@@ -127,19 +125,15 @@ impl Inbound {
                         } else {
                             carried.window.consume(flow_controlled_len);
                         }
-                        if !payload.is_empty() {
-                            *carrying += 1;
-                        } else if !end_stream {
-                            *empty += 1;
-                        }
+                        *carrying += usize::from(!payload.is_empty());
                         Endpoint::feed(carried.connection.bind(py), payload, events)?;
                         if touched.last() != Some(&stream) {
                             touched.push(stream);
                         }
-                        if end_stream {
-                            let mut end = Vec::new();
-                            write_end(&mut end, stream);
-                            break PyBytes::new(py, &end).into_any();
+                        if end_stream || payload.is_empty() {
+                            let mut empty = Vec::new();
+                            write_empty(&mut empty, stream, end_stream);
+                            break PyBytes::new(py, &empty).into_any();
                         }
                     }
                 }
@@ -148,9 +142,9 @@ impl Inbound {
         })
     }
 
-    /// Give how many DATA frames of WebSockets have come since the last call: those that carried something, and those that did not.
-    fn tally(&mut self) -> (usize, usize) {
-        (std::mem::take(&mut self.carrying), std::mem::take(&mut self.empty))
+    /// Give how many DATA frames of WebSockets that carried something have come since the last call.
+    fn tally(&mut self) -> usize {
+        std::mem::take(&mut self.carrying)
     }
 
     /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.

@@ -207,7 +207,8 @@ class Http2:
             TypeError: `data` is not bytes.
         """
         self._check_started()
-        _check_bytes(data)
+        if type(data) is not bytes:
+            _check_bytes(data)
         events: Events = []
         if self._ended:
             return events, b""

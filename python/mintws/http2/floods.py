@@ -23,9 +23,10 @@ class Floods:
     Attributes:
         useful: DATA frames that carried something, of either side, since idle frames were last counted. Of ours those do not count
             that a little credit has cut short.
+        flood: what there is too much of; empty if nothing is.
     """
 
-    __slots__ = ("_idle", "_waste", "useful")
+    __slots__ = ("_idle", "_waste", "flood", "useful")
 
     def __init__(self) -> None:
         self.useful = 0
@@ -35,29 +36,25 @@ class Floods:
         """Forget all that was for nothing."""
         self._idle = IDLE_FRAMES
         self._waste = WASTED_REQUESTS
+        self.flood = ""
 
-    def idle(self, count: int) -> None:
-        """Take note of idle frames."""
-        self._idle = min(self._idle + PER_DATA * self.useful, IDLE_FRAMES) - count
+    def idle(self) -> None:
+        """Take note of an idle frame."""
+        self._idle = min(self._idle + PER_DATA * self.useful, IDLE_FRAMES) - 1
         self.useful = 0
+        if self._idle < 0:
+            self.flood = "a flood of frames that do nothing"
 
     def waste(self) -> None:
         """Take note of a request that was made for nothing."""
         self._waste -= 1
+        if self._waste < 0:
+            self.flood = "a flood of requests that come to nothing"
 
     def answer(self) -> None:
         """Take note of a request that was answered."""
         self.useful += PER_ANSWER
         self._waste = min(self._waste + 1, WASTED_REQUESTS)
-
-    @property
-    def flood(self) -> str:
-        """What there is too much of: empty if nothing is."""
-        if self._idle < 0:
-            return "a flood of frames that do nothing"
-        if self._waste < 0:
-            return "a flood of requests that come to nothing"
-        return ""
 
 
 def is_idle(frame: bytes, *, late: bool) -> bool:

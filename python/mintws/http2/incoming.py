@@ -54,36 +54,39 @@ class Incoming:
 
     def receive(self, data: bytes | bytearray | memoryview, events: Events) -> None:
         """Take bytes, and append what they mean."""
-        offset = 0
-        while not self._http._ended:
-            offset, frame = self._http._inbound.receive(data, offset, events)
-            if frame is None:
-                break
-            if isinstance(frame, int):
-                self._overrun(frame, events)
-                continue
-            if len(frame) - 9 != int.from_bytes(frame[:3], "big") and self._begun:
-                # h2 would wait for all of it.
-                self._http._fail(
-                    events, ErrorCodes.FRAME_SIZE_ERROR, "a frame is larger than was allowed", "RFC 9113 §4.2"
-                )
-                break
-            broken = self._check_order(frame)
-            if broken is not None:
-                self._http._fail(events, ErrorCodes.PROTOCOL_ERROR, *broken)
-                break
-            late = self._http.h2.has_closed(_stream_of(frame))
-            if is_idle(frame, late=late):
-                self._count(1)
-            if _is_goaway(frame) and not self._in_headers:
-                self._receive_goaway(frame, events)
-            elif late:
-                self._receive_late(frame, events)
-            else:
-                self._receive_frame(frame, events)
-            self._check_floods(events)
-        self._count(0)
-        self._check_floods(events)
+        http = self._http
+        offset, frame = http._inbound.receive(data, 0, events)
+        while frame is not None:
+            self._receive_piece(frame, events)
+            if http._floods.flood and not http._ended:
+                http._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, http._floods.flood, "RFC 9113 §10.5")
+            if http._ended:
+                return
+            offset, frame = http._inbound.receive(data, offset, events)
+
+    def _receive_piece(self, frame: bytes | int, events: Events) -> None:
+        """Take a frame, or the number of a stream that was sent more than there was credit for."""
+        http = self._http
+        if isinstance(frame, int):
+            self._overrun(frame, events)
+            return
+        if len(frame) - 9 != int.from_bytes(frame[:3], "big") and self._begun:
+            # h2 would wait for all of it.
+            http._fail(events, ErrorCodes.FRAME_SIZE_ERROR, "a frame is larger than was allowed", "RFC 9113 §4.2")
+            return
+        broken = self._check_order(frame)
+        if broken is not None:
+            http._fail(events, ErrorCodes.PROTOCOL_ERROR, *broken)
+            return
+        late = http.h2.has_closed(_stream_of(frame))
+        if is_idle(frame, late=late):
+            self._count_idle()
+        if _is_goaway(frame) and not self._in_headers:
+            self._receive_goaway(frame, events)
+        elif late:
+            self._receive_late(frame, events)
+        else:
+            self._receive_frame(frame, events)
 
     def _overrun(self, number: int, events: Events) -> None:
         """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
@@ -145,17 +148,11 @@ class Incoming:
         if not self._http._ended:
             self._http.h2.clear_outbound_data_buffer()
 
-    def _count(self, idle: int) -> None:
-        """Count idle frames, with those that the core has seen."""
-        carrying, empty = self._http._inbound.tally()
-        self._http._floods.useful += carrying
-        if idle + empty:
-            self._http._floods.idle(idle + empty)
-
-    def _check_floods(self, events: Events) -> None:
-        """End a connection that makes a flood of something."""
-        if self._http._floods.flood and not self._http._ended:
-            self._http._fail(events, ErrorCodes.ENHANCE_YOUR_CALM, self._http._floods.flood, "RFC 9113 §10.5")
+    def _count_idle(self) -> None:
+        """Count a frame that does nothing."""
+        floods = self._http._floods
+        floods.useful += self._http._inbound.tally()
+        floods.idle()
 
     def _receive_event(self, event: h2.events.Event, events: Events) -> None:
         """Give an event of `h2` to its stream, or hand it on."""
@@ -179,7 +176,7 @@ class Incoming:
         elif isinstance(event, h2.events.ResponseReceived):
             self._http._floods.answer()
         elif isinstance(event, h2.events.InformationalResponseReceived):
-            self._count(1)
+            self._count_idle()
         if isinstance(event, h2.events.RequestReceived):
             self._receive_request(event, events)
         elif number in self._http._streams:

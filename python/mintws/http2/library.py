@@ -63,6 +63,10 @@ class Library(h2.connection.H2Connection):
         """Give a stream that is open."""
         return cast("Stream", self.streams[number])
 
+    def data_to_send(self, amount: int | None = None) -> bytes:
+        # It is asked for what is next to always nothing.
+        return super().data_to_send(amount) if self._data_to_send else b""
+
     def has_closed(self, number: int) -> bool:
         """Whether a stream was open and is no more, or was passed over."""
         ours = number % 2 == self.config.client_side

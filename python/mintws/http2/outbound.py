@@ -89,8 +89,7 @@ class Outbound:
         if not self._pending and len(data) <= self.window:
             self._http._floods.useful += 1
             return self._http._flush() + self._frames(data)
-        self._pending += data
-        return self.pump()
+        return self._hold(data)
 
     def send_end(self) -> bytes:
         self.ending = True
@@ -128,6 +127,11 @@ class Outbound:
 
     def lose(self, events: Events, message: str) -> None:
         """Take note that nothing more comes."""
+
+    def _hold(self, data: bytes) -> bytes:
+        """Keep what the windows do not let pass now."""
+        self._pending += data
+        return self.pump()
 
     def _frames(self, data: bytes) -> bytes:
         """Write DATA and take it off both windows, of which h2 keeps the books."""

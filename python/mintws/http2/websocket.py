@@ -60,14 +60,6 @@ class WebSocketStream(Outbound, Carrier):
             self._http._accepted[self.number] = self.connection
         return self.send_head(headers, body if body is None else content(body))
 
-    def send_data(self, data: bytes) -> bytes:
-        if not self._answers:
-            self._pending += self._pongs
-            self._pongs.clear()
-        elif self.buffered or len(data) > self.window:
-            return self._hold_pongs(data)
-        return super().send_data(data)
-
     def pump(self, most: int | None = None) -> bytes:
         if not self._pending:
             self._pending, self._pongs = self._pongs, self._pending
@@ -160,12 +152,14 @@ class WebSocketStream(Outbound, Carrier):
         more, _ = self.connection.fail(error)
         events += more
 
-    def _hold_pongs(self, pongs: bytes) -> bytes:
-        """Keep Pongs until the window lets them pass; of many the newest answers for all (RFC 6455 §5.5.3)."""
-        if self.closed:
-            return b""
-        self._pongs += pongs
+    def _hold(self, data: bytes) -> bytes:
+        if not self._answers:
+            self._pending += self._pongs
+            self._pongs.clear()
+            return super()._hold(data)
+        self._pongs += data
         if len(self._pongs) > PONG_LIMIT:
+            # The newest answers for all (RFC 6455 §5.5.3).
             self._pongs = _last_frame(self._pongs)
         return self.pump()
 
