@@ -290,6 +290,37 @@ def test_malformed_ordinary_response_resets_its_stream(headers):
     assert not peer.http._streams
 
 
+def test_malformed_response_that_ends_the_stream_is_not_reset():
+    # Both sides have ended it (§5.1): nothing is sent on a stream that has closed.
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    events, reply = peer.http.receive(head(peer, number, (":status", "200"), ("Upper", "x"), end=True))
+    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert reply == b""
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda peer: head(peer, 1, (":status", "100"), end=True),
+        lambda peer: head(peer, 1, (":status", "403")) + head(peer, 1, (":status", "103")),
+        lambda peer: h2_frame(DATA, 0, 1, b"x"),
+    ],
+    ids=["interim with END_STREAM", "interim behind the response", "DATA before the response"],
+)
+def test_what_comes_behind_a_malformed_response_is_dropped(broken):
+    # §5.1: it was on its way when the stream was reset.
+    peer, conn = asked()
+    _, reply = peer.http.receive(broken(peer))
+    assert resets(reply) == [(1, 1)]
+    late = head(peer, 1, (":status", "200")) + h2_frame(DATA, 0, 1, b"x") + head(peer, 1, ("x", "y"), end=True)
+    assert peer.http.receive(late) == ([], b"")
+    assert conn.state is State.CLOSED
+    assert not peer.http.done
+
+
 @pytest.mark.parametrize("header", [(":path", "/"), ("Upper", "x"), ("x", "a\nb")])
 def test_malformed_trailers_of_an_ordinary_request_reset_its_stream(header):
     peer = H2Peer(Role.SERVER)
