@@ -1,18 +1,23 @@
-# make demo     set up what is missing and show it
-# make test     set up what is missing and run all tests
-# make peers    talk to other libraries, gateways and a browser, and install them where it can
-# make check    what must pass before a commit: format, lints, types, tests
-# make bench    measure against other libraries, about two minutes; make bench-full takes all cases
-# make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 20 minutes: conformance/README.md
+# make demo      set up what is missing and show it
+# make test      set up what is missing and run all tests
+# make peers     talk to other libraries, gateways and a browser, and install them where it can
+# make check     what must pass before a commit: format, lints, types, tests
+# make bench     measure against other libraries, about two minutes; make bench-full takes all cases
+# make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 13 minutes of two cores: conformance/README.md
 #
-# It takes Rust and Python 3.10 or later, which PYTHON or MINTWS_PYTHON picks: `make test PYTHON=python3.13`.
+# It takes Rust, and Python 3.10 or later: the one that PYTHON or MINTWS_PYTHON names, `make test PYTHON=python3.13`, else that of .venv,
+# else the first that is found.
 
-MINTWS_PYTHON ?= $(shell for it in python3 python python3.14 python3.13 python3.12 python3.11 python3.10; do \
-	$$it -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && echo $$it && break; done)
-PYTHON ?= $(MINTWS_PYTHON)
-CARGO ?= cargo
 VENV ?= .venv
 PY := $(VENV)/bin/python
+CARGO ?= cargo
+CANDIDATES := $(or $(PYTHON),$(MINTWS_PYTHON),$(PY) python3 python python3.14 python3.13 python3.12 python3.11 python3.10)
+# Its series, such as 3.13, and the program that environments are made with, which is outside of any.
+FOUND := $(shell for it in $(CANDIDATES); do $$it -c 'import sys; sys.version_info < (3, 10) and sys.exit(1); \
+	print("%d.%d" % sys.version_info[:2], getattr(sys, "_base_executable", sys.executable))' 2>/dev/null && break; done)
+SERIES := $(word 1,$(FOUND))
+BASE := $(word 2,$(FOUND))
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
 # The core is built and checked against the Python that it is tested with.
 export PYO3_PYTHON = $(abspath $(PY))
 # What maturin installs into, whatever is active.
@@ -28,22 +33,22 @@ FORMATTED := python tests docs $(wildcard benches conformance examples)
 demo: build
 	$(PY) -m mintws demo
 
-test: build
+test: build $(VENV)/.test
 	$(CARGO) test --no-default-features --quiet
 	$(PY) -m pytest
 
 # Real peers; as root it installs what is missing. WRITE_TABLE=--write-table writes docs/interop.md.
-peers: build
-	-tests/peers/setup.sh
+peers: build $(VENV)/.test
+	-sh tests/peers/setup.sh
 	$(PY) -m pytest tests/peers $(WRITE_TABLE)
 
 check: format lint types rust-test everyday
 
-format: setup tools
+format: rust tools
 	$(CARGO) fmt --check
 	$(PY) -m ruff format --check $(FORMATTED)
 
-lint: setup tools
+lint: rust tools
 	$(CARGO) clippy --quiet --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	$(PY) -m ruff check $(FORMATTED)
@@ -52,10 +57,10 @@ types: build tools
 	$(PY) -m mypy --strict python/mintws
 	$(PY) -m mypy.stubtest mintws._core
 
-rust-test: setup
+rust-test: rust
 	$(CARGO) test --no-default-features --quiet
 
-everyday: build
+everyday: build $(VENV)/.test
 	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest -m "not slow"
 
 bench: build $(VENV)/.bench
@@ -64,8 +69,11 @@ bench: build $(VENV)/.bench
 bench-full: build $(VENV)/.bench
 	$(PY) benches/run.py --full
 
-# Instruction counts of the hot paths against those recorded; it takes valgrind.
+# Instruction counts of the hot paths against those recorded.
+.PHONY: instructions
 instructions: build
+	@command -v valgrind >/dev/null || { \
+		echo "valgrind is missing: on Debian and Ubuntu, apt install valgrind" >&2; exit 1; }
 	$(PY) benches/instructions.py
 
 .PHONY: autobahn
@@ -73,41 +81,58 @@ autobahn: build
 	$(PY) conformance/run.py $(AUTOBAHN)
 
 clean:
-	rm -rf $(VENV) target
+	rm -rf $(VENV) target .cache
 
 # What follows is done once, and again only when what it depends on has changed.
 
-setup: $(VENV)/.set-up
+SET_UP := $(VENV)/.set-up-$(SERIES)
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+OR_HINT := || { echo "pip could not install what is missing; it takes them from PyPI: is the network there?" >&2; exit 1; }
+
+setup: $(SET_UP)
 build: $(VENV)/.built
 tools: $(VENV)/.tools
 
-$(VENV)/.set-up: pyproject.toml | rust python
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --disable-pip-version-check "maturin>=1.9,<2" --group test
+# Whether the environment is one, of the right Python, with pip. What is none would let pip install into the Python beneath.
+WHOLE := $(shell $(PY) -c 'import os, pip, sys; print(sys.prefix != sys.base_prefix and os.path.samefile(sys.prefix, "$(VENV)") \
+	and "%d.%d" % sys.version_info[:2] == "$(SERIES)" or "")' 2>/dev/null)
+
+$(SET_UP): pyproject.toml $(if $(WHOLE),,environment) | python
+	@$(PIP) "pip>=25.1" $(OR_HINT)
+	@$(PIP) "maturin>=1.9,<2" $(OR_HINT)
 	@touch $@
 
-$(VENV)/.tools: $(VENV)/.set-up
-	$(PY) -m pip install --quiet --disable-pip-version-check --group check
+$(VENV)/.test $(VENV)/.tools $(VENV)/.bench: $(SET_UP)
+	@$(PIP) $(if $(filter .bench,$(@F)),--upgrade) --group $(GROUP$(suffix $@)) $(OR_HINT)
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.set-up
-	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade --group bench
-	@touch $@
+GROUP.test := test
+GROUP.tools := check
+GROUP.bench := bench
 
-$(VENV)/.built: $(VENV)/.set-up $(RUST_SOURCES)
+$(VENV)/.built: $(SET_UP) $(RUST_SOURCES) | rust
 	$(PY) -m maturin develop --release --quiet
 	@touch $@
 
-.PHONY: rust python
+.PHONY: environment rust python
+environment: | python
+	@if test -e $(VENV)/pyvenv.cfg; then \
+		echo "$(VENV) is not of Python $(SERIES), or not whole: it is set up anew"; \
+	elif test -e $(VENV); then \
+		echo "$(VENV) is no virtual environment: move it away" >&2; exit 1; fi
+	rm -rf $(VENV)
+	$(BASE) -m venv $(VENV)
+
 rust:
-	@command -v $(CARGO) >/dev/null || { \
-		echo "Rust is missing: install it from https://rustup.rs, 1.93 or later, and open a new shell." >&2; exit 1; }
+	@have=$$($(CARGO) --version 2>/dev/null | sed 's/^cargo \([0-9.]*\).*/\1/'); \
+	if test -z "$$have"; then \
+		echo "Rust is missing: install it from https://rustup.rs, $(RUST) or later, and open a new shell." >&2; exit 1; fi; \
+	echo "$$have $(RUST)" | awk '{ split($$1, have, "."); split($$2, need, "."); \
+		exit have[1] * 1000 + have[2] < need[1] * 1000 + need[2] }' || { \
+		echo "Rust $$have is older than $(RUST): rustup update" >&2; exit 1; }
 
 python:
-	@test -x $(PY) || test -n "$(PYTHON)" || { \
-		echo "Python 3.10 or later is missing: install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "$(PYTHON) is older than Python 3.10, or no Python: name another: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@test -n "$(SERIES)" || { echo "Python 3.10 or later is missing, looked for as: $(CANDIDATES)" >&2; \
+		echo "install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(WHOLE)" || $(BASE) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(BASE) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }

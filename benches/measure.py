@@ -45,7 +45,8 @@ def machine() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": f"{model}, {os.cpu_count()} cores, {platform.machine()}",
-        "system": f"{platform.system()} {platform.release()}",
+        # Of the release what says something: the rest names a build.
+        "system": f"{platform.system()} {'.'.join(platform.release().split('-')[0].split('.')[:2])}",
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
         "versions": {name: version for name in PACKAGES if (version := _version(name))},

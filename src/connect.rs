@@ -3,6 +3,7 @@
 //! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5): never sent, and not looked at if they come, as some
 //! proxies send both.
 
+use crate::extension::Element;
 use crate::fault::Fault;
 use crate::header::{self, Answered, Asked, Fields, Line, Misuse, Request, line, misuse};
 
@@ -50,7 +51,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     if !header::is_target(path) {
         return Err(Fault::InvalidTarget);
     }
-    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same(host, authority, scheme)) {
+    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same_host(host, authority, scheme)) {
         return Err(Fault::InvalidHost);
     }
     fields.check_request()?;
@@ -61,7 +62,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
 
 /// Writes the headers of the 200 that accepts what [`read_request`] returned.
 ///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` is a ready value, empty for none.
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers.
 ///
 /// # Errors
 ///
@@ -69,7 +70,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
 pub fn write_response(
     asked_subprotocols: &[String],
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: &[Element],
     headers: &[(String, String)],
 ) -> Result<Vec<(String, String)>, Misuse> {
     Ok(with_status(200, header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?))
@@ -115,6 +116,14 @@ pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
     (status, with_status(status, headers), body)
 }
 
+/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
+/// port of the scheme (RFC 3986 §6.2.3).
+#[must_use]
+pub fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
+}
+
 /// Parts the pseudo-headers, all of `names` and no others, from the rest, and holds both to RFC 9113 §8.2-8.3.
 fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<([&'a str; N], Fields<'a>), Fault> {
     let is_pseudo = |(name, _): &&Line<'_>| name.starts_with(b":");
@@ -147,13 +156,6 @@ fn check_line((name, value): Line<'_>) -> Result<(), Fault> {
     };
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if forbidden || is_space(value.first()) || is_space(value.last()) { Err(Fault::ForbiddenHeader) } else { Ok(()) }
-}
-
-/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
-/// port of the scheme (RFC 3986 §6.2.3).
-fn is_same(host: &str, authority: &str, scheme: &str) -> bool {
-    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
 }
 
 fn bare<'a>(host: &'a str, port: &str) -> &'a str {
@@ -249,7 +251,7 @@ mod tests {
         let request = Request {
             headers: pairs(&[("Origin", "null")]),
             subprotocols: vec![String::from("chat")],
-            extensions: String::from("permessage-deflate"),
+            extensions: vec![Element { name: String::from("permessage-deflate"), params: vec![] }],
             ..request()
         };
         let lines = [
@@ -274,7 +276,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().target, "/chat");
         let asked = [String::from("chat")];
-        let lines = write_response(&asked, Some("chat"), "", &pairs(&[("X-A", "1")])).unwrap();
+        let lines = write_response(&asked, Some("chat"), &[], &pairs(&[("X-A", "1")])).unwrap();
         assert_eq!(lines, pairs(&[(":status", "200"), ("sec-websocket-protocol", "chat"), ("x-a", "1")]));
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let answered = read_response(&bytes(&lines), &asked).unwrap();

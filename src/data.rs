@@ -1,7 +1,8 @@
 //! The DATA frames of HTTP/2 that carry WebSockets (RFC 9113 §6.1), and the credit for them (§5.2, §6.9).
 //!
 //! They are the bulk of the traffic, so they go past the HTTP/2 library, which sees every other frame. What it must know of
-//! them it is told: the end of a stream by an empty DATA frame.
+//! them it is told by an empty DATA frame: the end of a stream, and frames that carry nothing. The window of the connection is for all DATA, so all of it is
+//! counted here.
 
 use crate::fault::Fault;
 
@@ -153,6 +154,15 @@ fn parse(frame: &[u8], header_block: bool, carried: impl Fn(u32) -> bool) -> Pie
     Piece::Data { stream, payload, flow_controlled_len, end_stream: flags & END_STREAM != 0 }
 }
 
+/// What `frame` takes of the windows, if it is DATA and whole: its payload with its padding (§6.9.1).
+#[must_use]
+pub fn flow_controlled_len(frame: &[u8]) -> Option<u32> {
+    match *frame.first_chunk::<FRAME_HEADER>()? {
+        [a, b, c, DATA, ..] if frame_len(frame) == Some(frame.len()) => Some(u32::from_be_bytes([0, a, b, c])),
+        _ => None,
+    }
+}
+
 /// Appends `payload` as DATA frames of at most `max_frame_size` bytes each.
 pub fn write_data(out: &mut Vec<u8>, stream: u32, payload: &[u8], max_frame_size: usize) {
     out.reserve(payload.len() + FRAME_HEADER * payload.len().div_ceil(max_frame_size.max(1)));
@@ -162,9 +172,9 @@ pub fn write_data(out: &mut Vec<u8>, stream: u32, payload: &[u8], max_frame_size
     }
 }
 
-/// Appends an empty DATA frame that ends the stream.
-pub fn write_end(out: &mut Vec<u8>, stream: u32) {
-    write_header(out, 0, DATA, END_STREAM, stream);
+/// Appends an empty DATA frame, which may end the stream.
+pub fn write_empty(out: &mut Vec<u8>, stream: u32, end_stream: bool) {
+    write_header(out, 0, DATA, if end_stream { END_STREAM } else { 0 }, stream);
 }
 
 /// Appends a `WINDOW_UPDATE` (§6.9); stream 0 is the connection.
@@ -278,6 +288,16 @@ mod tests {
         assert_eq!(splitter.next(&mut &within[..], |_| true), Some(Piece::Other(&within)));
         let long = [0, 0x40, 1, DATA, 0, 0, 0, 0, 1];
         assert_eq!(Splitter::new(false, 16_384).next(&mut &long[..], |_| true), Some(Piece::Other(&long)));
+    }
+
+    #[test]
+    fn data_takes_its_payload_and_padding_of_the_windows_and_nothing_else_does() {
+        assert_eq!(flow_controlled_len(&frame(DATA, PADDED, 3, b"\x02hi\0\0")), Some(5));
+        assert_eq!(flow_controlled_len(&frame(DATA, END_STREAM, 3, b"")), Some(0));
+        assert_eq!(flow_controlled_len(&frame(HEADERS, END_HEADERS, 3, b"\x82")), None);
+        assert_eq!(flow_controlled_len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), None);
+        assert_eq!(flow_controlled_len(b"\0\0\x01\0"), None);
+        assert_eq!(flow_controlled_len(&[0, 0x40, 1, DATA, 0, 0, 0, 0, 1]), None);
     }
 
     #[test]

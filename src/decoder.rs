@@ -13,6 +13,9 @@ use crate::state::Role;
 const FRAGMENT_COST: u64 = 16;
 /// The part of that budget that does not depend on the limit.
 const FRAGMENT_BUDGET: u64 = 64 * 1024;
+/// How many bytes a part of a message has before it is handed on though more of the chunk is there. What the inflater holds on top
+/// of that is less than as much again.
+const PART_SIZE: usize = 64 * 1024;
 /// A buffer of more bytes is given back when it is empty, so that an idle connection holds none.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -22,13 +25,13 @@ pub struct Rules {
     pub role: Role,
     /// The most bytes of a message, inflated, inclusive.
     pub limit: u64,
-    /// Messages may come in parts, as their bytes do.
+    /// A message may come in parts, as its bytes do: each frame, and each chunk, gives what it has, in parts of at most 128 KiB.
     pub parts: bool,
     /// Text is checked to be UTF-8; off where an extension has yet to transform it.
     pub utf8: bool,
     /// RSV bits that extensions other than permessage-deflate own on the first frame of a message.
     pub rsv: u8,
-    /// permessage-deflate, if it was agreed.
+    /// permessage-deflate, if it was agreed, with the same limit.
     pub inflater: Option<Inflater>,
 }
 
@@ -134,8 +137,6 @@ struct Message {
     opcode: Opcode,
     rsv: u8,
     compressed: bool,
-    /// Bytes that have come, in the form of the limit: inflated.
-    total: u64,
     /// Payload bytes that its frames have announced.
     wire: u64,
     fragments: u64,
@@ -155,12 +156,17 @@ pub struct Decoder {
     control: Vec<u8>,
     /// Compressed bytes, unmasked.
     scratch: Vec<u8>,
+    /// How many bytes a part has before it is handed on, if there are parts.
+    most: usize,
+    /// How many bytes of the last piece were left over, since the others inflated to a part.
+    left: usize,
 }
 
 impl Decoder {
     /// Makes a decoder that follows `rules`.
     #[must_use]
     pub const fn new(rules: Rules) -> Self {
+        let most = if rules.parts { PART_SIZE } else { usize::MAX };
         Self {
             rules,
             phase: BETWEEN,
@@ -169,6 +175,8 @@ impl Decoder {
             lent: 0,
             control: Vec::new(),
             scratch: Vec::new(),
+            most,
+            left: 0,
         }
     }
 
@@ -199,7 +207,7 @@ impl Decoder {
     /// Frees what an idle connection need not hold: call it when a chunk is done.
     pub fn idle(&mut self) {
         self.give_back();
-        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+        for buffer in [&mut self.buffer, &mut self.scratch] {
             if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
                 *buffer = Vec::new();
             }
@@ -213,9 +221,15 @@ impl Decoder {
         }
     }
 
-    /// Drops all that comes from now on.
+    /// Drops all that comes from now on, and frees what is held: an unfinished message, and the inflater.
     pub fn stop(&mut self) {
         self.phase = Phase::Ended;
+        self.message = None;
+        self.lent = 0;
+        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+            *buffer = Vec::new();
+        }
+        self.rules.inflater = None;
     }
 
     /// How many bytes of an unfinished message, frame or header are held.
@@ -231,10 +245,7 @@ impl Decoder {
 
     #[cold]
     fn end(&mut self, fault: Fault) -> Fault {
-        self.phase = Phase::Ended;
-        self.message = None;
-        self.buffer = Vec::new();
-        self.lent = 0;
+        self.stop();
         fault
     }
 
@@ -294,7 +305,8 @@ impl Decoder {
                 Phase::Payload { header, taken } => {
                     let (header, before) = (*header, *taken);
                     let missing = usize::try_from(header.payload_len - before).unwrap_or(usize::MAX);
-                    let (bytes, rest) = chunk.split_at(missing.min(chunk.len()));
+                    let come = *chunk;
+                    let (bytes, rest) = come.split_at(missing.min(come.len()).min(self.most));
                     *chunk = rest;
                     *taken += bytes.len() as u64;
                     let whole = bytes.len() == missing;
@@ -306,9 +318,15 @@ impl Decoder {
                     let found = if header.opcode.is_control() {
                         self.control_piece(header.opcode, piece, before == 0, whole)?
                     } else {
-                        self.data_piece(piece, header.fin, whole, chunk.is_empty())?
+                        self.data_piece(piece, header.fin && whole)?
                     };
-                    if found.is_none() && !whole {
+                    if self.left > 0 {
+                        // Of what inflates to more than a part the rest comes again.
+                        let taken = bytes.len() - std::mem::take(&mut self.left);
+                        *chunk = &come[taken..];
+                        self.phase = Phase::Payload { header, taken: before + taken as u64 };
+                    }
+                    if found.is_none() && rest.is_empty() && !whole {
                         return Ok(None);
                     }
                     found
@@ -352,7 +370,6 @@ impl Decoder {
             opcode: header.opcode,
             rsv: header.rsv & self.rules.rsv,
             compressed,
-            total: 0,
             wire: 0,
             fragments: 0,
             valid: 0,
@@ -404,37 +421,25 @@ impl Decoder {
         Ok(Some(Found::Control(opcode, None)))
     }
 
-    /// Adds bytes of the message; a whole one, or a part that is to be handed on, is an event.
-    fn data_piece<'c>(
-        &mut self,
-        piece: Payload<'c>,
-        fin: bool,
-        whole: bool,
-        chunk_done: bool,
-    ) -> Result<Option<Found<'c>>, Fault> {
+    /// Adds bytes of the message, with which it ends if they are the `last`; a whole one, or a part that is to be handed on, is an event.
+    fn data_piece<'c>(&mut self, piece: Payload<'c>, mut last: bool) -> Result<Option<Found<'c>>, Fault> {
         let Some(message) = &mut self.message else { return Ok(None) };
-        let fin = fin && whole;
-        let before = self.buffer.len();
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
-                // What is left of the limit, seen from a buffer that may already hold a part.
-                let left = self.rules.limit - message.total;
-                let limit = usize::try_from(left.saturating_add(before as u64)).unwrap_or(usize::MAX);
                 let input = piece.unmasked(&mut self.scratch);
-                let outcome = inflater
-                    .inflate(input, limit, &mut self.buffer)
-                    .and_then(|()| if fin { inflater.finish() } else { Ok(()) });
+                let mut outcome =
+                    inflater.inflate(input, self.most, &mut self.buffer).map(|taken| self.left = input.len() - taken);
+                last &= self.left == 0;
+                if last && outcome.is_ok() {
+                    outcome = inflater.finish();
+                }
                 self.scratch.clear();
                 if let Err(fault) = outcome {
                     // What came before the fault is judged first, as if it had come in a chunk of its own.
                     if message.opcode == Opcode::Text && self.rules.utf8 {
-                        let before = &self.buffer[..limit.min(self.buffer.len())];
-                        valid_utf8(before, message.valid, false)?;
+                        valid_utf8(&self.buffer, message.valid, false)?;
                     }
-                    return Err(match fault {
-                        Fault::MessageTooBig { .. } => Fault::MessageTooBig { limit: self.rules.limit },
-                        other => other,
-                    });
+                    return Err(fault);
                 }
             }
             _ => match piece.masking_key {
@@ -442,26 +447,19 @@ impl Decoder {
                 None => self.buffer.extend_from_slice(piece.bytes),
             },
         }
-        message.total += (self.buffer.len() - before) as u64;
         if message.opcode == Opcode::Text && self.rules.utf8 {
-            message.valid = valid_utf8(&self.buffer, message.valid, fin)?;
+            message.valid = valid_utf8(&self.buffer, message.valid, last)?;
         } else {
             message.valid = self.buffer.len();
         }
-        if fin {
-            let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
+        let (opcode, rsv, checked) = (message.opcode, message.rsv, self.rules.utf8);
+        if last {
             self.message = None;
             return Ok(Some(Found::Message { opcode, rsv, fin: true, len: self.buffer.len(), checked }));
         }
-        if self.rules.parts && chunk_done && message.valid > 0 {
+        if self.rules.parts && message.valid > 0 {
             let len = std::mem::take(&mut message.valid);
-            return Ok(Some(Found::Message {
-                opcode: message.opcode,
-                rsv: message.rsv,
-                fin: false,
-                len,
-                checked: self.rules.utf8,
-            }));
+            return Ok(Some(Found::Message { opcode, rsv, fin: false, len, checked }));
         }
         Ok(None)
     }
@@ -513,11 +511,11 @@ fn check_close(payload: &[u8]) -> Result<(), Fault> {
     str::from_utf8(reason).map(drop).map_err(|_| Fault::InvalidReason)
 }
 
-/// Says up to where `bytes` is UTF-8, knowing it of the first `valid`; less than a character may be left over unless `fin`.
-fn valid_utf8(bytes: &[u8], valid: usize, fin: bool) -> Result<usize, Fault> {
+/// Says up to where `bytes` is UTF-8, knowing it of the first `valid`; less than a character may be left over unless it is `last`.
+fn valid_utf8(bytes: &[u8], valid: usize, last: bool) -> Result<usize, Fault> {
     match simdutf8::compat::from_utf8(&bytes[valid..]) {
         Ok(_) => Ok(bytes.len()),
-        Err(error) if error.error_len().is_none() && !fin => Ok(valid + error.valid_up_to()),
+        Err(error) if error.error_len().is_none() && !last => Ok(valid + error.valid_up_to()),
         Err(_) => Err(Fault::InvalidUtf8),
     }
 }
@@ -614,7 +612,7 @@ mod tests {
                 assert_eq!(client(&[0x80 | bits | opcode]), [Said::Fault(Fault::ReservedBits)]);
             }
         }
-        let inflater = || Some(Inflater::new(15, true));
+        let inflater = || Some(Inflater::new(15, true, 1 << 20));
         let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
         assert_eq!(said(&mut decoder, b"\xc9\x00"), [Said::Fault(Fault::ReservedBits)]);
         let mut decoder = Decoder::new(Rules { inflater: inflater(), ..rules(Role::Client) });
@@ -686,6 +684,65 @@ mod tests {
     }
 
     #[test]
+    fn a_part_comes_before_the_frame_that_follows_it() {
+        let mut decoder = Decoder::new(Rules { parts: true, ..rules(Role::Client) });
+        let part = |data: &str| Said::Message(Opcode::Text, false, data.into());
+        let ping = || Said::Control(Opcode::Ping, vec![]);
+        assert_eq!(said(&mut decoder, b"\x01\x03abc\x89\x00"), [part("abc"), ping()]);
+        assert_eq!(said(&mut decoder, b"\x00\x01d\x00\x00\x00\x02e\xc3\x80"), [part("d"), part("e")]);
+        assert_eq!(decoder.held(), 2);
+        assert_eq!(said(&mut decoder, b"\x01\xb6"), [text("\u{f6}")]);
+        let close = Said::Close(None, String::new());
+        assert_eq!(said(&mut decoder, b"\x01\x01f\x88\x00"), [part("f"), close]);
+    }
+
+    #[test]
+    fn a_part_has_an_end_however_much_is_inflated() {
+        let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
+            window_bits: 15,
+            level: 6,
+            memory_level: 8,
+            context_takeover: true,
+        });
+        let mut payload = Vec::new();
+        deflater.compress(&vec![7; 10 << 20], true, &mut payload);
+        let mut bytes = vec![0xc2, 126];
+        bytes.extend(u16::try_from(payload.len()).expect("small").to_be_bytes());
+        bytes.extend(&payload);
+        for cut in [bytes.len(), 1, 100, 5000] {
+            let inflater = Some(Inflater::new(15, true, u64::MAX));
+            let mut decoder = Decoder::new(Rules { parts: true, limit: u64::MAX, inflater, ..rules(Role::Client) });
+            let parts: Vec<Said> = bytes.chunks(cut).flat_map(|chunk| said(&mut decoder, chunk)).collect();
+            let (last, others) = parts.split_last().expect("it has an end");
+            assert!(matches!(last, Said::Message(_, true, _)));
+            assert!(others.iter().all(|part| matches!(part, Said::Message(_, false, bytes) if !bytes.is_empty())));
+            let lens = parts.iter().map(|part| if let Said::Message(.., bytes) = part { bytes.len() } else { 0 });
+            assert!(lens.clone().max() <= Some(2 * PART_SIZE) && lens.sum::<usize>() == 10 << 20);
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_of_an_unfinished_message_once_it_is_stopped() {
+        let mut out = Vec::new();
+        let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
+            window_bits: 15,
+            level: 6,
+            memory_level: 8,
+            context_takeover: true,
+        });
+        deflater.compress(&vec![0; 50_000], false, &mut out);
+        let inflater = Some(Inflater::new(15, true, 1 << 20));
+        let mut decoder = Decoder::new(Rules { inflater, ..rules(Role::Client) });
+        let bytes = [&[0x42, u8::try_from(out.len()).expect("small")][..], &out, b"\x89\x05ab"].concat();
+        assert_eq!(said(&mut decoder, &bytes), []);
+        assert_eq!(decoder.held(), 50_002);
+        decoder.stop();
+        let capacities = [&decoder.buffer, &decoder.control, &decoder.scratch].map(Vec::capacity);
+        assert_eq!((decoder.held(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
+        assert_eq!(said(&mut decoder, b"cde\x81\x01a"), []);
+    }
+
+    #[test]
     fn control_frames_stand_between_compressed_fragments() {
         let mut out = Vec::new();
         let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
@@ -701,7 +758,8 @@ mod tests {
             bytes.extend(b"\x89\x01p\x80");
             bytes.push(u8::try_from(out.len() - cut).expect("short"));
             bytes.extend(&out[cut..]);
-            let mut decoder = Decoder::new(Rules { inflater: Some(Inflater::new(15, true)), ..rules(Role::Client) });
+            let mut decoder =
+                Decoder::new(Rules { inflater: Some(Inflater::new(15, true, 1 << 20)), ..rules(Role::Client) });
             assert_eq!(
                 said(&mut decoder, &bytes),
                 [Said::Control(Opcode::Ping, b"p".to_vec()), text("Hello, Hello, Hello")]

@@ -1,15 +1,13 @@
 //! permessage-deflate of one direction (RFC 7692 §7.2): a [`Deflater`] or an [`Inflater`], each with its window.
 
-use std::sync::Arc;
-
-use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status, Strategy};
-
+mod deflater;
+mod history;
+mod inflater;
 mod pool;
 
+pub use deflater::Deflater;
+pub use inflater::Inflater;
 pub use pool::Pool;
-
-use crate::fault::Fault;
-use pool::{Kind, Ticket};
 
 /// How to compress. What is not negotiated (level and memory) is the sender's own affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,418 +22,29 @@ pub struct DeflateSettings {
     pub context_takeover: bool,
 }
 
-/// Compresses the messages of one direction.
-pub struct Deflater {
-    settings: DeflateSettings,
-    pool: Option<Arc<Pool>>,
-    /// With a pool it is here within a message only.
-    context: Option<Deflate>,
-    /// For the context in the pool.
-    ticket: Option<Ticket>,
-    /// What the next message may refer to, for another context than the one that compressed it. Empty without a pool.
-    history: History,
-    /// What is in the window may not be referred to.
-    stale: bool,
-}
-
-impl Deflater {
-    /// Makes a deflater, which takes no memory before its first message.
-    ///
-    /// # Panics
-    ///
-    /// If a setting is out of its range.
-    #[must_use]
-    pub fn new(settings: DeflateSettings) -> Self {
-        assert!((8..=15).contains(&settings.window_bits), "window_bits are 8 to 15");
-        assert!(settings.level <= 9, "a level is 0 to 9");
-        assert!((1..=9).contains(&settings.memory_level), "a memory_level is 1 to 9");
-        // Where nothing is ever matched there is nothing to remember.
-        let refers = settings.context_takeover && settings.level > 0 && settings.window_bits > 8;
-        let history = History::new(if refers { PRIMED.min(1 << settings.window_bits) } else { 0 });
-        Self { settings, pool: None, context: None, ticket: None, history, stale: false }
-    }
-
-    /// Has it take its contexts from `pool`, each for the length of a message. Not to be called within a message.
-    #[must_use]
-    pub fn sharing(mut self, pool: Option<Arc<Pool>>) -> Self {
-        self.pool = pool;
-        self
-    }
-
-    /// Compresses `fragment` of a message and appends the payload of its frame to `out`; `fin` ends the message.
-    ///
-    /// The payload lets the peer inflate all of the fragment. It is empty for an empty fragment without `fin`.
-    pub fn compress(&mut self, fragment: &[u8], fin: bool, out: &mut Vec<u8>) {
-        if !fragment.is_empty() {
-            let mut context = self.take();
-            flush(&mut context, fragment, out);
-            self.context = Some(context);
-            if self.pool.is_some() {
-                self.history.push(fragment);
-            }
-            if fin {
-                debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty block");
-                out.truncate(out.len() - TAIL.len());
-            }
-        } else if fin {
-            // A second flush in a row gives no bytes, so the empty block is written here (§7.2.3.6).
-            out.push(0);
-        }
-        self.stale |= fin && !self.settings.context_takeover;
-        if fin {
-            self.give_back();
-        }
-    }
-
-    /// The window in bits.
-    #[must_use]
-    pub const fn window_bits(&self) -> u8 {
-        self.settings.window_bits
-    }
-
-    /// Frees the context, in the pool too. This may come within a message: what comes next refers to what is left of the history, at
-    /// most 2 KiB, and without a pool to nothing.
-    pub fn release(&mut self) {
-        self.context = None;
-        self.history.shrink();
-        if let Some(pool) = &self.pool {
-            pool.deflaters.discard(self.ticket.take());
-        }
-    }
-
-    /// Forgets what was compressed so far, because the peer has seen other messages in between.
-    ///
-    /// A message that another deflater made moves the peer's window, so that distances of this one no longer fit.
-    pub fn forget(&mut self) {
-        self.stale = true;
-    }
-
-    /// Takes the context, whose window is that of the peer.
-    fn take(&mut self) -> Deflate {
-        let stale = std::mem::take(&mut self.stale);
-        if stale {
-            self.history.clear();
-        }
-        let taken = match (self.context.take(), &self.pool) {
-            (Some(context), _) => Some((context, true)),
-            (None, Some(pool)) => pool.deflaters.take(&Kind::of(self.settings), self.ticket.take()),
-            (None, None) => None,
-        };
-        let mut context = match taken {
-            Some((context, true)) if !stale => return context,
-            Some((mut context, _)) => {
-                context.reset();
-                context
-            }
-            None => Deflate::new_with_config(config(self.settings)),
-        };
-        for part in self.history.parts() {
-            context.set_dictionary(part).expect("raw deflate takes a dictionary between blocks");
-        }
-        context
-    }
-
-    fn give_back(&mut self) {
-        if let Some(pool) = &self.pool
-            && let Some(context) = self.context.take()
-        {
-            self.ticket = pool.deflaters.put(Kind::of(self.settings), context, !self.stale);
-        }
-    }
-}
-
-fn flush(context: &mut Deflate, mut input: &[u8], out: &mut Vec<u8>) {
-    loop {
-        let before = out.len();
-        // Enough for what does not compress: the fixed codes of level 1 take at most 9 bits a byte.
-        let room = (input.len() + input.len() / 8 + 64).min(MAX_ROOM);
-        out.resize(before + room, 0);
-        let (total_in, total_out) = (context.total_in(), context.total_out());
-        context
-            .compress(input, &mut out[before..], DeflateFlush::SyncFlush)
-            .expect("a deflater that is not finished takes any bytes");
-        let produced = difference(context.total_out(), total_out);
-        out.truncate(before + produced);
-        input = &input[difference(context.total_in(), total_in)..];
-        // A flush is done once it leaves room (zlib's own rule).
-        if input.is_empty() && produced < room {
-            return;
-        }
-    }
-}
-
-/// Inflates the messages of one direction.
-pub struct Inflater {
-    context_takeover: bool,
-    pool: Option<Arc<Pool>>,
-    /// With a pool it is here within a message only.
-    context: Option<Inflate>,
-    /// For the context in the pool.
-    ticket: Option<Ticket>,
-    /// What the next message may refer to. The context has it too, but cannot tell it at the end of a final block.
-    history: History,
-    /// The context is as good as new: it has no bits of a block, and `history` is all that it knows.
-    fresh: bool,
-}
-
-impl Inflater {
-    /// Makes an inflater for a peer that uses a window of `1 << window_bits` bytes, 8 to 15. It takes no memory before
-    /// its first message.
-    ///
-    /// # Panics
-    ///
-    /// If `window_bits` is out of its range.
-    #[must_use]
-    pub fn new(window_bits: u8, context_takeover: bool) -> Self {
-        assert!((8..=15).contains(&window_bits), "window_bits are 8 to 15");
-        let history = History::new(1 << window_bits);
-        Self { context_takeover, pool: None, context: None, ticket: None, history, fresh: true }
-    }
-
-    /// Has it take its contexts from `pool`, each for the length of a message. Not to be called within a message.
-    #[must_use]
-    pub fn sharing(mut self, pool: Option<Arc<Pool>>) -> Self {
-        self.pool = pool;
-        self
-    }
-
-    /// Inflates `input`, the next bytes of a message however cut, and appends what they say to `out`.
-    ///
-    /// `limit` is the most bytes that `out` may have in the end, inclusive; `usize::MAX` is no limit.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::CorruptDeflate`], or [`Fault::MessageTooBig`] with no more than a few hundred bytes inflated beyond
-    /// `limit`, whatever the input. `out` then holds what came before, and the inflater is of no more use.
-    pub fn inflate(&mut self, input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if input.is_empty() {
-            return Ok(());
-        }
-        let mut context = self.take();
-        self.inflate_by(&mut context, input, limit, out)?;
-        self.context = Some(context);
-        Ok(())
-    }
-
-    fn inflate_by(
-        &mut self,
-        context: &mut Inflate,
-        mut input: &[u8],
-        limit: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        self.fresh = false;
-        let mut unremembered = out.len();
-        let mut room = room_for(input);
-        loop {
-            let before = out.len();
-            let granted = grow(out, room, limit);
-            let (total_in, total_out) = (context.total_in(), context.total_out());
-            let status = context.decompress(input, &mut out[before..], InflateFlush::NoFlush);
-            let produced = difference(context.total_out(), total_out);
-            let consumed = difference(context.total_in(), total_in);
-            out.truncate(before + produced);
-            input = &input[consumed..];
-            if out.len() > limit {
-                return Err(Fault::MessageTooBig { limit: limit as u64 });
-            }
-            match status {
-                Err(_) => return Err(Fault::CorruptDeflate),
-                Ok(Status::StreamEnd) => {
-                    // A final block ends no more than itself (§7.2.3.4): go on, with the window as it was.
-                    self.history.push(&out[unremembered..]);
-                    unremembered = out.len();
-                    context.reset(false);
-                    self.history.load(context);
-                    if input.is_empty() {
-                        self.fresh = true;
-                        return Ok(());
-                    }
-                    room = MIN_ROOM;
-                }
-                Ok(_) if produced < granted && input.is_empty() => break,
-                Ok(_) if produced == 0 && consumed == 0 => return Err(Fault::CorruptDeflate),
-                Ok(_) => room = (room * 2).min(MAX_ROOM),
-            }
-        }
-        self.history.push(&out[unremembered..]);
-        Ok(())
-    }
-
-    /// Ends the message.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::CorruptDeflate`], if the message stops within a block: it is not whole.
-    ///
-    /// A message without a payload is taken for an empty one, and one that ends with a final block needs no byte more,
-    /// though the sender owes a 0 for both (§7.2.3.4, §7.2.3.6).
-    pub fn finish(&mut self) -> Result<(), Fault> {
-        if let (Some(context), false) = (&mut self.context, self.fresh) {
-            // The tail ends an empty block. Whatever else is open there would take one byte more, or give output.
-            let probe = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0];
-            let (total_in, total_out) = (context.total_in(), context.total_out());
-            let status = context.decompress(&probe, &mut [0; 8], InflateFlush::Block);
-            let consumed = difference(context.total_in(), total_in);
-            if status.is_err() || consumed != TAIL.len() || context.total_out() != total_out {
-                self.context = None;
-                return Err(Fault::CorruptDeflate);
-            }
-        }
-        self.fresh = true;
-        if !self.context_takeover {
-            self.history.clear();
-        }
-        match (&self.pool, self.context.take()) {
-            (Some(pool), Some(context)) => self.ticket = pool.inflaters.put((), context, self.context_takeover),
-            (None, Some(mut context)) => {
-                if !self.context_takeover {
-                    context.reset(false);
-                }
-                self.context = Some(context);
-            }
-            (_, None) => {}
-        }
-        Ok(())
-    }
-
-    /// Frees the context, in the pool too, but keeps what the next message may refer to: at most the window.
-    ///
-    /// It does nothing within a message, whose state only the context has.
-    pub fn release(&mut self) {
-        if self.fresh {
-            self.context = None;
-            self.history.shrink();
-            if let Some(pool) = &self.pool {
-                pool.inflaters.discard(self.ticket.take());
-            }
-        }
-    }
-
-    /// Takes the context, whose window is that of the peer.
-    fn take(&mut self) -> Inflate {
-        let taken = match (self.context.take(), &self.pool) {
-            (Some(context), _) => Some((context, true)),
-            (None, Some(pool)) => pool.inflaters.take(&(), self.ticket.take()),
-            (None, None) => None,
-        };
-        let mut context = match taken {
-            Some((context, true)) => return context,
-            Some((mut context, false)) => {
-                context.reset(false);
-                context
-            }
-            // 15 bits take no more memory than fewer, and `Inflate::reset` returns to them.
-            None => Inflate::new(false, 15),
-        };
-        self.history.load(&mut context);
-        context
-    }
-}
-
-/// The last bytes of what was inflated, at most `size`: a ring that grows to its size as bytes come.
-struct History {
-    size: usize,
-    bytes: Vec<u8>,
-    /// Where the oldest byte is. 0 unless `bytes` has reached its size.
-    oldest: usize,
-}
-
-impl History {
-    const fn new(size: usize) -> Self {
-        Self { size, bytes: Vec::new(), oldest: 0 }
-    }
-
-    fn push(&mut self, produced: &[u8]) {
-        if self.size == 0 {
-            return;
-        }
-        let newest = &produced[produced.len().saturating_sub(self.size)..];
-        if newest.len() == self.size {
-            self.clear();
-        }
-        let (grown, over) = newest.split_at(newest.len().min(self.size - self.bytes.len()));
-        let len = self.bytes.len() + grown.len();
-        if len > self.bytes.capacity() {
-            self.bytes.reserve_exact(len.next_power_of_two().min(self.size) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(grown);
-        let (end, begin) = over.split_at(over.len().min(self.bytes.len() - self.oldest));
-        self.bytes[self.oldest..][..end.len()].copy_from_slice(end);
-        self.bytes[..begin.len()].copy_from_slice(begin);
-        self.oldest = (self.oldest + over.len()) % self.size;
-    }
-
-    fn load(&self, context: &mut Inflate) {
-        for part in self.parts() {
-            context.set_dictionary(part).expect("raw deflate takes a dictionary between blocks");
-        }
-    }
-
-    /// What it holds, from the oldest byte on.
-    fn parts(&self) -> [&[u8]; 2] {
-        let (newer, older) = self.bytes.split_at(self.oldest);
-        [older, newer]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.oldest = 0;
-    }
-
-    fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
-    }
-}
-
-fn config(settings: DeflateSettings) -> DeflateConfig {
-    // zlib has no window of 8 bits. With 9 and no matches, no distance exists that 8 bits could not reach.
-    let strategy = if settings.window_bits == 8 { Strategy::HuffmanOnly } else { Strategy::Default };
-    DeflateConfig {
-        level: settings.level.into(),
-        window_bits: -i32::from(settings.window_bits.max(9)),
-        mem_level: settings.memory_level.into(),
-        strategy,
-        ..DeflateConfig::default()
-    }
-}
-
-/// Guesses how much `input` gives. More than what it gives keeps zlib on its fast path to the end; zeros are cheap.
-fn room_for(input: &[u8]) -> usize {
-    input.len().saturating_mul(8).saturating_add(SLACK).clamp(MIN_ROOM, MAX_ROOM)
-}
-
-/// Lengthens `out` by at most `room` zeros, of which only [`SLACK`] may lie beyond `limit`, and says by how many.
-fn grow(out: &mut Vec<u8>, room: usize, limit: usize) -> usize {
-    let len = out.len();
-    let most = limit.saturating_sub(len).saturating_add(SLACK);
-    let room = room.min(most);
-    if out.capacity() - len < room {
-        // Twice as much each time, as `reserve` does, but not beyond the limit.
-        out.reserve_exact(room.max(len.min(most)));
-    }
-    out.resize(len + room, 0);
-    room
-}
-
 fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).expect("no call takes or gives more than its slices have")
 }
 
+/// The largest window of DEFLATE, in bits.
+const MAX_WINDOW_BITS: u8 = 15;
 /// What a sync flush ends with and a message leaves out (§7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// What a deflater is told of before it goes on with the messages of another connection. To hash more takes longer than it gains: 4 KiB
-/// make JSON and prose 0 to 2 % of their size smaller, for 3 us more beside the 10 us that 1 KiB takes.
-const PRIMED: usize = 2 << 10;
-/// Bytes inflated beyond a limit to see that it is passed. One would do, but with less than 260 left zlib is slow.
-const SLACK: usize = 320;
-/// The steps in which an output grows: zeroed first, which costs little as long as it fits a cache.
-const MIN_ROOM: usize = 1 << 10;
+/// The most by which an output grows at a time: zeroed first, which costs little as long as it fits a cache.
 const MAX_ROOM: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use zlib_rs::{Deflate, DeflateFlush, Status};
+
+    use super::deflater::{PRIMED, config};
+    use super::history::History;
+    use super::inflater::{MIN_ROOM, SLACK};
+    use super::pool::Kind;
     use super::*;
+    use crate::fault::Fault;
 
     const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 
@@ -449,9 +58,15 @@ mod tests {
         out
     }
 
+    /// Makes an inflater without a limit.
+    fn unlimited(window_bits: u8, context_takeover: bool) -> Inflater {
+        Inflater::new(window_bits, context_takeover, u64::MAX)
+    }
+
     fn inflated(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
-        inflater.inflate(payload, limit, &mut out)?;
+        inflater.limit = limit as u64;
+        inflater.inflate(payload, usize::MAX, &mut out)?;
         inflater.finish()?;
         Ok(out)
     }
@@ -592,6 +207,11 @@ mod tests {
             usize::try_from(self.0 >> 33).unwrap() % end
         }
 
+        /// Bytes that do not compress.
+        fn bytes(&mut self, len: usize) -> Vec<u8> {
+            (0..len).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
+        }
+
         /// Bytes with repetitions at all distances, and some that do not compress.
         fn message(&mut self, len: usize) -> Vec<u8> {
             let mut message: Vec<u8> = Vec::new();
@@ -616,10 +236,10 @@ mod tests {
     fn hello_of_section_7_2_3_1_is_one_block_of_fixed_codes() {
         let mut deflater = Deflater::new(settings(15, 6, true));
         assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
-        let mut inflater = Inflater::new(15, true);
+        let mut inflater = unlimited(15, true);
         let mut out = Vec::new();
-        inflater.inflate(&HELLO[..3], 5, &mut out).unwrap();
-        inflater.inflate(&HELLO[3..], 5, &mut out).unwrap();
+        inflater.inflate(&HELLO[..3], usize::MAX, &mut out).unwrap();
+        inflater.inflate(&HELLO[3..], usize::MAX, &mut out).unwrap();
         assert_eq!((inflater.finish(), out.as_slice()), (Ok(()), &b"Hello"[..]));
     }
 
@@ -628,7 +248,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         for takeover in [true, false] {
             let mut deflater = Deflater::new(settings(15, 6, takeover));
-            let mut inflater = Inflater::new(15, takeover);
+            let mut inflater = unlimited(15, takeover);
             assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
             let second = if takeover { &again[..] } else { &HELLO };
             assert_eq!(compressed(&mut deflater, b"Hello"), second);
@@ -636,7 +256,7 @@ mod tests {
                 assert_eq!(inflated(&mut inflater, payload, 5).unwrap(), b"Hello");
             }
         }
-        let mut inflater = Inflater::new(15, false);
+        let mut inflater = unlimited(15, false);
         assert_eq!(inflated(&mut inflater, &HELLO, 5).unwrap(), b"Hello");
         assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
     }
@@ -644,7 +264,7 @@ mod tests {
     #[test]
     fn a_stored_block_of_section_7_2_3_3_inflates() {
         let payload = b"\x00\x05\x00\xfa\xffHello\x00";
-        assert_eq!(inflated(&mut Inflater::new(15, true), payload, 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut unlimited(15, true), payload, 5).unwrap(), b"Hello");
         assert_eq!(compressed(&mut Deflater::new(settings(15, 0, true)), b"Hello"), payload);
     }
 
@@ -654,7 +274,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         let again_final = [0xf3, 0x00, 0x11, 0x00, 0x00];
         for (first, limit) in [(&payload[..], 5), (&payload[..7], 5), (&payload[..7], 6)] {
-            let mut inflater = Inflater::new(15, true);
+            let mut inflater = unlimited(15, true);
             assert_eq!(inflated(&mut inflater, first, limit).unwrap(), b"Hello");
             assert_eq!(inflated(&mut inflater, &again, limit).unwrap(), b"Hello");
             assert_eq!(inflated(&mut inflater, &again_final, limit).unwrap(), b"Hello");
@@ -662,21 +282,52 @@ mod tests {
         }
         let several = [&payload[..7], &again_final[..4], &again_final[..4], &HELLO].concat();
         for cut in 0..several.len() {
-            let (mut inflater, mut out) = (Inflater::new(8, false), Vec::new());
-            inflater.inflate(&several[..cut], 20, &mut out).unwrap();
-            inflater.inflate(&several[cut..], 20, &mut out).unwrap();
+            let (mut inflater, mut out) = (unlimited(8, false), Vec::new());
+            inflater.inflate(&several[..cut], usize::MAX, &mut out).unwrap();
+            inflater.inflate(&several[cut..], usize::MAX, &mut out).unwrap();
             assert_eq!((inflater.finish(), out), (Ok(()), b"HelloHelloHelloHello".to_vec()));
             assert_eq!(inflated(&mut inflater, &again, 5), Err(Fault::CorruptDeflate));
         }
-        let mut inflater = Inflater::new(15, true);
+        let mut inflater = unlimited(15, true);
         assert_eq!(inflated(&mut inflater, b"\x00\x05\x00\xfa\xffHello\x01", 5).unwrap(), b"Hello");
         assert_eq!(inflated(&mut inflater, &again, 5).unwrap(), b"Hello");
     }
 
     #[test]
+    fn a_context_is_told_of_the_window_once_something_is_given() {
+        let mut inflater = unlimited(15, true);
+        let mut out = Vec::new();
+        inflated(&mut inflater, &HELLO, 5).unwrap();
+        for piece in [&[0x03, 0x00][..], b"\x03\x00\x01\x00\x00\xff\xff\x03\x00", b"\x03"] {
+            inflater.inflate(piece, usize::MAX, &mut out).unwrap();
+            assert!(out.is_empty() && inflater.primed == (piece == b"\x03"));
+        }
+        // What "Hello" again is, behind a final block whose last byte is still to come.
+        inflater.inflate(&[0x00, 0xf2, 0x00, 0x11, 0x00, 0x00], usize::MAX, &mut out).unwrap();
+        assert_eq!((inflater.finish(), out.as_slice(), inflater.primed), (Ok(()), &b"Hello"[..], true));
+    }
+
+    #[test]
+    fn final_blocks_are_as_many_as_the_limit_pays_for() {
+        for (limit, allowed) in [(0, 256), (1 << 20, 4352)] {
+            // One that says nothing, and one that says "a".
+            let pieces = [&[0x03, 0x00][..], b"\x4b\x04\x00"];
+            for piece in &pieces[..if limit == 0 { 1 } else { 2 }] {
+                let (mut inflater, mut out) = (Inflater::new(15, true, limit), Vec::new());
+                for _ in 0..2 {
+                    inflater.inflate(&piece.repeat(allowed), usize::MAX, &mut out).unwrap();
+                    inflater.finish().unwrap();
+                }
+                inflater.inflate(&piece.repeat(allowed), usize::MAX, &mut out).unwrap();
+                assert_eq!(inflater.inflate(piece, usize::MAX, &mut out), Err(Fault::TooManyBlocks));
+            }
+        }
+    }
+
+    #[test]
     fn two_blocks_of_section_7_2_3_5_are_one_message() {
         let payload = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
-        assert_eq!(inflated(&mut Inflater::new(15, true), &payload, 5).unwrap(), b"Hello");
+        assert_eq!(inflated(&mut unlimited(15, true), &payload, 5).unwrap(), b"Hello");
         let (mut deflater, mut out) = (Deflater::new(settings(15, 6, true)), Vec::new());
         deflater.compress(b"He", false, &mut out);
         deflater.compress(b"llo", true, &mut out);
@@ -687,7 +338,7 @@ mod tests {
     fn an_empty_message_of_section_7_2_3_6_is_a_zero() {
         for takeover in [true, false] {
             let mut deflater = Deflater::new(settings(15, 6, takeover));
-            let mut inflater = Inflater::new(15, takeover);
+            let mut inflater = unlimited(15, takeover);
             for message in [&b""[..], b"Hello", b"", b"", b"Hello"] {
                 let payload = compressed(&mut deflater, message);
                 assert_eq!(payload == [0], message.is_empty());
@@ -711,7 +362,7 @@ mod tests {
                 for takeover in [true, false] {
                     let memory_level = 1 + u8::try_from(random.below(9)).unwrap();
                     let settings = DeflateSettings { window_bits, level, memory_level, context_takeover: takeover };
-                    let (mut deflater, mut inflater) = (Deflater::new(settings), Inflater::new(window_bits, takeover));
+                    let (mut deflater, mut inflater) = (Deflater::new(settings), unlimited(window_bits, takeover));
                     let mut window = Vec::new();
                     for len in [1, 2, 300, 0, (1 << window_bits) + 900, 700] {
                         let message = random.message(len);
@@ -739,7 +390,7 @@ mod tests {
         for round in 0..300 {
             let window_bits = 9 + u8::try_from(random.below(7)).unwrap();
             let mut deflater = Deflater::new(settings(window_bits, 1 + u8::try_from(random.below(9)).unwrap(), true));
-            let mut inflater = Inflater::new(window_bits, true);
+            let mut inflater = unlimited(window_bits, true);
             for _ in 0..6 {
                 let bits = random.below(17);
                 let len = random.below(1 << bits);
@@ -778,7 +429,7 @@ mod tests {
     fn a_message_of_final_blocks_refers_to_all_before_and_is_referred_to() {
         let mut random = Random(6);
         for window_bits in 9..=15 {
-            let mut inflater = Inflater::new(window_bits, true);
+            let mut inflater = unlimited(window_bits, true);
             let mut all = Vec::new();
             for len in [100, 3000, 1, 50_000, 200, 700, 40_000, 90] {
                 let (mut payload, mut message) = (Vec::new(), Vec::new());
@@ -799,8 +450,8 @@ mod tests {
                 }
                 let cut = random.below(payload.len());
                 let mut out = Vec::new();
-                inflater.inflate(&payload[..cut], message.len(), &mut out).unwrap();
-                inflater.inflate(&payload[cut..], message.len(), &mut out).unwrap();
+                inflater.inflate(&payload[..cut], usize::MAX, &mut out).unwrap();
+                inflater.inflate(&payload[cut..], usize::MAX, &mut out).unwrap();
                 inflater.finish().unwrap();
                 assert!(out == message, "{window_bits} {len}");
                 if random.below(3) == 0 {
@@ -813,7 +464,7 @@ mod tests {
     #[test]
     fn a_message_of_another_deflater_may_come_between_if_this_one_forgets() {
         let (mut deflater, mut prepared) = (Deflater::new(settings(9, 6, true)), Deflater::new(settings(9, 6, false)));
-        let mut inflater = Inflater::new(9, true);
+        let mut inflater = unlimited(9, true);
         for _ in 0..3 {
             for len in [40, 500] {
                 let other = vec![b'x'; len];
@@ -833,11 +484,11 @@ mod tests {
             let payload = compressed(&mut Deflater::new(settings(15, 6, true)), &vec![0; len]);
             for cut in [0, 1, payload.len() / 2, payload.len() - 1] {
                 for limit in [0, len / 2, len - 1, len, len + 1, usize::MAX] {
-                    let (mut inflater, mut out) = (Inflater::new(15, true), Vec::new());
+                    let (mut inflater, mut out) = (Inflater::new(15, true, limit as u64), Vec::new());
                     let result = inflater
-                        .inflate(&payload[..cut], limit, &mut out)
-                        .and_then(|()| inflater.inflate(&payload[cut..], limit, &mut out))
-                        .and_then(|()| inflater.finish());
+                        .inflate(&payload[..cut], usize::MAX, &mut out)
+                        .and_then(|_| inflater.inflate(&payload[cut..], usize::MAX, &mut out))
+                        .and_then(|_| inflater.finish());
                     if limit < len {
                         assert_eq!(result, Err(Fault::MessageTooBig { limit: limit as u64 }));
                     } else {
@@ -850,17 +501,42 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_inflated_as_far_as_is_wanted() {
+        let mut random = Random(10);
+        for round in 0..40 {
+            // A final block, which says "a", in front of every second message.
+            let (block, said) = [(&b"\x4b\x04\x00"[..], &b"a"[..]), (b"", b"")][round % 2];
+            let len = 1 << random.below(20);
+            let message = if round % 3 == 0 { vec![0; len] } else { random.message(len) };
+            let payload = [block, &compressed(&mut Deflater::new(settings(15, 6, true)), &message)].concat();
+            for most in [1, 1000, MAX_ROOM] {
+                let (mut inflater, mut rest, mut all) = (unlimited(15, true), payload.as_slice(), Vec::new());
+                while !rest.is_empty() {
+                    let mut out = Vec::new();
+                    let taken = inflater.inflate(rest, most, &mut out).unwrap();
+                    assert!(taken == rest.len() || out.len() >= most);
+                    assert!(out.len() <= most + MIN_ROOM + 9 * 1024, "{} {most}", out.len());
+                    rest = &rest[taken..];
+                    all.extend_from_slice(&out);
+                }
+                inflater.finish().unwrap();
+                assert!(all == [said, &message].concat());
+            }
+        }
+    }
+
+    #[test]
     fn a_message_that_stops_within_a_block_is_corrupt() {
         let message = Random(3).message(3000);
         for level in [1, 6] {
             let payload = compressed(&mut Deflater::new(settings(15, level, true)), &message);
             for cut in 1..payload.len() - 1 {
-                let result = inflated(&mut Inflater::new(15, true), &payload[..cut], 3000);
+                let result = inflated(&mut unlimited(15, true), &payload[..cut], 3000);
                 assert!(result == Err(Fault::CorruptDeflate), "level {level} cut {cut}");
             }
         }
         for payload in [&b"\x00\x0a\x00\xf5\xffHello"[..], b"\xf2\x48\xcd", b"\x07", b"\xff", b"\x05\xc0"] {
-            assert_eq!(inflated(&mut Inflater::new(15, true), payload, 99), Err(Fault::CorruptDeflate));
+            assert_eq!(inflated(&mut unlimited(15, true), payload, 99), Err(Fault::CorruptDeflate));
         }
     }
 
@@ -875,13 +551,13 @@ mod tests {
                 let at = random.below(bytes.len());
                 bytes[at] ^= 1 << random.below(8);
             }
-            let (mut inflater, mut out) = (Inflater::new(15, round % 3 == 0), Vec::new());
+            let (mut inflater, mut out) = (Inflater::new(15, round % 3 == 0, 3000), Vec::new());
             for _ in 0..2 {
                 let cut = random.below(bytes.len() + 1);
                 let result = inflater
-                    .inflate(&bytes[..cut], 3000, &mut out)
-                    .and_then(|()| inflater.inflate(&bytes[cut..], 3000, &mut out))
-                    .and_then(|()| inflater.finish());
+                    .inflate(&bytes[..cut], usize::MAX, &mut out)
+                    .and_then(|_| inflater.inflate(&bytes[cut..], usize::MAX, &mut out))
+                    .and_then(|_| inflater.finish());
                 assert!(out.len() <= 3000 + SLACK);
                 if result.is_err() {
                     break;
@@ -911,9 +587,9 @@ mod tests {
             let (bits, takeover) = (settings.window_bits, settings.context_takeover);
             Self {
                 deflater: Deflater::new(settings).sharing(Some(Arc::clone(pool))),
-                inflater: Inflater::new(bits, takeover).sharing(Some(Arc::clone(pool))),
+                inflater: unlimited(bits, takeover).sharing(Some(Arc::clone(pool))),
                 prepared: Deflater::new(DeflateSettings { context_takeover: false, ..settings }),
-                peer: Inflater::new(bits, takeover),
+                peer: unlimited(bits, takeover),
                 window: Vec::new(),
                 message: Vec::new(),
                 payload: Vec::new(),
@@ -1039,7 +715,7 @@ mod tests {
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
         for takeover in [true, false] {
             let pool = Arc::new(Pool::new(1));
-            let inflater = || Inflater::new(15, takeover).sharing(Some(Arc::clone(&pool)));
+            let inflater = || unlimited(15, takeover).sharing(Some(Arc::clone(&pool)));
             let (mut one, mut other) = (inflater(), inflater());
             assert_eq!(inflated(&mut one, &HELLO, 5).unwrap(), b"Hello");
             assert_eq!(inflated(&mut other, &again, 5), Err(Fault::CorruptDeflate));
@@ -1057,9 +733,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_window_has_lost_is_lost_whichever_context_is_taken() {
+        let mut random = Random(9);
+        let (first, filler) = (random.bytes(300), random.bytes(2000));
+        for window_bits in 9..15 {
+            for pool in [None, Some(Arc::new(Pool::new(2)))] {
+                let mut inflater = unlimited(window_bits, true).sharing(pool);
+                // The peer uses 32 KiB, against what was agreed on.
+                let mut peer = Deflater::new(settings(15, 6, true));
+                let message = [&first[..], &filler].concat();
+                assert_eq!(inflated(&mut inflater, &compressed(&mut peer, &message), 9999).unwrap(), message);
+                let again = inflated(&mut inflater, &compressed(&mut peer, &first), 9999);
+                let expected = if window_bits < 12 { Err(Fault::CorruptDeflate) } else { Ok(first.clone()) };
+                assert!(again == expected, "{window_bits} bits");
+            }
+        }
+    }
+
+    #[test]
     fn a_context_that_met_a_fault_is_used_by_nobody_else() {
         let pool = Arc::new(Pool::new(2));
-        let inflater = || Inflater::new(15, true).sharing(Some(Arc::clone(&pool)));
+        let inflater = || unlimited(15, true).sharing(Some(Arc::clone(&pool)));
         let mut good = inflater();
         assert_eq!(inflated(&mut good, &HELLO, 5).unwrap(), b"Hello");
         for (payload, limit) in [(&b"\x07"[..], 9), (b"\xf2\x48\xcd", 9), (&HELLO, 4)] {
@@ -1070,10 +764,36 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ends_leaves_its_contexts_to_the_others() {
+        let pool = Arc::new(Pool::new(2));
+        let ends = || {
+            let deflater = Deflater::new(settings(15, 6, true)).sharing(Some(Arc::clone(&pool)));
+            (deflater, unlimited(15, true).sharing(Some(Arc::clone(&pool))))
+        };
+        for within in [true, false, true] {
+            let (mut deflater, mut inflater) = ends();
+            let (mut payload, mut out) = (Vec::new(), Vec::new());
+            deflater.compress(b"secret", !within, &mut payload);
+            inflater.inflate(&payload, usize::MAX, &mut out).unwrap();
+            if !within {
+                inflater.finish().unwrap();
+            }
+            drop((deflater, inflater));
+            assert_eq!((pool.deflaters.len(), pool.inflaters.len()), (1, 1));
+            // They know nothing of it.
+            let (mut deflater, mut inflater) = ends();
+            assert_eq!(compressed(&mut deflater, b"Hello"), HELLO);
+            assert_eq!(inflated(&mut inflater, &[0xf2, 0x00, 0x11, 0x00, 0x00], 99), Err(Fault::CorruptDeflate));
+            assert_eq!(pool.inflaters.len(), 0);
+            inflated(&mut ends().1, &HELLO, 5).unwrap();
+        }
+    }
+
+    #[test]
     fn release_frees_the_context_that_waits_in_the_pool() {
         let pool = Arc::new(Pool::new(2));
         let mut deflater = Deflater::new(settings(15, 6, true)).sharing(Some(Arc::clone(&pool)));
-        let mut inflater = Inflater::new(15, true).sharing(Some(Arc::clone(&pool)));
+        let mut inflater = unlimited(15, true).sharing(Some(Arc::clone(&pool)));
         assert_eq!(inflated(&mut inflater, &compressed(&mut deflater, b"Hello"), 5).unwrap(), b"Hello");
         deflater.release();
         inflater.release();

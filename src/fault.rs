@@ -40,6 +40,8 @@ pub enum Fault {
     },
     /// A message in more fragments than its limit pays for.
     TooManyFragments,
+    /// A compressed message in more final blocks than its limit pays for.
+    TooManyBlocks,
     /// Compressed data that does not inflate.
     CorruptDeflate,
     /// More HTTP/2 DATA than there was credit for.
@@ -48,6 +50,8 @@ pub enum Fault {
     EarlyData,
     /// The transport ended before the closing handshake did.
     LeftWithoutClose,
+    /// An exception on this side, in the middle of what came.
+    Interrupted,
     /// A header name that is no token, or a value with a control character or a byte that is not ASCII.
     MalformedHeader,
     /// A header that may be there once, more than once.
@@ -126,8 +130,9 @@ impl Fault {
             | Self::UnsupportedProtocol
             | Self::WindowOverrun => 1002,
             Self::InvalidUtf8 | Self::InvalidReason | Self::CorruptDeflate => 1007,
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::EarlyData => 1009,
+            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => 1009,
             Self::LeftWithoutClose => 1006,
+            Self::Interrupted => 1011,
         }
     }
 
@@ -144,8 +149,11 @@ impl Fault {
             Self::InvalidUtf8 => "RFC 6455 §8.1",
             Self::ShortClose | Self::InvalidReason => "RFC 6455 §5.5.1",
             Self::InvalidCloseCode(_) => "RFC 6455 §7.4",
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::EarlyData => "RFC 6455 §10.4",
+            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => {
+                "RFC 6455 §10.4"
+            }
             Self::LeftWithoutClose => "RFC 6455 §7.1.5",
+            Self::Interrupted => "RFC 6455 §7.4.1",
             Self::CorruptDeflate => "RFC 7692 §7.2.2",
             Self::WindowOverrun => "RFC 9113 §5.2",
             Self::MalformedHeader => "RFC 9110 §5.5",
@@ -213,10 +221,12 @@ impl Fault {
             | Self::InvalidReason
             | Self::MessageTooBig { .. }
             | Self::TooManyFragments
+            | Self::TooManyBlocks
             | Self::CorruptDeflate
             | Self::WindowOverrun
             | Self::EarlyData
-            | Self::LeftWithoutClose => None,
+            | Self::LeftWithoutClose
+            | Self::Interrupted => None,
         }
     }
 }
@@ -240,9 +250,11 @@ impl fmt::Display for Fault {
             Self::InvalidReason => f.write_str("the reason of a Close is not UTF-8"),
             Self::MessageTooBig { limit } => write!(f, "a message has more than {limit} bytes"),
             Self::TooManyFragments => f.write_str("a message comes in too many fragments"),
+            Self::TooManyBlocks => f.write_str("a compressed message comes in too many final blocks"),
             Self::CorruptDeflate => f.write_str("a compressed message does not inflate"),
             Self::EarlyData => f.write_str("too many bytes came before the request was answered"),
             Self::LeftWithoutClose => f.write_str("the peer left without a Close"),
+            Self::Interrupted => f.write_str("what came could not be taken to its end"),
             Self::WindowOverrun => f.write_str("DATA came for which there was no credit"),
             Self::MalformedHeader => f.write_str("a header has a character that may not be there"),
             Self::RepeatedHeader(name) => write!(f, "{name} is there more than once"),

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
+use crate::extension::Element;
 use crate::fault::Fault;
 use crate::header::{self, Fields, Line, line, misuse};
 
@@ -77,7 +78,7 @@ pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: 
 
 /// Writes the headers of the 101 that accepts what [`read_request`] returned.
 ///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` is a ready value, empty for none; `key` is the
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers; `key` is the
 /// client's.
 ///
 /// # Errors
@@ -86,7 +87,7 @@ pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: 
 pub fn write_response(
     asked_subprotocols: &[String],
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: &[Element],
     headers: &[(String, String)],
     key: &str,
 ) -> Result<Vec<(String, String)>, Misuse> {
@@ -272,7 +273,7 @@ mod tests {
         let request = Request {
             headers: pairs(&[("x-A", "1"), ("cookie", "b")]),
             subprotocols: vec![String::from("chat"), String::from("superchat")],
-            extensions: String::from("permessage-deflate"),
+            extensions: vec![Element { name: String::from("permessage-deflate"), params: vec![] }],
             ..request()
         };
         let lines = [
@@ -301,7 +302,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let asked = read_request(b"GET", request.target.as_bytes(), b"1.1", &bytes(&lines)).unwrap();
         let headers = pairs(&[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]);
-        let lines = write_response(&asked.subprotocols, Some("chat"), "", &headers, &asked.key).unwrap();
+        let lines = write_response(&asked.subprotocols, Some("chat"), &[], &headers, &asked.key).unwrap();
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let answered = read_response(&bytes(&lines), KEY, &request.subprotocols).unwrap();
         assert_eq!(answered.subprotocol.as_deref(), Some("chat"));

@@ -34,8 +34,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Subprotocols, the best first; empty asks for none.
     pub subprotocols: Vec<String>,
-    /// The value of Sec-WebSocket-Extensions; empty offers none.
-    pub extensions: String,
+    /// Offers of extensions, the best first; empty offers none.
+    pub extensions: Vec<Element>,
 }
 
 /// What a server was asked for.
@@ -174,7 +174,7 @@ pub(crate) fn write_asked(request: &Request) -> Result<Vec<(String, String)>, Mi
 pub(crate) fn write_answered(
     asked_subprotocols: &[String],
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: &[Element],
     headers: &[(String, String)],
 ) -> Result<Vec<(String, String)>, Misuse> {
     if let Some(name) = subprotocol.filter(|name| !asked_subprotocols.iter().any(|asked| asked == name)) {
@@ -212,6 +212,14 @@ pub(crate) fn write_refused(
         lines.push(content_length(body_len));
     }
     Ok(lines)
+}
+
+/// Reads the headers of a refusal, the names in lower case. Those that a handshake may not have are left out: the refusal
+/// holds all the same, and nothing that could steer a terminal or a log reaches the caller.
+#[must_use]
+pub fn read_rejection(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let readable = headers.iter().filter(|(name, _)| is_token(name));
+    readable.filter_map(|(name, value)| Some(line(&name.to_ascii_lowercase(), text(value.as_bytes())?))).collect()
 }
 
 /// Writes the headers of an ordinary response, the caller's first; `head` says that it answers a HEAD and has no body.
@@ -300,8 +308,9 @@ fn write_ordinary(
             "transfer-encoding" => return misuse("the body is given whole: leave Transfer-Encoding out"),
             "content-length" => {
                 lengths += 1;
+                let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
                 let right = value.parse::<u64>().is_ok_and(|len| body_len.is_none_or(|body| body as u64 == len));
-                if lengths > 1 || !right {
+                if lengths > 1 || !is_number || !right {
                     return misuse("Content-Length must be that of the body: leave it out and it is written");
                 }
             }
@@ -380,11 +389,19 @@ pub(crate) fn is_target(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-fn write_negotiated(lines: &mut Vec<(String, String)>, subprotocols: &str, extensions: &str) -> Result<(), Misuse> {
-    if text(extensions.as_bytes()) != Some(extensions) {
-        return misuse(format!("extensions {extensions:?} must be the value of a header, in ASCII"));
+fn write_negotiated(
+    lines: &mut Vec<(String, String)>,
+    subprotocols: &str,
+    extensions: &[Element],
+) -> Result<(), Misuse> {
+    let written = extensions.iter().map(Element::to_string).collect::<Vec<_>>().join(", ");
+    // What is read is what was meant: a name may not bring a parameter along, or another extension.
+    if !extensions.is_empty() && extension::parse([written.as_bytes()]).as_deref() != Ok(extensions) {
+        return misuse(format!(
+            "extensions {written:?} must be names and parameters that are tokens (RFC 6455 §9.1), values too"
+        ));
     }
-    for (name, value) in [("Sec-WebSocket-Protocol", subprotocols), ("Sec-WebSocket-Extensions", extensions)] {
+    for (name, value) in [("Sec-WebSocket-Protocol", subprotocols), ("Sec-WebSocket-Extensions", &written)] {
         if !value.is_empty() {
             lines.push(line(name, value));
         }
@@ -506,6 +523,13 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_has_the_headers_that_are_text() {
+        let came =
+            [("X-Why", " because\t"), ("a b", "1"), ("x", "\x1b[31m"), ("y", "caf\u{e9}"), ("z", "a\tb"), ("", "")];
+        assert_eq!(read_rejection(&pairs(&came)), pairs(&[("x-why", "because"), ("z", "a\tb")]));
+    }
+
+    #[test]
     fn an_ordinary_response_has_right_headers_and_one_length() {
         let write = |headers: &[(&str, &str)], status, len, head, http2| {
             write_ordinary_response(status, &pairs(headers), len, head, http2)
@@ -514,6 +538,7 @@ mod tests {
         let http2 = pairs(&[(":status", "200"), ("x", "1"), ("content-length", "5")]);
         assert_eq!(write(&[("X", "1"), ("Connection", "close")], 200, 5, false, true), Ok(http2));
         assert_eq!(write(&[("Content-Length", "7")], 200, 0, true, false), Ok(pairs(&[("Content-Length", "7")])));
+        assert!(write(&[("Content-Length", "+7")], 200, 0, true, false).is_err());
         for status in [204, 304] {
             assert_eq!(write(&[], status, 0, false, false), Ok(Vec::new()), "{status}");
         }
@@ -525,7 +550,7 @@ mod tests {
             (&[(":path", "/")], 200, 0),
             (&[("Transfer-Encoding", "chunked")], 200, 0),
             (&[("Content-Length", "4")], 200, 5),
-            (&[("Content-Length", "+5")], 200, 4),
+            (&[("Content-Length", "+5")], 200, 5),
             (&[("Content-Length", "5"), ("Content-Length", "5")], 200, 5),
             (&[("Content-Length", "0")], 204, 0),
             (&[], 204, 1),
@@ -706,18 +731,30 @@ mod tests {
     #[test]
     fn a_server_chooses_a_subprotocol_that_was_asked_for() {
         let asked = [String::from("chat")];
-        assert!(write_answered(&asked, Some("Chat"), "", &[]).is_err());
-        assert!(write_answered(&[], Some("chat"), "", &[]).is_err());
-        let lines = write_answered(&asked, Some("chat"), "", &[]);
+        assert!(write_answered(&asked, Some("Chat"), &[], &[]).is_err());
+        assert!(write_answered(&[], Some("chat"), &[], &[]).is_err());
+        let lines = write_answered(&asked, Some("chat"), &[], &[]);
         assert_eq!(lines, Ok(pairs(&[("Sec-WebSocket-Protocol", "chat")])));
-        assert_eq!(write_answered(&asked, None, "", &[]), Ok(vec![]));
+        assert_eq!(write_answered(&asked, None, &[], &[]), Ok(vec![]));
     }
 
     #[test]
-    fn extensions_to_send_are_the_value_of_a_header() {
-        for extensions in ["a\r\nb: c", " a", "ü"] {
-            assert!(write_asked(&Request { extensions: extensions.to_owned(), ..request() }).is_err());
-            assert!(write_answered(&[], None, extensions, &[]).is_err());
+    fn extensions_to_send_are_read_as_they_were_meant() {
+        let element = |name: &str, params: &[(&str, Option<&str>)]| {
+            let params = params.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();
+            Element { name: name.to_owned(), params }
+        };
+        let several = [element("a", &[("b", None), ("c", Some("d"))]), element("e", &[])];
+        let lines = write_answered(&[], None, &several, &[]);
+        assert_eq!(lines, Ok(pairs(&[("Sec-WebSocket-Extensions", "a; b; c=d, e")])));
+        let wrong = ["", " ", "a\r\nb: c", " a", "ü", "a, b", "a; b", "a b", "\"a\"", "a=b"];
+        let names = wrong.iter().map(|it| element(it, &[]));
+        let params = wrong.iter().map(|it| element("a", &[(it, None)]));
+        let values = wrong.iter().map(|it| element("a", &[("b", Some(it))]));
+        for extension in names.chain(params).chain(values) {
+            let extensions = vec![element("x", &[]), extension];
+            assert!(write_answered(&[], None, &extensions, &[]).is_err(), "{extensions:?}");
+            assert!(write_asked(&Request { extensions, ..request() }).is_err());
         }
     }
 
@@ -741,7 +778,7 @@ mod tests {
             (":path", "`target`"),
         ] {
             assert!(advice(name, "1").contains(word), "{name}: {}", advice(name, "1"));
-            assert!(write_answered(&[], None, "", &pairs(&[(name, "1")])).is_err(), "{name}");
+            assert!(write_answered(&[], None, &[], &pairs(&[(name, "1")])).is_err(), "{name}");
             assert!(write_refused(403, &pairs(&[(name, "1")]), 0).is_err(), "{name}");
         }
     }

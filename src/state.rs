@@ -22,6 +22,8 @@ pub enum State {
     Closing,
     /// The peer's Close has come, or it broke a rule; ours is still to be sent, behind the answers that are owed.
     RemoteClosing,
+    /// The peer is gone, and not all that it said is answered yet. The answers go nowhere.
+    Gone,
     /// Nothing more is said.
     Closed,
 }
@@ -51,8 +53,15 @@ pub enum Kind {
 
 impl State {
     /// All states, in their order.
-    pub const ALL: [Self; 6] =
-        [Self::Connecting, Self::Requested, Self::Open, Self::Closing, Self::RemoteClosing, Self::Closed];
+    pub const ALL: [Self; 7] =
+        [Self::Connecting, Self::Requested, Self::Open, Self::Closing, Self::RemoteClosing, Self::Gone, Self::Closed];
+
+    /// Whether nothing more goes either way.
+    #[inline]
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Gone | Self::Closed)
+    }
 }
 
 impl Kind {
@@ -74,11 +83,14 @@ impl Kind {
 ///
 /// A Close that came does not end what we may say (RFC 6455 §5.5.1 ends it at the Close that *we* send): in
 /// `RemoteClosing` messages still go out, and one Close or `Failed` is the last word.
+///
+/// Whoever answers a batch of events need not know that the last of them ended the connection: what could be said before the
+/// end can be said behind it, until that `Failed` has had its turn, and goes nowhere.
 #[inline]
 #[must_use]
 #[allow(clippy::match_same_arms, reason = "one arm for each rule")]
 pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State> {
-    use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
+    use State::{Closed, Closing, Connecting, Gone, Open, RemoteClosing, Requested};
     Some(match (role, state, kind) {
         (Role::Client, Connecting, Kind::UpgradeRequest) => Requested,
         (Role::Server, Requested, Kind::UpgradeAccept) => Open,
@@ -88,8 +100,12 @@ pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State
         (_, Closing, Kind::Pong) => state,
         (_, Open, Kind::Close) => Closing,
         (_, RemoteClosing, Kind::Close) => Closed,
+        (Role::Server, Gone, Kind::UpgradeAccept | Kind::UpgradeReject) => Gone,
+        (_, Gone, Kind::Message | Kind::Ping | Kind::Pong | Kind::Close) => Gone,
         // Whatever the failure leaves to be said is written once; then it says nothing.
-        (_, RemoteClosing | Closed, Kind::Failed) => Closed,
+        (_, RemoteClosing | Gone | Closed, Kind::Failed) => Closed,
+        // The answers to the peer's last words, where our Close was sent before: they say nothing.
+        (_, Closed, Kind::Pong | Kind::Close) => Closed,
         _ => return None,
     })
 }
@@ -99,16 +115,17 @@ pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State
 #[must_use]
 #[allow(clippy::match_same_arms, reason = "one arm for each rule")]
 pub const fn after_receiving(role: Role, state: State, kind: Kind) -> Option<State> {
-    use State::{Closed, Closing, Connecting, Open, RemoteClosing, Requested};
+    use State::{Closed, Closing, Connecting, Gone, Open, RemoteClosing, Requested};
     Some(match (role, state, kind) {
         (Role::Server, Connecting, Kind::UpgradeRequest) => Requested,
         (Role::Client, Requested, Kind::UpgradeAccept) => Open,
         (Role::Client, Requested, Kind::UpgradeReject) => Closed,
         (_, Open | Closing, Kind::Message | Kind::Ping | Kind::Pong) => state,
         (_, Open, Kind::Close | Kind::Failed) => RemoteClosing,
-        (_, Closing, Kind::Close | Kind::Failed) => Closed,
-        (_, Connecting | Requested, Kind::Failed) => Closed,
-        (_, Connecting | Requested | Open | Closing, Kind::Lost) => Closed,
+        (_, Closing, Kind::Close | Kind::Failed | Kind::Lost) => Closed,
+        (Role::Server, Requested, Kind::Failed | Kind::Lost) => Gone,
+        (_, Connecting | Requested, Kind::Failed | Kind::Lost) => Closed,
+        (_, Open, Kind::Lost) => Gone,
         _ => return None,
     })
 }
@@ -122,7 +139,7 @@ mod tests {
         for role in [Role::Client, Role::Server] {
             for state in State::ALL {
                 let may = after_sending(role, state, Kind::Message).is_some();
-                assert_eq!(may, matches!(state, State::Open | State::RemoteClosing), "{state:?}");
+                assert_eq!(may, matches!(state, State::Open | State::RemoteClosing | State::Gone), "{state:?}");
             }
         }
     }
@@ -136,7 +153,32 @@ mod tests {
             let both = after_sending(role, theirs, Kind::Close).expect("to be answered");
             assert_eq!(both, State::Closed);
             assert_eq!(after_receiving(role, ours, Kind::Close), Some(State::Closed));
-            assert_eq!(after_sending(role, both, Kind::Close), None);
+            // A second one says nothing.
+            assert_eq!(after_sending(role, both, Kind::Close), Some(both));
+        }
+    }
+
+    #[test]
+    fn what_could_be_said_before_the_end_can_be_said_behind_it() {
+        for role in [Role::Client, Role::Server] {
+            for state in State::ALL.into_iter().filter(|state| !state.is_over()) {
+                for end in [Kind::Failed, Kind::Lost] {
+                    let Some(over) = after_receiving(role, state, end).filter(|after| after.is_over()) else {
+                        continue;
+                    };
+                    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::UpgradeRequest) {
+                        let after = after_sending(role, over, kind);
+                        assert!(after.is_none_or(State::is_over));
+                        if after_sending(role, state, kind).is_some() {
+                            assert_eq!(after, Some(over), "{role:?} {state:?} {kind:?}");
+                        }
+                    }
+                    assert_eq!(after_sending(role, over, Kind::Failed), Some(State::Closed));
+                }
+            }
+            for kind in [Kind::Message, Kind::Ping, Kind::UpgradeAccept, Kind::UpgradeReject, Kind::UpgradeRequest] {
+                assert_eq!(after_sending(role, State::Closed, kind), None);
+            }
         }
     }
 

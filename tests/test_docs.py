@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import websockets.sync.client
+
+from mintws import Http1, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -47,6 +54,66 @@ def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path)
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_loop_of_the_readme_serves_a_peer() -> None:
+    [code] = [
+        it["code"]
+        for it in BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))
+        if "def echo(sock)" in it["code"]
+    ]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=lambda: names["echo"](listener.accept()[0]), daemon=True)
+        server.start()
+        client = websockets.sync.client.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", proxy=None)
+    with client as websocket:
+        for message in ("hello", b"\x00\xff", "x" * 100_000):
+            websocket.send(message)
+            assert websocket.recv(timeout=20) == message
+    assert (websocket.close_code, websocket.protocol.close_exc.sent.code) == (1000, 1000)
+    server.join(20)
+    assert not server.is_alive()
+
+
+def test_the_loop_is_the_same_over_http2(tmp_path: Path) -> None:
+    (loop,) = (it.values for it in examples() if it.values[0].name == "guide.md" and "def drive(" in it.values[1])
+    assert "Http1" in loop[1]
+    test_example_runs(loop[0], loop[1].replace("Http1", "Http2"), None, tmp_path)
+
+
+def test_the_loop_ends_with_the_transport() -> None:
+    # Even if it has left an ordinary request unanswered, and is not done.
+    (code,) = (it.values[1] for it in examples() if it.values[0].name == "guide.md" and "def drive(" in it.values[1])
+    names: dict[str, Any] = {}
+    exec(code[: code.index("ours, theirs")], names)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        ours.shutdown(socket.SHUT_WR)
+        http = Http1(Role.SERVER)
+        names["drive"](http, theirs, lambda connection, event: b"")
+    assert not http.done
+
+
+def test_examples_are_rightly_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    for i, example in enumerate(examples()):
+        page, code, _ = example.values
+        # Within a function, where `_` may be of any type.
+        body = textwrap.indent(code, "    ")
+        (tmp_path / f"{page.stem.lower()}_{i}.py").write_text(f"def example() -> None:{body}", encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", tmp_path],
+        env={**os.environ, "MYPYPATH": str(ROOT / "python")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_every_fence_is_seen() -> None:

@@ -10,7 +10,7 @@ from typing_extensions import Buffer, Self, disjoint_base
 from mintws.connection import Carrier, Connection
 from mintws.errors import RemoteProtocolError
 from mintws.events import Event, Role, Sendable, State
-from mintws.extensions import Chain
+from mintws.extensions import Chain, Offer
 
 __all__ = [
     "RSV1",
@@ -35,8 +35,10 @@ __all__ = [
     "deflate_agree",
     "deflate_offer",
     "forked",
+    "is_same_host",
     "is_upgrade",
     "new_key",
+    "read_rejection",
     "read_request",
     "read_response",
     "transitions",
@@ -134,6 +136,9 @@ class Close:
     Args:
         code: a status code that may be sent (§7.4), or `None` for a Close without one.
         reason: text of at most 123 bytes in UTF-8.
+
+    Raises:
+        LocalProtocolError: the code is not one of two bytes.
     """
 
     __match_args__: ClassVar[tuple[Literal["code"], Literal["reason"]]] = ("code", "reason")
@@ -183,6 +188,9 @@ class Endpoint:
 
         Raises:
             TypeError: `data` is not bytes.
+
+        What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
+        events come with the next call, and the connection of that extension has failed with 1011.
         """
 
     def send(self, event: Sendable, *, compress: bool | None = None) -> bytes:
@@ -190,7 +198,8 @@ class Endpoint:
 
         Args:
             event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-                `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7).
+                `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
+                what answers the events before that goes nowhere.
             compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
                 permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
 
@@ -228,8 +237,8 @@ class Endpoint:
 
         Returns:
             Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor corked
-            (RFC 6455 §5.3 has a client change each byte).
+            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
+            client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
 
         Raises:
             LocalProtocolError: as from `send`.
@@ -239,7 +248,8 @@ class Endpoint:
     def cork(self) -> None:
         """Hold frames back until `flush` or `uncork`, so that many go out with one write.
 
-        The state moves as each event is sent, not as it is written. Pongs that `receive` returns are not held back.
+        The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
+        `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
         """
 
     def flush(self) -> bytes:
@@ -278,7 +288,7 @@ class Endpoint:
         deflate: tuple[int, bool, int, int, int] | None,
         pool: Pool | None,
     ) -> None:
-        """Set up what follows the opening handshake."""
+        """Make what follows the opening handshake; it is in place when that is done."""
 
     def _deliver_to(self, mailbox: Mailbox) -> None:
         """Have messages go to a mailbox from now on, instead of being returned by `receive`."""
@@ -286,23 +296,35 @@ class Endpoint:
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
 
-    def _check(self, kind: str) -> None:
-        """Raise `LocalProtocolError` if an event may not be sent."""
+    def _abandon(self) -> None:
+        """End at once: nothing more is said or heard."""
+
+    def _check(self, kind: str) -> bool:
+        """Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to."""
 
     def _received(self, kind: str) -> bool:
         """Move the state by an event that was received; say whether it may come at all."""
 
-    def _receive_early(self, events: list[tuple[Connection, Event]]) -> None:
+    def _receive_early(self, events: list[Any]) -> None:
         """Decode what came before the handshake was done."""
 
-    def _lose(self, events: list[tuple[Connection, Event]], message: str | None = None) -> None:
+    def _lose(self, events: list[Any], message: str | None = None) -> None:
         """Take the end of the transport: `Failed` with 1006, unless the end was due."""
 
-    def _settle(self) -> bytes:
-        """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done."""
+    def _settle(self, events: list[Any] | None = None) -> bytes:
+        """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
 
-    def _send_failed(self, code: int, message: str) -> bytes:
-        """Answer a fault: the Close that says `code`, if a Close may say it."""
+        If anything raises, `events` come with those of the next call.
+        """
+
+    def _keep(self, events: list[Any]) -> None:
+        """Keep events that an exception keeps from being handed on: they come first with the next ones."""
+
+    def _send_failed(self, code: object, message: object) -> bytes:
+        """Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
+
+        An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+        """
 
 @disjoint_base
 class Exchange:
@@ -335,9 +357,7 @@ class Exchange:
         """Take what was read."""
 
     def _take(self, events: list[Any], reply: bytes) -> None:
-        """Take what an HTTP connection made of bytes of the peer: write the reply, hand on the events, wake readers, and write what they
-        send.
-        """
+        """Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send."""
 
     def wake(self) -> None:
         """Let readers go on for whom something has come."""
@@ -522,7 +542,10 @@ class Pool:
 
 @final
 class Inbound:
-    """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library."""
+    """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+
+    All DATA is counted for the window of the connection, whose credit goes back at once.
+    """
 
     def __new__(cls, server: bool, max_frame_size: int, stream_window: int, connection_window: int) -> Self: ...
     def carry(self, stream: int, connection: Endpoint) -> None:
@@ -547,6 +570,9 @@ class Inbound:
             the connection was), or `None` at the end of `data`. Events are appended to `events`.
         """
 
+    def tally(self) -> int:
+        """Give how many DATA frames of WebSockets that carried something have come since the last call."""
+
     def settle(self) -> tuple[bytes, list[Connection]]:
         """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""
 
@@ -560,7 +586,10 @@ def forked() -> None:
     """Tell the sources of masking-keys that this process is a new fork."""
 
 def transitions() -> list[tuple[str, str, str, str, str]]:
-    """Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed."""
+    """Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+
+    GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
+    """
 
 def new_key(random: bytes) -> str:
     """Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1)."""
@@ -568,12 +597,15 @@ def new_key(random: bytes) -> str:
 def is_upgrade(headers: _Lines) -> bool:
     """Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not."""
 
+def is_same_host(host: str, authority: str, scheme: str) -> bool:
+    """Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1)."""
+
 def write_request(
     host: str,
     target: str,
     headers: _Headers,
     subprotocols: list[str],
-    extensions: str,
+    extensions: Sequence[Offer],
     *,
     key: str | None = None,
     scheme: str | None = None,
@@ -595,7 +627,7 @@ def read_request(
 def write_response(
     asked_subprotocols: list[str],
     subprotocol: str | None,
-    extensions: str,
+    extensions: Sequence[Offer],
     headers: _Headers,
     *,
     key: str | None = None,
@@ -613,6 +645,9 @@ def read_response(
 
 def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: bool) -> _Headers:
     """Write the headers of a server's no."""
+
+def read_rejection(headers: _Headers) -> _Headers:
+    """Read the headers of a server's no, names in lower case; those that are no text are left out."""
 
 def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, head: bool, http2: bool) -> _Headers:
     """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD."""

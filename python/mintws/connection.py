@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
@@ -18,14 +18,12 @@ from mintws.events import (
     Failed,
     Headers,
     Role,
+    State,
     UpgradeAccept,
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, match, offers
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, failure, in_transit, match, offers
 
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
@@ -41,8 +39,8 @@ class Options(TypedDict, total=False):
     Attributes:
         limit: the most bytes of a message, inflated, inclusive; `None` is no limit. More fails the connection with 1009
             (RFC 6455 §10.4). 1 MiB unless it is given.
-        parts: messages that do not come in one piece are handed on in parts, as their bytes come: events whose `fin` is `False`
-            but for the last. The limit holds for the whole.
+        parts: messages that do not come in one piece are handed on in parts of at most 128 KiB, as their bytes come: events whose
+            `fin` is `False` but for the last. No part waits for the next frame or chunk. The limit holds for the whole.
         text_as_bytes: `Text.data` is `bytes`, checked to be UTF-8, instead of `str`.
         auto_pong: each Ping is answered in `reply` (§5.5.2). If `False`, send the `Pong` yourself.
         entropy: gives so many random bytes, for the key of the handshake and the masking-keys (§10.3): `os.urandom`, or a source
@@ -58,6 +56,32 @@ class Options(TypedDict, total=False):
 
 #: The options of a connection that has opened: they have done their work.
 _SPENT: Options = {}
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Check options where they are given, so that none fails when the first WebSocket opens; see `Options`.
+
+    Raises:
+        LocalProtocolError: `limit` is out of range: 0 to 2^63-1.
+        TypeError: an option has the wrong type, or is none.
+    """
+    for name, value in options.items():
+        match name:
+            case "limit":
+                if value is None:
+                    continue
+                if not isinstance(value, int) or isinstance(value, bool):
+                    raise TypeError(f"limit is a number of bytes, or None for no limit, not {value!r}")
+                if not 0 <= value < 1 << 63:
+                    raise LocalProtocolError(f"limit must be 0 to 2^63-1 bytes, or None for no limit, not {value}")
+            case "parts" | "text_as_bytes" | "auto_pong":
+                if not isinstance(value, bool):
+                    raise TypeError(f"{name} is True or False, not {value!r}")
+            case "entropy":
+                if not callable(value):
+                    raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
+            case _:
+                raise TypeError(f"{name} is no option; known are {', '.join(Options.__annotations__)}")
 
 
 class Carrier(ABC):
@@ -114,6 +138,11 @@ class Carrier(ABC):
 class Connection(_core.Endpoint):
     """One end of one WebSocket: a value that the caller drives.
 
+    Args:
+        role: which end.
+        carrier: what carries it.
+        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+
     Attributes:
         role: which end.
         carrier: what carries it.
@@ -128,6 +157,7 @@ class Connection(_core.Endpoint):
         "_entropy",
         "_key",
         "_options",
+        "_seed",
         "carrier",
         "extensions",
         "owner",
@@ -136,15 +166,27 @@ class Connection(_core.Endpoint):
         "role",
     )
 
-    def __init__(self, role: Role, carrier: Carrier, **options: Unpack[Options]) -> None:
-        unknown = options.keys() - Options.__annotations__.keys()
-        if unknown:
-            raise TypeError(
-                f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}"
-            )
-        limit = options.get("limit")
-        if limit is not None and not 0 <= limit < 1 << 63:
-            raise LocalProtocolError(f"limit must be a number of bytes, or None for no limit, not {limit}")
+    def __init__(
+        self,
+        role: Role,
+        carrier: Carrier,
+        *,
+        limit: int | None = DEFAULT_LIMIT,
+        parts: bool = False,
+        text_as_bytes: bool = False,
+        auto_pong: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if not isinstance(role, Role):
+            raise TypeError(f"role is Role.CLIENT or Role.SERVER, not {role!r}")
+        options: Options = {
+            "limit": limit,
+            "parts": parts,
+            "text_as_bytes": text_as_bytes,
+            "auto_pong": auto_pong,
+            "entropy": entropy,
+        }
+        check_options(options)
         self.role = role
         self.carrier = carrier
         self.request: UpgradeRequest | None = None
@@ -152,8 +194,9 @@ class Connection(_core.Endpoint):
         self.extensions: tuple[Agreed, ...] = ()
         self.owner: Any = None
         self._options = options
-        self._entropy = options.get("entropy", os.urandom)
+        self._entropy = entropy
         self._key = ""
+        self._seed = b""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.role.name} {self.state.name} over HTTP/{self.carrier.http_version}>"
@@ -184,7 +227,7 @@ class Connection(_core.Endpoint):
 
         Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5); over HTTP/1.1 the transport is to be closed: `Http1.done`.
         """
-        self._received("Lost")
+        self._abandon()
         return self.carrier.abort()
 
     def receive_request(
@@ -204,9 +247,18 @@ class Connection(_core.Endpoint):
         Returns:
             An `UpgradeRequest`; or `Failed`, and in `reply` the response that refuses; or nothing over HTTP/2, if it does not ask
             for a WebSocket.
+
+        Raises:
+            LocalProtocolError: on a client, or for the second time: a connection has one opening handshake.
+            TypeError: something is not bytes.
         """
+        self._check_turn(Role.SERVER, State.CONNECTING, "takes one request, first of all")
+        lines = _lines(headers)
+        for part in (method, target, http_version):
+            if not isinstance(part, bytes):
+                raise TypeError(f"method, target and http_version are bytes, not {part!r}")
         start = (method, target, http_version) if self.carrier.http_version == "1.1" else None
-        asked, refused = _core.read_request(list(headers), start)
+        asked, refused = _core.read_request(lines, start)
         if refused is not None:
             error, status, answer, body = refused
             self._received("Failed")
@@ -221,26 +273,40 @@ class Connection(_core.Endpoint):
         return [(self, self.request)], b""
 
     def receive_response(self, headers: RawHeaders) -> Received:
-        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx."""
+        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx.
+
+        Raises:
+            LocalProtocolError: on a server, or no answer is awaited.
+            TypeError: something is not bytes.
+        """
+        self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         assert self.request is not None
         key = self._key if self.carrier.http_version == "1.1" else None
-        answered, error = _core.read_response(list(headers), list(self.request.subprotocols), key=key)
+        answered, error = _core.read_response(_lines(headers), list(self.request.subprotocols), key=key)
         if error is not None:
             return self.fail(error)
         assert answered is not None
         subprotocol, extensions, others = answered
-        agreed = match(_offers(extensions), self.request.extensions)
-        if agreed is None:
-            unoffered = "an extension must be one that was offered, and as it was offered"
-            return self.fail(RemoteProtocolError(unoffered, section="RFC 6455 §9.1"))
+        try:
+            agreed = match(_offers(extensions), self.request.extensions)
+            self._begin(agreed)
+        except RemoteProtocolError as broken:
+            return self.fail(broken)
+        except Exception as cause:
+            return self.fail(failure(cause))
         self.response = UpgradeAccept(subprotocol=subprotocol, extensions=_offers(extensions), headers=others)
         self._received("UpgradeAccept")
-        self._begin(agreed)
+        self._agree(agreed)
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
-        """Take a server's no, whole."""
-        self.response = UpgradeReject(status, headers=headers, body=body)
+        """Take a server's no, whole; of its headers those that are text.
+
+        Raises:
+            LocalProtocolError: on a server, or no answer is awaited.
+        """
+        self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
+        self.response = UpgradeReject(status, headers=_core.read_rejection(list(headers)), body=body)
         self._received("UpgradeReject")
         return [(self, self.response)], b""
 
@@ -248,19 +314,24 @@ class Connection(_core.Endpoint):
         """Take the end of what the peer sends: `Failed` with 1006, unless the end was due."""
         events: list[tuple[Connection, Event]] = []
         self._lose(events, reason)
-        return events, self._settle()
+        return events, self._settle(events)
 
     def receive_early(self) -> Received:
         """Say what the bytes mean that came before the opening handshake was done."""
         events: list[tuple[Connection, Event]] = []
         self._receive_early(events)
-        return events, self._settle()
+        return events, self._settle(events)
 
     def fail(self, error: RemoteProtocolError) -> Received:
         """Take note of a fault that the carrier found."""
         if self._received("Failed"):
             return [(self, Failed(error))], b""
         return [], b""
+
+    def _check_turn(self, role: Role, state: State, rule: str) -> None:
+        """Raise unless what is handed in is of the opening handshake as it stands."""
+        if self.role is not role or self.state is not state:
+            raise LocalProtocolError(f"a {role.name.lower()} {rule}; this is a {self.role.name} in {self.state.name}")
 
     def _send_other(self, event: object) -> bytes:
         """Send what is no frame."""
@@ -271,14 +342,15 @@ class Connection(_core.Endpoint):
                 return self._accept(event)
             case UpgradeReject():
                 return self._reject(event)
-            case Failed(error):
+            case Failed(RemoteProtocolError() as error):
                 return self._send_failed(error.code, error.args[0] if error.args else "")
         raise TypeError(f"send() takes an event, not {type(event).__name__}: wrap str in Text and bytes in Binary")
 
     def _ask(self, request: UpgradeRequest) -> bytes:
         self._check("UpgradeRequest")
         http1 = self.carrier.http_version == "1.1"
-        key = _core.new_key(self._entropy(16)) if http1 else None
+        key = _core.new_key(self._draw(16)) if http1 else None
+        seed = self._draw(32)
         headers = _core.write_request(
             request.host,
             request.target,
@@ -290,11 +362,12 @@ class Connection(_core.Endpoint):
         )
         data = self.carrier.send_request(request.target, tuple(headers))
         self._sent("UpgradeRequest")
-        self.request, self._key = request, key or ""
+        self.request, self._key, self._seed = request, key or "", seed
         return data
 
     def _accept(self, accept: UpgradeAccept) -> bytes:
-        self._check("UpgradeAccept")
+        if not self._check("UpgradeAccept"):
+            return b""
         assert self.request is not None
         asked = [it for it in self.request.extensions if isinstance(it, Offer)]
         agreed = choose(asked, accept.extensions)
@@ -302,18 +375,21 @@ class Connection(_core.Endpoint):
         headers = _core.write_response(
             list(self.request.subprotocols),
             accept.subprotocol,
-            ", ".join(str(it.answer) for it in agreed),
+            [it.answer for it in agreed],
             list(accept.headers),
             key=self._key if http1 else None,
         )
+        # Whatever can raise comes before the response, so that nothing has moved if it does.
+        self._begin(agreed)
         data = self.carrier.send_response(101 if http1 else 200, tuple(headers), None)
         self._sent("UpgradeAccept")
         self.response = accept
-        self._begin(agreed)
+        self._agree(agreed)
         return data
 
     def _reject(self, reject: UpgradeReject) -> bytes:
-        self._check("UpgradeReject")
+        if not self._check("UpgradeReject"):
+            return b""
         http2 = self.carrier.http_version != "1.1"
         headers = _core.write_rejection(reject.status, list(reject.headers), len(reject.body), http2=http2)
         data = self.carrier.send_response(reject.status, tuple(headers), reject.body)
@@ -322,32 +398,39 @@ class Connection(_core.Endpoint):
         return data
 
     def _begin(self, agreed: Sequence[Agreed]) -> None:
-        """Set up what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
-        self.extensions = tuple(agreed)
+        """Make what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
         limit = self._options.get("limit", DEFAULT_LIMIT)
         client = self.role is Role.CLIENT
         native = agreed[-1].transform if agreed and isinstance(agreed[-1].transform, Deflate) else None
         others = [it for it in agreed if it.transform is not native]
-        for it in others:
-            if isinstance(it.transform, Deflate):
-                it.transform.open(client=client, limit=limit)
         bits = 0
         for it in others:
             bits |= it.rsv
         self._open(
             carrier=None if self.carrier.http_version == "1.1" and isinstance(self.carrier, Direct) else self.carrier,
-            limit=limit,
+            limit=in_transit(limit) if others else limit,
             parts=self._options.get("parts", False),
             auto_pong=self._options.get("auto_pong", True),
             text_as_bytes=self._options.get("text_as_bytes", False),
-            seed=self._entropy(32) if client else None,
+            seed=self._seed if client else None,
             rsv=bits,
-            transforms=Chain(others, limit) if others else None,
+            transforms=Chain(others, limit, client=client) if others else None,
             inflate=native.inflate(client=client) if native else None,
             deflate=native.deflate(client=client) if native else None,
             pool=native.wish.pool if native else None,
         )
-        self._options = _SPENT
+
+    def _agree(self, agreed: Sequence[Agreed]) -> None:
+        """Keep what was agreed on, and let go of what has done its work."""
+        self.extensions = tuple(agreed)
+        self._options, self._seed = _SPENT, b""
+
+    def _draw(self, count: int) -> bytes:
+        """Take random bytes from the source that was given."""
+        drawn: object = self._entropy(count)
+        if not isinstance(drawn, bytes) or len(drawn) != count:
+            raise LocalProtocolError(f"entropy must give as many bytes as it is asked for: {count}")
+        return drawn
 
 
 class Direct(Carrier):
@@ -360,6 +443,17 @@ class Direct(Carrier):
 
     def send_end(self) -> bytes:
         return b""
+
+
+def _lines(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    wrong = TypeError("headers are pairs of bytes, as they came: name and value")
+    try:
+        lines = [(name, value) for name, value in headers]
+    except (TypeError, ValueError):
+        raise wrong from None
+    if not all(isinstance(part, bytes) for line in lines for part in line):
+        raise wrong
+    return lines
 
 
 def _offers(extensions: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]) -> tuple[Offer, ...]:

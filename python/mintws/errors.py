@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MintWSError(Exception):
     """What all errors of mintws are."""
@@ -35,6 +37,8 @@ class RemoteProtocolError(MintWSError):
 
     def __str__(self) -> str:
         message = super().__str__()
+        if self.__cause__ is not None:
+            message = f"{message}: {self.__cause__!r}"
         return f"{message} ({self.section})" if self.section else message
 
 
@@ -53,6 +57,10 @@ class UpgradeError(MintWSError):
         self.headers = headers
         self.body = body
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made anew from its `args`, which are the message.
+        return type(self), (self.status, self.headers, self.body), self.__dict__
+
 
 class ConnectionClosed(MintWSError):
     """The WebSocket is closed: nothing more comes and nothing more can be sent.
@@ -68,3 +76,6 @@ class ConnectionClosed(MintWSError):
         self.code = code
         self.reason = reason
         self.clean = clean
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.reason), self.__dict__

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
 from mintws.errors import RemoteProtocolError
-
-if TYPE_CHECKING:
-    from mintws.extensions import Extension, Offer
+from mintws.extensions import Extension, Offer
 
 __all__ = [
     "Binary",
@@ -58,7 +56,7 @@ class State(IntEnum):
     REMOTE_CLOSING = 4
     """The peer's Close has come, or it broke a rule; ours is owed, behind the answers that are still to be sent."""
     CLOSED = 5
-    """Nothing more is said."""
+    """Nothing more is said. What answers events from before the peer was gone goes nowhere, until its `Failed` is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class UpgradeRequest:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers), extensions=tuple(self.extensions))
+        _settle(self, headers=pairs(self.headers), extensions=_extensions(self.extensions))
         _settle(self, subprotocols=_names(self.subprotocols))
 
 
@@ -123,7 +121,7 @@ class UpgradeAccept:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers), extensions=tuple(self.extensions))
+        _settle(self, headers=pairs(self.headers), extensions=_extensions(self.extensions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,10 @@ class UpgradeReject:
     """The server's no: an ordinary HTTP response (RFC 6455 §4.2.2).
 
     Args:
-        status: the HTTP status, 300-599.
-        headers: further headers.
+        status: the HTTP status: 200-599 over HTTP/1.1, where a 2xx is an ordinary answer to the GET; 300-599 over HTTP/2, where it
+            would be a yes.
+        headers: further headers, as pairs or a mapping. Received, their names are in lower case, and those that are no text are
+            left out.
         body: the body. Received, it is cut at 64 KiB.
     """
 
@@ -147,11 +147,11 @@ class UpgradeReject:
             status: int,
             *,
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-            body: bytes = b"",
+            body: bytes | bytearray | memoryview = b"",
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers))
+        _settle(self, status=_status(self.status), headers=pairs(self.headers), body=_bytes(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,8 @@ class Request:
     Attributes:
         method: "GET" and so on.
         target: path and query.
-        headers: names in lower case; Host is among them, over HTTP/2 too, which calls it `:authority`.
+        headers: as pairs or a mapping; Host is among them, over HTTP/2 too, which calls it `:authority`. Received, their names are in
+            lower case.
         body: the body; `None` if it was too long to be kept.
         stream: the stream that it came on, over HTTP/2.
     """
@@ -183,6 +184,23 @@ class Request:
     body: bytes | None = b""
     stream: int = 0
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            method: str,
+            target: str,
+            headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+            body: bytes | bytearray | memoryview | None = b"",
+            stream: int = 0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("method", "target"):
+            if not isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} is a str, not {type(value).__name__}")
+        _settle(self, headers=pairs(self.headers), body=None if self.body is None else _bytes(self.body))
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -191,13 +209,13 @@ class Response:
     Attributes:
         status: 200 to 599.
         headers: further headers, as pairs or a mapping; Content-Length is written where it is missing.
-        body: the body.
+        body: the body; `None` if it was too long to be kept.
         stream: the stream that it came on, over HTTP/2.
     """
 
     status: int
     headers: Headers = ()
-    body: bytes = b""
+    body: bytes | None = b""
     stream: int = 0
 
     if TYPE_CHECKING:
@@ -206,12 +224,17 @@ class Response:
             self,
             status: int,
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-            body: bytes = b"",
+            body: bytes | bytearray | memoryview | None = b"",
             stream: int = 0,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers))
+        _settle(
+            self,
+            status=_status(self.status),
+            headers=pairs(self.headers),
+            body=None if self.body is None else _bytes(self.body),
+        )
 
 
 Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed
@@ -219,19 +242,38 @@ Sendable: TypeAlias = Event | PreparedMessage
 
 
 def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
-    """Give headers as a tuple of pairs; `TypeError` if they are none."""
-    items = headers.items() if isinstance(headers, Mapping) else headers
-    settled = tuple((name, value) for name, value in items)
-    for pair in settled:
-        if not all(isinstance(part, str) for part in pair):
-            raise TypeError(f"a header is a pair of str, not {pair!r}")
-    return settled
+    """Give headers as a tuple of pairs; `TypeError` if they are none. Its message shows no value, which may be a secret."""
+    items: tuple[Any, ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for item in items:
+        if not isinstance(item, tuple | list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+            raise TypeError("headers are a mapping, or pairs of str: name and value")
+    return tuple((name, value) for name, value in items)
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise TypeError(f"subprotocols is a sequence of str: write [{names!r}]")
     return tuple(names)
+
+
+def _extensions(extensions: Sequence[Extension | Offer]) -> tuple[Extension | Offer, ...]:
+    settled = tuple(extensions)
+    for it in settled:
+        if not isinstance(it, Extension | Offer):
+            raise TypeError(f"an extension is an Extension such as PerMessageDeflate(), or an Offer, not {it!r}")
+    return settled
+
+
+def _status(status: object) -> int:
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise TypeError(f"status is an int, not {status!r}")
+    return status
+
+
+def _bytes(body: object) -> bytes:
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"body is bytes, not {type(body).__name__}: encode a str")
+    return bytes(body)
 
 
 def _settle(event: object, **values: Any) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
+
+#: RSV1, RSV2 and RSV3 as they stand in the first byte of a frame (RFC 6455 §5.2).
+_RSV = 0x70
 
 
 class Offer(NamedTuple):
@@ -18,7 +22,7 @@ class Offer(NamedTuple):
 
     Attributes:
         name: the extension's token.
-        params: its parameters in their order, each with its value or `None`.
+        params: its parameters in their order, each with its value or `None`: tokens too. Another is not sent.
     """
 
     name: str
@@ -41,6 +45,18 @@ class Transform(ABC):
 
         Returns:
             The changed message, and which of the extension's RSV bits to set, as in `Agreed.rsv`.
+
+        An exception is raised to whoever sends: nothing was sent.
+        """
+
+    def forget(self, messages: int) -> None:
+        """Take back the last messages that passed `send`: they are not sent after all.
+
+        That is so where another extension raised, or another message of the same `send_many`. Whoever counts messages, or refers
+        from one to those before, goes back by so many. It does nothing unless it is overridden.
+
+        Args:
+            messages: how many.
         """
 
     @abstractmethod
@@ -53,8 +69,8 @@ class Transform(ABC):
             text: whether it is text; what is returned must then be UTF-8.
 
         Raises:
-            RemoteProtocolError: the message breaks the extension's rules; its code is what the connection fails with. Any other
-                exception fails it with 1011, and is the cause of that error.
+            RemoteProtocolError: the message breaks the extension's rules; the connection fails with its code, and the peer is told
+                its message. Any other exception fails it with 1011, and is the cause of that error, of which the peer is told nothing.
         """
 
 
@@ -66,11 +82,20 @@ class Agreed:
         answer: what the server writes; a client's own copy of it.
         transform: what is done to messages.
         rsv: the RSV bits that the extension owns on the first frame of a message: 0x40, 0x20, 0x10.
+
+    Raises:
+        LocalProtocolError: `rsv` has other bits.
     """
 
     answer: Offer
     transform: Transform
     rsv: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rsv, bool) or not isinstance(self.rsv, int):
+            raise TypeError(f"rsv must be an int, not {type(self.rsv).__name__}")
+        if self.rsv & ~_RSV:
+            raise LocalProtocolError(f"rsv must be made of 0x40, 0x20 and 0x10, not {self.rsv:#x}")
 
 
 class Extension(ABC):
@@ -92,7 +117,12 @@ class Extension(ABC):
 
     @abstractmethod
     def agree(self, answer: Params) -> Agreed | None:
-        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer."""
+        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer.
+
+        Raises:
+            RemoteProtocolError: they do not, and this is why. Any other exception fails the connection too, as from
+                `Transform.receive`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +145,7 @@ class PerMessageDeflate(Extension):
 
     Raises:
         LocalProtocolError: a number out of its range.
+        TypeError: what is to be a number is none, or what is to be a bool.
     """
 
     server_no_context_takeover: bool = False
@@ -129,10 +160,16 @@ class PerMessageDeflate(Extension):
     name = "permessage-deflate"
 
     def __post_init__(self) -> None:
-        for parameter, low, high in _RANGES:
+        for parameter in ("server_no_context_takeover", "client_no_context_takeover"):
             value = getattr(self, parameter)
-            if value is None or isinstance(value, bool):
+            if not isinstance(value, bool):
+                raise TypeError(f"{parameter} must be a bool, not {type(value).__name__}")
+        for parameter, low, high, *others in _RANGES:
+            value = getattr(self, parameter)
+            if type(value) in others:
                 continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{parameter} must be an int, not {type(value).__name__}")
             if not low <= value <= high:
                 raise LocalProtocolError(f"{parameter} must be {low} to {high}, not {value}")
 
@@ -160,9 +197,10 @@ class PerMessageDeflate(Extension):
         )
 
 
-_RANGES = (
-    ("server_max_window_bits", 8, 15),
-    ("client_max_window_bits", 8, 15),
+#: Parameters with their least and their greatest value, and what they may be besides an int.
+_RANGES: tuple[tuple[Any, ...], ...] = (
+    ("server_max_window_bits", 8, 15, type(None)),
+    ("client_max_window_bits", 8, 15, type(None), bool),
     ("level", 0, 9),
     ("memory_level", 1, 9),
     ("threshold", 0, 1 << 62),
@@ -188,17 +226,19 @@ class Deflate(Transform):
         """Give window bits, context takeover, level, memory level and threshold of what is compressed here."""
         return (*self._direction(client=client), self.wish.level, self.wish.memory_level, self.wish.threshold)
 
-    def open(self, *, client: bool, limit: int | None) -> None:
-        """Make contexts, for a connection on which another extension stands next to the wire."""
-        self._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
+    def opened(self, *, client: bool, limit: int | None) -> Deflate:
+        """Give one that has contexts, for a connection on which another extension stands next to the wire."""
+        made = copy(self)
+        made._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
+        return made
 
-    def forget(self) -> None:
-        """Let no later message refer to those before."""
+    def forget(self, messages: int) -> None:
         if self._contexts is not None:
+            # No later message refers to any before.
             self._contexts.forget()
 
-    def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
-        if self._contexts is None or len(data) < self.wish.threshold:
+    def send(self, data: bytes, *, text: bool, compress: bool | None = None) -> tuple[bytes, int]:
+        if self._contexts is None or not (len(data) >= self.wish.threshold if compress is None else compress):
             return data, 0
         return self._contexts.deflate(data), _core.RSV1
 
@@ -214,29 +254,47 @@ class Deflate(Transform):
 
 
 class Chain:
-    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first."""
+    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first.
 
-    def __init__(self, agreed: Sequence[Agreed], limit: int | None) -> None:
-        self._agreed = tuple(agreed)
+    Args:
+        agreed: the extensions, without the permessage-deflate next to the wire, which is the core's.
+        limit: the most bytes of a message as it is received in the end, inclusive; `None` is no limit. On its way it may have more:
+            `in_transit`.
+        client: whether the connection is a client's.
+    """
+
+    def __init__(self, agreed: Sequence[Agreed], limit: int | None, *, client: bool) -> None:
         self._limit = limit
+        self._agreed = [
+            replace(it, transform=it.transform.opened(client=client, limit=in_transit(limit) if i else limit))
+            if isinstance(it.transform, Deflate)
+            else it
+            for i, it in enumerate(agreed)
+        ]
 
-    def send(self, text: bool, data: bytes) -> tuple[bytes, int]:
+    def send(self, text: bool, data: bytes, compress: bool | None) -> tuple[bytes, int]:
         bits = 0
+        passed: list[Transform] = []
         try:
             for agreed in self._agreed:
-                data, rsv = agreed.transform.send(data, text=text)
+                transform = agreed.transform
+                if isinstance(transform, Deflate):
+                    data, rsv = transform.send(data, text=text, compress=compress)
+                else:
+                    data, rsv = transform.send(data, text=text)
+                passed.append(transform)
                 _check_bytes(agreed, data)
                 bits |= rsv & agreed.rsv
         except BaseException:
-            self.forget()
+            for transform in passed:
+                transform.forget(1)
             raise
         return data, bits
 
-    def forget(self) -> None:
-        """Take note that messages which passed are not sent after all, so that none refers to them."""
+    def forget(self, messages: int) -> None:
+        """Tell all transforms that the last messages which passed are not sent after all."""
         for agreed in self._agreed:
-            if isinstance(agreed.transform, Deflate):
-                agreed.transform.forget()
+            agreed.transform.forget(messages)
 
     def receive(self, text: bool, rsv: int, data: bytes) -> tuple[bytes | None, RemoteProtocolError | None]:
         try:
@@ -246,18 +304,34 @@ class Chain:
         except RemoteProtocolError as error:
             return None, error
         except Exception as cause:
-            failed = RemoteProtocolError(f"an extension failed: {cause!r}", code=1011, section="RFC 6455 §9")
-            failed.__cause__ = cause
-            return None, failed
+            return None, failure(cause)
         if self._limit is not None and len(data) > self._limit:
             too_big = f"a message has more than {self._limit} bytes"
             return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4")
         return data, None
 
 
-def offers(extensions: Sequence[Extension | Offer]) -> str:
-    """Write what a client offers."""
-    return ", ".join(str(it if isinstance(it, Offer) else Offer(it.name, it.offer())) for it in extensions)
+def in_transit(limit: int | None) -> int | None:
+    """Give the most bytes that a message may have while extensions have yet to undo what they did to it.
+
+    What they add to a small message, or make of a large one, is not known: it is bounded, so that they do not get any size.
+    """
+    return None if limit is None else min(2 * limit + 64 * 1024, (1 << 63) - 1)
+
+
+def failure(cause: BaseException) -> RemoteProtocolError:
+    """Make the error of a connection on which an extension failed by an exception of its own.
+
+    What that says is for this side alone: the peer is told no more than that there was one.
+    """
+    error = RemoteProtocolError("an extension failed", code=1011, section="RFC 6455 §9")
+    error.__cause__ = cause
+    return error
+
+
+def offers(extensions: Sequence[Extension | Offer]) -> list[Offer]:
+    """Give what a client offers."""
+    return [it if isinstance(it, Offer) else Offer(it.name, it.offer()) for it in extensions]
 
 
 def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list[Agreed]:
@@ -277,14 +351,19 @@ def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list
     return chosen
 
 
-def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed] | None:
-    """Check, on a client, a server's answers; `None` if one was not offered, or not so (RFC 6455 §9.1)."""
+def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed]:
+    """Check, on a client, a server's answers (RFC 6455 §9.1).
+
+    Raises:
+        RemoteProtocolError: one was not offered, or not so. Whatever an extension raises is raised too.
+    """
     matched: list[Agreed] = []
     for answer in answers:
         candidates = (it.agree(answer.params) for it in offered if isinstance(it, Extension) and it.name == answer.name)
         agreed = next((it for it in candidates if it is not None), None)
         if agreed is None or not _fits(agreed, matched):
-            return None
+            unoffered = "an extension must be one that was offered, and as it was offered"
+            raise RemoteProtocolError(unoffered, section="RFC 6455 §9.1")
         matched.append(agreed)
     return matched
 

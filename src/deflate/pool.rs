@@ -19,8 +19,8 @@ impl Kind {
 
 /// The contexts that wait for the next message of any connection that shares them.
 ///
-/// While there are as many connections as contexts, each finds its own as it left it. Beyond that the one that has waited longest is taken
-/// over and told the last bytes of the connection's own history. What a connection sends means the same either way; its bytes may differ.
+/// While there are as many connections as contexts, each finds its own as it left it; an inflater only of the largest window, since it
+/// keeps so much. Beyond that the one that has waited longest is taken over and told the last bytes of the connection's own history. What a connection sends means the same either way; its bytes may differ.
 pub struct Pool {
     pub(super) deflaters: Shelf<Kind, Deflate>,
     pub(super) inflaters: Shelf<(), Inflate>,
@@ -93,6 +93,15 @@ impl<K: PartialEq, T> Shelf<K, T> {
         drop(places);
         drop(surplus);
         ticket
+    }
+
+    /// Leaves the own context, if it is still there, to whoever needs one next.
+    pub(super) fn leave(&self, own: Option<Ticket>) {
+        let mut places = self.lock();
+        if let Some(at) = places.find(own.as_ref()) {
+            places.waiting[at].ticket = None;
+            places.waiting[..=at].rotate_right(1);
+        }
     }
 
     /// Frees the own context, if it is still there.
@@ -175,6 +184,17 @@ mod tests {
             }
             assert_eq!(shelf.take(&1, None), None);
         }
+    }
+
+    #[test]
+    fn what_is_left_is_taken_before_what_others_have_a_ticket_for() {
+        let shelf: Shelf<u8, &str> = Shelf::new(3);
+        let (a, b, c) = (shelf.put(1, "a", true), shelf.put(1, "b", true), shelf.put(1, "c", true));
+        shelf.leave(b);
+        shelf.leave(None);
+        assert_eq!(shelf.take(&1, None), Some(("b", false)));
+        assert_eq!(shelf.take(&1, None), None);
+        assert_eq!((shelf.take(&1, c), shelf.take(&1, a)), (Some(("c", true)), Some(("a", true))));
     }
 
     #[test]

@@ -7,7 +7,6 @@ use pyo3::types::{PyBytes, PyType};
 
 use super::errors;
 use crate::deflate::{self, DeflateSettings, Deflater, Inflater};
-use crate::fault::Fault;
 
 /// The contexts that connections with permessage-deflate share, each for the length of a message.
 ///
@@ -47,7 +46,6 @@ impl Pool {
 pub struct Contexts {
     inflater: Inflater,
     deflater: Deflater,
-    limit: usize,
 }
 
 #[pymethods]
@@ -57,15 +55,14 @@ impl Contexts {
     fn new(
         inflate: (u8, bool),
         deflate: (u8, bool, u8, u8, usize),
-        limit: Option<usize>,
+        limit: Option<u64>,
         pool: Option<&Bound<'_, Pool>>,
     ) -> Self {
         let (window_bits, context_takeover, level, memory_level, _threshold) = deflate;
         Self {
-            inflater: Inflater::new(inflate.0, inflate.1).sharing(Pool::of(pool)),
+            inflater: Inflater::new(inflate.0, inflate.1, limit.unwrap_or(u64::MAX)).sharing(Pool::of(pool)),
             deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
                 .sharing(Pool::of(pool)),
-            limit: limit.unwrap_or(usize::MAX),
         }
     }
 
@@ -84,13 +81,8 @@ impl Contexts {
     /// Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit.
     fn inflate<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let mut out = Vec::new();
-        let inflated = self.inflater.inflate(data, self.limit, &mut out).and_then(|()| self.inflater.finish());
-        match inflated {
+        match self.inflater.inflate(data, usize::MAX, &mut out).and_then(|_| self.inflater.finish()) {
             Ok(()) => Ok(PyBytes::new(py, &out)),
-            Err(Fault::MessageTooBig { .. }) => {
-                let fault = Fault::MessageTooBig { limit: self.limit as u64 };
-                Err(PyErr::from_value(errors::remote(py, &fault)?))
-            }
             Err(fault) => Err(PyErr::from_value(errors::remote(py, &fault)?)),
         }
     }

@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
-use crate::data::{Piece, Splitter, Window, write_data, write_end, write_window_update};
+use crate::data::{Piece, Splitter, Window, flow_controlled_len, write_data, write_empty, write_window_update};
 
 /// A stream that carries a WebSocket.
 struct Carried {
@@ -20,6 +20,8 @@ struct Carried {
 }
 
 /// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+///
+/// All DATA is counted for the window of the connection, whose credit goes back at once.
 #[pyclass(module = "mintws._core")]
 pub struct Inbound {
     splitter: Splitter,
@@ -28,6 +30,8 @@ pub struct Inbound {
     stream_window: u32,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
+    /// How many DATA frames of WebSockets carried something, since `tally`.
+    carrying: usize,
 }
 
 #[pymethods]
@@ -40,6 +44,7 @@ impl Inbound {
             connection: Window::new(connection_window),
             stream_window,
             touched: Vec::new(),
+            carrying: 0,
         }
     }
 
@@ -92,13 +97,20 @@ impl Inbound {
             let mut chunk = data.get(offset..).unwrap_or_default();
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
-            let Self { splitter, streams, connection, touched, .. } = this;
+            let Self { splitter, streams, connection, touched, carrying, .. } = this;
             let found = loop {
                 let Some(piece) = splitter.next(&mut chunk, |stream| streams.contains_key(&stream)) else {
                     break py.None().into_bound(py);
                 };
                 match piece {
-                    Piece::Other(frame) => break PyBytes::new(py, frame).into_any(),
+                    Piece::Other(frame) => {
+                        let len = flow_controlled_len(frame).unwrap_or(0);
+                        if connection.receive(len).is_err() {
+                            break 0_u32.into_pyobject(py)?.into_any();
+                        }
+                        connection.consume(len);
+                        break PyBytes::new(py, frame).into_any();
+                    }
                     Piece::Data { stream, payload, flow_controlled_len, end_stream } => {
                         let Some(carried) = streams.get_mut(&stream) else { continue };
                         if connection.receive(flow_controlled_len).is_err() {
@@ -113,20 +125,26 @@ impl Inbound {
                         } else {
                             carried.window.consume(flow_controlled_len);
                         }
+                        *carrying += usize::from(!payload.is_empty());
                         Endpoint::feed(carried.connection.bind(py), payload, events)?;
                         if touched.last() != Some(&stream) {
                             touched.push(stream);
                         }
-                        if end_stream {
-                            let mut end = Vec::new();
-                            write_end(&mut end, stream);
-                            break PyBytes::new(py, &end).into_any();
+                        if end_stream || payload.is_empty() {
+                            let mut empty = Vec::new();
+                            write_empty(&mut empty, stream, end_stream);
+                            break PyBytes::new(py, &empty).into_any();
                         }
                     }
                 }
             };
             Ok((data.len() - chunk.len(), found))
         })
+    }
+
+    /// Give how many DATA frames of WebSockets that carried something have come since the last call.
+    fn tally(&mut self) -> usize {
+        std::mem::take(&mut self.carrying)
     }
 
     /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.

@@ -7,33 +7,50 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::buffer::{frame_bytes, payload_of, utf8_of, view_of_text, with_bytes};
+use super::buffer::{view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::driver::Mailbox;
-use super::errors::{self, local};
+use super::errors::local;
 use super::events::{self, Kind as EventKind};
-use super::incoming::{Failure, bytes_of, message, transformed};
-use super::prepared::PreparedMessage;
-use super::states::{parse_kind, refusal};
-use crate::decoder::{Decoder, Event, Rules};
+use super::states::{parse_kind, shown, state_name};
+use crate::close;
+use crate::decoder::{Decoder, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
-use crate::encoder::{Compression, Encoder, Unsendable};
-use crate::fault::Fault;
-use crate::frame::Opcode;
+use crate::encoder::{Compression, Encoder};
+use crate::frame::CONTROL_LIMIT;
 use crate::keys::{self, Keys};
 use crate::state::{Kind, Role, State, after_receiving, after_sending};
 
+mod life;
+mod receive;
+mod send;
+
+use life::Opening;
+use send::Checked;
+
 /// The most bytes kept of what a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;
+/// The most bytes of a reason (RFC 6455 §5.5), and the code of a failure that is not the peer's (§7.4.1).
+const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
+const INTERNAL_ERROR: u16 = 1011;
 /// From this size on a payload that needs no change is not copied into its frame.
 const VECTORED_FROM: usize = 16 * 1024;
+
+/// What an exception within `receive` leaves to be done.
+#[derive(Default)]
+struct Interruption {
+    /// It is to be raised once all is in order.
+    exception: Option<PyErr>,
+    /// What it kept from being handed on comes first with the next events.
+    events: Option<Py<PyList>>,
+}
 
 /// Where frames go.
 enum Wire {
     /// They are what `send` returns.
     Direct,
     /// They are handed to the carrier, whose answer `send` returns.
-    Carrier { carrier: Py<PyAny>, ended: bool },
+    Carrier(Py<PyAny>),
 }
 
 /// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
@@ -41,6 +58,8 @@ enum Wire {
 pub struct Endpoint {
     role: Role,
     state: State,
+    /// What is in place once the state is `Open`.
+    opening: Option<Box<Opening>>,
     decoder: Option<Decoder>,
     encoder: Encoder,
     auto_pong: bool,
@@ -56,24 +75,10 @@ pub struct Endpoint {
     early: Vec<u8>,
     /// Frames that answer by themselves: Pongs.
     reply: Vec<u8>,
+    interruption: Option<Box<Interruption>>,
     /// Frames that wait for `flush`.
     corked: Option<Vec<u8>>,
     scratch: Vec<u8>,
-}
-
-/// A message or control frame whose sending was found to be right.
-enum Checked<'a> {
-    Message { opcode: Opcode, payload: &'a [u8], fin: bool },
-    Prepared { message: &'a Bound<'a, PreparedMessage> },
-    Control { opcode: Opcode, payload: &'a [u8] },
-    Close(Vec<u8>),
-}
-
-/// What checking an event moves: later events are checked against it before any is encoded.
-#[derive(Clone, Copy)]
-struct Progress {
-    state: State,
-    unfinished: Option<Opcode>,
 }
 
 #[pymethods]
@@ -84,6 +89,7 @@ impl Endpoint {
         Self {
             role: if role == 0 { Role::Client } else { Role::Server },
             state: State::Connecting,
+            opening: None,
             decoder: None,
             encoder: Encoder::new(None, None),
             auto_pong: true,
@@ -94,6 +100,7 @@ impl Endpoint {
             mailbox: None,
             early: Vec::new(),
             reply: Vec::new(),
+            interruption: None,
             corked: None,
             scratch: Vec::new(),
         }
@@ -105,7 +112,8 @@ impl Endpoint {
         static STATES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
         let states = STATES.get_or_try_init(py, || {
             let class = py.import("mintws.events")?.getattr("State")?;
-            Ok::<_, PyErr>(PyTuple::new(py, class.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.unbind())
+            let all = State::ALL.map(|state| class.getattr(state_name(shown(state))));
+            Ok::<_, PyErr>(PyTuple::new(py, all.into_iter().collect::<PyResult<Vec<_>>>()?)?.unbind())
         })?;
         states.bind(py).get_item(self.state as usize)
     }
@@ -122,7 +130,7 @@ impl Endpoint {
         self.corked.as_ref().map_or(0, Vec::len)
     }
 
-    /// Set up what follows the opening handshake.
+    /// Make what follows the opening handshake; it is in place when that is done.
     #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
@@ -139,25 +147,29 @@ impl Endpoint {
         deflate: Option<(u8, bool, u8, u8, usize)>,
         pool: Option<&Bound<'_, Pool>>,
     ) {
-        self.auto_pong = auto_pong;
-        self.text_as_bytes = text_as_bytes;
-        self.wire = carrier.map_or(Wire::Direct, |carrier| Wire::Carrier { carrier, ended: false });
         let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
             deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
                 .sharing(Pool::of(pool)),
             threshold,
         });
-        self.encoder = Encoder::new(seed.map(Keys::new), compression);
-        self.decoder = Some(Decoder::new(Rules {
+        let limit = limit.unwrap_or(u64::MAX);
+        let decoder = Decoder::new(Rules {
             role: self.role,
-            limit: limit.unwrap_or(u64::MAX),
+            limit,
             parts: parts && transforms.is_none(),
             utf8: transforms.is_none(),
             rsv,
             inflater: inflate
-                .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover).sharing(Pool::of(pool))),
+                .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover, limit).sharing(Pool::of(pool))),
+        });
+        self.opening = Some(Box::new(Opening {
+            wire: carrier.map_or(Wire::Direct, Wire::Carrier),
+            decoder,
+            encoder: Encoder::new(seed.map(Keys::new), compression),
+            transforms,
+            auto_pong,
+            text_as_bytes,
         }));
-        self.transforms = transforms;
     }
 
     /// Have messages go to a mailbox from now on, instead of being returned by `receive`.
@@ -167,27 +179,33 @@ impl Endpoint {
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
     fn _sent(&mut self, kind: &str) -> PyResult<()> {
-        self.state = self.may_send(self.state, parse_kind(kind)?)?;
+        self.enter(self.may_send(self.state, parse_kind(kind)?)?);
         Ok(())
     }
 
-    /// Raise `LocalProtocolError` if an event may not be sent.
-    fn _check(&self, kind: &str) -> PyResult<()> {
-        self.may_send(self.state, parse_kind(kind)?).map(drop)
+    /// End at once: nothing more is said or heard.
+    fn _abandon(&mut self) {
+        if let Some(after) = after_receiving(self.role, self.state, Kind::Lost) {
+            self.lose(after);
+        }
+        self.drop_corked();
+        // Whoever ends it need not be told.
+        self.enter(after_sending(self.role, self.state, Kind::Failed).unwrap_or(self.state));
+    }
+
+    /// Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to.
+    fn _check(&self, kind: &str) -> PyResult<bool> {
+        self.may_send(self.state, parse_kind(kind)?)?;
+        Ok(!self.state.is_over())
     }
 
     /// Move the state by an event that was received; say whether it may come at all.
     fn _received(&mut self, kind: &str) -> PyResult<bool> {
         let kind = parse_kind(kind)?;
-        let after = after_receiving(self.role, self.state, kind);
-        self.state = after.unwrap_or(self.state);
-        self.failed |= after.is_some() && matches!(kind, Kind::Failed | Kind::Lost);
-        if matches!(self.state, State::RemoteClosing | State::Closed)
-            && let Some(decoder) = &mut self.decoder
-        {
-            decoder.stop();
-        }
-        Ok(after.is_some())
+        let Some(after) = after_receiving(self.role, self.state, kind) else { return Ok(false) };
+        self.failed |= matches!(kind, Kind::Failed | Kind::Lost);
+        self.enter(after);
+        Ok(true)
     }
 
     /// Take bytes from the peer and say what they mean.
@@ -206,15 +224,19 @@ impl Endpoint {
     ///
     /// Raises:
     ///     TypeError: `data` is not bytes.
+    ///
+    /// What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
+    /// events come with the next call, and the connection of that extension has failed with 1011.
     fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyBytes>)> {
         let events = PyList::empty(slf.py());
         with_bytes(data, |data| {
-            if data.is_empty() { Self::lose(slf, &events, None) } else { Self::feed(slf, data, &events) }
+            if data.is_empty() { Self::receive_end(slf, &events, None) } else { Self::feed(slf, data, &events) }
         })?;
-        Ok((events, Self::_settle(slf)?))
+        let reply = Self::_settle(slf, Some(&events))?;
+        Ok((events, reply))
     }
 
     /// Decode what came before the handshake was done.
@@ -232,26 +254,37 @@ impl Endpoint {
     /// Take the end of the transport: `Failed` with 1006, unless the end was due.
     #[pyo3(signature = (events, message=None))]
     fn _lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
-        Self::lose(slf, events, message)
+        Self::receive_end(slf, events, message)
     }
 
     /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
-    pub fn _settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let reply = {
-            let mut this = slf.try_borrow_mut()?;
-            if this.reply.is_empty() && this.state != State::Closed {
-                return Ok(PyBytes::new(slf.py(), b""));
+    ///
+    /// If anything raises, `events` come with those of the next call.
+    #[pyo3(signature = (events=None))]
+    pub fn _settle<'py>(slf: &Bound<'py, Self>, events: Option<&Bound<'py, PyList>>) -> PyResult<Bound<'py, PyBytes>> {
+        Self::settle(slf).or_else(|error| {
+            if let Some(events) = events {
+                Self::_keep(slf, events)?;
             }
-            PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
-        };
-        Self::deliver(slf, reply)
+            Err(error)
+        })
+    }
+
+    /// Keep events that an exception keeps from being handed on: they come first with the next ones.
+    fn _keep<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>) -> PyResult<()> {
+        let kept = events.get_slice(0, events.len());
+        let mut this = slf.try_borrow_mut()?;
+        this.hand_on_kept(&kept)?;
+        this.interruption.get_or_insert_default().events = Some(kept.unbind());
+        Ok(())
     }
 
     /// Say something to the peer.
     ///
     /// Args:
     ///     event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7).
+    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
+    ///         what answers the events before that goes nowhere.
     ///     compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
     ///         permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
     ///
@@ -275,8 +308,8 @@ impl Endpoint {
             let mut progress = this.progress();
             match this.check(event, &mut progress)? {
                 Some(checked) => {
-                    let out = this.encode(py, checked, compress)?;
-                    this.state = progress.state;
+                    let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
+                    this.enter(progress.state);
                     Some(out)
                 }
                 None => None,
@@ -318,18 +351,24 @@ impl Endpoint {
                 let event = this.check(event, &mut progress)?;
                 checked.push(event.ok_or_else(|| PyTypeError::new_err("send_many takes messages and control frames"))?);
             }
+            if this.state.is_over() {
+                return Ok(PyBytes::new(slf.py(), b""));
+            }
             let mut out = Vec::new();
+            let mut messages = 0;
             for event in checked {
+                let is_message = matches!(event, Checked::Message { .. });
                 if let Err(error) = this.append(slf.py(), event, compress, &mut out) {
                     // An extension of the caller's own raised: what was made so far is not sent.
                     this.encoder.forget();
                     if let Some(transforms) = &this.transforms {
-                        transforms.bind(slf.py()).call_method0(intern!(slf.py(), "forget"))?;
+                        transforms.bind(slf.py()).call_method1(intern!(slf.py(), "forget"), (messages,))?;
                     }
                     return Err(error);
                 }
+                messages += usize::from(is_message);
             }
-            this.state = progress.state;
+            this.enter(progress.state);
             match &mut this.corked {
                 Some(corked) => {
                     corked.extend_from_slice(&out);
@@ -349,8 +388,8 @@ impl Endpoint {
     ///
     /// Returns:
     ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor corked
-    ///     (RFC 6455 §5.3 has a client change each byte).
+    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
+    ///     client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
     ///
     /// Raises:
     ///     LocalProtocolError: as from `send`.
@@ -370,36 +409,47 @@ impl Endpoint {
                 && payload.len() >= VECTORED_FROM
                 && this.sends_as_is(payload.len(), fin, compress)
             {
-                let header = {
-                    let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
-                    PyBytes::new(py, frame.header())
-                };
-                this.state = progress.state;
-                let payload = match data.cast::<PyString>() {
+                let itself = match data.cast::<PyString>() {
                     Ok(text) if kind == EventKind::Text => view_of_text(text)?,
                     _ => data.clone(),
                 };
-                return PyList::new(py, [header.into_any(), payload]);
+                let header = {
+                    let frame = this.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
+                    PyBytes::new(py, frame.header()).into_any()
+                };
+                let corked = this.take_corked(py).map(Bound::into_any);
+                return PyList::new(py, corked.into_iter().chain([header, itself]).collect::<Vec<_>>());
             }
         }
         let bytes = Self::send(slf, event, compress)?;
         if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
     }
 
-    /// Answer a fault: the Close that says `code`, if a Close may say it.
-    fn _send_failed<'py>(slf: &Bound<'py, Self>, code: u16, message: &str) -> PyResult<Bound<'py, PyBytes>> {
+    /// Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
+    ///
+    /// An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+    fn _send_failed<'py>(
+        slf: &Bound<'py, Self>,
+        code: &Bound<'py, PyAny>,
+        message: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
             let mut this = slf.try_borrow_mut()?;
             let this = &mut *this;
             let owed = this.state == State::RemoteClosing;
-            this.state = this.may_send(this.state, Kind::Failed)?;
-            // The reason is what fits of the message, cut between characters.
-            let end = message.floor_char_boundary(123);
-            match Encoder::close_payload(Some(code), &message[..end]) {
-                Ok(payload) if owed => this.encode(py, Checked::Close(payload), None)?,
-                _ => Some(PyBytes::new(py, b"")),
-            }
+            let after = this.may_send(this.state, Kind::Failed)?;
+            let out = if owed {
+                let code = code.extract().ok().filter(|code| close::may_be_sent(*code)).unwrap_or(INTERNAL_ERROR);
+                let message = message.cast::<PyString>().map(|message| message.to_string_lossy()).unwrap_or_default();
+                let reason = &message[..message.floor_char_boundary(REASON_LIMIT)];
+                let payload = Encoder::close_payload(Some(code), reason).map_err(local)?;
+                this.encode(py, Checked::Close(payload), None)?
+            } else {
+                Some(PyBytes::new(py, b""))
+            };
+            this.enter(after);
+            out
         };
         match out {
             Some(out) => Self::deliver(slf, out),
@@ -409,7 +459,8 @@ impl Endpoint {
 
     /// Hold frames back until `flush` or `uncork`, so that many go out with one write.
     ///
-    /// The state moves as each event is sent, not as it is written. Pongs that `receive` returns are not held back.
+    /// The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
+    /// `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
     fn cork(&mut self) {
         self.corked.get_or_insert_default();
     }
@@ -419,19 +470,8 @@ impl Endpoint {
     /// Returns:
     ///     Bytes to write, as from `send`.
     pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let out = match &mut slf.try_borrow_mut()?.corked {
-            Some(corked) => {
-                let out = PyBytes::new(slf.py(), corked);
-                if corked.capacity() > VECTORED_FROM {
-                    *corked = Vec::new();
-                } else {
-                    corked.clear();
-                }
-                out
-            }
-            None => PyBytes::new(slf.py(), b""),
-        };
-        Self::deliver(slf, out)
+        let corked = slf.try_borrow_mut()?.take_corked(slf.py());
+        Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")))
     }
 
     /// Give the frames that `cork` has held back, and hold back no more.
@@ -466,346 +506,28 @@ impl Endpoint {
 
     // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Wire::Carrier { carrier, .. } = &self.wire {
-            visit.call(carrier)?;
+        let opening = self.opening.as_deref();
+        for wire in opening.map(|opening| &opening.wire).into_iter().chain([&self.wire]) {
+            if let Wire::Carrier(carrier) = wire {
+                visit.call(carrier)?;
+            }
         }
-        visit.call(&self.transforms)?;
-        visit.call(&self.mailbox)
+        visit.call(&self.mailbox)?;
+        if let Some(kept) = self.interruption.as_ref().and_then(|it| it.events.as_ref()) {
+            visit.call(kept)?;
+        }
+        let mut transforms =
+            opening.and_then(|opening| opening.transforms.as_ref()).into_iter().chain(&self.transforms);
+        transforms.try_for_each(|transforms| visit.call(transforms))
     }
 
     fn __clear__(&mut self) {
+        self.opening = None;
         self.wire = Wire::Direct;
         self.transforms = None;
         self.mailbox = None;
+        self.interruption = None;
     }
-}
-
-impl Endpoint {
-    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
-    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
-        let mut this = slf.try_borrow_mut()?;
-        let this = &mut *this;
-        if this.decoder.is_none() {
-            return Self::keep_early(slf, this, data, events);
-        }
-        if !this.early.is_empty() {
-            let early = std::mem::take(&mut this.early);
-            Self::decode(slf, this, &early, events)?;
-        }
-        Self::decode(slf, this, data, events)
-    }
-
-    /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
-    pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
-        let allowed = after_sending(self.role, self.state, Kind::Message) == Some(self.state);
-        if !allowed || self.transforms.is_some() || self.encoder.unfinished().is_some() {
-            return None;
-        }
-        let corked = self.corked.as_mut()?;
-        self.encoder.message(opcode, payload, true, 0, compress).ok()?.append_to(corked);
-        self.encoder.idle();
-        Some(corked.len())
-    }
-
-    /// Whether frames that answer, or the end of the stream, wait to be taken by `_settle`.
-    pub fn unsettled(&self) -> bool {
-        !self.reply.is_empty() || self.state == State::Closed
-    }
-
-    fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
-        let py = slf.py();
-        let Some(decoder) = &mut this.decoder else { return Ok(()) };
-        let mut chunk = data;
-        loop {
-            let said = match decoder.next(&mut chunk) {
-                Ok(None) => break,
-                Ok(Some(said)) => said,
-                Err(fault) => {
-                    let error = errors::remote(py, &fault)?;
-                    return Self::fail(slf, this, error, events);
-                }
-            };
-            let event = match said {
-                Event::Message { opcode, fin, rsv, payload } => {
-                    let len = payload.len();
-                    let made = match &this.transforms {
-                        None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
-                        Some(transforms) => {
-                            let data = bytes_of(py, &payload)?;
-                            transformed(transforms.bind(py), opcode, rsv, data, this.text_as_bytes)?
-                        }
-                    };
-                    match made {
-                        Ok(event) => {
-                            if let Some(mailbox) = &this.mailbox {
-                                Mailbox::put(mailbox.bind(py), event, len)?;
-                                continue;
-                            }
-                            event
-                        }
-                        Err(Failure::Fault(fault)) => {
-                            let error = errors::remote(py, &fault)?;
-                            return Self::fail(slf, this, error, events);
-                        }
-                        Err(Failure::Peer(error)) => return Self::fail(slf, this, error, events),
-                        Err(Failure::Python(error)) => return Err(error),
-                    }
-                }
-                Event::Ping(payload) => {
-                    if this.auto_pong && after_sending(this.role, this.state, Kind::Pong).is_some() {
-                        let data = payload.unmasked(&mut this.scratch);
-                        if let Ok(frame) = this.encoder.control(Opcode::Pong, data) {
-                            frame.append_to(&mut this.reply);
-                        }
-                    }
-                    events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Ping, true)?
-                }
-                Event::Pong(payload) => events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Pong, true)?,
-                Event::Close(code, reason) => {
-                    let event = events::close(py, code, reason)?;
-                    this.state = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
-                    event
-                }
-            };
-            push(events, slf, &event)?;
-        }
-        decoder.idle();
-        Ok(())
-    }
-
-    /// Ends the input with `Failed`.
-    fn fail<'py>(
-        slf: &Bound<'py, Self>,
-        this: &mut Self,
-        error: Bound<'py, PyAny>,
-        events: &Bound<'py, PyList>,
-    ) -> PyResult<()> {
-        this.state = after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state);
-        this.failed = true;
-        if let Some(decoder) = &mut this.decoder {
-            decoder.stop();
-        }
-        push(events, slf, &errors::failed(slf.py(), error)?)
-    }
-
-    /// Keeps what comes before the handshake is done, within bounds.
-    fn keep_early<'py>(
-        slf: &Bound<'py, Self>,
-        this: &mut Self,
-        data: &[u8],
-        events: &Bound<'py, PyList>,
-    ) -> PyResult<()> {
-        if this.state == State::Closed {
-            return Ok(());
-        }
-        if this.early.len() + data.len() > EARLY_LIMIT {
-            this.early = Vec::new();
-            return Self::fail(slf, this, errors::remote(slf.py(), &Fault::EarlyData)?, events);
-        }
-        this.early.extend_from_slice(data);
-        Ok(())
-    }
-
-    fn lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
-        Self::_receive_early(slf, events)?;
-        let mut this = slf.try_borrow_mut()?;
-        let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
-        this.state = after;
-        this.failed = true;
-        if let Some(decoder) = &mut this.decoder {
-            decoder.stop();
-        }
-        drop(this);
-        let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
-        if let Some(message) = message {
-            error.setattr("args", (message,))?;
-        }
-        push(events, slf, &errors::failed(slf.py(), error)?)
-    }
-
-    fn progress(&self) -> Progress {
-        Progress { state: self.state, unfinished: self.encoder.unfinished() }
-    }
-
-    fn may_send(&self, state: State, kind: Kind) -> PyResult<State> {
-        after_sending(self.role, state, kind).ok_or_else(|| refusal(self.role, state, kind))
-    }
-
-    /// Says whether `event` may be sent now and what of it goes on the wire; `None` if it is no frame.
-    #[inline]
-    fn check<'a>(&self, event: &'a Bound<'_, PyAny>, progress: &mut Progress) -> PyResult<Option<Checked<'a>>> {
-        let Some((kind, first, second)) = events::fields(event) else {
-            let Ok(message) = event.cast::<PreparedMessage>() else { return Ok(None) };
-            progress.state = self.may_send(progress.state, Kind::Message)?;
-            if progress.unfinished.is_some() {
-                return Err(local(Unsendable::PreparedWithin));
-            }
-            if self.transforms.is_some() {
-                return Err(local("a prepared message passes no extensions of your own: send its event instead"));
-            }
-            return Ok(Some(Checked::Prepared { message }));
-        };
-        Ok(Some(match kind {
-            EventKind::Text | EventKind::Binary => {
-                progress.state = self.may_send(progress.state, Kind::Message)?;
-                let opcode = if kind == EventKind::Text { Opcode::Text } else { Opcode::Binary };
-                let fin = second.is_none_or(|fin| fin.is_truthy().unwrap_or(true));
-                if progress.unfinished.is_some_and(|unfinished| unfinished != opcode) {
-                    return Err(local(Unsendable::Interleaved));
-                }
-                if self.transforms.is_some() && !fin {
-                    return Err(local("extensions of your own see whole messages: send this one with fin=True"));
-                }
-                progress.unfinished = (!fin).then_some(opcode);
-                Checked::Message { opcode, payload: payload_of(kind, first)?, fin }
-            }
-            EventKind::Ping | EventKind::Pong => {
-                let (opcode, kind) = match kind {
-                    EventKind::Ping => (Opcode::Ping, Kind::Ping),
-                    _ => (Opcode::Pong, Kind::Pong),
-                };
-                progress.state = self.may_send(progress.state, kind)?;
-                let payload = first.cast::<PyBytes>()?.as_bytes();
-                if payload.len() > crate::frame::CONTROL_LIMIT {
-                    return Err(local(Unsendable::LongControl(payload.len())));
-                }
-                Checked::Control { opcode, payload }
-            }
-            EventKind::Close => {
-                progress.state = self.may_send(progress.state, Kind::Close)?;
-                let reason = match second {
-                    Some(reason) => utf8_of(reason.cast::<PyString>()?)?,
-                    None => "",
-                };
-                Checked::Close(Encoder::close_payload(first.extract()?, reason).map_err(local)?)
-            }
-        }))
-    }
-
-    /// Makes the bytes of what was checked; `None` when they wait for `flush`.
-    #[inline]
-    fn encode<'py>(
-        &mut self,
-        py: Python<'py>,
-        checked: Checked<'_>,
-        compress: Option<bool>,
-    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        if let Some(mut corked) = self.corked.take() {
-            let appended = self.append(py, checked, compress, &mut corked);
-            self.corked = Some(corked);
-            return appended.map(|()| None);
-        }
-        match checked {
-            Checked::Message { opcode, payload, fin } if self.transforms.is_none() => {
-                let frame = self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
-                let made = frame_bytes(py, &frame).map(Some);
-                self.encoder.idle();
-                made
-            }
-            Checked::Prepared { message } => {
-                let would = self.encoder.would_compress(message.get().len(py), compress);
-                if let (false, false) = (self.encoder.masks(), would) {
-                    return Ok(Some(message.get().frame(py)));
-                }
-                let mut out = Vec::new();
-                self.append(py, Checked::Prepared { message }, compress, &mut out)?;
-                Ok(Some(PyBytes::new(py, &out)))
-            }
-            Checked::Control { opcode, payload } => {
-                let frame = self.encoder.control(opcode, payload).map_err(local)?;
-                frame_bytes(py, &frame).map(Some)
-            }
-            other => {
-                let mut out = Vec::new();
-                self.append(py, other, compress, &mut out)?;
-                Ok(Some(PyBytes::new(py, &out)))
-            }
-        }
-    }
-
-    /// Appends the bytes of what was checked.
-    fn append(
-        &mut self,
-        py: Python<'_>,
-        checked: Checked<'_>,
-        compress: Option<bool>,
-        out: &mut Vec<u8>,
-    ) -> PyResult<()> {
-        match checked {
-            Checked::Message { opcode, payload, fin } => match &self.transforms {
-                None => self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?.append_to(out),
-                Some(transforms) => {
-                    let text = opcode == Opcode::Text;
-                    let made =
-                        transforms.bind(py).call_method1(intern!(py, "send"), (text, PyBytes::new(py, payload)))?;
-                    let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
-                    self.encoder.message(opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?.append_to(out);
-                }
-            },
-            Checked::Prepared { message } => {
-                let message = message.get();
-                let compressed = self.encoder.compressed_window(message.len(py), compress);
-                let payload = message.payload(py, compressed);
-                let frame = self.encoder.prepared(message.opcode(), payload.as_bytes(), compressed.is_some());
-                frame.map_err(local)?.append_to(out);
-            }
-            Checked::Control { opcode, payload } => {
-                self.encoder.control(opcode, payload).map_err(local)?.append_to(out);
-            }
-            Checked::Close(payload) => {
-                self.encoder.control(Opcode::Close, &payload).map_err(local)?.append_to(out);
-            }
-        }
-        self.encoder.idle();
-        Ok(())
-    }
-
-    /// Whether a payload goes on the wire as it is, behind its header.
-    fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
-        matches!(self.wire, Wire::Direct)
-            && self.corked.is_none()
-            && self.transforms.is_none()
-            && !self.encoder.masks()
-            && fin
-            && self.encoder.unfinished().is_none()
-            && !self.encoder.would_compress(len, compress)
-    }
-
-    /// Brings frames on their way and, behind the last, the end of the stream.
-    #[inline]
-    fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
-        let py = slf.py();
-        let (carrier, end) = {
-            let mut this = slf.try_borrow_mut()?;
-            let closed = this.state == State::Closed;
-            let Wire::Carrier { carrier, ended } = &mut this.wire else { return Ok(frames) };
-            let end = closed && !std::mem::replace(ended, *ended || closed);
-            if frames.as_bytes().is_empty() && !end {
-                return Ok(frames);
-            }
-            (carrier.clone_ref(py), end)
-        };
-        let carrier = carrier.bind(py);
-        let mut out = PyBytes::new(py, b"");
-        if !frames.as_bytes().is_empty() {
-            out = carrier.call_method1(intern!(py, "send_data"), (frames,))?.cast_into()?;
-        }
-        if end {
-            let last = carrier.call_method0(intern!(py, "send_end"))?.cast_into::<PyBytes>()?;
-            out = PyBytes::new(py, &[out.as_bytes(), last.as_bytes()].concat());
-        }
-        Ok(out)
-    }
-}
-
-/// Appends `(connection, event)`.
-#[inline]
-fn push<'py>(
-    events: &Bound<'py, PyList>,
-    connection: &Bound<'py, Endpoint>,
-    event: &Bound<'py, PyAny>,
-) -> PyResult<()> {
-    events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
 }
 
 /// Raise `LocalProtocolError` for what no Close may say.

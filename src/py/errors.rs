@@ -19,6 +19,13 @@ pub fn remote<'py>(py: Python<'py>, fault: &Fault) -> PyResult<Bound<'py, PyAny>
     class.call((fault.to_string(),), Some(&named))
 }
 
+/// Makes the `RemoteProtocolError` of a connection whose input an exception has ended, which is its cause.
+pub fn interrupted<'py>(py: Python<'py>, cause: &PyErr) -> PyResult<Bound<'py, PyAny>> {
+    let error = remote(py, &Fault::Interrupted)?;
+    error.setattr("__cause__", cause.value(py))?;
+    Ok(error)
+}
+
 /// Makes a `Failed` around a `RemoteProtocolError`.
 pub fn failed<'py>(py: Python<'py>, error: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -1,20 +1,27 @@
 //! The events of frames as Python objects: `Text`, `Binary`, `Ping`, `Pong`, `Close`.
 //!
 //! They are made by hand through the C API, since one is made for every message: 35 ns against 62-79 for a `#[pyclass]`, which is
-//! tracked by the garbage collector. These hold only `str`, `bytes`, `int` and `bool`, so they need no collector. Two fields each
-//! are set when the object is made and never after.
+//! tracked by the garbage collector. These hold only `str`, `bytes`, `int` and `bool`, and none of their subclasses, so they need no
+//! collector. Two fields each are set when the object is made and never after.
+//!
+//! What Python calls here it calls past `PyO3`, which does not know then that the thread is attached: a reference that an error holds
+//! would be let go of by some later call only. So no error is dropped on the way, and [`entered`] tells `PyO3` before it raises one.
 
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString, PyTuple, PyType};
+
+use super::errors::local;
 
 /// Which of the five an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +83,7 @@ const SHAPES: [Shape; 5] = [
     Shape {
         kind: Kind::Close,
         name: c"mintws.Close",
-        doc: c"Close(code=1000, reason='')\n--\n\nThe closing handshake (RFC 6455 \xc2\xa75.5.1).\n\nArgs:\n    code: a status code that may be sent (\xc2\xa77.4), or `None` for a Close without one.\n    reason: text of at most 123 bytes in UTF-8.",
+        doc: c"Close(code=1000, reason='')\n--\n\nThe closing handshake (RFC 6455 \xc2\xa75.5.1).\n\nArgs:\n    code: a status code that may be sent (\xc2\xa77.4), or `None` for a Close without one.\n    reason: text of at most 123 bytes in UTF-8.\n\nRaises:\n    LocalProtocolError: the code is not one of two bytes.",
         fields: &[c"code", c"reason"],
     },
 ];
@@ -229,7 +236,11 @@ fn shape_of(py: Python<'_>, kind: *mut PyTypeObject) -> PyResult<&'static Shape>
         .iter()
         .zip(&SHAPES)
         .find_map(|(known, shape)| ptr::eq(known.as_ptr(), kind.cast()).then_some(shape))
-        .ok_or_else(|| PyTypeError::new_err("not an event of mintws"))
+        .ok_or_else(stranger)
+}
+
+fn stranger() -> PyErr {
+    PyTypeError::new_err("not an event of mintws")
 }
 
 /// Checks the arguments of a call and makes the event.
@@ -249,15 +260,20 @@ fn construct<'py>(
         if data.is_exact_instance_of::<PyBytes>() {
             return Ok(data);
         }
-        if data.is_instance_of::<pyo3::types::PyInt>() || data.is_instance_of::<pyo3::types::PyString>() {
-            return Err(wrong("data", wanted, &data));
+        // SAFETY: `data` is a live object; what is made of one that lends its bytes is a new `bytes`, or null with an error set.
+        unsafe {
+            if ffi::PyObject_CheckBuffer(data.as_ptr()) == 0 {
+                return Err(wrong("data", wanted, &data));
+            }
+            Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromObject(data.as_ptr()))
         }
-        // SAFETY: `data` is a live object; the result is a new reference, or null with an error set.
-        let made = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyBytes_FromObject(data.as_ptr())) };
-        made.ok_or_else(|| {
-            drop(PyErr::take(py));
-            wrong("data", wanted, &data)
-        })
+    };
+    let text = |text: Bound<'py, PyAny>| -> PyResult<Bound<'py, PyAny>> {
+        if text.is_exact_instance_of::<PyString>() {
+            return Ok(text);
+        }
+        // SAFETY: `text` is a live `str` of a subclass; the result is a new `str`, or null with an error set.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_FromObject(text.as_ptr())) }
     };
     match shape.kind {
         Kind::Text | Kind::Binary => {
@@ -265,7 +281,7 @@ fn construct<'py>(
                 return Err(PyTypeError::new_err(format!("{}() needs its data", name())));
             };
             let data = match shape.kind {
-                Kind::Text if data.is_instance_of::<pyo3::types::PyString>() => data,
+                Kind::Text if data.is_instance_of::<PyString>() => text(data)?,
                 Kind::Text => bytes(data, "str, or bytes in UTF-8")?,
                 _ => bytes(data, "bytes")?,
             };
@@ -286,16 +302,15 @@ fn construct<'py>(
         Kind::Close => {
             let code = match first {
                 Some(code) if code.is_none() => code,
-                Some(code) if code.is_instance_of::<pyo3::types::PyInt>() => {
-                    let number: Result<u16, _> = code.extract();
-                    let number = number.map_err(|_| PyValueError::new_err(format!("{code} is no status code")))?;
-                    number.into_pyobject(py)?.into_any()
-                }
-                Some(code) => return Err(wrong("code", "int or None", &code)),
+                Some(code) => match number(&code).map(u16::try_from) {
+                    Some(Ok(number)) => number.into_pyobject(py)?.into_any(),
+                    Some(Err(_)) => return Err(local("a status code is 0 to 65535 (RFC 6455 §5.5.1)")),
+                    None => return Err(wrong("code", "int or None", &code)),
+                },
                 None => 1000_u16.into_pyobject(py)?.into_any(),
             };
             let reason = match second {
-                Some(reason) if reason.is_instance_of::<pyo3::types::PyString>() => reason,
+                Some(reason) if reason.is_instance_of::<PyString>() => text(reason)?,
                 Some(reason) => return Err(wrong("reason", "str", &reason)),
                 None => "".into_pyobject(py)?.into_any(),
             };
@@ -333,15 +348,40 @@ fn call<'py>(
     construct(py, shape, first, second)
 }
 
-/// Hands a result over to C: a new reference, or null with the error set.
-fn give(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> *mut PyObject {
-    result.map_or_else(
-        |error| {
-            error.restore(py);
-            ptr::null_mut()
-        },
-        Bound::into_ptr,
-    )
+/// Reads an int, to the nearest that an `i64` holds; `None` for what is none, and for a bool.
+pub fn number(value: &Bound<'_, PyAny>) -> Option<i64> {
+    if !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
+        return None;
+    }
+    let mut overflow = 0;
+    // SAFETY: `value` is a live int, for which this sets no error.
+    let number = unsafe { ffi::PyLong_AsLongLongAndOverflow(value.as_ptr(), &raw mut overflow) };
+    Some(match overflow {
+        0 => number,
+        1.. => i64::MAX,
+        _ => i64::MIN,
+    })
+}
+
+/// Runs what Python calls, and gives `failure` where that raises or panics, with the exception set.
+///
+/// # Safety
+///
+/// The thread is attached.
+#[inline]
+unsafe fn entered<T>(failure: T, body: impl FnOnce(Python<'_>) -> PyResult<T>) -> T {
+    // SAFETY: the caller's promise. What a panic leaves half done is dropped with the objects of the call.
+    match catch_unwind(AssertUnwindSafe(|| body(unsafe { Python::assume_attached() }))) {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => raised(failure, error),
+        Err(_) => raised(failure, PanicException::new_err("the core panicked")),
+    }
+}
+
+#[cold]
+fn raised<T>(failure: T, error: PyErr) -> T {
+    Python::attach(|py| error.restore(py));
+    failure
 }
 
 unsafe extern "C" fn vectorcall(
@@ -353,25 +393,25 @@ unsafe extern "C" fn vectorcall(
     // SAFETY: CPython calls this attached, with the vectorcall protocol's arguments: `args` holds the positional arguments and
     // behind them one value for each name in `kwnames`, all borrowed and alive.
     unsafe {
-        let py = Python::assume_attached();
-        let positional = usize::try_from(ffi::PyVectorcall_NARGS(nargsf)).unwrap_or_default();
-        let keys = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|keys| keys.cast_into::<PyTuple>().ok());
-        let at = |i: usize| Bound::from_borrowed_ptr(py, *args.add(i));
-        let named = keys.iter().flatten().enumerate().map(|(i, key)| (key, at(positional + i)));
-        give(py, call(py, callable.cast(), (0..positional).map(at), named))
+        entered(ptr::null_mut(), |py| {
+            let positional = usize::try_from(ffi::PyVectorcall_NARGS(nargsf)).unwrap_or_default();
+            let keys = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|keys| keys.cast_into::<PyTuple>().ok());
+            let at = |i: usize| Bound::from_borrowed_ptr(py, *args.add(i));
+            let named = keys.iter().flatten().enumerate().map(|(i, key)| (key, at(positional + i)));
+            call(py, callable.cast(), (0..positional).map(at), named).map(Bound::into_ptr)
+        })
     }
 }
 
 unsafe extern "C" fn new(kind: *mut PyTypeObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject {
     // SAFETY: CPython calls this attached, with a tuple and a dict or null, borrowed and alive.
     unsafe {
-        let py = Python::assume_attached();
-        let made = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>().map_err(PyErr::from).and_then(|args| {
+        entered(ptr::null_mut(), |py| {
+            let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
             let named = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(Bound::cast_into::<PyDict>);
             let named: Vec<_> = named.transpose()?.map(|named| named.iter().collect()).unwrap_or_default();
-            call(py, kind, args.iter(), named.into_iter())
-        });
-        give(py, made)
+            call(py, kind, args.iter(), named.into_iter()).map(Bound::into_ptr)
+        })
     }
 }
 
@@ -391,40 +431,28 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
 unsafe extern "C" fn richcompare(a: *mut PyObject, b: *mut PyObject, op: c_int) -> *mut PyObject {
     // SAFETY: CPython calls this attached, with two live objects.
     unsafe {
-        let py = Python::assume_attached();
-        let (a, b) = (Bound::from_borrowed_ptr(py, a), Bound::from_borrowed_ptr(py, b));
-        let (Some(left), Some(right)) = (fields(&a), fields(&b)) else { return not_implemented(py) };
-        let equal = || -> PyResult<bool> {
-            Ok(left.0 == right.0
+        entered(ptr::null_mut(), |py| {
+            let (a, b) = (Bound::from_borrowed_ptr(py, a), Bound::from_borrowed_ptr(py, b));
+            let (ffi::Py_EQ | ffi::Py_NE, Some(left), Some(right)) = (op, fields(&a), fields(&b)) else {
+                return Ok(py.NotImplemented().into_ptr());
+            };
+            let equal = left.0 == right.0
                 && left.1.eq(right.1)?
                 && match (left.2, right.2) {
                     (Some(left), Some(right)) => left.eq(right)?,
                     _ => true,
-                })
-        };
-        let wanted = match op {
-            ffi::Py_EQ => true,
-            ffi::Py_NE => false,
-            _ => return not_implemented(py),
-        };
-        give(py, equal().map(|equal| PyBool::new(py, equal == wanted).to_owned().into_any()))
+                };
+            Ok(PyBool::new(py, equal == (op == ffi::Py_EQ)).to_owned().into_ptr())
+        })
     }
-}
-
-fn not_implemented(py: Python<'_>) -> *mut PyObject {
-    py.NotImplemented().into_ptr()
 }
 
 unsafe extern "C" fn hash(object: *mut PyObject) -> ffi::Py_hash_t {
     // SAFETY: CPython calls this attached, with a live object.
     unsafe {
-        let py = Python::assume_attached();
-        let object = Bound::from_borrowed_ptr(py, object);
-        let hash =
-            parts(&object).and_then(|(kind, fields)| PyTuple::new(py, [kind.into_any(), fields.into_any()])?.hash());
-        hash.unwrap_or_else(|error| {
-            error.restore(py);
-            -1
+        entered(-1, |py| {
+            let (kind, fields) = parts(&Bound::from_borrowed_ptr(py, object))?;
+            PyTuple::new(py, [kind.into_any(), fields.into_any()])?.hash()
         })
     }
 }
@@ -432,42 +460,39 @@ unsafe extern "C" fn hash(object: *mut PyObject) -> ffi::Py_hash_t {
 unsafe extern "C" fn repr(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: CPython calls this attached, with a live object.
     unsafe {
-        let py = Python::assume_attached();
-        let object = Bound::from_borrowed_ptr(py, object);
-        let text = || -> PyResult<Bound<'_, PyAny>> {
-            let (kind, fields) = parts(&object)?;
-            let name = kind.name()?;
-            let first = fields.get_item(0)?.repr()?;
-            let rest = match fields.get_item(1) {
-                Ok(fin) if fin.is_instance_of::<PyBool>() => {
+        entered(ptr::null_mut(), |py| {
+            let object = Bound::from_borrowed_ptr(py, object);
+            let (_, first, second) = fields(&object).ok_or_else(stranger)?;
+            let rest = match second {
+                Some(fin) if fin.is_instance_of::<PyBool>() => {
                     if fin.is_truthy()? {
                         String::new()
                     } else {
                         ", fin=False".to_owned()
                     }
                 }
-                Ok(reason) => format!(", {}", reason.repr()?),
-                Err(_) => String::new(),
+                Some(reason) => format!(", {}", reason.repr()?),
+                None => String::new(),
             };
-            Ok(format!("{name}({first}{rest})").into_pyobject(py)?.into_any())
-        };
-        give(py, text())
+            let text = format!("{}({}{rest})", object.get_type().name()?, first.repr()?);
+            Ok(text.into_pyobject(py)?.into_ptr())
+        })
     }
 }
 
 unsafe extern "C" fn reduce(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: CPython calls this attached, with a live object.
     unsafe {
-        let py = Python::assume_attached();
-        let object = Bound::from_borrowed_ptr(py, object);
-        let pair = parts(&object).and_then(|(kind, fields)| PyTuple::new(py, [kind.into_any(), fields.into_any()]));
-        give(py, pair.map(Bound::into_any))
+        entered(ptr::null_mut(), |py| {
+            let (kind, fields) = parts(&Bound::from_borrowed_ptr(py, object))?;
+            PyTuple::new(py, [kind.into_any(), fields.into_any()]).map(Bound::into_ptr)
+        })
     }
 }
 
 /// The type of an event and its fields, as many as it has.
 fn parts<'py>(object: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {
-    let (_, first, second) = fields(object).ok_or_else(|| PyTypeError::new_err("not an event of mintws"))?;
+    let (_, first, second) = fields(object).ok_or_else(stranger)?;
     let all = std::iter::once(first).chain(second).cloned().collect::<Vec<_>>();
     Ok((object.get_type(), PyTuple::new(object.py(), all)?))
 }

@@ -1,5 +1,6 @@
 //! The opening handshakes as Python functions: headers as lists of pairs, faults as `RemoteProtocolError`.
 
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
@@ -24,11 +25,13 @@ type AgreedTuple = (bool, bool, u8, u8);
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(new_key, module)?)?;
     module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
+    module.add_function(wrap_pyfunction!(is_same_host, module)?)?;
     module.add_function(wrap_pyfunction!(write_request, module)?)?;
     module.add_function(wrap_pyfunction!(read_request, module)?)?;
     module.add_function(wrap_pyfunction!(write_response, module)?)?;
     module.add_function(wrap_pyfunction!(read_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
+    module.add_function(wrap_pyfunction!(read_rejection, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_request, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_offer, module)?)?;
@@ -49,6 +52,12 @@ fn is_upgrade(headers: Lines) -> bool {
     handshake::is_upgrade(&lent(&headers))
 }
 
+/// Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1).
+#[pyfunction]
+fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
+    connect::is_same_host(host, authority, scheme)
+}
+
 /// Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
 #[pyfunction]
 #[pyo3(signature = (host, target, headers, subprotocols, extensions, *, key=None, scheme=None))]
@@ -57,11 +66,11 @@ fn write_request(
     target: String,
     headers: Headers,
     subprotocols: Vec<String>,
-    extensions: String,
+    extensions: Vec<(String, Parameters)>,
     key: Option<&str>,
     scheme: Option<&str>,
 ) -> PyResult<Headers> {
-    let request = Request { host, target, headers, subprotocols, extensions };
+    let request = Request { host, target, headers, subprotocols, extensions: elements(extensions) };
     match scheme {
         Some(scheme) => connect::write_request(&request, scheme),
         None => handshake::write_request(&request, key.unwrap_or_default()),
@@ -104,13 +113,14 @@ fn read_request(
 fn write_response(
     asked_subprotocols: Vec<String>,
     subprotocol: Option<&str>,
-    extensions: &str,
+    extensions: Vec<(String, Parameters)>,
     headers: Headers,
     key: Option<&str>,
 ) -> PyResult<Headers> {
+    let extensions = elements(extensions);
     match key {
-        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, extensions, &headers, key),
-        None => connect::write_response(&asked_subprotocols, subprotocol, extensions, &headers),
+        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, &extensions, &headers, key),
+        None => connect::write_response(&asked_subprotocols, subprotocol, &extensions, &headers),
     }
     .map_err(misuse)
 }
@@ -145,9 +155,21 @@ fn read_response<'py>(
 #[pyfunction]
 #[pyo3(signature = (status, headers, body_len, *, http2))]
 #[allow(clippy::needless_pass_by_value)]
-fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) -> PyResult<Headers> {
+fn write_rejection(
+    #[pyo3(from_py_with = status_of)] status: u16,
+    headers: Headers,
+    body_len: usize,
+    http2: bool,
+) -> PyResult<Headers> {
     let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
     write(status, &headers, body_len).map_err(misuse)
+}
+
+/// Read the headers of a server's no, names in lower case; those that are no text are left out.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn read_rejection(headers: Headers) -> Headers {
+    header::read_rejection(&headers)
 }
 
 /// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
@@ -155,7 +177,7 @@ fn write_rejection(status: u16, headers: Headers, body_len: usize, http2: bool) 
 #[pyo3(signature = (status, headers, body_len, *, head, http2))]
 #[allow(clippy::needless_pass_by_value)]
 fn write_ordinary_response(
-    status: u16,
+    #[pyo3(from_py_with = status_of)] status: u16,
     headers: Headers,
     body_len: usize,
     head: bool,
@@ -228,6 +250,14 @@ fn deflate_agree(wish: Wish<'_>, name: String, params: Parameters) -> PyResult<O
     }
 }
 
+/// A number that no status can be is the caller's mistake like any other that is out of range.
+fn status_of(status: &Bound<'_, PyAny>) -> PyResult<u16> {
+    status.extract().map_err(|error: PyErr| {
+        let out_of_range = error.is_instance_of::<PyOverflowError>(status.py());
+        if out_of_range { local(format!("status {status} must be 200 to 599")) } else { error }
+    })
+}
+
 fn lent(headers: &Lines) -> Vec<(&[u8], &[u8])> {
     headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
 }
@@ -235,6 +265,10 @@ fn lent(headers: &Lines) -> Vec<(&[u8], &[u8])> {
 #[allow(clippy::needless_pass_by_value)]
 fn misuse(misuse: Misuse) -> PyErr {
     local(misuse)
+}
+
+fn elements(tuples: Vec<(String, Parameters)>) -> Vec<Element> {
+    tuples.into_iter().map(|(name, params)| Element { name, params }).collect()
 }
 
 fn element_tuple(element: Element) -> (String, Parameters) {

@@ -42,11 +42,13 @@ pub struct PreparedMessage {
 #[pymethods]
 impl PreparedMessage {
     #[new]
-    #[pyo3(signature = (event, *, level=6))]
-    fn new(py: Python<'_>, event: &Bound<'_, PyAny>, level: u8) -> PyResult<Self> {
-        if level > 9 {
+    #[pyo3(signature = (event, *, level=None), text_signature = "(event, *, level=6)")]
+    fn new(py: Python<'_>, event: &Bound<'_, PyAny>, level: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let level =
+            level.map_or(Some(6), events::number).ok_or_else(|| PyTypeError::new_err("level must be an int"))?;
+        let Some(level) = u8::try_from(level).ok().filter(|level| *level <= 9) else {
             return Err(local("the level of compression is 0 to 9"));
-        }
+        };
         let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
             return Err(PyTypeError::new_err("PreparedMessage takes a Text or a Binary"));
         };

@@ -20,12 +20,12 @@ pub fn refusal(role: Role, state: State, kind: Kind) -> PyErr {
     let why = match (state, kind) {
         (State::Connecting, _) => "the opening handshake has not begun",
         (State::Requested, _) => "the opening handshake is not done",
-        (State::Closing | State::Closed, Kind::Close) => "a Close was sent already",
+        (State::Closing, Kind::Close) => "a Close was sent already",
         (State::Closing, _) => "a Close was sent: nothing may follow it",
-        (State::Closed, _) => "the connection is closed",
+        (State::Gone | State::Closed, _) => "the connection is closed",
         (State::Open | State::RemoteClosing, _) => "the opening handshake is done",
     };
-    let state = state_name(state);
+    let state = state_name(shown(state));
     let kind = match kind {
         Kind::Message => "message".to_owned(),
         kind => format!("{kind:?}"),
@@ -33,7 +33,15 @@ pub fn refusal(role: Role, state: State, kind: Kind) -> PyErr {
     local(format!("a {role} cannot send a {kind} when {state}: {why}"))
 }
 
-/// The name of a state in Python.
+/// The state that Python sees: that the peer is gone is nothing to whoever sends.
+pub const fn shown(state: State) -> State {
+    match state {
+        State::Gone => State::Closed,
+        state => state,
+    }
+}
+
+/// The name of a state.
 pub const fn state_name(state: State) -> &'static str {
     match state {
         State::Connecting => "CONNECTING",
@@ -41,11 +49,14 @@ pub const fn state_name(state: State) -> &'static str {
         State::Open => "OPEN",
         State::Closing => "CLOSING",
         State::RemoteClosing => "REMOTE_CLOSING",
+        State::Gone => "GONE",
         State::Closed => "CLOSED",
     }
 }
 
 /// Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+///
+/// GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
 #[pyfunction]
 pub fn transitions() -> Vec<(&'static str, &'static str, &'static str, String, &'static str)> {
     let mut all = Vec::new();

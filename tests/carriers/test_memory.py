@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any
 
 import pytest
-from wire import Pair, closing, opened
+from wire import (
+    CLOSE,
+    DATA,
+    GOAWAY,
+    H2_PING,
+    REQUEST,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    H2Peer,
+    Pair,
+    close_payload,
+    closing,
+    frame,
+    h2_frame,
+    masked,
+    opened,
+    server,
+)
 
-from mintws import Agreed, Extension, Http1, Http2, Offer, Text, Transform
+from mintws import (
+    Agreed,
+    Connection,
+    Extension,
+    Http1,
+    Http2,
+    Offer,
+    Role,
+    Text,
+    Transform,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
+from mintws.events import Response
 
 
 class Plain(Transform):
@@ -55,6 +87,20 @@ def test_a_connection_that_nobody_holds_is_gone(cls: Any, extensions: Any, live:
     assert [ref() for ref in alive] == [None] * 4
 
 
+def test_a_websocket_does_not_keep_the_body_of_an_earlier_request() -> None:
+    http = Http1(Role.SERVER)
+    body = b"x" * 1_000_000
+    events, _ = http.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    (request,) = filter(None, (http.collect(event) for _, event in events))
+    assert request.body == body
+    http.respond(request, Response(200))
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    conn.send(UpgradeAccept())
+    del events, request
+    kept = [it for it in gc.get_referents(http) if isinstance(it, bytes | bytearray | tuple)]
+    assert sum(map(sys.getsizeof, kept)) < 1000
+
+
 def test_a_closed_stream_is_forgotten_by_its_http2_connection() -> None:
     pair = opened(Http2)
     close(pair)
@@ -65,3 +111,116 @@ def test_a_closed_stream_is_forgotten_by_its_http2_connection() -> None:
     gc.collect()
     assert [ref() for ref in alive] == [None] * 2
     assert wire.client.can_open
+
+
+def shut(peer: H2Peer, stream: int, conn: Connection) -> None:
+    """Run the closing handshake, begun by the peer."""
+    make = masked if peer.http.can_open is False else frame
+    for _, event in peer.send(stream, make(CLOSE, close_payload(1000)), end_stream=True):
+        peer.hear(conn.send(event))
+
+
+def fail(peer: H2Peer, stream: int, conn: Connection) -> None:
+    """Have the peer break a rule of RFC 6455, and end its stream."""
+    ((_, failed),) = peer.send(stream, b"\x83\x00")
+    peer.hear(conn.send(failed))
+    peer.h2.end_stream(stream)
+    peer.deliver()
+
+
+#: How a stream, or all streams, come to their end.
+ENDS = {
+    "both Closes": shut,
+    "a fault of the WebSocket": fail,
+    "END_STREAM": lambda peer, stream, conn: peer.send(stream, b"", end_stream=True),
+    "a reset of the peer": lambda peer, stream, conn: peer.http.receive(h2_frame(RST_STREAM, 0, stream, bytes(4))),
+    "abort": lambda peer, stream, conn: conn.abort(),
+    "a fault of the stream": lambda peer, stream, conn: peer.http.receive(
+        h2_frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff") * 2
+    ),
+    "more DATA than there is credit for": lambda peer, stream, conn: peer.http.receive(
+        h2_frame(DATA, 0, stream, bytes(16384)) * 17
+    ),
+    "a fault of the connection": lambda peer, stream, conn: peer.http.receive(h2_frame(H2_PING, 0, 0, b"short")),
+    "the end of the transport": lambda peer, stream, conn: peer.http.receive(b""),
+    "a GOAWAY that has not seen it": lambda peer, stream, conn: peer.http.receive(h2_frame(GOAWAY, 0, 0, bytes(8))),
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("busy", [False, True], ids=["", "with more to send"])
+def test_a_websocket_that_has_ended_is_forgotten_by_its_http2_connection(role: Role, end: Any, busy: bool) -> None:
+    # Whoever still holds the connection, holds nothing of it.
+    peer = H2Peer(role)
+    if role is Role.SERVER and end is ENDS["a GOAWAY that has not seen it"]:
+        # That of a client is of streams that a server would open.
+        end = ENDS["abort"]
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    if busy:
+        peer.hear(conn.send(Text("x" * 100_000)))
+    end(peer, stream, conn)
+    if busy and conn.buffered:
+        # What was sent goes out before the stream is ended.
+        for number in (0, stream):
+            _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, (1 << 20).to_bytes(4, "big")))
+        assert reply
+    alive = weakref.ref(conn)
+    del conn
+    gc.collect()
+    assert alive() is None
+    assert not peer.http._streams
+    assert peer.http.done or not peer.http.h2.streams
+
+
+REFUSALS = {
+    "a reject": lambda conn: conn.send(UpgradeReject(403)),
+    "abort": lambda conn: conn.abort(),
+    "nothing": lambda conn: None,
+}
+
+
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+def test_a_handshake_that_was_refused_is_forgotten_by_its_http2_connection(refuse: Any) -> None:
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    refuse(conn)
+    if refuse is REFUSALS["nothing"]:
+        peer.http.receive(h2_frame(DATA, 0, stream, bytes(16384)) * 5)
+    alive = weakref.ref(conn)
+    del conn
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_handshake_that_waited_in_vain_is_forgotten_by_its_http2_connection() -> None:
+    peer = H2Peer(Role.CLIENT, {3: 0})
+    alive = []
+    for end in (lambda conn: conn.abort(), lambda conn: peer.http.shutdown()):
+        conn = peer.http.open()
+        conn.send(UpgradeRequest("example.com"))
+        alive.append(weakref.ref(conn))
+        end(conn)
+        del conn
+    peer.http.receive(h2_frame(H2_PING, 1, 0, bytes(8)))
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * 2
+
+
+ENDS1 = {
+    "both Closes": lambda end: end.conn.send(end.receive(masked(CLOSE, close_payload(1000)))[0]),
+    "a fault": lambda end: end.conn.send(end.receive(b"\x83\x00")[0]),
+    "the end of the transport": lambda end: end.receive(b""),
+    "abort": lambda end: end.conn.abort(),
+}
+
+
+@pytest.mark.parametrize("how", ENDS1.values(), ids=ENDS1)
+def test_an_http1_connection_that_has_ended_and_that_nobody_holds_is_gone(how: Any) -> None:
+    end = server()
+    how(end)
+    alive = [weakref.ref(end.conn), weakref.ref(end.http)]
+    del end
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * 2

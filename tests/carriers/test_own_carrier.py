@@ -1,5 +1,7 @@
 """`Connection` alone, with a carrier of another program's server."""
 
+import sys
+
 import pytest
 from wire import closing, deflated, frames_of, header_of, masked, opened
 
@@ -99,6 +101,29 @@ def test_end_is_said_once_behind_both_closes():
     assert carrier.log.count(("end",)) == 1
 
 
+def test_end_is_said_behind_what_is_corked():
+    conn, carrier = server()
+    carrier.log.clear()
+    conn.cork()
+    ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
+    conn.send(Text("last"))
+    conn.send(close)
+    conn.receive(b"late")
+    assert carrier.log == []
+    conn.flush()
+    assert carrier.log == [("data", b"\x81\x04last\x88\x02\x03\xe8"), ("end",)]
+    conn.receive(b"")
+    assert (conn.uncork(), carrier.log.count(("end",))) == (b"", 1)
+
+
+def test_carrier_is_let_go_of_when_its_end_is_said():
+    conn, carrier = server()
+    ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
+    before = sys.getrefcount(carrier)
+    conn.send(close)
+    assert sys.getrefcount(carrier) == before - 1
+
+
 def test_end_is_said_when_the_peer_answers_our_close():
     conn, carrier = server()
     conn.send(Close(1000))
@@ -181,6 +206,89 @@ def test_nothing_may_be_sent_before_the_request():
             conn.send(event)
 
 
+SAMPLE_ACCEPT = [
+    (b"upgrade", b"websocket"),
+    (b"connection", b"upgrade"),
+    (b"sec-websocket-accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+]
+
+
+def client():
+    """A client that has asked with the key of the RFC's example."""
+    conn = Connection(Role.CLIENT, Recorder(), entropy=lambda n: b"the sample nonce"[:n] if n == 16 else bytes(n))
+    conn.send(UpgradeRequest("example.com"))
+    return conn
+
+
+def test_a_connection_takes_one_request():
+    conn, carrier = server()
+    before = conn.request, list(carrier.log)
+    for headers in [HEADERS, HEADERS[:2]]:
+        with pytest.raises(LocalProtocolError, match="one request"):
+            conn.receive_request(headers, target=b"/again")
+    assert (conn.request, carrier.log, conn.state) == (*before, State.OPEN)
+    refused = Connection(Role.SERVER, Recorder())
+    refused.receive_request(HEADERS[:2])
+    with pytest.raises(LocalProtocolError, match="in CLOSED"):
+        refused.receive_request(HEADERS)
+    assert refused.request is None
+
+
+def test_a_client_takes_no_request():
+    conn = Connection(Role.CLIENT, Recorder())
+    with pytest.raises(LocalProtocolError, match="this is a CLIENT"):
+        conn.receive_request(HEADERS)
+    assert conn.state is State.CONNECTING
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda conn: conn.receive_response(SAMPLE_ACCEPT), lambda conn: conn.receive_rejection(403, (), b"")],
+    ids=["response", "rejection"],
+)
+def test_a_connection_takes_one_answer_to_its_request(answer):
+    for conn in [Connection(Role.CLIENT, Recorder()), server()[0]]:
+        before = conn.state, conn.response
+        with pytest.raises(LocalProtocolError, match="one answer"):
+            answer(conn)
+        assert (conn.state, conn.response) == before
+    conn = client()
+    conn.receive_response(SAMPLE_ACCEPT)
+    response = conn.response
+    conn.send(Text("half of a message", fin=False))
+    with pytest.raises(LocalProtocolError, match="one answer"):
+        answer(conn)
+    assert (conn.state, conn.response) == (State.OPEN, response)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Host", "example.com")],
+        [(b"Host", "example.com")],
+        [("Host", b"example.com")],
+        {b"Host": b"example.com"},
+        {"Host": "example.com"},
+        [b"ab"],
+        [(b"a", b"b", b"c")],
+        "Host",
+    ],
+    ids=repr,
+)
+def test_headers_that_are_no_pairs_of_bytes_are_a_type_error(headers):
+    for take in [Connection(Role.SERVER, Recorder()).receive_request, client().receive_response]:
+        with pytest.raises(TypeError, match="pairs of bytes"):
+            take(headers)
+
+
+@pytest.mark.parametrize("part", ["method", "target", "http_version"])
+def test_request_line_is_bytes(part):
+    conn = Connection(Role.SERVER, Recorder())
+    with pytest.raises(TypeError, match="are bytes"):
+        conn.receive_request(HEADERS, **{part: "1.1"})
+    assert conn.state is State.CONNECTING
+
+
 def test_abort_of_a_carrier_without_one_says_nothing():
     conn, carrier = server()
     assert conn.abort() == b""
@@ -188,6 +296,51 @@ def test_abort_of_a_carrier_without_one_says_nothing():
     assert conn.buffered == 0
     conn.pause()
     assert conn.resume() == b""
+
+
+def test_carrier_that_cannot_respond_leaves_the_connection_as_it_was():
+    class Failing(Recorder):
+        failures = 1
+
+        def send_response(self, status, headers, body):
+            if self.failures:
+                self.failures -= 1
+                raise OSError("gone")
+            return super().send_response(status, headers, body)
+
+    carrier = Failing()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    with pytest.raises(OSError, match="gone"):
+        conn.send(UpgradeAccept(extensions=[PerMessageDeflate()]))
+    assert (conn.state, conn.response) == (State.REQUESTED, None)
+    # What comes is still early.
+    assert conn.receive(masked(1, b"early")) == ([], b"")
+    conn.send(UpgradeAccept())
+    assert conn.receive_early() == ([(conn, Text("early"))], b"")
+    assert [kind for kind, *_ in carrier.log] == ["response"]
+
+
+def test_error_of_the_carrier_within_receive_loses_no_event():
+    class Failing(Recorder):
+        failing = False
+
+        def send_data(self, data):
+            if self.failing:
+                raise OSError("gone")
+            return super().send_data(data)
+
+    carrier = Failing()
+    conn = Connection(Role.SERVER, carrier)
+    conn.receive_request(HEADERS, target=b"/")
+    conn.send(UpgradeAccept())
+    carrier.failing = True
+    for data in (masked(1, b"a") + masked(9, b"p"), masked(1, b"b") + masked(9, b"q")):
+        with pytest.raises(OSError, match="gone"):
+            conn.receive(data)
+    events, reply = conn.receive(b"")
+    assert [event for _, event in events[:-1]] == [Text("a"), Ping(b"p"), Text("b"), Ping(b"q")]
+    assert (events[-1][1].error.code, reply) == (1006, b"")
 
 
 def test_error_of_the_carrier_is_raised():

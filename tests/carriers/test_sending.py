@@ -1,7 +1,7 @@
 """The ways to send: many at once, in two pieces, corked, prepared."""
 
 import pytest
-from wire import frames_of, opened
+from wire import frames_of, h2_frame, opened
 
 from mintws import (
     Binary,
@@ -131,14 +131,46 @@ def test_corked_events_wait_for_flush(pair):
         conn.cork()
         assert conn.send(Text("a")) == b""
         assert conn.send_many([Binary(b"b"), Ping(b"c")]) == b""
-        assert conn.send_vectored(Text("d" * 20_000)) == []
+        assert conn.send_vectored(Text("d")) == []
         assert conn.corked > 0
-        assert carry(conn.flush()) == [Text("a"), Binary(b"b"), Ping(b"c"), Text("d" * 20_000)]
+        assert carry(conn.flush()) == [Text("a"), Binary(b"b"), Ping(b"c"), Text("d")]
         assert conn.corked == 0
         assert conn.flush() == b""
         assert conn.send(Text("e")) == b""
         assert carry(conn.uncork()) == [Text("e")]
         assert carry(conn.send(Text("f"))) == [Text("f")]
+
+
+def test_large_payload_takes_what_is_corked_with_it():
+    conn, large = opened(Http1).server, b"x" * 20_000
+    conn.cork()
+    conn.send(Text("a"))
+    with pytest.raises(LocalProtocolError):
+        conn.send_vectored(Text(b"\xff" * 20_000))
+    assert conn.corked == 3
+    corked, header, payload = conn.send_vectored(Binary(large))
+    assert (corked, header[:2], payload is large) == (b"\x81\x01a", b"\x82\x7e", True)
+    assert (conn.corked, conn.flush()) == (0, b"")
+    # It is corked still.
+    assert (conn.send(Text("b")), conn.corked) == (b"", 3)
+    assert len(conn.send_vectored(Binary(large))) == 3
+    assert len(conn.send_vectored(Binary(large))) == 2
+
+
+def test_vectored_while_corked_is_in_order(pair):
+    events = [
+        Text("a"),
+        Binary(b"b" * 20_000),
+        Text("c" * 20_000),
+        Text("d", fin=False),
+        Text("e" * 20_000),
+        Ping(b"f"),
+    ]
+    for conn, carry in ways(pair):
+        conn.cork()
+        pieces = [piece for event in events for piece in conn.send_vectored(event)]
+        received = carry(b"".join([*pieces, conn.uncork()]))
+        assert received == [*events[:3], Text("d" + "e" * 20_000), Ping(b"f")]
 
 
 def test_flush_without_cork_is_empty(pair):
@@ -191,6 +223,54 @@ def test_corked_answer_to_a_close_ends_the_stream():
     assert pair.wire.to_client(pair.server.uncork()) == [Text("last"), Close(1000)]
     assert not pair.wire.client._streams
     assert not pair.wire.server._streams
+
+
+@pytest.mark.parametrize("end", ["nothing", "a frame", "the end of the stream", "a crossing Close"])
+def test_end_of_the_stream_waits_for_what_is_corked(end):
+    # Whatever comes in the meantime, it goes out behind the frames.
+    pair = opened(Http2)
+    number = pair.server.carrier.number
+    pair.server.cork()
+    if end == "a crossing Close":
+        pair.server.send(Text("last"))
+        pair.server.send(Close(1000))
+        pair.to_server(Close(1000))
+    else:
+        (close,) = pair.to_server(Close(1000))
+        pair.server.send(Text("last"))
+        pair.server.send(close)
+    meanwhile = {"a frame": h2_frame(0, 0, number, b"x"), "the end of the stream": h2_frame(0, 1, number)}.get(end, b"")
+    if meanwhile:
+        pair.wire.server.receive(meanwhile)
+    assert pair.server.state is State.CLOSED
+    assert pair.wire.to_client(pair.server.flush()) == [Text("last"), Close(1000)]
+    assert pair.server.flush() == b""
+    assert not pair.wire.server._streams
+
+
+def test_transport_is_not_done_while_frames_are_corked():
+    pair = opened(Http1)
+    (close,) = pair.to_server(Close(1000))
+    pair.server.cork()
+    pair.server.send(Text("last"))
+    pair.server.send(close)
+    assert not pair.wire.server.done
+    assert pair.wire.to_client(pair.server.uncork()) == [Text("last"), Close(1000)]
+    assert pair.wire.server.done
+
+
+@pytest.mark.parametrize("end", ["lost", "abort"])
+def test_what_is_corked_goes_nowhere_when_the_peer_is_lost(carrier, end):
+    pair = opened(carrier)
+    pair.server.cork()
+    pair.server.send(Text("last"))
+    pair.server.send(Close(1000))
+    if end == "lost":
+        pair.wire.server.receive(b"")
+    else:
+        pair.server.abort()
+    assert (pair.server.corked, pair.server.flush()) == (0, b"")
+    assert pair.wire.server.done is (carrier is Http1 or end == "lost")
 
 
 def test_pongs_go_out_while_corked(pair):
@@ -283,11 +363,20 @@ def test_prepared_message_of_anything_else_is_a_type_error(wrong):
         lambda: PreparedMessage(Text(b"\xff")),
         lambda: PreparedMessage(Text("\ud800")),
         lambda: PreparedMessage(Text("a"), level=10),
+        lambda: PreparedMessage(Text("a"), level=-1),
+        lambda: PreparedMessage(Text("a"), level=256),
+        lambda: PreparedMessage(Text("a"), level=1 << 100),
     ],
 )
 def test_prepared_message_that_is_wrong_is_refused_locally(make):
     with pytest.raises(LocalProtocolError):
         make()
+
+
+@pytest.mark.parametrize("level", ["6", 6.0, True])
+def test_level_that_is_no_number_is_a_type_error(level):
+    with pytest.raises(TypeError):
+        PreparedMessage(Text("a"), level=level)
 
 
 def test_prepared_message_that_is_too_late_is_refused_locally(pair):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 @pytest.fixture(params=["1.1", "2"])
 def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Give back what handled signals, where a command runs in the process of the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for path, pem in zip((cert, key), make_certificate(), strict=True):
+        path.write_text(pem, encoding="ascii")
+    return cert, key
 
 
 async def echo(websocket: WebSocket) -> None:

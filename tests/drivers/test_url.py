@@ -39,6 +39,10 @@ def test_a_url_says_where_to_connect_to_and_what_to_ask_for(url, secure, host, p
         "ws://[::1/",
         "ws://a..b/",
         f"ws://{'a' * 64}.example/",
+        "ws://example.com/\ud800",
+        "ws://us%3Aer:secret@example.com/",
+        "ws://us%0Aer:secret@example.com/",
+        "ws://user:sec%00ret@example.com/",
     ],
 )
 def test_what_is_no_url_of_a_websocket_is_refused(url):
@@ -48,3 +52,30 @@ def test_what_is_no_url_of_a_websocket_is_refused(url):
 
 def test_a_user_and_a_password_are_basic_credentials():
     assert parse("ws://mint:t%40a@example.com/").authorization == "Basic bWludDp0QGE="
+
+
+@pytest.mark.parametrize("url", [b"ws://example.com", None, 5, ["ws://example.com"]])
+def test_a_url_that_is_no_str_is_a_type_error(url):
+    with pytest.raises(TypeError):
+        parse(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://mint:secret@example.com/#x",
+        "wss://mint:secret@example.com:99999/",
+        "wss://mint:secret/@example.com/",
+        "wsx://mint:secret@example.com/",
+        "wss://mint:secret@/",
+        "wss://mint:secret@[::1/",
+        "wss://mint:secret@a..b/",
+        "wss://mint:secret\u2100@example.com/",
+        "wss://mint:secret\ud800@example.com/",
+        "wss://mi%3Ant:secret@example.com/",
+    ],
+)
+def test_an_error_shows_no_password(url):
+    with pytest.raises(LocalProtocolError) as caught:
+        parse(url)
+    assert "secret" not in str(caught.value)

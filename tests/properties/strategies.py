@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ZERO_KEY, close_payload, deflated, frame, h2_frame
+from wire import REQUEST as HANDSHAKE
 
-from mintws import Close, Connection, Failed, Http1, Http2, PerMessageDeflate, UpgradeAccept, UpgradeRequest
+from mintws import (
+    Binary,
+    Close,
+    Connection,
+    Failed,
+    Http1,
+    Http2,
+    PerMessageDeflate,
+    Ping,
+    Pong,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
+from mintws.events import Response
 
 payloads = st.one_of(
     st.binary(max_size=40),
@@ -106,6 +123,45 @@ def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(edges)]
 
 
+#: Requests over HTTP/1.1, right and wrong, and what may be between them; not those for a WebSocket.
+REQUESTS = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n\n\r\n\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\n\n\r\n0\r\nX: y\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
+    b"\r\n",
+    b"\n",
+    b"\0",
+]
+#: The same for a WebSocket.
+HANDSHAKES = [
+    HANDSHAKE + b"\r\n",
+    HANDSHAKE + b"Expect: 100-continue\r\n\r\n",
+    HANDSHAKE + b"Content-Length: 2\r\n\r\nab",
+    HANDSHAKE.replace(b"1.1", b"1.0") + b"\r\n",
+    HANDSHAKE.replace(b"GET", b"HEAD") + b"\r\n",
+    HANDSHAKE.replace(b"GET", b"CONNECT") + b"\r\n",
+    HANDSHAKE.replace(b"Upgrade\r\n", b"Upgrade, close\r\n") + b"\r\n",
+]
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """Some requests behind one another, and at their end perhaps a WebSocket."""
+    before = draw(st.lists(st.sampled_from(REQUESTS), max_size=4))
+    return b"".join([*before, *draw(st.sampled_from([[], *([it] for it in HANDSHAKES)])), draw(streams())])
+
+
 h2_frames_at_random = st.builds(
     h2_frame,
     st.one_of(st.sampled_from(range(10)), st.integers(0, 255)),
@@ -134,32 +190,58 @@ h2_frames_at_random = st.builds(
 
 
 class Caller:
-    """Drives one end as an application would: accepts what is asked, answers Close and Failed, and sends nothing else."""
+    """Drives one end as an application would, which looks at events and at no state.
 
-    def __init__(self, http: Http1 | Http2, accept: UpgradeAccept | None = None) -> None:
+    It accepts and responds to what is asked, answers Close and Failed, and with `echo` messages and Pings too. It answers at once, or where `prompt` is `False` one thing at a time, by `answer`.
+    """
+
+    def __init__(
+        self, http: Http1 | Http2, accept: UpgradeAccept | None = None, *, prompt: bool = True, echo: bool = False
+    ) -> None:
         self.http = http
         self.accept = accept or UpgradeAccept()
+        self.prompt = prompt
+        self.answered = (UpgradeRequest, Close, Failed, *((Text, Binary, Ping) if echo else ()))
         self.said: list[Any] = []
         self.wrote = b""
+        #: What is not answered yet: an event with its connection, or a request.
+        self.owed: deque[tuple[Connection | None, Any]] = deque()
 
     def receive(self, data: bytes) -> None:
-        events, reply = self.http.receive(data)
-        self._take(events, reply)
+        self._take(self.http.receive(data))
 
-    def _take(self, events: list[tuple[Connection | None, Any]], reply: bytes) -> None:
-        self.wrote += reply
-        accepted = False
-        for conn, event in events:
-            self.said.append(describe(conn, event))
-            if conn is None:
-                continue
-            if isinstance(event, UpgradeRequest) and conn.state.name == "REQUESTED":
+    def answer(self) -> None:
+        """Answer what was asked first."""
+        conn, event = self.owed.popleft()
+        match event:
+            case UpgradeRequest():
                 self.wrote += conn.send(self.accept)
-                accepted = True
-            elif isinstance(event, Failed) or (isinstance(event, Close) and conn.state.name == "REMOTE_CLOSING"):
+            case Text() | Binary():
+                self.wrote += conn.send(type(event)(event.data))
+            case Ping(data):
+                self.wrote += conn.send(Pong(data))
+            case Close() | Failed():
                 self.wrote += conn.send(event)
-        if accepted:
-            self._take(*self.http.proceed())
+            case _:
+                self.wrote += self.http.respond(event, Response(200, body=b"a page"))
+        if conn is None or isinstance(event, UpgradeRequest):
+            self._take(self.http.proceed())
+
+    def _take(self, received: tuple[Sequence[tuple[Connection | None, Any]], bytes]) -> None:
+        events, reply = received
+        self.wrote += reply
+        for conn, event in events:
+            if conn is None and isinstance(self.http, Http1):
+                # A body comes in as many events as there are chunks.
+                event = self.http.collect(event)
+                if event is None:
+                    continue
+                self.owed.append((None, event))
+            elif conn is not None and isinstance(event, self.answered):
+                self.owed.append((conn, event))
+            self.said.append(describe(conn, event))
+        while self.prompt and self.owed:
+            self.answer()
 
 
 def describe(conn: Connection | None, event: Any) -> Any:

@@ -5,10 +5,10 @@ from collections import defaultdict
 import hpack
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Caller, cut, mutated, streams
-from wire import ANSWER, CONNECT, GET, REQUEST, accept_of, frame, h2_frame, h2_frames, header_of
+from strategies import Caller, cut, mutated, requests, streams
+from wire import ANSWER, CONNECT, GET, REQUEST, accept_of, frame, h2_frame, h2_frames, header_of, server
 
-from mintws import Http1, Http2, PerMessageDeflate, Role, UpgradeAccept, UpgradeRequest
+from mintws import Binary, Failed, Http1, Http2, PerMessageDeflate, Role, Text, UpgradeAccept, UpgradeRequest
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 EXTENSION = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
@@ -67,10 +67,43 @@ def test_http1_client(data, frames, options):
     same(lambda: http1_client(options), stream, data.draw(cut(stream)))
 
 
+def joined(said: list) -> list:
+    """What was said with the parts of a message joined, as far as nothing else stands between them."""
+    whole: list = []
+    for event in said:
+        before = whole[-1] if whole else None
+        if type(before) is type(event) and isinstance(event, Text | Binary) and not before.fin:
+            whole[-1] = type(event)(before.data + event.data, event.fin)
+        else:
+            whole.append(event)
+    return whole
+
+
+@given(st.data(), streams(deflate=True), OPTIONS)
+def test_parts_are_the_same_joined(data, frames, options):
+    def parts(chunks: list[bytes]) -> list:
+        end = server("permessage-deflate", parts=True, **options)
+        return joined([event for chunk in chunks for event in end.receive(chunk)])
+
+    whole, pieces = parts([frames] if frames else []), parts(data.draw(cut(frames)))
+    if whole and isinstance(whole[-1], Failed):
+        # Of a message that breaks a rule less may come than there is.
+        assert repr(pieces.pop()) == repr(whole.pop())
+        for events in (whole, pieces):
+            if events and isinstance(events[-1], Text | Binary) and not events[-1].fin:
+                events.pop()
+    assert pieces == whole
+
+
 @given(st.data(), mutated(streams(deflate=True)), OPTIONS)
 def test_http1_server_with_broken_frames(data, frames, options):
     stream = REQUEST + EXTENSION + b"\r\n" + frames
     same(lambda: http1_server(options), stream, data.draw(cut(stream)))
+
+
+@given(st.data(), requests())
+def test_http1_server_with_ordinary_requests(data, stream):
+    same(lambda: http1_server({}), stream, data.draw(cut(stream)))
 
 
 @given(st.data(), mutated(st.just(REQUEST + EXTENSION + b"\r\n")))

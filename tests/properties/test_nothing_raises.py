@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Caller, cut, h2_frames_at_random, mutated, streams
+from strategies import requests as http1_requests
 from wire import ANSWER, CONNECT, GET, REQUEST, H2Peer, client, h2_frame, server
 
 from mintws import Http1, Http2, PerMessageDeflate, Role, UpgradeAccept, UpgradeRequest
@@ -28,7 +29,7 @@ heads = mutated(
 
 def fresh(cls, role: Role, **options) -> Caller:
     http = cls(role, **options)
-    caller = Caller(http, UpgradeAccept(extensions=[PerMessageDeflate()]))
+    caller = Caller(http, UpgradeAccept(extensions=[PerMessageDeflate()]), echo=True)
     http.start()
     if role is Role.CLIENT:
         http.open().send(UpgradeRequest("example.com", subprotocols=["a"], extensions=[PerMessageDeflate()]))
@@ -53,13 +54,35 @@ def test_broken_heads(role, data, head):
     feed(fresh(Http1, role), data.draw(cut(head)))
 
 
+@given(data=st.data(), opened=st.booleans(), stream=st.one_of(st.binary(max_size=200), heads))
+def test_bytes_that_come_before_a_client_of_http1_has_asked(data, opened, stream):
+    http = Http1(Role.CLIENT)
+    if opened:
+        http.open()
+    feed(Caller(http), data.draw(cut(stream)))
+    assert http.done
+    assert not http.can_open
+
+
+@given(data=st.data(), stream=st.one_of(http1_requests(), mutated(http1_requests())))
+def test_requests_of_http1_that_are_answered_sooner_or_later(data, stream):
+    caller = Caller(Http1(Role.SERVER), prompt=False)
+    for chunk in [*data.draw(cut(stream)), b"", b"late"]:
+        caller.receive(chunk)
+        while caller.owed and data.draw(st.booleans()):
+            caller.answer()
+    while caller.owed:
+        caller.answer()
+    assert caller.http.done
+
+
 @pytest.mark.parametrize("make", [server, client])
 @pytest.mark.parametrize(
     "options", [{}, {"parts": True}, {"text_as_bytes": True, "parts": True}, {"limit": 20}], ids=str
 )
 @given(data=st.data(), noise=st.binary(max_size=200))
 def test_noise_as_frames(make, options, data, noise):
-    feed(Caller(make("permessage-deflate", **options).http), data.draw(cut(noise)))
+    feed(Caller(make("permessage-deflate", **options).http, echo=True), data.draw(cut(noise)))
 
 
 @pytest.mark.parametrize("make", [server, client])
@@ -67,7 +90,7 @@ def test_noise_as_frames(make, options, data, noise):
 @given(data=st.data())
 def test_broken_frames(make, options, data):
     frames = data.draw(mutated(streams(masked=make is server, deflate=True)))
-    feed(Caller(make("permessage-deflate", **options).http), data.draw(cut(frames)))
+    feed(Caller(make("permessage-deflate", **options).http, echo=True), data.draw(cut(frames)))
 
 
 @pytest.mark.parametrize("role", Role)
@@ -84,7 +107,7 @@ def test_frames_of_http2_at_random_on_open_websockets(role, data, frames):
     for _ in range(2):
         peer.open() if role is Role.SERVER else peer.answer()
     peer.h2.data_to_send()
-    feed(Caller(peer.http), data.draw(cut(b"".join(frames))))
+    feed(Caller(peer.http, echo=True), data.draw(cut(b"".join(frames))))
 
 
 @st.composite

@@ -1,7 +1,7 @@
 """Limits (RFC 6455 §10.4): what a peer can make us hold."""
 
 import pytest
-from wire import BINARY, CONTINUATION, TEXT, client, fault, frame, masked, server
+from wire import BINARY, CLOSE, CONTINUATION, RSV1, TEXT, client, cost, deflated, fault, frame, masked, server
 
 from mintws import Binary, Text
 
@@ -90,13 +90,30 @@ def test_failed_connection_holds_nothing():
     assert end.conn.held == 0
 
 
+@pytest.mark.parametrize("how", ["close", "lost", "abort", "fault"])
+def test_ended_connection_holds_nothing(how):
+    # However little it takes to be inflated to so much.
+    end = server("permessage-deflate")
+    end.receive(masked(BINARY, deflated(bytes(1 << 20)), fin=False, rsv=RSV1))
+    assert end.conn.held == 1 << 20
+    if how == "abort":
+        end.conn.abort()
+    else:
+        end.receive({"close": masked(CLOSE, b""), "lost": b"", "fault": b"\x83\x80"}[how])
+    assert end.conn.held == 0
+
+
 def test_reads_of_one_byte_cost_linear_time():
-    end = server()
-    data = memoryview(masked(BINARY, bytes(200_000)))
-    events = []
-    for i in range(len(data)):
-        events += end.http.receive(data[i : i + 1])[0]
-    assert len(events) == 1
+    def read(size: int) -> None:
+        end = server()
+        data = memoryview(masked(BINARY, bytes(size)))
+        events = []
+        for i in range(len(data)):
+            events += end.http.receive(data[i : i + 1])[0]
+        assert len(events) == 1
+
+    # Ten times as many cost ten times as much, give or take; they would cost a hundred times if each looked at all before it.
+    assert cost(lambda: read(200_000)) < 3 * 10 * cost(lambda: read(20_000))
 
 
 def test_unmasked_bytes_are_never_left_from_an_earlier_message():

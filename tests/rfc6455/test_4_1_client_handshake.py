@@ -199,6 +199,15 @@ def test_101_with_the_right_accept_opens():
     assert conn.response == events[0]
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"1.0", b"2.0", b"3.7"])
+def test_101_of_another_version_than_http_1_1_fails(version):
+    # §4.2.2 has "HTTP/1.1 101"; before that there was none (RFC 9110 §15.2).
+    http, conn, _ = asked()
+    assert fault(said(http.receive(ANSWER.replace(b"HTTP/1.1", b"HTTP/" + version) + b"\r\n"))).code == 1002
+    assert conn.state is State.CLOSED
+    assert http.done
+
+
 def test_bytes_in_the_same_read_as_the_101_are_frames():
     # The server may send its first frames at once.
     events, _, _ = answered(UPGRADE, CONNECTION, ACCEPTED, tail=frame(1, b"hi") + frame(9, b"")[:1])
@@ -342,6 +351,13 @@ def test_any_status_but_101_is_a_reject(status):
     assert http.done
 
 
+def test_headers_of_a_reject_that_are_no_text_are_left_out():
+    # Nothing that could steer a terminal or a log reaches the caller, who learns of the refusal all the same.
+    http, _, _ = asked()
+    data = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nX: a\x1b[31m\r\nY: caf\xe9\r\nContent-Length: 0\r\n\r\n"
+    assert said(http.receive(data)) == [UpgradeReject(403, headers=[("x-why", "because"), ("content-length", "0")])]
+
+
 def test_body_of_a_reject_may_come_in_chunks():
     http, _, _ = asked()
     data = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
@@ -359,6 +375,17 @@ def test_body_of_a_reject_that_is_cut_short_is_still_a_reject():
     http, _, _ = asked()
     events = said(http.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nno")) + said(http.receive(b""))
     assert [(type(it), it.status, it.body) for it in events] == [(UpgradeReject, 403, b"no")]
+
+
+@pytest.mark.parametrize("chunks", [b"2\r\nab\r\nzz\r\n", b"2\r\nabc\r\n", b"2\r\nab\r\n0\r\nX Y: z\r\n\r\n"])
+def test_body_of_a_reject_that_is_broken_is_still_a_reject(chunks):
+    http, _, _ = asked()
+    head = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ((conn, reject),), _ = http.receive(head + chunks)
+    assert (reject.status, reject.body) == (401, b"ab")
+    assert ("www-authenticate", "Basic") in reject.headers
+    assert conn.state is State.CLOSED
+    assert http.done
 
 
 @pytest.mark.parametrize("size", [65535, 65536, 65537, 1_000_000])
@@ -389,6 +416,8 @@ def test_answer_that_is_no_http_fails(data):
     events = said(http.receive(data)) + said(http.receive(b""))
     assert type(events[0]) is Failed
     assert len(events) == 1
+    # Nothing was answered.
+    assert events[0].error.status is None
     assert conn.state is State.CLOSED
     assert http.done
 

@@ -16,6 +16,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
+from mintws.events import Response
 
 LINES = {
     "Host": "example.com",
@@ -127,9 +128,20 @@ def test_method_other_than_get_is_refused(method):
     refused(request(start=f"{method} /chat HTTP/1.1"), 400)
 
 
-@pytest.mark.parametrize(("version", "status"), [("1.0", 400), ("0.9", 505), ("2.0", 505), ("3.7", 505)])
-def test_http_version_without_upgrade_is_refused(version, status):
-    refused(request(start=f"GET /chat HTTP/{version}"), status)
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.7"])
+def test_http_version_without_upgrade_is_refused(version):
+    refused(request(start=f"GET /chat HTTP/{version}"), 505)
+
+
+@pytest.mark.parametrize("start", ["GET /chat HTTP/1.0", "POST /chat HTTP/1.0"])
+def test_upgrade_over_http_1_0_is_ignored(start):
+    # RFC 9110 §7.8: so it is an ordinary request, to be answered as such.
+    http, events, reply = asked(request(start=start))
+    assert reply == b""
+    assert [(conn, type(event)) for conn, event in events] == [(None, h11.Request), (None, h11.EndOfMessage)]
+    answer = http.respond(http.collect(events[0][1]) or http.collect(events[1][1]), Response(426))
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert http.done
 
 
 @pytest.mark.parametrize(
@@ -240,9 +252,10 @@ def test_header_value_that_is_no_visible_ascii_is_refused(value):
 
 
 @pytest.mark.parametrize("cut", [1 << 20, 4096, 1000])
-def test_head_of_70_kb_is_refused_however_it_is_cut(cut):
+@pytest.mark.parametrize("size", [33_000, 70_000])
+def test_head_of_70_kb_is_refused_however_it_is_cut(size, cut):
     http = Http1(Role.SERVER)
-    head = request("X: " + "a" * 70_000)
+    head = request("X: " + "a" * size)
     replies = b"".join(http.receive(head[i : i + cut])[1] for i in range(0, len(head), cut))
     assert replies.startswith(b"HTTP/1.1 431 ")
     assert http.done
@@ -327,16 +340,34 @@ def test_ping_before_the_answer_is_answered_by_proceed():
     assert reply == b"\x8a\x02hi"
 
 
-@pytest.mark.parametrize("over", [0, 1])
-def test_bytes_before_the_answer_are_kept_up_to_64_kib(over):
-    http, ((conn, _),), _ = asked(request())
-    events = [event for _ in range(64) for event in said(http.receive(bytes(1024)))]
-    assert events == []
-    if over:
-        assert fault(said(http.receive(b"x"))).code == 1009
-        assert conn.state is State.CLOSED
-        assert http.done
-    assert conn.held == (0 if over else 65536)
+def test_bytes_before_the_answer_are_kept_up_to_64_kib():
+    http, ((conn, _),), _ = asked(request() + masked(1, b"early"))
+    for _ in range(63):
+        assert http.receive(masked(2, bytes(1000))) == ([], b"")
+        assert http.reading
+    assert http.receive(bytes(65536 - conn.held)) == ([], b"")
+    assert not http.reading
+    conn.send(UpgradeAccept())
+    assert said(http.proceed())[:64] == [Text("early"), *[Binary(bytes(1000))] * 63]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_more_than_64_kib_before_the_answer_are_refused(together):
+    # §4.1: a client waits for the answer. The server that has not given its own yet is told by Failed.
+    early = bytes(65537)
+    if together:
+        http, ((conn, _), (_, failed)), reply = asked(request() + early)
+    else:
+        http, ((conn, _),), _ = asked(request())
+        ((_, failed),), reply = http.receive(early)
+    assert (failed.error.code, failed.error.status) == (1009, 400)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert header_of(reply, "Connection") == "close"
+    assert conn.state is State.CLOSED
+    assert conn.held == 0
+    assert http.done
+    assert conn.send(failed) == b""
+    assert http.receive(early) == ([], b"")
 
 
 def test_request_pipelined_behind_the_handshake_is_not_read_as_http():
@@ -448,18 +479,3 @@ def test_extension_is_answered_only_if_it_was_offered():
 def test_refusal_of_a_head_request_has_no_body():
     _, reply = refused(request(start="HEAD /chat HTTP/1.1"), 400)
     assert reply.endswith(b"\r\n\r\n")
-
-
-def test_requests_pipelined_without_end_are_not_read():
-    # Nothing but the reading of the transport bounds them.
-    http, _, _ = asked(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert http.reading
-    for _ in range(70):
-        assert http.receive(b"GET /2 HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1000 + b"\r\n\r\n") == ([], b"")
-    assert not http.reading
-    for _ in range(71):
-        http.h11.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
-        http.h11.send(h11.EndOfMessage())
-        events, _ = http.proceed()
-        assert http.reading
-    assert events == []

@@ -98,6 +98,35 @@ def test_parts_of_text_end_between_characters():
     assert end.receive(masked(CONTINUATION, b"\xacb")) == [Text("\u20acb")]
 
 
+def test_part_comes_before_the_frame_that_follows_it():
+    end = server(parts=True)
+    ping, first, second = masked(PING, b"p"), masked(BINARY, b"ab", fin=False), masked(CONTINUATION, b"cd", fin=False)
+    assert end.receive(first + ping) == [Binary(b"ab", fin=False), Ping(b"p")]
+    # The first byte of the next header is there too.
+    assert end.receive(second + ping[:1], ping[1:]) == [Binary(b"cd", fin=False), Ping(b"p")]
+    assert end.conn.held == 0
+    close = masked(CLOSE, close_payload(1000))
+    assert end.receive(second + second + close) == [Binary(b"cd", fin=False)] * 2 + [Close(1000)]
+
+
+def test_part_comes_before_the_fault_that_follows_it():
+    first, failed = server(parts=True).receive(masked(BINARY, b"ab", fin=False) + b"\x83\x80")
+    assert first == Binary(b"ab", fin=False)
+    assert fault([failed]).code == 1002
+
+
+def test_part_of_a_large_chunk_has_an_end():
+    end = server(parts=True, limit=None)
+    events = end.receive(masked(BINARY, bytes(1 << 20), fin=False))
+    assert sum(len(event.data) for event in events) == 1 << 20
+    assert max(len(event.data) for event in events) <= 128 * 1024
+    # What comes in one piece comes whole.
+    assert end.receive(masked(CONTINUATION, b""), masked(BINARY, bytes(1 << 20))) == [
+        Binary(b""),
+        Binary(bytes(1 << 20)),
+    ]
+
+
 def test_limit_holds_for_all_parts_together():
     end = server(parts=True, limit=10)
     assert end.receive(masked(BINARY, b"12345", fin=False)) == [Binary(b"12345", fin=False)]

@@ -1,9 +1,24 @@
 """Closing the connection (RFC 6455 §7.1): who says what last, when the transport is closed, what a failure says."""
 
 import pytest
-from wire import CLOSE, PING, TEXT, client, close_payload, fault, frame, frames_of, masked, server
+from wire import CLOSE, PING, REQUEST, TEXT, client, close_payload, fault, frame, frames_of, masked, server
 
-from mintws import Binary, Close, Failed, LocalProtocolError, Ping, Pong, RemoteProtocolError, State, Text
+from mintws import (
+    Binary,
+    Close,
+    Failed,
+    Http1,
+    LocalProtocolError,
+    Ping,
+    Pong,
+    RemoteProtocolError,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
 
 
 def test_closing_begun_here():
@@ -120,6 +135,15 @@ def test_failure_may_be_answered_with_a_close_of_the_callers():
     assert end.conn.state is State.CLOSED
 
 
+def test_failure_with_another_error_is_a_type_error():
+    end = server()
+    end.receive(b"\x83\x80")
+    for wrong in (ValueError("x"), None, "x"):
+        with pytest.raises(TypeError):
+            end.conn.send(Failed(wrong))
+    assert end.conn.state is State.REMOTE_CLOSING
+
+
 def test_failure_that_nobody_received_may_not_be_sent():
     conn = server().conn
     with pytest.raises(LocalProtocolError):
@@ -185,10 +209,82 @@ def test_end_is_said_once():
 
 def test_nothing_is_sent_when_closed():
     end = server()
-    end.receive(b"")
-    for event in [Text("a"), Binary(b"a"), Ping(b""), Pong(b""), Close(1000)]:
+    (close,) = end.receive(masked(CLOSE, close_payload(1000)))
+    end.conn.send(close)
+    for event in [Text("a"), Text("a", fin=False), Binary(b"a"), Ping(b"")]:
+        for send in (end.conn.send, end.conn.send_vectored, lambda event: end.conn.send_many([event])):
+            with pytest.raises(LocalProtocolError):
+                send(event)
+
+
+@pytest.mark.parametrize("closed_first", ["here", "there"])
+def test_every_close_that_comes_may_be_handed_to_send(closed_first):
+    # And a Pong for what came before it, where Pings are answered by the caller.
+    end = server(auto_pong=False)
+    if closed_first == "here":
+        end.conn.send(Close(1000))
+    ping, close = end.receive(masked(PING, b"p") + masked(CLOSE, close_payload(1000)))
+    answer = end.conn.send(Pong(ping.data)) + end.conn.send(close)
+    assert answer == (b"" if closed_first == "here" else b"\x8a\x01p\x88\x02\x03\xe8")
+    assert end.conn.state is State.CLOSED
+    assert end.conn.send(Pong(b"")) + end.conn.send(close) == b""
+
+
+def test_answers_to_what_came_before_the_end_go_nowhere():
+    end = server(auto_pong=False)
+    message, ping, failed = end.receive(masked(TEXT, b"a") + masked(PING, b"p"), b"")
+    assert failed.error.code == 1006
+    assert end.conn.state is State.CLOSED
+    answers = [
+        message,
+        Binary(b"x" * 20_000),
+        Text("b", fin=False),
+        Text("b"),
+        Binary(b"c"),
+        Pong(ping.data),
+        Ping(b"q"),
+        Close(1000),
+    ]
+    assert [end.conn.send(event) for event in answers] == [b""] * 8
+    assert end.conn.send_many(answers) == b""
+    assert end.conn.send_vectored(answers[1]) == []
+    assert end.conn.corked == 0
+    # The Failed is the last word: who goes on behind it has missed the end.
+    assert end.conn.send(failed) == b""
+    for event in (message, Ping(b"q")):
         with pytest.raises(LocalProtocolError):
             end.conn.send(event)
+    assert end.conn.send(failed) == b""
+
+
+def test_what_may_not_be_sent_may_not_be_sent_to_nobody():
+    end = server()
+    end.receive(b"")
+    for wrong in [Close(1005), Text("\ud800"), Ping(b"x" * 126), UpgradeRequest("example.com")]:
+        with pytest.raises(LocalProtocolError):
+            end.conn.send(wrong)
+
+
+@pytest.mark.parametrize("answer", [UpgradeAccept(), UpgradeReject(403)])
+def test_answer_to_a_client_that_has_left_goes_nowhere(answer):
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    ((_, failed),), _ = http.receive(b"")
+    assert conn.send(answer) == b""
+    assert conn.response is None
+    assert conn.send(Text("hello")) == b""
+    assert conn.send(failed) == b""
+    assert http.done
+    with pytest.raises(LocalProtocolError):
+        conn.send(answer)
+
+
+def test_answer_to_a_client_that_sent_too_much_too_early_goes_nowhere():
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    ((_, failed),), _ = http.receive(bytes(70_000))
+    assert failed.error.code == 1009
+    assert conn.send(UpgradeAccept()) + conn.send(failed) == b""
 
 
 def test_abort_ends_at_once():
@@ -200,8 +296,34 @@ def test_abort_ends_at_once():
         assert end.conn.abort() == b""
 
 
+def test_nothing_is_sent_after_an_abort():
+    for closing in (b"", b"\x88\x80" + bytes(4)):
+        end = server()
+        end.receive(masked(TEXT, b"a") + closing)
+        end.conn.abort()
+        assert end.conn.state is State.CLOSED
+        with pytest.raises(LocalProtocolError):
+            end.conn.send(Text("a"))
+
+
 def test_abort_within_the_closing_handshake():
     end = client()
     end.conn.send(Close(1000))
     end.conn.abort()
+    assert end.http.done
+
+
+@pytest.mark.parametrize("what", ["Close", "fault"])
+@pytest.mark.parametrize("make", [server, client])
+def test_transport_that_ends_before_our_last_word_is_done(make, what):
+    # Nobody is left to hear it, but to say it is no mistake.
+    end = make()
+    write = masked if make is server else frame
+    (event,) = end.receive(write(CLOSE, close_payload(1000)) if what == "Close" else write(3))
+    assert end.conn.state is State.REMOTE_CLOSING
+    assert not end.http.done
+    assert end.receive(b"") == []
+    assert end.http.done
+    end.conn.send(event)
+    assert end.conn.state is State.CLOSED
     assert end.http.done

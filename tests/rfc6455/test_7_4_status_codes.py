@@ -34,13 +34,13 @@ def test_code_that_may_not_be_sent_is_refused_locally(code):
     assert conn.state is State.OPEN
 
 
-@pytest.mark.parametrize("code", [-1, 65536, 1 << 40])
-def test_code_that_is_no_16_bit_number_is_none(code):
-    with pytest.raises(ValueError, match="status code"):
+@pytest.mark.parametrize("code", [-1, 65536, 1 << 40, -(1 << 70), 1 << 1000])
+def test_code_that_is_no_16_bit_number_is_refused_locally(code):
+    with pytest.raises(LocalProtocolError, match="status code"):
         Close(code)
 
 
-@pytest.mark.parametrize("code", ["1000", 1000.0, b"1000"])
+@pytest.mark.parametrize("code", ["1000", 1000.0, b"1000", True, False])
 def test_code_that_is_no_number_is_a_type_error(code):
     with pytest.raises(TypeError):
         Close(code)

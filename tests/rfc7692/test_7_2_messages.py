@@ -257,6 +257,16 @@ def test_bomb_of_empty_blocks_is_bounded():
     assert fault(events).code == 1009
 
 
+def test_final_blocks_without_end_fail_with_1009():
+    # Each makes the inflater begin anew. 256 bytes a block and 64 KiB for all: a limit of 1 MiB lets 4352 of them pass.
+    allowed = ((1 << 20) + 65536) // 256
+    for block in (b"\x03\x00", b"\x4b\x04\x00"):
+        end = server("permessage-deflate")
+        for _ in range(2):
+            assert [len(it.data) for it in end.receive(masked(BINARY, block * allowed, rsv=RSV1))] in ([0], [allowed])
+        assert end.fails(masked(BINARY, block * (allowed + 1), rsv=RSV1)) == 1009
+
+
 def test_bomb_in_parts_fails_at_the_limit():
     end = server("permessage-deflate", limit=100_000, parts=True)
     packed = deflated(bytes(100_001))
@@ -264,6 +274,16 @@ def test_bomb_in_parts_fails_at_the_limit():
     events = end.receive(*(data[i : i + 7] for i in range(0, len(data), 7)))
     assert fault(events).code == 1009
     assert sum(len(event.data) for event in events[:-1]) <= 100_000
+
+
+@pytest.mark.parametrize("cut", [1000, 65536, 1 << 30])
+def test_part_has_an_end_however_much_is_inflated(cut):
+    end = server("permessage-deflate", limit=None, parts=True)
+    data = masked(BINARY, deflated(bytes(1 << 24)), rsv=RSV1)
+    events = end.receive(*(data[i : i + cut] for i in range(0, len(data), cut)))
+    assert [event.fin for event in events] == [False] * (len(events) - 1) + [True]
+    assert max(len(event.data) for event in events) <= 128 * 1024
+    assert sum(len(event.data) for event in events) == 1 << 24
 
 
 def test_parts_of_a_compressed_message_are_its_text():
@@ -318,6 +338,22 @@ def test_receiver_keeps_the_window_that_was_agreed(bits):
         message = bytes([i]) * 10 + bytes(range(i, 250)) * 3
         data = maker.compress(message) + maker.flush(zlib.Z_SYNC_FLUSH)
         assert end.receive(frame(BINARY, data.removesuffix(b"\x00\x00\xff\xff"), rsv=RSV1)) == [Binary(message)]
+
+
+@pytest.mark.parametrize("others", [0, 20])
+def test_what_the_agreed_window_has_lost_may_not_be_referred_to(others):
+    # It must not depend on other connections, which share the contexts.
+    willing = [PMD()]
+    make = "permessage-deflate; client_max_window_bits=9"
+    end = server(make, willing)
+    maker = zlib.compressobj(wbits=-15)
+    first = Random(1).randbytes(200)
+    for message in (first + Random(2).randbytes(2000), first):
+        data = maker.compress(message) + maker.flush(zlib.Z_SYNC_FLUSH)
+        events = end.receive(masked(BINARY, data.removesuffix(b"\x00\x00\xff\xff"), rsv=RSV1))
+        for other in [server(make, willing) for _ in range(others)]:
+            assert other.receive(masked(TEXT, deflated(b"Hello"), rsv=RSV1)) == [Text("Hello")]
+    assert fault(events).code == 1007
 
 
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])

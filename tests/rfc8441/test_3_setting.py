@@ -2,7 +2,7 @@
 
 import h2.events
 import pytest
-from wire import CONNECT, GET, SETTINGS, H2Peer, Wire, h2_frame, h2_frames
+from wire import CONNECT, GET, SETTINGS, H2Peer, Wire, fault, h2_frame, h2_frames, masked
 
 from mintws import (
     ExtendedConnectDisabled,
@@ -11,6 +11,7 @@ from mintws import (
     LocalProtocolError,
     Role,
     State,
+    Text,
     UpgradeAccept,
     UpgradeRequest,
 )
@@ -100,8 +101,11 @@ def test_handshake_that_waits_fails_without_the_setting():
     conn.send(UpgradeRequest("example.com"))
     events, reply = http.receive(h2_frame(SETTINGS, 0, 0))
     assert not asks(reply)
-    assert [type(event) for it, event in events if it is conn] == [Failed]
+    error = fault([event for it, event in events if it is conn])
+    assert (error.code, error.section) == (1006, "RFC 8441 §3")
+    assert type(error.__cause__) is ExtendedConnectDisabled
     assert conn.state is State.CLOSED
+    assert not http.done
 
 
 def test_setting_that_comes_late_enables():
@@ -130,6 +134,9 @@ def test_setting_that_goes_back_from_1_to_0_ends_the_connection():
     conn.send(UpgradeRequest("example.com"))
     events, reply = http.receive(setting(0))
     assert [type(event) for it, event in events if it is conn] == [Failed]
+    # It is the last that is said.
+    assert [type(event) for _, event in events] == [Failed, Failed]
+    assert (events[-1][0], events[-1][1].error.section) == (None, "RFC 8441 §3")
     assert any(kind == 7 and payload[4:8] == b"\x00\x00\x00\x01" for kind, _, _, payload in h2_frames(reply))
     assert http.done
     assert http.can_open is False
@@ -150,11 +157,22 @@ def test_value_other_than_0_and_1_ends_the_connection(value):
     assert http.done
 
 
-def test_setting_of_a_client_means_nothing():
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("values", [(0,), (1,), (1, 0)])
+def test_setting_of_a_client_means_nothing(enabled, values):
     # Only a server's has a meaning; HAProxy sends 1, others 0.
-    for value in (0, 1):
-        peer = H2Peer(Role.SERVER, {ENABLE: value})
-        peer.open()
+    peer = H2Peer(Role.SERVER, enable_connect=enabled)
+    for value in values:
+        peer.http.receive(setting(value))
+    assert peer.http.can_open is False
+    if enabled:
+        stream, conn = peer.open()
+        assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+    else:
+        stream = peer.ask()
+        assert peer.deliver() == []
+        assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [1]
+    assert not peer.http.done
 
 
 def test_connect_before_the_servers_settings_is_answered():

@@ -2,7 +2,8 @@
 
 import h2.events
 import pytest
-from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, masked
+from h2.errors import ErrorCodes
+from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, h2_frame, masked
 
 from mintws import (
     Failed,
@@ -15,6 +16,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
+from mintws.events import Request, Response
 
 
 def changed(**changes: str | None) -> list[tuple[str, str]]:
@@ -33,17 +35,21 @@ def taken(headers) -> UpgradeRequest:
 
 
 def refused(headers, status: int | None):
-    """Ask, and check that only the stream is hurt; `None` is for what h2 or we reset."""
+    """Ask, and check that only the stream is hurt: it gets the status and a body that names the rule, or `None`: it is reset."""
     peer = H2Peer(Role.SERVER)
     stream = peer.ask(headers)
     events = peer.deliver()
     answers = peer.of(h2.events.ResponseReceived, stream)
     if status is None:
-        assert answers or peer.of(h2.events.StreamReset, stream)
+        assert (events, answers) == ([], [])
+        assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.PROTOCOL_ERROR]
     else:
         assert [dict(it.headers)[":status"] for it in answers] == [str(status)]
-        assert fault([event for _, event in events]).status in (status, 426)
-        assert peer.of(h2.events.StreamEnded, stream) or peer.of(h2.events.StreamReset, stream)
+        error = fault([event for _, event in events])
+        assert error.status in (status, 426)
+        assert error.section.encode() in peer.data(stream)
+        assert peer.of(h2.events.StreamEnded, stream)
+        assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.NO_ERROR]
     assert not peer.http.done
     assert stream not in peer.http._streams
     _, conn = peer.open()
@@ -88,7 +94,7 @@ def test_other_protocol_is_refused_with_501(protocol):
 
 @pytest.mark.parametrize("missing", ["method", "scheme", "path", "authority"])
 def test_missing_pseudo_header_is_refused(missing):
-    refused(changed(**{missing: None}), None)
+    refused(changed(**{missing: None}), 400)
 
 
 @pytest.mark.parametrize(
@@ -107,22 +113,22 @@ def test_missing_pseudo_header_is_refused(missing):
     ],
 )
 def test_wrong_pseudo_header_is_refused(name, value):
-    refused(changed(**{name: value}), None)
+    refused(changed(**{name: value}), 400)
 
 
 @pytest.mark.parametrize("double", CONNECT[:5])
 def test_repeated_pseudo_header_is_refused(double):
-    refused([double, *CONNECT], None)
+    refused([double, *CONNECT], 400)
 
 
 def test_unknown_pseudo_header_is_refused():
-    refused([(":foo", "bar"), *CONNECT], None)
-    refused([(":status", "200"), *CONNECT], None)
+    refused([(":foo", "bar"), *CONNECT], 400)
+    refused([(":status", "200"), *CONNECT], 400)
 
 
 def test_pseudo_header_behind_an_ordinary_one_is_refused():
-    refused([("x", "y"), *CONNECT], None)
-    refused([*CONNECT[:4], CONNECT[5], CONNECT[4]], None)
+    refused([("x", "y"), *CONNECT], 400)
+    refused([*CONNECT[:4], CONNECT[5], CONNECT[4]], 400)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +143,7 @@ def test_pseudo_header_behind_an_ordinary_one_is_refused():
     ],
 )
 def test_header_of_the_connection_is_refused(header):
-    refused([*CONNECT, header], None)
+    refused([*CONNECT, header], 400)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_header_of_the_connection_is_refused(header):
     ],
 )
 def test_header_with_a_character_that_may_not_be_there_is_refused(header):
-    refused([*CONNECT, header], None)
+    refused([*CONNECT, header], 400)
 
 
 def test_te_trailers_is_taken():
@@ -189,10 +195,7 @@ def test_body_is_refused():
 
 
 def test_content_length_that_is_no_number_opens_nothing():
-    # h2 takes it for a fault of the connection.
-    peer = H2Peer(Role.SERVER)
-    peer.ask([*CONNECT, ("content-length", "x")])
-    assert not any(type(event) is UpgradeRequest for _, event in peer.deliver())
+    refused([*CONNECT, ("content-length", "x")], None)
 
 
 def test_key_of_a_proxy_is_passed_over():
@@ -249,6 +252,42 @@ def test_ordinary_request_is_handed_on_beside_a_websocket():
     assert peer.of(h2.events.ResponseReceived, stream)
 
 
+BOOKKEEPING = {
+    "PING": h2_frame(6, 0, 0, bytes(8)),
+    "acknowledged PING": h2_frame(6, 1, 0, bytes(8)),
+    "SETTINGS": h2_frame(4, 0, 0),
+    "acknowledged SETTINGS": h2_frame(4, 1, 0),
+    "WINDOW_UPDATE": h2_frame(8, 0, 0, b"\0\0\0\1"),
+    "PRIORITY": h2_frame(2, 0, 1, b"\0\0\0\0\x10"),
+    "unknown type": h2_frame(0xBB, 0, 0),
+}
+
+
+@pytest.mark.parametrize("data", BOOKKEEPING.values(), ids=BOOKKEEPING)
+@pytest.mark.parametrize("role", list(Role))
+def test_what_h2_says_of_the_connection_is_handed_on_to_who_drives_a_stream_by_it(role, data):
+    # A caller who has to do with WebSockets, `respond` and `request` alone hears nothing of it.
+    peer = H2Peer(role)
+    stream, _ = peer.open() if role is Role.SERVER else peer.answer()
+    assert peer.http.receive(data)[0] == []
+    request = Request("POST", "/", (("host", "example.com"),), bytes(100_000))
+    if role is Role.CLIENT:
+        number, _ = peer.http.request(request)
+        assert peer.http.receive(data)[0] == []
+        number = peer.http.h2.get_next_available_stream_id()
+        peer.http.h2.send_headers(number, GET)
+        assert [it for it, _ in peer.http.receive(data)[0]] == [None]
+        peer.http.h2.reset_stream(number)
+    else:
+        number = peer.ask(GET, end=True)
+        peer.deliver()
+        assert [it for it, _ in peer.http.receive(data)[0]] == [None]
+        peer.http.respond(Request("GET", "/", stream=number), Response(200, body=bytes(100_000)))
+        assert number in peer.http._streams
+    assert peer.http.receive(data)[0] == []
+    assert stream in peer.http._streams
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -274,8 +313,8 @@ def test_malformed_ordinary_request_hurts_its_stream_alone(headers):
 # The client's side.
 
 
-def asked(request: UpgradeRequest | None = None, **settings):
-    peer = H2Peer(Role.CLIENT)
+def asked(request: UpgradeRequest | None = None, **options):
+    peer = H2Peer(Role.CLIENT, **options)
     conn = peer.http.open()
     peer.hear(conn.send(request or UpgradeRequest("example.com", "/chat")))
     return peer, conn, peer.heard[-1].stream_id
@@ -327,6 +366,41 @@ def test_body_of_a_reject_is_kept_up_to_64_kib_and_the_rest_refused():
     assert stream not in peer.http._streams
 
 
+def test_body_of_a_reject_gets_its_credit_back():
+    # To the connection, whose window is for all; its stream ends at 64 KiB.
+    peer = H2Peer(Role.CLIENT, {}, window=65535)
+    for _ in range(400):
+        conn = peer.http.open()
+        peer.hear(conn.send(UpgradeRequest("example.com", "/chat")))
+        stream = peer.heard[-1].stream_id
+        peer.h2.send_headers(stream, [(":status", "403")])
+        for _ in range(4):
+            peer.h2.send_data(stream, bytes(16000))
+            peer.deliver()
+        peer.h2.end_stream(stream)
+        ((it, reject),) = peer.deliver()
+        assert (it, len(reject.body)) == (conn, 64_000)
+    assert sum(peer.http._inbound.window(0)) == 16 * 1024 * 1024
+    assert sum(it.delta for it in peer.of(h2.events.WindowUpdated) if not it.stream_id) > 400 * 64_000 // 2
+
+
+def test_stream_of_a_reject_gets_credit_for_its_body():
+    peer, _, stream = asked(window=65535)
+    peer.h2.send_headers(stream, [(":status", "403")])
+    for _ in range(3):
+        peer.h2.send_data(stream, bytes(16384))
+        peer.deliver()
+    assert sum(it.delta for it in peer.of(h2.events.WindowUpdated, stream)) >= 32767
+
+
+def test_body_of_a_reject_that_ends_where_it_is_cut_is_a_reject():
+    peer, conn, stream = asked()
+    peer.h2.send_headers(stream, [(":status", "403")])
+    for _ in range(3):
+        peer.send(stream, b"x" * 16384)
+    assert peer.send(stream, b"x" * 16384, end_stream=True) == [(conn, UpgradeReject(403, body=b"x" * 65536))]
+
+
 def test_body_of_a_reject_that_is_reset_is_still_a_reject():
     peer, conn, stream = asked()
     peer.h2.send_headers(stream, [(":status", "403")])
@@ -337,6 +411,7 @@ def test_body_of_a_reject_that_is_reset_is_still_a_reject():
 
 def test_2xx_that_ends_the_stream_opens_nothing():
     events, conn, peer, stream = answered((":status", "200"), end=True)
+    assert [type(event) for event in events] == [Failed]
     assert fault(events).code == 1006
     assert conn.state is State.CLOSED
     assert stream not in peer.http._streams
@@ -396,11 +471,12 @@ def test_data_behind_the_2xx_in_one_read_is_frames():
 
 
 def test_data_before_the_2xx_fails():
-    # A response begins with HEADERS (RFC 9113 §8.1); h2 takes it for a fault of the connection, which §5.4.1 allows.
+    # A response begins with HEADERS (RFC 9113 §8.1).
     peer, conn, stream = asked()
+    _, other = peer.answer()
     events, _ = peer.http.receive(b"\x00\x00\x03\x00\x00" + stream.to_bytes(4, "big") + b"\x81\x01x")
-    assert fault([event for it, event in events if it is conn]).code in (1002, 1006)
-    assert conn.state is State.CLOSED
+    assert fault([event for it, event in events if it is conn]).code == 1002
+    assert (conn.state, other.state) == (State.CLOSED, State.OPEN)
 
 
 def test_client_sends_no_data_before_the_2xx():
@@ -509,6 +585,28 @@ def test_frames_before_the_answer_are_held_and_come_with_proceed():
     assert peer.data(stream) == b"\x8a\x01p"
 
 
+def test_proceed_looks_at_those_that_were_accepted_alone():
+    # Else opening WebSockets takes longer the more are open.
+    peer = H2Peer(Role.SERVER)
+    conns = []
+    for i in range(5):
+        stream = peer.ask()
+        if i != 2:
+            peer.h2.send_data(stream, masked(1, b"%d" % i))
+        ((conn, _),) = peer.deliver()
+        conns.append(conn)
+    assert peer.http.proceed() == ([], b"")
+    for i in (0, 2, 3):
+        peer.hear(conns[i].send(UpgradeAccept()))
+    assert peer.http.proceed() == ([(conns[0], Text("0")), (conns[3], Text("3"))], b"")
+    assert peer.http.proceed() == ([], b"")
+    peer.hear(conns[1].send(UpgradeReject(403)))
+    peer.hear(conns[4].send(UpgradeAccept()))
+    # What comes now is behind what was held.
+    assert peer.send(9, masked(1, b"more")) == [(conns[4], Text("4")), (conns[4], Text("more"))]
+    assert peer.http.proceed() == ([], b"")
+
+
 def test_frames_before_the_answer_are_bounded():
     peer = H2Peer(Role.SERVER)
     stream = peer.ask()
@@ -519,4 +617,9 @@ def test_frames_before_the_answer_are_bounded():
     assert fault([event for _, event in events]).code == 1009
     assert conn.state is State.CLOSED
     assert conn.held == 0
+    # No answer will come, so the stream is reset.
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.ENHANCE_YOUR_CALM]
+    assert conn.send(events[-1][1]) == b""
+    assert not peer.http._streams
+    assert peer.http.h2.open_inbound_streams == 0
     peer.open()

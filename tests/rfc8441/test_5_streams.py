@@ -1,9 +1,33 @@
 """The life of a WebSocket's stream (RFC 8441 §5): Close and END_STREAM, resets, GOAWAY, the ends that real peers make."""
 
 import h2.events
+import h2.settings
 import pytest
 from h2.errors import ErrorCodes
-from wire import CLOSE, CONNECT, H2Peer, Pair, Wire, close_payload, closing, echo, fault, frame, masked, opened
+from wire import (
+    CLOSE,
+    CONNECT,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GET,
+    H2_PING,
+    HEADERS,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    H2Peer,
+    Pair,
+    Wire,
+    close_payload,
+    closing,
+    echo,
+    fault,
+    frame,
+    h2_frame,
+    h2_frames,
+    masked,
+    opened,
+)
 
 from mintws import (
     Close,
@@ -15,8 +39,10 @@ from mintws import (
     State,
     Text,
     UpgradeAccept,
+    UpgradeReject,
     UpgradeRequest,
 )
+from mintws.events import Request
 
 
 def test_closing_begun_by_the_client_ends_the_stream_both_ways():
@@ -100,6 +126,22 @@ def test_end_stream_without_close_is_1006():
     assert stream not in peer.http._streams
 
 
+def test_end_stream_leaves_what_we_have_sent_to_go_out():
+    # It ends what the peer says, not what it hears.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    peer.hear(conn.send(Text("x" * 100_000)))
+    peer.h2.end_stream(stream)
+    assert fault([event for _, event in peer.deliver()]).code == 1006
+    assert not peer.of(h2.events.StreamEnded, stream)
+    for number in (None, stream):
+        peer.h2.increment_flow_control_window(100_000, number)
+    peer.deliver()
+    assert peer.data(stream) == b"\x81\x7f" + (100_000).to_bytes(8, "big") + b"x" * 100_000
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert stream not in peer.http._streams
+
+
 def test_end_stream_within_a_message_is_1006():
     peer = H2Peer(Role.CLIENT)
     stream, _ = peer.answer()
@@ -119,6 +161,8 @@ def test_reset_is_1006(role, code):
     assert [it for it, _ in events] == [conn]
     assert fault([event for _, event in events]).code == 1006
     assert stream not in peer.http._streams
+    assert conn.send(Text("x")) == b""
+    assert conn.send(events[-1][1]) == b""
     with pytest.raises(LocalProtocolError):
         conn.send(Text("x"))
 
@@ -214,8 +258,9 @@ def test_server_that_resets_a_request_it_was_not_answered_for():
     ((conn, _),) = peer.deliver()
     peer.h2.reset_stream(stream, ErrorCodes.CANCEL)
     assert fault([event for it, event in peer.deliver() if it is conn]).code == 1006
-    with pytest.raises(LocalProtocolError):
-        conn.send(UpgradeAccept())
+    for answer in (UpgradeAccept(), UpgradeReject(403), Text("x")):
+        assert conn.send(answer) == b""
+    assert peer.deliver() == []
     assert stream not in peer.http._streams
 
 
@@ -366,16 +411,156 @@ def test_goaway_loses_streams_above_its_last():
     assert peer.http.done
 
 
-def test_goaway_loses_handshakes_that_wait():
-    http = Http2(Role.CLIENT)
-    http.start()
-    conn = http.open()
-    conn.send(UpgradeRequest("example.com"))
-    events, _ = http.receive(
-        b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8)
+def test_goaway_loses_ordinary_requests_above_its_last():
+    # REFUSED_STREAM says that the request may be made again (RFC 9113 §8.7).
+    peer = H2Peer(Role.CLIENT)
+    _, seen = peer.answer()
+    get = Request("GET", "/", (("host", "example.com"),))
+    kept, data = peer.http.request(get)
+    peer.hear(data)
+    lost, data = peer.http.request(get)
+    peer.hear(data)
+    post, data = peer.http.request(Request("POST", "/", (("host", "example.com"),), bytes(100_000)))
+    peer.hear(data)
+    by_hand = peer.http.h2.get_next_available_stream_id()
+    peer.http.h2.send_headers(by_hand, GET, end_stream=True)
+    peer.hear(peer.http.h2.data_to_send())
+    events, _ = peer.http.receive(b"\0\0\x08\x07\0\0\0\0\0" + kept.to_bytes(4, "big") + bytes(4))
+    assert [type(event) for _, event in events] == [h2.events.ConnectionTerminated] + [h2.events.StreamReset] * 3
+    assert [(event.stream_id, event.error_code) for _, event in events[1:]] == [
+        (number, ErrorCodes.REFUSED_STREAM) for number in (lost, post, by_hand)
+    ]
+    assert set(peer.http._streams) == set(peer.http.h2.streams) == {1, kept}
+    assert seen.state is State.OPEN
+    events, _ = peer.http.receive(
+        h2_frame(HEADERS, END_HEADERS | END_STREAM, kept, peer.h2.encoder.encode([(":status", "204")]))
     )
-    assert type(next(event for it, event in events if it is conn)) is Failed
-    assert http.done
+    assert [made.status for _, event in events if (made := peer.http.collect(event))] == [204]
+
+
+def one_at_a_time(count: int):
+    """A client of ours that may have one stream, which carries a WebSocket, and so many handshakes that wait for it."""
+    peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    stream, conn = peer.answer()
+    # What the peer is said to send by hand it does not know of.
+    peer.h2.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 100
+    peer.h2.local_settings.acknowledge()
+    waiting = [peer.http.open() for _ in range(count)]
+    for i, it in enumerate(waiting):
+        assert it.send(UpgradeRequest("example.com", f"/{i}")) == b""
+    return peer, stream, conn, waiting
+
+
+def asked(peer: H2Peer) -> list[str]:
+    """The targets of the requests that the peer has heard, but the first."""
+    return [dict(it.headers)[":path"] for it in peer.of(h2.events.RequestReceived)[1:]]
+
+
+def test_goaway_loses_handshakes_that_wait():
+    peer, _, conn, waiting = one_at_a_time(2)
+    events, reply = peer.http.receive(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + b"\0\0\0\x01" + bytes(4))
+    assert [(it, event.error.code) for it, event in events if type(event) is Failed] == [(it, 1006) for it in waiting]
+    assert reply == b""
+    assert conn.state is State.OPEN
+    # The stream that becomes free is not theirs any more.
+    assert [kind for kind, *_ in h2_frames(conn.abort())] == [RST_STREAM]
+    assert peer.http.done
+
+
+END = {
+    "abort": lambda peer, stream, conn: conn.abort(),
+    "reset": lambda peer, stream, conn: peer.http.receive(h2_frame(RST_STREAM, 0, stream, bytes(4)))[1],
+    "both Closes, ours last": lambda peer, stream, conn: (
+        peer.http.receive(h2_frame(DATA, END_STREAM, stream, frame(CLOSE, close_payload(1000)))),
+        conn.send(Close(1000)),
+    )[1],
+    "both Closes, theirs last": lambda peer, stream, conn: (
+        conn.send(Close(1000))
+        + peer.http.receive(h2_frame(DATA, END_STREAM, stream, frame(CLOSE, close_payload(1000))))[1]
+    ),
+    "END_STREAM": lambda peer, stream, conn: peer.http.receive(h2_frame(DATA, END_STREAM, stream))[1],
+    "a fault": lambda peer, stream, conn: peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff"))[1],
+    "more DATA than there is credit for": lambda peer, stream, conn: peer.http.receive(
+        h2_frame(DATA, 0, stream, bytes(16384)) * 17
+    )[1],
+}
+
+
+@pytest.mark.parametrize("end", END.values(), ids=END)
+def test_handshake_that_waits_goes_out_with_the_bytes_that_free_a_stream(end):
+    peer, stream, conn, waiting = one_at_a_time(2)
+    peer.hear(end(peer, stream, conn))
+    assert asked(peer) == ["/0"]
+    peer.hear(waiting[0].abort())
+    assert asked(peer) == ["/0", "/1"]
+    assert peer.http.h2.open_outbound_streams == 1
+
+
+def test_handshake_that_waits_goes_out_when_an_ordinary_request_has_ended():
+    peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    assert peer.http.open().send(UpgradeRequest("example.com", "/0")) == b""
+    with pytest.raises(LocalProtocolError):
+        peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.h2.send_headers(number, [(":status", "204")], end_stream=True)
+    peer.deliver()
+    assert asked(peer) == ["/0"]
+
+
+def test_handshake_queues_behind_those_that_wait():
+    peer, _, conn, _ = one_at_a_time(2)
+    peer.http.h2.reset_stream(1)
+    last = peer.http.open()
+    peer.hear(last.send(UpgradeRequest("example.com", "/last")))
+    assert asked(peer) == ["/0"]
+    assert last.state is State.REQUESTED
+    assert conn.abort() == b""
+
+
+def test_handshake_that_waits_and_is_aborted_is_not_sent():
+    peer, _, conn, waiting = one_at_a_time(3)
+    assert waiting[0].abort() == waiting[2].abort() == b""
+    peer.hear(conn.abort())
+    assert asked(peer) == ["/1"]
+    assert not peer.http._waiting
+
+
+def test_handshakes_that_wait_fail_behind_our_goaway():
+    # With the next bytes that come, or with the end.
+    for data, kinds in [(h2_frame(H2_PING, 1, 0, bytes(8)), 0), (b"", 1)]:
+        peer, _, conn, waiting = one_at_a_time(2)
+        peer.http.shutdown()
+        assert waiting[0].state is State.REQUESTED
+        events, _ = peer.http.receive(data)
+        failed = [it for it, event in events if type(event) is Failed]
+        assert failed[kinds:] == waiting
+        assert all(it.state is State.CLOSED for it in waiting)
+        assert asked(peer) == []
+        conn.abort()
+        assert peer.http.done
+
+
+def test_no_stream_is_begun_when_the_numbers_are_used_up():
+    # RFC 9113 §5.1.1: another connection is made.
+    peer, _, conn, waiting = one_at_a_time(2)
+    early = peer.http.open()
+    peer.http.h2.highest_outbound_stream_id = (1 << 31) - 3
+    out = h2_frames(conn.abort())
+    assert [(kind, number) for kind, _, number, _ in out] == [(RST_STREAM, 1), (HEADERS, (1 << 31) - 1)]
+    assert peer.http.can_open is False
+    for call in (
+        peer.http.open,
+        lambda: early.send(UpgradeRequest("example.com")),
+        lambda: peer.http.request(Request("GET", "/", (("host", "example.com"),))),
+    ):
+        with pytest.raises(LocalProtocolError):
+            call()
+    assert early.state is State.CONNECTING
+    events, _ = peer.http.receive(h2_frame(H2_PING, 1, 0, bytes(8)))
+    assert [(it, event.error.code) for it, event in events if it is not None] == [(waiting[1], 1006)]
+    assert waiting[0].state is State.REQUESTED
+    assert not peer.http.done
 
 
 def test_goaway_within_a_message_leaves_the_message():

@@ -20,7 +20,7 @@ from wire import (
     opened,
 )
 
-from mintws import Binary, Http2, Role, State, Text, UpgradeRequest
+from mintws import Binary, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
 
 RESERVED = 1 << 31
 
@@ -157,6 +157,65 @@ def test_header_block_of_a_refused_request_is_decoded():
     peer.http.receive(h2_frame(RST_STREAM, 0, 1, bytes(4)))
     events, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 5, peer.h2.encoder.encode(two)))
     assert events[-1][1].headers == (("x", "a value of its own"),)
+
+
+def table_size(*values: int) -> bytes:
+    """SETTINGS frames with one SETTINGS_HEADER_TABLE_SIZE each."""
+    return b"".join(h2_frame(SETTINGS, 0, 0, b"\0\x01" + value.to_bytes(4, "big")) for value in values)
+
+
+def answers(peer: H2Peer, count: int = 3) -> None:
+    """Send header blocks that refer to what is in the table; the peer, a real h2, would raise if it were another."""
+    for _ in range(count):
+        _, conn = peer.open(accept=UpgradeAccept(headers=[("x-one", "of two"), ("x-two", "of two")]))
+        peer.hear(conn.abort())
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((0,), b"\x20"),
+        ((100,), b"\x3f\x45"),
+        ((0, 0), b"\x20"),
+        ((0, 4096), b"\x20\x3f\xe1\x1f"),
+        ((50, 0, 200, 100), b"\x20\x3f\x45"),
+        ((0, 65536), b"\x20\x3f\xe1\x1f"),
+        ((4096,), b""),
+        ((65536,), b""),
+        ((0xFFFFFFFF, 4096, 65536), b""),
+    ],
+)
+def test_table_of_another_size_is_told_in_the_next_header_block(values, told):
+    # §4.3.1, RFC 7541 §4.2: the smallest size and the last. Ours has at most 4096 bytes.
+    peer = H2Peer(Role.SERVER)
+    answers(peer)
+    for value in values:
+        peer.h2.decoder.max_allowed_table_size = value
+    peer.http.receive(table_size(*values))
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    out = conn.send(UpgradeAccept())
+    assert h2_frames(out)[0] == (HEADERS, END_HEADERS, stream, told + b"\x88")
+    peer.hear(out)
+    answers(peer)
+
+
+def test_table_is_no_larger_than_4096_bytes_whatever_the_peer_allows():
+    # Each header that is sent is looked for in all of it.
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(table_size(0xFFFFFFFF))
+    for i in range(500):
+        _, conn = peer.open(accept=UpgradeAccept(headers=[("x", f"value {i}")]))
+        peer.hear(conn.abort())
+    assert peer.http.h2.encoder.header_table._current_size <= 4096
+    assert peer.http.h2.encoder.header_table_size == 4096
+
+
+def test_sizes_of_the_table_that_are_set_again_and_again_are_not_kept():
+    peer = H2Peer(Role.SERVER)
+    for value in range(1, 150):
+        peer.http.receive(table_size(value, 150 + value))
+    assert peer.http.h2.encoder.table_size_changes == [1, 299]
 
 
 def test_data_is_cut_to_16384_bytes_until_settings_say_more():

@@ -2,9 +2,26 @@
 
 import h2.events
 import pytest
-from wire import DATA, PADDED, SETTINGS, WINDOW_UPDATE, H2Peer, Pair, Wire, frame, h2_frame, h2_frames, masked, opened
+from wire import (
+    DATA,
+    END_HEADERS,
+    GET,
+    HEADERS,
+    PADDED,
+    SETTINGS,
+    WINDOW_UPDATE,
+    H2Peer,
+    Pair,
+    Wire,
+    frame,
+    frames_of,
+    h2_frame,
+    h2_frames,
+    masked,
+    opened,
+)
 
-from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text
+from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
 
 INITIAL_WINDOW_SIZE = 4
 STREAM, CONNECTION = 262144, 16777216
@@ -171,8 +188,11 @@ def test_increment_that_overflows_a_stream_resets_it():
     stream, conn = peer.open()
     other, fine = peer.open()
     events, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\x7f\xff\xff\xff"))
-    assert [kind for kind, _, number, _ in h2_frames(reply) if number == stream] == [3]
+    assert [(kind, payload) for kind, _, number, payload in h2_frames(reply) if number == stream] == [
+        (3, b"\0\0\0\x03")
+    ]
     assert [type(event) for it, event in events if it is conn] == [Failed]
+    assert events[0][1].error.section == "RFC 9113 §6.9.1"
     assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
 
 
@@ -180,16 +200,16 @@ def test_increment_that_overflows_the_connection_ends_it():
     peer = H2Peer(Role.SERVER)
     _, conn = peer.open()
     _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"))
-    assert any(kind == 7 for kind, *_ in h2_frames(reply))
+    assert [(kind, payload[4:8]) for kind, _, _, payload in h2_frames(reply)] == [(7, b"\0\0\0\x03")]
     assert conn.state is State.CLOSED
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_increment_of_0_is_a_fault(number):
+def test_increment_of_0_is_protocol_error(number):
     peer = H2Peer(Role.SERVER)
     _, conn = peer.open()
     _, reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, bytes(4)))
-    assert h2_frames(reply)
+    assert [(kind, payload[4:8]) for kind, _, _, payload in h2_frames(reply)] == [(7, b"\0\0\0\x01")]
     assert conn.state is State.CLOSED
 
 
@@ -228,6 +248,36 @@ def test_connection_window_is_shared_by_turns():
     assert [len(peer.data(stream)) - had for (stream, _), had in zip(pairs, before, strict=True)] == [16384] * 4
 
 
+@pytest.mark.parametrize("credit", [1, 7, 5000, 16384, 40_000])
+def test_connection_window_that_opens_little_by_little_goes_round(credit):
+    # A turn begins where the last one ended, whoever still sends.
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 1 << 20})
+    pairs = [peer.open() for _ in range(4)]
+    for _, conn in pairs:
+        sent(conn, peer, 400_000)
+    before = [len(peer.data(stream)) for stream, _ in pairs]
+    for _ in range(30):
+        peer.h2.increment_flow_control_window(credit)
+        peer.deliver()
+        peer.hear(pairs[0][1].send(Binary(bytes(20))))
+    got = [len(peer.data(stream)) - had for (stream, _), had in zip(pairs, before, strict=True)]
+    assert sum(got) == 30 * credit
+    assert max(got) - min(got) <= 2 * 16384
+
+
+def test_stream_whose_own_window_is_shut_gives_its_turn_away():
+    peer = H2Peer(Role.SERVER)
+    (shut, held), (stream, conn) = peer.open(), peer.open()
+    peer.h2.increment_flow_control_window(10_000_000, stream)
+    peer.deliver()
+    sent(held, peer, 100_000)
+    sent(conn, peer, 100_000)
+    peer.h2.increment_flow_control_window(100_010)
+    peer.deliver()
+    assert (len(peer.data(shut)), held.buffered) == (65535, 100_010 - 65535)
+    assert conn.buffered == 0
+
+
 # What we receive.
 
 
@@ -259,6 +309,31 @@ def test_credit_comes_back_as_data_is_taken():
     assert left_and_credit(peer, stream) == STREAM
     assert left_and_credit(peer, 0) == CONNECTION
     assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_after_10_000_messages_all_windows_are_what_they_were(role):
+    # Those in which we receive, with what is still owed; and those in which we send, as the peer gives back what it got.
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    make = masked if role is Role.SERVER else frame
+    start = len(peer.data(stream))
+    for i in range(1000):
+        sizes = [(i * 7 + j * 131) % 500 for j in range(10)]
+        events = peer.send(stream, b"".join(make(2, bytes(size)) for size in sizes), pad_length=(None, 0, 200)[i % 3])
+        assert events == [(conn, Binary(bytes(size))) for size in sizes]
+        out = b"".join(conn.send(Binary(bytes(size))) for size in sizes)
+        peer.hear(out)
+        sent = sum(len(payload) for *_, payload in h2_frames(out))
+        for number in (None, stream):
+            peer.h2.increment_flow_control_window(sent, number)
+    peer.deliver()
+    assert len(frames_of(peer.data(stream)[start:])) == 10_000
+    assert conn.buffered == 0
+    assert left_and_credit(peer, stream) == STREAM
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert peer.http.h2.streams[stream].outbound_flow_control_window == 65535
+    assert peer.http.h2.outbound_flow_control_window == 65535
 
 
 def test_credit_goes_back_in_bulk():
@@ -335,6 +410,40 @@ def test_paused_stream_gives_the_connection_its_credit_at_once():
     assert fine.state is State.OPEN
 
 
+@pytest.mark.parametrize("when", ["before the request", "before the answer", "after"])
+def test_pause_of_a_client_holds_whenever_it_comes(when):
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    if when == "before the request":
+        conn.pause()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    if when == "before the answer":
+        conn.pause()
+    peer.h2.send_headers(1, [(":status", "200")])
+    peer.deliver()
+    if when == "after":
+        conn.pause()
+    for _ in range(STREAM // 16384):
+        peer.send(1, frame(2, bytes(16380)))
+    assert not peer.of(h2.events.WindowUpdated, 1)
+    assert peer.h2.local_flow_control_window(1) == 0
+    peer.hear(conn.resume())
+    assert peer.h2.local_flow_control_window(1) == STREAM
+
+
+def test_pause_that_was_taken_back_before_the_answer_holds_nothing_back():
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    conn.pause()
+    assert conn.resume() == b""
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    peer.h2.send_headers(1, [(":status", "200")])
+    peer.deliver()
+    for _ in range(STREAM // 16384):
+        peer.send(1, frame(2, bytes(16380)))
+    assert peer.of(h2.events.WindowUpdated, 1)
+
+
 def test_pause_before_the_handshake_and_after_the_end_does_nothing():
     peer = H2Peer(Role.CLIENT)
     conn = peer.http.open()
@@ -359,10 +468,21 @@ def test_data_over_the_stream_window_resets_the_stream():
         _, reply = peer.http.receive(data)
         over += reply
     said = [(kind, payload) for kind, _, number, payload in h2_frames(over) if number == stream]
-    assert said[0] == (3, b"\0\0\0\x03")
-    assert {kind for kind, _ in said} == {3}
+    assert said == [(3, b"\0\0\0\x03")]
     assert conn.state is not State.OPEN
     assert peer.http.receive(h2_frame(DATA, 0, other, masked(1, b"x")))[0] == [(fine, Text("x"))]
+
+
+def test_data_of_an_ordinary_request_over_the_stream_window_resets_its_stream():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    post = [(":method", "POST"), *GET[1:]]
+    events, reply = peer.http.receive(
+        h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(post)) + h2_frame(DATA, 0, 3, bytes(16384)) * 17
+    )
+    assert [type(event) for _, event in events[-2:]] == [h2.events.DataReceived, h2.events.StreamReset]
+    assert [(kind, number, payload) for kind, _, number, payload in h2_frames(reply)] == [(3, 3, b"\0\0\0\x03")]
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
 
 
 def test_data_over_the_connection_window_ends_the_connection():
@@ -378,18 +498,71 @@ def test_data_over_the_connection_window_ends_the_connection():
     assert peer.http.done
 
 
-def test_data_of_a_reset_stream_gives_its_credit_back():
-    # It still counts for the connection (§6.9).
+def credit(data: bytes, number: int = 0) -> int:
+    """The sum of the WINDOW_UPDATE frames of a stream, or of the connection."""
+    return sum(
+        int.from_bytes(payload, "big")
+        for kind, _, it, payload in h2_frames(data)
+        if (kind, it) == (WINDOW_UPDATE, number)
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 200])
+def test_data_of_a_reset_stream_gives_its_credit_back(padding):
+    # It still counts for the connection (§6.9), with its padding (§6.1).
     peer = H2Peer(Role.SERVER)
-    for _ in range(20):
-        stream, conn = peer.open()
-        reset = conn.abort()
-        for _ in range(15):
-            peer.http.receive(h2_frame(DATA, 0, stream, bytes(16384)))
-        peer.hear(reset)
-    assert not peer.http.done
-    unacknowledged = peer.http.h2.max_inbound_frame_size
-    assert peer.http.h2.inbound_flow_control_window >= CONNECTION // 2 - unacknowledged
+    stream, conn = peer.open()
+    conn.abort()
+    late = h2_frame(DATA, PADDED, stream, bytes([padding]) + bytes(16383))
+    given = sum(credit(peer.http.receive(late)[1]) for _ in range(3000))
+    assert given + peer.http._inbound.window(0)[1] == 3000 * 16384
+    assert left_and_credit(peer, 0) == CONNECTION
+
+
+def test_data_of_an_ordinary_request_gives_the_connection_its_credit_at_once():
+    # Its stream gets none before the application has taken it.
+    peer = H2Peer(Role.SERVER)
+    post = [(":method", "POST"), *GET[1:]]
+    given, body = 0, h2_frame(DATA, 0, 0, bytes(16384))
+    for i in range(100):
+        number = 2 * i + 1
+        peer.http.receive(h2_frame(HEADERS, END_HEADERS, number, peer.h2.encoder.encode(post)))
+        body = h2_frame(DATA, 0, number, bytes(16384))
+        replies = b"".join(peer.http.receive(body)[1] for _ in range(16))
+        assert credit(replies, number) == 0
+        given += credit(replies)
+    assert given + peer.http._inbound.window(0)[1] == 100 * STREAM
+    peer.http.h2.acknowledge_received_data(STREAM, 1)
+    assert credit(peer.http.h2.data_to_send(), 1) == STREAM
+    assert peer.http._inbound.window(0)[0] > CONNECTION // 4
+
+
+def test_websockets_and_ordinary_requests_share_one_window_of_the_connection():
+    # What the peer, a real h2, may send never shrinks to less than half.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    upload = peer.ask([(":method", "POST"), *GET[1:]])
+    peer.deliver()
+    lowest = CONNECTION
+    for i in range(3000):
+        turn = (stream, upload)[i // 500 % 2]
+        for it, event in peer.send(turn, masked(2, bytes(16376)) if turn == stream else bytes(16384)):
+            if it is None:
+                peer.http.collect(event)
+        lowest = min(lowest, peer.h2.outbound_flow_control_window)
+    assert lowest >= CONNECTION // 2 - 16384
+    assert left_and_credit(peer, 0) == CONNECTION
+    assert conn.state is State.OPEN
+
+
+def test_ordinary_data_over_the_connection_window_ends_the_connection():
+    peer = H2Peer(Role.SERVER, window=(1 << 31) - 1)
+    _, conn = peer.open()
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode([(":method", "POST"), *GET[1:]])))
+    events, reply = peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)) * (CONNECTION // 16384 + 1))
+    assert h2_frames(reply)[-1][3][4:8] == b"\0\0\0\x03"
+    assert events[-1][1].error.section == "RFC 9113 §6.9.1"
+    assert conn.state is not State.OPEN
 
 
 def test_data_of_a_stream_that_never_was_ends_the_connection():
@@ -430,6 +603,103 @@ def test_close_of_a_stream_whose_window_is_shut_is_held_too():
     peer.h2.increment_flow_control_window(4, stream)
     peer.deliver()
     assert peer.data(stream) == b"\x88\x02\x03\xe8"
+
+
+def pings(start: int, count: int, size: int = 125) -> bytes:
+    """Pings of a client, numbered."""
+    return b"".join(masked(9, number.to_bytes(4, "big") + bytes(size - 4)) for number in range(start, start + count))
+
+
+def test_pongs_do_not_pile_up_for_a_peer_that_gives_no_window():
+    # The newest answers for all (RFC 6455 §5.5.3).
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    for i in range(300):
+        assert len(peer.send(stream, pings(100 * i, 100))) == 100
+        assert conn.buffered < 10_000
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    pongs = frames_of(peer.data(stream))
+    assert {opcode for _, _, opcode, _ in pongs} == {10}
+    assert int.from_bytes(pongs[-1][3][:4], "big") == 29_999
+    assert conn.buffered == 0
+
+
+def test_each_of_a_few_pongs_waits_for_the_window():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    for i in range(30):
+        peer.send(stream, pings(i, 1))
+    assert conn.buffered == 30 * 127
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    assert [int.from_bytes(payload[:4], "big") for *_, payload in frames_of(peer.data(stream))] == list(range(30))
+
+
+def test_pongs_that_wait_keep_their_place_between_messages_and_before_the_close():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    peer.send(stream, pings(0, 2))
+    conn.send(Text("one"))
+    peer.send(stream, pings(2, 2))
+    conn.send(Text("two"))
+    peer.send(stream, pings(4, 1) + masked(8, b"\x03\xe8"))
+    conn.send(Close(1000))
+    peer.h2.increment_flow_control_window(100_000, stream)
+    peer.deliver()
+    frames = frames_of(peer.data(stream))
+    assert [payload[:4] for *_, payload in frames] == [
+        *(number.to_bytes(4, "big") for number in (0, 1)),
+        b"one",
+        *(number.to_bytes(4, "big") for number in (2, 3)),
+        b"two",
+        (4).to_bytes(4, "big"),
+        b"\x03\xe8",
+    ]
+    assert peer.of(h2.events.StreamEnded, stream)
+
+
+def test_pong_that_waits_goes_out_before_the_end_of_the_stream():
+    peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
+    stream, conn = peer.open()
+    conn.send(Close(1000))
+    peer.send(stream, masked(9, b"p") + masked(8, b"\x03\xe8"), end_stream=True)
+    assert conn.state is State.CLOSED
+    assert not peer.of(h2.events.StreamEnded, stream)
+    for _ in range(7):
+        peer.h2.increment_flow_control_window(1, stream)
+        peer.deliver()
+    assert peer.data(stream) == b"\x88\x02\x03\xe8\x8a\x01p"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("credit", [1, 100, 1000])
+def test_pongs_that_are_left_out_take_no_message_with_them(role, credit):
+    # Whatever is cut, wherever the window ends.
+    peer = H2Peer(role, {INITIAL_WINDOW_SIZE: 5})
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    make = masked if role is Role.SERVER else frame
+    sent = []
+    for i in range(40):
+        ping = make(9, bytes(125))
+        peer.send(stream, ping * 50)
+        sent.append(Text(f"message {i}"))
+        peer.hear(conn.send(sent[-1]))
+        peer.h2.increment_flow_control_window(credit, stream)
+        peer.deliver()
+        peer.send(stream, ping * 50)
+    peer.send(stream, make(8, b"\x03\xe8"))
+    peer.hear(conn.send(Close(1000)))
+    for number in (None, stream):
+        peer.h2.increment_flow_control_window(10_000_000, number)
+    peer.deliver()
+    frames = frames_of(peer.data(stream))
+    assert [payload.decode() for _, _, opcode, payload in frames if opcode == 1] == [it.data for it in sent]
+    assert frames[-1][2] == 8
+    assert {len(payload) for _, _, opcode, payload in frames if opcode == 10} == {125}
+    assert peer.of(h2.events.StreamEnded, stream)
 
 
 def test_empty_data_frames_are_no_messages():

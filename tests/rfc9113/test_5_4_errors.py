@@ -38,6 +38,18 @@ def test_connection_is_to_be_closed_behind_the_goaway_of_an_error():
     assert conn.abort() == b""
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_nothing_follows_the_goaway_of_an_error(number):
+    # Credit was due for what came before it, and a Pong.
+    peer = H2Peer(Role.SERVER)
+    peer.open()
+    peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(GET)))
+    data = h2_frame(DATA, 0, 1, masked(9, b"p")) + h2_frame(DATA, 0, number, bytes(16384)) * 600
+    _, reply = peer.http.receive(data + h2_frame(H2_PING, 0, 0, b"short"))
+    assert h2_frames(reply)[-1][0] == GOAWAY
+    assert peer.http.h2.data_to_send() == b""
+
+
 def test_one_goaway_is_sent_for_several_errors():
     peer = H2Peer(Role.SERVER)
     peer.open()

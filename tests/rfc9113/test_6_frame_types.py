@@ -1,4 +1,4 @@
-"""DATA, RST_STREAM, SETTINGS, PUSH_PROMISE, PING and GOAWAY (RFC 9113 §6.1-6.8), as far as the glue has to do with them."""
+"""The types of frames (RFC 9113 §6), as far as the glue has to do with them; flow control has a file of its own."""
 
 import h2.events
 import pytest
@@ -7,10 +7,14 @@ from wire import (
     CONNECT,
     DATA,
     END_HEADERS,
+    END_STREAM,
+    GET,
     GOAWAY,
+    H2_CONTINUATION,
     H2_PING,
     HEADERS,
     PADDED,
+    PRIORITY,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -83,6 +87,49 @@ def test_data_of_stream_0_is_protocol_error():
     peer, _, _ = opened_on()
     _, reply = peer.http.receive(h2_frame(DATA, 0, 0, b"x"))
     assert code_of(reply) == 1
+
+
+# HEADERS, §6.2, and CONTINUATION, §6.10.
+
+
+@pytest.mark.parametrize("padding", [0, 1, 255])
+def test_padding_is_taken_off_headers(padding):
+    peer, _, _ = opened_on()
+    payload = bytes([padding]) + peer.h2.encoder.encode(CONNECT) + bytes(padding)
+    ((_, request),), _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | PADDED, 3, payload))
+    assert request == UpgradeRequest("example.com", "/chat")
+
+
+@pytest.mark.parametrize("payload", [b"\x02\x82", b"\xff\x82\x86", b"\x01", b""])
+def test_padding_of_headers_that_leaves_no_room_for_itself_ends_the_connection(payload):
+    peer, _, conn = opened_on()
+    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS | PADDED, 3, payload))
+    assert code_of(reply) in ((1,) if payload else (1, 6))
+    assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_continuation_without_a_block_to_continue_is_protocol_error(number):
+    peer, _, conn = opened_on()
+    _, reply = peer.http.receive(h2_frame(H2_CONTINUATION, END_HEADERS, number, b"\x82"))
+    assert code_of(reply) == 1
+    assert conn.state is State.CLOSED
+
+
+# PRIORITY, §6.3.
+
+
+def test_priority_on_stream_0_is_protocol_error():
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(PRIORITY, 0, 0, b"\0\0\0\0\x10"))
+    assert code_of(reply) == 1
+
+
+@pytest.mark.parametrize("size", [0, 4, 6])
+def test_priority_of_another_size_is_frame_size_error(size):
+    peer, _, _ = opened_on()
+    _, reply = peer.http.receive(h2_frame(PRIORITY, 0, 1, bytes(size)))
+    assert code_of(reply) == 6
 
 
 # RST_STREAM, §6.4.
@@ -255,21 +302,40 @@ def test_later_goaway_names_no_later_stream(broken):
 
 
 def test_header_blocks_behind_our_goaway_are_decoded():
-    peer, stream, conn = opened_on()
+    peer = H2Peer(Role.SERVER)
+    post = peer.ask([(":method", "POST"), *GET[1:]])
+    peer.deliver()
+    stream, conn = peer.open()
+    peer.h2.highest_outbound_stream_id = 5
     peer.http.shutdown()
-    block = peer.h2.encoder.encode([*CONNECT, ("x", "a value for the table")])
-    _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, block))
-    assert h2_frames(reply) == [(RST_STREAM, 0, 3, b"\0\0\0\x07")]
+    for number in (5, 7):
+        block = peer.h2.encoder.encode([*CONNECT, ("x", f"value {number} for the table")])
+        _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, number, block))
+        assert h2_frames(reply) == [(RST_STREAM, 0, number, b"\0\0\0\x07")]
     assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+    # Trailers of a stream that goes on refer to what was put into the table: it begins with entry 62.
+    trailers = peer.h2.encoder.encode([("x", "value 7 for the table"), ("x", "value 5 for the table")])
+    assert trailers == b"\xbe\xbf"
+    handed, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | END_STREAM, post, trailers))
+    assert [tuple(pair) for pair in handed[0][1].headers] == [
+        (b"x", b"value 7 for the table"),
+        (b"x", b"value 5 for the table"),
+    ]
 
 
 def test_data_behind_our_goaway_counts_for_the_connection():
-    peer, stream, conn = opened_on()
+    peer, _, conn = opened_on()
     peer.http.shutdown()
     peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(CONNECT)))
+    given = 0
     for _ in range(1200):
-        peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)))
-        peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"x")))
+        _, reply = peer.http.receive(h2_frame(DATA, 0, 3, bytes(16384)))
+        given += sum(
+            int.from_bytes(payload, "big") for kind, _, number, payload in h2_frames(reply) if (kind, number) == (8, 0)
+        )
+    left, owed = peer.http._inbound.window(0)
+    assert given + owed == 1200 * 16384
+    assert left + owed == 16 * 1024 * 1024
     assert conn.state is State.OPEN
 
 

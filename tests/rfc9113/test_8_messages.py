@@ -3,6 +3,7 @@
 import h2.events
 import pytest
 from wire import (
+    CONNECT,
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -17,7 +18,7 @@ from wire import (
     masked,
 )
 
-from mintws import Close, Failed, LocalProtocolError, Role, State, Text, UpgradeReject, UpgradeRequest
+from mintws import Close, LocalProtocolError, Role, State, Text, UpgradeReject, UpgradeRequest
 from mintws.events import Request
 
 
@@ -51,8 +52,10 @@ MALFORMED = [
     [(":status", "403"), ("x", "a\r\nb")],
     [(":status", "403"), ("x", "a\x00b")],
     [(":status", "403"), ("x", " a")],
-    [(":status", "40")],
-    [(":status", "abc")],
+    *(
+        [(":status", status)]
+        for status in ("", "2", "40", "abc", "2xx", "2 0", "200 ", "000", "099", "600", "2000", "1000", "+20")
+    ),
 ]
 
 
@@ -79,11 +82,13 @@ def test_malformed_interim_response_fails(header):
 
 
 def test_interim_response_with_end_stream_opens_nothing():
-    # Malformed (§8.1); h2 takes it for a fault of the connection, which §5.4.1 allows.
+    # Malformed (§8.1).
     peer, conn = asked()
-    events, _ = peer.http.receive(head(peer, 1, (":status", "100"), end=True))
-    assert type(next(event for it, event in events if it is conn)) is Failed
+    events, reply = peer.http.receive(head(peer, 1, (":status", "100"), end=True))
+    assert fault([event for it, event in events if it is conn]).section == "RFC 9113 §8.1.1"
     assert conn.state is State.CLOSED
+    assert resets(reply) == [(1, 1)]
+    assert not peer.http.done
 
 
 def test_reset_with_no_error_behind_a_response_takes_nothing_from_it():
@@ -117,6 +122,8 @@ def test_headers_on_an_open_websocket_reset_its_stream(role):
     peer = H2Peer(role)
     stream, conn = peer.open() if role is Role.SERVER else peer.answer()
     events, reply = peer.http.receive(head(peer, stream, ("x", "y"), end=True))
+    # The end of the stream is nobody's any more.
+    assert [it for it, _ in events] == [conn]
     error = fault([event for it, event in events if it is conn])
     assert (error.code, error.section) == (1002, "RFC 9113 §8.5")
     assert resets(reply) == [(stream, 1)]
@@ -139,12 +146,124 @@ def test_headers_behind_both_closes_hurt_nothing():
     peer.answer()
 
 
-def test_headers_without_end_stream_behind_the_head_open_nothing():
-    # Malformed (§8.1); h2 ends the connection for it, which §5.4.1 allows.
+@pytest.mark.parametrize("role", list(Role))
+def test_headers_without_end_stream_behind_the_head_reset_their_stream(role):
+    # Malformed (§8.1).
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    _, other = peer.open() if role is Role.SERVER else peer.answer()
+    events, reply = peer.http.receive(head(peer, stream, ("x", "y")))
+    assert fault([event for it, event in events if it is conn]).section == "RFC 9113 §8.1.1"
+    assert resets(reply) == [(stream, 1)]
+    assert other.state is State.OPEN
+
+
+# Content-Length, §8.1.1.
+
+POST = [(":method", "POST"), *GET[1:]]
+WRONG_LENGTHS = {
+    "too little": (["5"], [b"abc"]),
+    "too much": (["5"], [b"abcabc"]),
+    "too much in the second": (["5"], [b"abc", b"abc"]),
+    "nothing": (["5"], []),
+    "nothing, in an empty DATA": (["5"], [b""]),
+    "no number": (["x"], [b"abc"]),
+    "a sign": (["+3"], [b"abc"]),
+    "a list": (["3, 3"], [b"abc"]),
+    "two that differ": (["3", "4"], [b"abc"]),
+}
+
+
+def message(peer: H2Peer, stream: int, headers, parts, *, trailers: bool = False) -> bytes:
+    """A whole message; without a part it ends with its head."""
+    made = head(peer, stream, *headers, end=not parts and not trailers)
+    for part in parts:
+        end = part is parts[-1] and not trailers
+        made += h2_frame(DATA, END_STREAM if end else 0, stream, part)
+    return made + (head(peer, stream, ("x", "y"), end=True) if trailers else b"")
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+@pytest.mark.parametrize(("lengths", "parts"), WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+def test_wrong_content_length_of_a_request_resets_its_stream_alone(lengths, parts, trailers):
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()
-    events, _ = peer.http.receive(head(peer, stream, ("x", "y")))
-    assert type(next(event for it, event in events if it is conn)) is Failed
+    headers = [*POST, *(("content-length", length) for length in lengths)]
+    events, reply = peer.http.receive(message(peer, 3, headers, parts, trailers=trailers))
+    assert resets(reply)[0] == (3, 1)
+    assert {it for it, _ in events} <= {None}
+    assert h2.events.StreamEnded not in {type(event) for _, event in events}
+    # It is told of where the request was.
+    kinds = [type(event) for _, event in events]
+    assert kinds == [] or (kinds[0], kinds[-1]) == (h2.events.RequestReceived, h2.events.StreamReset)
+    assert peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"hi"))) == ([(conn, Text("hi"))], b"")
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+@pytest.mark.parametrize(("lengths", "parts"), WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+def test_wrong_content_length_of_a_response_is_not_accepted(lengths, parts, trailers):
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    headers = [(":status", "200"), *(("content-length", length) for length in lengths)]
+    events, _ = peer.http.receive(message(peer, number, headers, parts, trailers=trailers))
+    kinds = [type(event) for _, event in events]
+    assert kinds[-1] is h2.events.StreamReset
+    assert h2.events.StreamEnded not in kinds
+    assert [peer.http.collect(event) for _, event in events] == [None] * len(events)
+    assert not peer.http._collector._begun
+    assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x81\x02hi")) == ([(conn, Text("hi"))], b"")
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+@pytest.mark.parametrize(("lengths", "parts"), WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+def test_wrong_content_length_of_a_reject_fails(lengths, parts, trailers):
+    peer, conn = asked()
+    headers = [(":status", "403"), *(("content-length", length) for length in lengths)]
+    events, reply = peer.http.receive(message(peer, 1, headers, parts, trailers=trailers))
+    error = fault([event for it, event in events if it is conn])
+    assert (error.code, error.section) == (1002, "RFC 9113 §8.1.1")
+    assert resets(reply)[0] == (1, 1)
+    assert conn.state is State.CLOSED
+    assert not peer.http.done
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+@pytest.mark.parametrize(
+    ("lengths", "parts"),
+    [([], [b"abc"]), (["3"], [b"abc"]), (["3"], [b"a", b"", b"bc"]), (["3", "3"], [b"abc"]), (["0"], [])],
+)
+def test_right_content_length_or_none_is_taken(lengths, parts, trailers):
+    named = [("content-length", length) for length in lengths]
+    peer = H2Peer(Role.SERVER)
+    events, _ = peer.http.receive(message(peer, 1, [*POST, *named], parts, trailers=trailers))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.body == b"".join(parts)
+    peer, conn = asked()
+    events, _ = peer.http.receive(message(peer, 1, [(":status", "403"), *named], parts, trailers=trailers))
+    assert events == [(conn, UpgradeReject(403, headers=named, body=b"".join(parts)))]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", "200"), ("HEAD", "404"), ("GET", "204"), ("GET", "304")])
+@pytest.mark.parametrize("empty", [False, True])
+def test_content_length_of_a_response_that_has_no_content_means_nothing(method, status, empty):
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request(method, "/", (("host", "example.com"),)))
+    peer.hear(data)
+    headers = [(":status", status), ("content-length", "100")]
+    events, reply = peer.http.receive(message(peer, number, headers, [b""] if empty else []))
+    (response,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert (response.status, response.body) == (int(status), b"")
+    assert resets(reply) == []
+
+
+def test_content_of_a_response_that_has_none_resets_its_stream():
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request("HEAD", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    events, _ = peer.http.receive(message(peer, number, [(":status", "200")], [b"abc"]))
+    assert [type(event) for _, event in events] == [h2.events.ResponseReceived, h2.events.StreamReset]
 
 
 @pytest.mark.parametrize("length", ["0", "5", "1000000"])
@@ -160,14 +279,46 @@ def test_content_length_of_the_2xx_means_nothing(length):
     assert not peer.http.done
 
 
-def test_malformed_ordinary_response_resets_its_stream():
+@pytest.mark.parametrize("headers", MALFORMED, ids=repr)
+def test_malformed_ordinary_response_resets_its_stream(headers):
     peer = H2Peer(Role.CLIENT)
     number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
     peer.hear(data)
-    events, reply = peer.http.receive(head(peer, number, (":status", "200"), ("Upper", "x")))
+    events, reply = peer.http.receive(head(peer, number, *headers))
     assert [(it, type(event)) for it, event in events] == [(None, h2.events.StreamReset)]
     assert resets(reply) == [(number, 1)]
     assert not peer.http._streams
+
+
+def test_malformed_response_that_ends_the_stream_is_not_reset():
+    # Both sides have ended it (§5.1): nothing is sent on a stream that has closed.
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
+    peer.hear(data)
+    events, reply = peer.http.receive(head(peer, number, (":status", "200"), ("Upper", "x"), end=True))
+    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert reply == b""
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda peer: head(peer, 1, (":status", "100"), end=True),
+        lambda peer: head(peer, 1, (":status", "403")) + head(peer, 1, (":status", "103")),
+        lambda peer: h2_frame(DATA, 0, 1, b"x"),
+    ],
+    ids=["interim with END_STREAM", "interim behind the response", "DATA before the response"],
+)
+def test_what_comes_behind_a_malformed_response_is_dropped(broken):
+    # §5.1: it was on its way when the stream was reset.
+    peer, conn = asked()
+    _, reply = peer.http.receive(broken(peer))
+    assert resets(reply) == [(1, 1)]
+    late = head(peer, 1, (":status", "200")) + h2_frame(DATA, 0, 1, b"x") + head(peer, 1, ("x", "y"), end=True)
+    assert peer.http.receive(late) == ([], b"")
+    assert conn.state is State.CLOSED
+    assert not peer.http.done
 
 
 @pytest.mark.parametrize("header", [(":path", "/"), ("Upper", "x"), ("x", "a\nb")])
@@ -179,6 +330,96 @@ def test_malformed_trailers_of_an_ordinary_request_reset_its_stream(header):
     assert [type(event) for _, event in events] == [h2.events.StreamReset]
     assert resets(reply) == [(3, 1)]
     assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("host", "authority"),
+    [
+        ("example.com", "example.com"),
+        ("EXAMPLE.com", "example.com"),
+        ("example.com", "Example.Com"),
+        ("example.com:{port}", "example.com"),
+        ("example.com", "example.com:{port}"),
+        ("example.com:", "example.com"),
+        ("[::1]:{port}", "[::1]"),
+    ],
+)
+def test_host_that_is_the_authority_by_the_rules_of_the_scheme_is_no_fault(scheme, host, authority):
+    # §8.3.1
+    port = {"http": 80, "https": 443}[scheme]
+    host, authority = host.format(port=port), authority.format(port=port)
+    peer = H2Peer(Role.SERVER)
+    headers = [(":method", "GET"), (":scheme", scheme), (":path", "/"), (":authority", authority), ("host", host)]
+    events, reply = peer.http.receive(head(peer, 1, *headers, end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", authority),)
+    assert resets(reply) == []
+
+
+@pytest.mark.parametrize(
+    "hosts", [["evil.example"], ["example.com:81"], ["example.com:443"], [""], ["example.com", "example.com"], ["\xe4"]]
+)
+def test_host_that_is_another_than_the_authority_is_malformed(hosts):
+    peer = H2Peer(Role.SERVER)
+    headers = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.com")]
+    events, reply = peer.http.receive(head(peer, 1, *headers, *(("host", host) for host in hosts), end=True))
+    assert (events, resets(reply)) == ([], [(1, 1)])
+
+
+def test_cookies_of_an_ordinary_request_are_joined():
+    # §8.2.3; h2 puts them last.
+    peer = H2Peer(Role.SERVER)
+    headers = [*GET, ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]
+    events, _ = peer.http.receive(head(peer, 1, *headers, end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", "example.com"), ("x", "y"), ("cookie", "a=1; b=2; c=3; d=4"))
+
+
+def test_goaway_names_all_that_the_application_has_seen():
+    # §8.7, be it answered or not.
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(head(peer, 1, *GET, end=True) + head(peer, 3, *CONNECT) + head(peer, 5, *GET))
+    assert h2_frames(peer.http.shutdown())[-1][3][:4] == b"\0\0\0\x05"
+    peer = H2Peer(Role.SERVER)
+    peer.http.receive(head(peer, 1, *GET, end=True) + head(peer, 3, *CONNECT) + head(peer, 5, *GET))
+    _, reply = peer.http.receive(h2_frame(H2_PING, 0, 0, b"short"))
+    assert h2_frames(reply)[-1][3][:4] == b"\0\0\0\x05"
+
+
+def test_host_without_an_authority_is_the_host():
+    peer = H2Peer(Role.SERVER)
+    events, _ = peer.http.receive(head(peer, 1, *GET[:3], ("host", "example.com"), end=True))
+    (request,) = [made for _, event in events if (made := peer.http.collect(event))]
+    assert request.headers == (("host", "example.com"),)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_trailers_of_an_ordinary_message_without_end_stream_reset_its_stream(role):
+    # §8.1
+    peer = H2Peer(role)
+    _, conn = peer.open() if role is Role.SERVER else peer.answer()
+    if role is Role.SERVER:
+        number, start = 3, [*GET]
+    else:
+        (number, data), start = peer.http.request(Request("GET", "/", (("host", "a"),))), [(":status", "200")]
+        peer.hear(data)
+    peer.http.receive(head(peer, number, *start))
+    events, reply = peer.http.receive(head(peer, number, ("x", "y")))
+    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert resets(reply) == [(number, 1)]
+    assert conn.state is State.OPEN
+
+
+def test_priority_told_in_headers_means_nothing():
+    # §5.3.2: it is deprecated. Chromium tells one.
+    peer = H2Peer(Role.SERVER)
+    block = b"\0\0\0\0\xff" + peer.h2.encoder.encode(GET)
+    events, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | END_STREAM | 0x20, 1, block))
+    assert [type(event) for _, event in events] == [h2.events.RequestReceived, h2.events.StreamEnded]
+    block = b"\0\0\0\0\xff" + peer.h2.encoder.encode([*GET, ("Upper", "x")])
+    events, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS | 0x20, 3, block))
+    assert (events, resets(reply)) == ([], [(3, 1)])
 
 
 def test_trailers_of_an_ordinary_request_are_handed_on():

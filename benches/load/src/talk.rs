@@ -90,7 +90,7 @@ impl Talk {
             parts: false,
             utf8: true,
             rsv: 0,
-            inflater: plan.deflate.then(|| Inflater::new(15, true)),
+            inflater: plan.deflate.then(|| Inflater::new(15, true, u64::MAX)),
         };
         Self { decoder: Decoder::new(rules), scratch: Vec::new() }
     }

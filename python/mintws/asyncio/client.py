@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mintws.asyncio.dial import ClientLink, HttpVersion, Place
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Options
+from mintws.connection import Options, check_options
 from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
 from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
 from mintws.extensions import Extension
@@ -73,6 +73,7 @@ class connect:  # noqa: N801  (used as a function)
         if http not in ("auto", "1.1", "2"):
             raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
         self._http: HttpVersion = http
+        check_options(options)
         self._url = parse(url)
         self._request = _request(self._url, headers, subprotocols, extensions, origin)
         self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
@@ -143,6 +144,7 @@ class connect_http2:  # noqa: N801  (used as a function)
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
     ) -> None:
+        check_options(options)
         self._url = parse(url)
         self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
@@ -223,7 +225,7 @@ class Http2Client:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         body: bytes = b"",
     ) -> Response:
-        """Make an ordinary request and wait for its response, whose body is at most 1 MiB.
+        """Make an ordinary request and wait for its response; a body of more than 1 MiB is not kept, and `None`.
 
         Raises:
             ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.

@@ -81,7 +81,7 @@ class Alpn:
 class ClientLink(Link):
     """A client's transport."""
 
-    __slots__ = ("_openings", "_options", "_responses", "_url", "_version", "ready", "single")
+    __slots__ = ("_openings", "_options", "_responses", "_url", "_version", "_waiting", "ready", "single")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options
@@ -92,6 +92,8 @@ class ClientLink(Link):
         self._options = options
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         self._responses: dict[int, asyncio.Future[Response]] = {}
+        #: Requests that wait for a stream.
+        self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
         self.single = False
         #: The server's SETTINGS have come.
@@ -138,6 +140,10 @@ class ClientLink(Link):
         assert isinstance(self.http, Http2)
         if self.lost or self._close_timer is not None:
             raise _lost()
+        while not self.http.has_room and not self.http.leaving:
+            room: asyncio.Future[None] = self.loop.create_future()
+            self._waiting.append(room)
+            await room
         stream, data = self.http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
         self._responses[stream] = response
@@ -167,18 +173,27 @@ class ClientLink(Link):
         super().receive(data)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
+        waiting, self._waiting = self._waiting, []
+        for room in waiting:
+            if not room.done():
+                room.set_result(None)
 
     def _leave_if_single(self) -> None:
         """Take no more on a connection over HTTP/2 that is for one WebSocket, when that has ended."""
         if self.single and self.multiplexed and not self.websockets and not self.lost:
-            self.write(self.http.shutdown())  # type: ignore[union-attr]
+            self.write(self.http.shutdown())
             self.close_if_done()
             self._limit_close()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         lost = _lost(error)
-        everyone: list[asyncio.Future[Any]] = [self.ready, *self._openings.values(), *self._responses.values()]
+        everyone: list[asyncio.Future[Any]] = [
+            self.ready,
+            *self._openings.values(),
+            *self._responses.values(),
+            *self._waiting,
+        ]
         for waiting in everyone:
             if not waiting.done():
                 waiting.set_exception(lost)
@@ -198,9 +213,8 @@ class ClientLink(Link):
             case UpgradeReject(status) if opening is not None and not opening.done():
                 opening.set_exception(UpgradeError(status, event.headers, event.body))
             case Failed(error) if opening is not None and not opening.done():
-                disabled = isinstance(self.http, Http2) and self.http.can_open is False and not self.http.done
-                if disabled and not connection.carrier.done:
-                    opening.set_exception(ExtendedConnectDisabled(str(error)))
+                if isinstance(error.__cause__, ExtendedConnectDisabled):
+                    opening.set_exception(error.__cause__)
                 else:
                     closed = ConnectionClosed(error.code, str(error), clean=False)
                     closed.__cause__ = error

@@ -40,6 +40,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         "_close_timer",
         "_draining",
         "_ending",
+        "_half_closes",
+        "_peer_ended",
         "_replies",
         "_sweep_timer",
         "gone",
@@ -59,6 +61,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
         self.lost = False
+        #: The peer's half of it is.
+        self._peer_ended = False
         self.websockets: set[WebSocket] = set()
         #: Done when the transport is gone.
         self.gone: asyncio.Future[None] = loop.create_future()
@@ -80,14 +84,15 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self._writer = self.transport.write
+        #: Either half can end by itself: not under TLS.
+        self._half_closes = self.transport.can_write_eof()
 
     def eof_received(self) -> bool:
         ending = self._close_timer is not None
+        self._peer_ended = True
         self.receive(b"")
-        if ending or self.lost:
-            return False
-        # The transport stays open for what is still to be written; `close_if_done` closes it.
-        return not self.transport.get_extra_info("ssl_object")
+        # Unless it was ending, the transport stays open for what is still to be written; `close_if_done` closes it.
+        return self._half_closes and not ending and not self.lost
 
     def pause_writing(self) -> None:
         self.full = True
@@ -158,6 +163,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         """Handle what was held until an answer was given."""
         events, reply = self.http.proceed()
         self._take(events, reply)  # type: ignore[arg-type]
+        self.update_reading()
         self.close_if_done()
 
     def _settle(self, crowded: bool, reply: int) -> None:
@@ -192,7 +198,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
     @property
     def unsent(self) -> int:
         """How many bytes the peer has not taken yet, as far as is known."""
-        if self.lost:
+        if self.lost or self.transport.is_closing():
             return 0
         return self.transport.get_write_buffer_size() + _in_system(self.transport.get_extra_info("socket"))
 
@@ -271,7 +277,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
     def say_goodbye(self) -> None:
         """Tell the peer which of its streams we have seen (RFC 9113 §6.8)."""
         if isinstance(getattr(self, "http", None), Http2):
-            self._say_last(self.http.shutdown())  # type: ignore[union-attr]
+            self._say_last(self.http.shutdown())
 
     def abort(self, websocket: WebSocket) -> None:
         """End a WebSocket without a closing handshake."""

@@ -14,7 +14,7 @@ from mintws import _core
 from mintws.asyncio.link import Link
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Connection, Options
+from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
@@ -89,6 +89,7 @@ class serve:  # noqa: N801  (used as a function)
     ) -> None:
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+        check_options(options)
         for name, value in (("subprotocols", subprotocols), ("origins", origins)):
             if isinstance(value, str):
                 raise TypeError(f"{name} is a sequence of str: write [{value!r}]")
@@ -272,7 +273,7 @@ class ServerLink(Link):
     def leave(self, code: int, reason: str) -> None:
         """Close all WebSockets and take no more."""
         if isinstance(getattr(self, "http", None), Http2):
-            self.write(self.http.shutdown())  # type: ignore[union-attr]
+            self.write(self.http.shutdown())
         for websocket in list(self.websockets):
             websocket.begin_close(code, reason)
         if not self.websockets and not self._working:
@@ -285,12 +286,17 @@ class ServerLink(Link):
         """
         if self.lost or self._close_timer is not None:
             return
-        if not hasattr(self, "http") or not self.transport.can_write_eof():
+        if self._peer_ended or not self._half_closes or not hasattr(self, "http"):
             super().close()
             return
         self.say_goodbye()
         self._writer = None
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client was quicker, which the transport does not know yet.
+            self.transport.abort()
+            return
         self.transport.resume_reading()
         self._close_timer = self.loop.call_later(min(LINGER, self.timing.close_timeout), self.transport.abort)
 

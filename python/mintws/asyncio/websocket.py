@@ -131,6 +131,11 @@ class WebSocket(_core.Mailbox):
         """The transport, for its `get_extra_info`."""
         return self._link.transport
 
+    @property
+    def written(self) -> int:
+        """How many bytes were given to the transport so far, for all WebSockets that share it."""
+        return self._link.written
+
     async def __aenter__(self) -> WebSocket:
         return self
 
@@ -197,7 +202,10 @@ class WebSocket(_core.Mailbox):
         self._finish()
         self._stop_keepalive()
         self._stop_end_timer()
-        if self.awaited and not self.waiting:
+        if self.connection.state is State.CLOSED:
+            # Nobody is left to answer: what is sent from now on raises.
+            self.connection.send(event)
+        elif self.awaited and not self.waiting:
             self.answer()
         elif self.connection.state is State.REMOTE_CLOSING:
             self._end_timer = self._link.loop.call_later(GRACE, self._answer_late, GRACE)
@@ -313,15 +321,12 @@ class WebSocket(_core.Mailbox):
 
     def _send_large(self, event: Text | Binary, compress: bool | None) -> None:
         """Write a payload without copying it, where that can be."""
-        self._post(True)
-        self.connection.uncork()
-        try:
-            parts = self._encode_by(self.connection.send_vectored, event, compress)
-        finally:
-            self.connection.cork()
+        parts = self._encode_by(self.connection.send_vectored, event, compress)
         # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
         for part in parts:
             self._link.write(part)
+        if not parts:
+            self._post(True)
 
     def _encode(self, event: Any, compress: bool | None) -> None:
         self._encode_by(self.connection.send, event, compress)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from mintws import __version__
+from mintws import Http1, LocalProtocolError, Role, UpgradeRequest, __version__
 from mintws.cli import connect, demo, serve
-from mintws.cli.stdout import abandon
+from mintws.cli.output import OutputLost, check, put, tell
+from mintws.cli.signals import Stop
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Headers that say what an argument says.
+_ELSEWHERE = {"host": "it is that of the URL", "sec-websocket-protocol": "use --subprotocol"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,15 +27,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments behind the program's name; those of the process if `None`.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
     try:
-        return int(asyncio.run(arguments.run(arguments)))
+        arguments = _parse(argv)
+        check()
+        return asyncio.run(_run(arguments))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        abandon()
+    except OutputLost as lost:
+        if lost.reason:
+            tell(f"cannot write to standard output: {lost.reason}")
         return 1
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            return _parser().parse_args(argv)
+    except SystemExit:
+        # What --help and --version print can fail as all that is printed can.
+        if printed.getvalue():
+            put(printed.getvalue().rstrip("\n"))
+        raise
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    with contextlib.closing(Stop()) as stop:
+        code: int = await arguments.run(arguments, stop)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,8 +74,8 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "serve",
         help="echo messages, over HTTP/1.1 and HTTP/2 on one port",
         description="Echo each message, on any path, over HTTP/1.1 and HTTP/2. A browser gets a page that talks to the server.",
-        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001. Exit codes: 0 it was stopped so; 1 it could not start; "
-        "2 wrong usage; 130 it was interrupted twice.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001; the same once more ends it at once. Exit codes: 0 it was stopped so; "
+        "1 it could not start; 2 wrong usage; 130 or 143 it was ended by a second Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
@@ -60,7 +85,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
     parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
     parser.add_argument(
-        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="speak it; may be repeated"
+        "--subprotocol", type=_token, action=_Each, default=[], metavar="P", help="speak it; may be repeated"
     )
     parser.set_defaults(run=serve.run, usage_error=parser.error)
 
@@ -70,10 +95,11 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "connect",
         help="send lines of standard input and print messages",
         description="Send each line of standard input as a text message, one that is no UTF-8 as a binary message, and print the "
-        "messages that come: text as it is, binary in hexadecimal. At the end of the input, or at Ctrl-C, the WebSocket is closed; "
-        "what the server still sends until it closes too is printed.",
-        epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, or was refused; 2 wrong usage; 3 closed with "
-        "another code, or not properly; 130 interrupted twice.",
+        "messages that come: text as it is, binary in hexadecimal. After the end of the input the WebSocket is closed when no message has "
+        "come for a second, and on a terminal at once; at Ctrl-C it is closed at once. What the server still sends until it closes too is "
+        "printed.",
+        epilog="Exit codes: 0 closed with 1000, 1001 or no code; 1 could not connect, was refused, or could not print; 2 wrong usage; "
+        "3 closed with another code, or not properly; 130 or 143 ended by Ctrl-C or SIGTERM, before it was connected or by the second.",
         allow_abbrev=False,
     )
     parser.add_argument("url", metavar="URL", help="ws://... or wss://...")
@@ -89,7 +115,14 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a header of the request; may be repeated",
     )
     parser.add_argument(
-        "--subprotocol", type=_token, action="append", default=[], metavar="P", help="offer it; may be repeated"
+        "--subprotocol", type=_token, action=_Each, default=[], metavar="P", help="offer it; may be repeated"
+    )
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="S",
+        help="close when no message has come for so many seconds after the end of the input; inf waits for the server to close "
+        "(1, and 0 if the input is a terminal)",
     )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("--insecure", action="store_true", help="take any certificate")
@@ -101,9 +134,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser(
         "demo",
         help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
-        description="Start a server with TLS in this process and send it the README, in messages of all sizes, over HTTP/1.1 and over "
-        "several WebSockets on one HTTP/2 connection, with and without compression; print what that took.",
-        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 interrupted.",
+        description="Start a server with TLS in this process and send it the README, in messages of all sizes, on several WebSockets over "
+        "HTTP/1.1 and on as many over HTTP/2, all at the same time, without compression and with it; print side by side what that took.",
+        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 or 143 ended by Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=demo.run, usage_error=parser.error)
@@ -113,6 +146,16 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"a time is a number of seconds, 0 or more, not {text!r}")
+    return seconds
 
 
 def _token(text: str) -> str:
@@ -125,4 +168,21 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not _TOKEN.fullmatch(name):
         raise argparse.ArgumentTypeError(f"write a header as NAME:VALUE, not {text!r}")
-    return name, value.strip()
+    if name.lower() in _ELSEWHERE:
+        raise argparse.ArgumentTypeError(f"{name} is no header to give: {_ELSEWHERE[name.lower()]}")
+    header = (name, value.strip())
+    try:
+        Http1(Role.CLIENT).open().send(UpgradeRequest("localhost", headers=[header]))
+    except LocalProtocolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return header
+
+
+class _Each(argparse.Action):
+    """Collects values that may be given once each."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        collected = getattr(namespace, self.dest)
+        if values in collected:
+            raise argparse.ArgumentError(self, f"{values!r} is given twice")
+        setattr(namespace, self.dest, [*collected, values])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import re
+import socket
 import ssl as tls
 import sys
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,123 +18,137 @@ from urllib.parse import urlsplit
 from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, MintWSError, UpgradeError
 from mintws import asyncio as driver
 from mintws.cli.lines import Lines
-from mintws.cli.signals import on_stop
-from mintws.cli.stdout import abandon
+from mintws.cli.output import OutputLost, put, tell
+from mintws.cli.signals import Stop
+from mintws.cli.tls import Unusable, client_context
 from mintws.session import describe
 
 #: Exit codes.
-DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY = 0, 1, 2, 3
 
 #: The most bytes of a message that is printed.
 LIMIT = 64 * 1024 * 1024
-#: How long the server may be silent after our Close, in seconds, before its own is given up.
+#: How long the server may be silent after the end of the input before we close, and after our Close before its own is given up: seconds.
+WAIT = 1.0
 PATIENCE = 10.0
 
 #: What could move a terminal's cursor, or worse.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Connect, talk and close; give the exit code."""
-    stopped = asyncio.Event()
-    on_stop(stopped.set)
-    stopping: asyncio.Future[Any] = asyncio.ensure_future(stopped.wait())
-    opening: asyncio.Future[Any] = asyncio.ensure_future(_open(arguments))
-    try:
-        await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            opening.cancel()
-            return INTERRUPTED
-        websocket = opening.result()
-        if isinstance(websocket, int):
-            return websocket
-        _tell(f"connected: {describe(websocket.connection)}")
-        return await _talk(websocket, stopping)
-    finally:
-        stopping.cancel()
+    opened = await stop.bound(_open(arguments))
+    if opened is None:
+        return stop.code
+    if isinstance(opened, int):
+        return opened
+    tell(f"connected: {describe(opened.connection)}")
+    return await _talk(opened, arguments.wait, stop)
 
 
 async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     """Open the WebSocket, or say why not and give the exit code."""
     try:
+        context = client_context(arguments.cafile, insecure=arguments.insecure)
+        if context is not None and urlsplit(arguments.url).scheme in ("ws", "http"):
+            raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
         return await driver.connect(
             arguments.url,
             http=arguments.http,
             headers=arguments.header,
             subprotocols=arguments.subprotocol,
-            ssl=_context(arguments),
+            ssl=context,
             close_timeout=2.0,
             limit=LIMIT,
         )
     except ExtendedConnectDisabled as error:
-        _tell(f"cannot connect: {error}")
-    except LocalProtocolError as error:
-        _tell(f"wrong usage: {error}")
+        tell(f"cannot connect: {error}")
+    except (LocalProtocolError, Unusable) as error:
+        tell(f"wrong usage: {error}")
         return WRONG_USAGE
     except UpgradeError as error:
-        _tell(f"refused: {_describe_refusal(error)}")
+        tell(f"refused: {_describe_refusal(error)}")
     except ConnectionClosed as error:
-        _tell(f"cannot connect: {error.reason or error}")
+        tell(f"cannot connect: {error.reason or error}")
     except tls.SSLCertVerificationError as error:
-        _tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
+        tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
     except asyncio.TimeoutError:
-        _tell("cannot connect: no answer came in time")
+        tell("cannot connect: no answer came in time")
     except tls.SSLError as error:
-        _tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+        tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
     except OSError as error:
-        _tell(f"cannot connect: {error.strerror or error}")
+        tell(f"cannot connect: {describe_failure(error)}")
     except MintWSError as error:
-        _tell(f"cannot connect: {error}")
+        tell(f"cannot connect: {error}")
     return NOT_CONNECTED
 
 
-async def _talk(websocket: driver.WebSocket, stopping: asyncio.Future[Any]) -> int:
+async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> int:
     """Send and print until either side closes; give the exit code."""
     printer = _Printer(websocket)
-    printing: asyncio.Future[Any] = asyncio.ensure_future(printer.run())
-    sending: asyncio.Future[Any] = asyncio.ensure_future(_send_lines(websocket))
-    await asyncio.wait([printing, sending, stopping], return_when=asyncio.FIRST_COMPLETED)
-    sending.cancel()
+    if wait is None:
+        # Who ends the input of a terminal has seen what came.
+        wait = 0.0 if sys.stdin is not None and sys.stdin.isatty() else WAIT
+
+    printing: asyncio.Future[None] = asyncio.ensure_future(printer.run())
+    await _first(asyncio.wait([printing]), _send_lines(websocket, printer, wait), stop.wait())
     try:
         websocket.begin_close(1000, "")
     except ConnectionClosed:
         pass
     # What the server still has to say before its Close may take any time, as long as something comes.
-    seen = -1
-    while not printing.done() and seen != printer.count:
-        seen = printer.count
-        await asyncio.wait([printing], timeout=PATIENCE)
+    await _first(asyncio.wait([printing]), printer.silence(PATIENCE))
     await websocket.close()
-    await printing
+    try:
+        await printing
+    except OutputLost as lost:
+        # Who reads only some of it, as `head` does, has what he wanted.
+        if lost.reason:
+            raise
     ending = websocket.ending
     proper = ending.clean and ending.code in (1000, 1001, 1005)
     how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
-    _tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))
+    tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))
     return DONE if proper else CLOSED_BADLY
 
 
-async def _send_lines(websocket: driver.WebSocket) -> None:
-    """Send each line of standard input."""
+async def _send_lines(websocket: driver.WebSocket, printer: _Printer, wait: float) -> None:
+    """Send each line of standard input, and wait until the server has nothing more to say to them."""
     try:
         async for line in Lines():
             try:
                 await websocket.send(line.decode())
             except UnicodeDecodeError:
                 await websocket.send(line)
+        if wait:
+            # Many servers drop what they have not sent yet when a Close comes. A Pong says that they have all lines.
+            await _first(websocket.ping(), printer.silence(PATIENCE))
     except ConnectionClosed:
-        pass
+        return
+    await printer.silence(wait)
+
+
+async def _first(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run coroutines until one of them ends, and end the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
 
 
 class _Printer:
-    """Prints messages.
-
-    Attributes:
-        count: how many it has printed.
-    """
+    """Prints messages."""
 
     def __init__(self, websocket: driver.WebSocket) -> None:
-        self.count = 0
         self._websocket = websocket
+        self._loop = asyncio.get_running_loop()
+        #: When the last message came.
+        self._heard = 0.0
         if isinstance(sys.stdout, io.TextIOWrapper):
             # What the encoding of the output lacks is no reason to fail.
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -139,15 +156,27 @@ class _Printer:
         self._prefix = "< " if self._terminal and sys.stdin is not None and sys.stdin.isatty() else ""
 
     async def run(self) -> None:
-        """Print until nothing more comes, or nobody reads."""
+        """Print until nothing more comes.
+
+        Raises:
+            OutputLost: standard output takes no more, and so messages are dropped from then on.
+        """
         try:
             async for message in self._websocket:
-                self.count += 1
-                print(self._prefix + self._line(message), flush=True)
+                self._heard = self._loop.time()
+                put(self._prefix + self._line(message))
         except ConnectionClosed:
             pass
-        except BrokenPipeError:
-            abandon()
+        except OutputLost:
+            # The server's Close is still to come, behind messages that it has sent.
+            self._websocket.discard()
+            raise
+
+    async def silence(self, seconds: float) -> None:
+        """Wait until no message has come for so long, from now on."""
+        began = self._loop.time()
+        while (left := max(began, self._heard) + seconds - self._loop.time()) > 0:
+            await asyncio.sleep(left)
 
     def _line(self, message: str | bytes) -> str:
         if isinstance(message, bytes):
@@ -155,20 +184,15 @@ class _Printer:
         return _harmless(message) if self._terminal else message
 
 
-def _context(arguments: argparse.Namespace) -> tls.SSLContext | None:
-    """Make the TLS context that the arguments ask for; `None` leaves it to the driver."""
-    if not arguments.insecure and not arguments.cafile:
-        return None
-    if urlsplit(arguments.url).scheme in ("ws", "http"):
-        raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
-    try:
-        context = tls.create_default_context(cafile=arguments.cafile)
-    except OSError as error:
-        raise LocalProtocolError(f"cannot read {arguments.cafile}: {error.strerror or error}") from None
-    if arguments.insecure:
-        context.check_hostname = False
-        context.verify_mode = tls.CERT_NONE
-    return context
+def describe_failure(error: OSError) -> str:
+    """Say why the network failed, once for all addresses that were tried."""
+    # Of several that fail differently, if only in their addresses, asyncio makes one error without a number.
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error))
+    if isinstance(error, socket.gaierror) or not numbers:
+        said = error.strerror or str(error)
+    else:
+        said = "; ".join(dict.fromkeys(os.strerror(int(number)) for number in numbers))
+    return said[:1].lower() + said[1:] or type(error).__name__
 
 
 def _describe_refusal(error: UpgradeError) -> str:
@@ -185,7 +209,3 @@ def _describe_refusal(error: UpgradeError) -> str:
 def _harmless(text: str) -> str:
     """Write control characters so that a terminal shows them."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
-def _tell(line: str) -> None:
-    print(f"mintws: {line}", file=sys.stderr, flush=True)

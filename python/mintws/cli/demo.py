@@ -4,86 +4,83 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import ssl as tls
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
-from mintws import Extension, MintWSError, PerMessageDeflate, __version__
+from mintws import MintWSError, PerMessageDeflate, __version__
 from mintws import asyncio as driver
 from mintws.cli.certificate import make_certificate
+from mintws.cli.output import put
 from mintws.cli.serve import echo
+from mintws.cli.signals import Stop
+from mintws.cli.table import Figures, Table
 from mintws.events import Request, Response
-from mintws.session import describe
 
 #: The sizes of messages, in characters of text and in bytes: around each length form of frames (RFC 6455 §5.2), and large ones.
 SIZES = (1, 2, 7, 125, 126, 127, 1000, 4096, 65535, 65536, 65537, 1 << 20, 2 << 20)
 LIMIT = 16 << 20
-#: WebSockets that share the HTTP/2 connection.
+#: WebSockets of each version of HTTP; those of HTTP/2 share a connection.
 TOGETHER = 4
 #: Messages whose way there and back is timed one by one.
 ROUND_TRIPS = 200
-#: How long one line of the table may take, in seconds.
+#: How long what is done at the same time may take, in seconds.
 BOUND = 120.0
 
 Message = str | bytes
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Run the demonstration; give the exit code."""
     del arguments
+    code = await stop.bound(_demonstrate())
+    return stop.code if code is None else code
+
+
+async def _demonstrate() -> int:
     name, readme = read_readme()
     certificate, context = make_tls()
-    client = tls.create_default_context(cadata=certificate)
-    say = Output()
-    demonstration = Demonstration(readme, client, say)
+    table = Table()
+    demonstration = Demonstration(readme, tls.create_default_context(cadata=certificate), table)
     try:
         async with driver.serve(
             demonstration.echo, "127.0.0.1", 0, ssl=context, respond=demonstration.respond, limit=LIMIT
         ) as server:
-            say.title(f"mintws {__version__}: {name} to a server in this process and back")
-            say.line(
-                f"wss://localhost:{server.port}/ speaks HTTP/1.1 and HTTP/2; its certificate was made for this run."
-            )
-            say.line(
-                f"Each WebSocket carries {len(demonstration.messages)} messages of 1 byte to 2 MiB, text and binary."
-            )
-            say.line("Payload, sent and received are bytes: of messages, and of what their frames came to before TLS.")
-            say.line("")
+            table.title(f"mintws {__version__}: {name} to a server in this process and back")
+            put()
+            put(f"wss://localhost:{server.port}/ speaks HTTP/1.1 and HTTP/2 side by side on one port; its")
+            put("certificate was made for this run. Clients of both talk to it at the same time:")
+            put(f"on each WebSocket {len(demonstration.messages)} messages of 1 byte to 2 MiB, text and binary.")
+            put("Bytes sent and received are those of frames, before TLS.")
             passed = await demonstration.run(server.port)
-    except BrokenPipeError:
-        raise
     except (MintWSError, OSError, asyncio.TimeoutError) as error:
-        say.line(say.bad(f"failed: {str(error) or type(error).__name__}"))
+        table.verdict(f"failed: {str(error) or type(error).__name__}", passed=False)
         return 1
-    say.line("")
-    say.line(say.good("Every byte came back.") if passed else say.bad("Not every byte came back."))
+    put()
+    table.verdict("Every byte came back." if passed else "Not every byte came back.", passed)
     return 0 if passed else 1
 
 
 class Demonstration:
     """What the clients do, and the server that they do it to."""
 
-    def __init__(self, readme: bytes, context: tls.SSLContext, say: Output) -> None:
+    def __init__(self, readme: bytes, context: tls.SSLContext, table: Table) -> None:
         self.messages = make_messages(readme)
         self._readme = readme
         self._context = context
-        self._say = say
-        #: What the server writes, by the client's port.
-        self._meters: dict[int, Meter] = {}
+        self._table = table
+        #: One of the server's WebSockets on each transport, by the client's port.
+        self._theirs: dict[int, driver.WebSocket] = {}
 
     async def echo(self, websocket: driver.WebSocket) -> None:
-        """Send each message back, and count what that writes."""
-        port = websocket.transport.get_extra_info("peername")[1]
-        if port not in self._meters:
-            self._meters[port] = Meter(websocket.transport)
+        """Send each message back."""
+        self._theirs[websocket.transport.get_extra_info("peername")[1]] = websocket
         await echo(websocket)
 
     def respond(self, request: Request) -> Response:
@@ -91,55 +88,60 @@ class Demonstration:
         return Response(200, (("Content-Type", "text/markdown; charset=utf-8"),), self._readme)
 
     async def run(self, port: int) -> bool:
-        """Run all there is to show; say whether every byte came back."""
+        """Talk over both versions of HTTP at the same time, without compression and with it; say whether every byte came back."""
         where: dict[str, Any] = {"host": "127.0.0.1", "port": port, "ssl": self._context, "limit": LIMIT}
         url = f"wss://localhost:{port}/"
         passed = True
-        self._say.head()
         for extensions in ((), (PerMessageDeflate(),)):
-            async with driver.connect(url, http="1.1", extensions=extensions, **where) as websocket:
-                passed &= await self._show([websocket])
-        async with driver.connect_http2(url, **where) as client:
-            for plain in (True, False):
-                passed &= await self._share(client, () if plain else (PerMessageDeflate(),))
+            async with AsyncExitStack() as stack:
+                apart = [
+                    await stack.enter_async_context(driver.connect(url, http="1.1", extensions=extensions, **where))
+                    for _ in range(TOGETHER)
+                ]
+                client = await stack.enter_async_context(driver.connect_http2(url, **where))
+                shared = [await client.open(f"/{i}", extensions=extensions) for i in range(TOGETHER)]
+                columns = await _together(self._exchange(apart), self._exchange(shared, client))
+            agreed = ", ".join(str(it.answer) for it in apart[0].connection.extensions)
+            self._table.show(agreed or "without compression", columns)
+            passed &= all(it.passed for it in columns)
         return passed
 
-    async def _share(self, client: driver.Http2Client, extensions: Sequence[Extension]) -> bool:
-        """Open several WebSockets on one HTTP/2 connection, and make an ordinary request among them."""
-        websockets = await asyncio.gather(*(client.open(f"/{i}", extensions=extensions) for i in range(TOGETHER)))
-        passed, response = await asyncio.gather(self._show(websockets), client.request("GET", "/readme"))
-        same = response.status == 200 and response.body == self._readme
-        self._say.note(f"beside them GET /readme: {response.status}, {len(response.body):,} bytes", same)
-        await asyncio.gather(*(websocket.close() for websocket in websockets))
-        return passed and same
-
-    async def _show(self, websockets: Sequence[driver.WebSocket]) -> bool:
-        """Exchange all messages on each WebSocket at once, and print what that took."""
-        first = websockets[0]
-        times = [await _time(first) for _ in range(ROUND_TRIPS)]
-        ours = Meter(first.transport)
-        theirs = self._meters[first.transport.get_extra_info("sockname")[1]]
-        received = -theirs.count
+    async def _exchange(
+        self, websockets: Sequence[driver.WebSocket], client: driver.Http2Client | None = None
+    ) -> Figures:
+        """Exchange all messages on each WebSocket at once, and make an ordinary request beside them; tell what that took."""
+        times = [await _time(websockets[0]) for _ in range(ROUND_TRIPS)]
+        ours = {it.transport.get_extra_info("sockname")[1]: it for it in websockets}
+        theirs = [self._theirs[port] for port in ours]
+        before = [sum(it.written for it in side) for side in (ours.values(), theirs)]
         began = time.perf_counter()
-        work = asyncio.gather(*(_exchange(websocket, self.messages) for websocket in websockets))
-        passed = all(await asyncio.wait_for(work, BOUND))
+        page, *came_back = await _together(
+            self._get_readme(client), *(_send_and_compare(it, self.messages) for it in websockets)
+        )
         took = time.perf_counter() - began
-        payload = len(websockets) * sum(len(it.encode() if isinstance(it, str) else it) for it in self.messages)
-        row = Row(
-            first.http_version,
+        sent, received = (
+            sum(it.written for it in side) - count for side, count in zip((ours.values(), theirs), before, strict=True)
+        )
+        return Figures(
+            websockets[0].http_version,
+            len(ours),
             len(websockets),
-            bool(first.connection.extensions),
             len(websockets) * len(self.messages),
-            payload,
-            ours.stop(),
-            received + theirs.count,
+            len(websockets) * sum(len(it.encode() if isinstance(it, str) else it) for it in self.messages),
+            sent,
+            received,
             took,
             statistics.median(times),
-            passed,
+            page,
+            all(came_back) and not page.endswith("WRONG"),
         )
-        self._say.row(row)
-        self._say.note(describe(first.connection))
-        return passed
+
+    async def _get_readme(self, client: driver.Http2Client | None) -> str:
+        if client is None:
+            return ""
+        response = await client.request("GET", "/readme")
+        same = response.status == 200 and response.body == self._readme
+        return f"{response.status}, {len(self._readme):,} bytes" if same else f"{response.status}, WRONG"
 
 
 async def _time(websocket: driver.WebSocket) -> float:
@@ -150,106 +152,34 @@ async def _time(websocket: driver.WebSocket) -> float:
     return time.perf_counter() - began
 
 
-async def _exchange(websocket: driver.WebSocket, messages: Sequence[Message]) -> bool:
+async def _send_and_compare(websocket: driver.WebSocket, messages: Sequence[Message]) -> bool:
     """Send messages while their echoes come; say whether they came back as they were, in their order."""
 
     async def send() -> None:
         for message in messages:
             await websocket.send(message)
 
-    sending = asyncio.ensure_future(send())
+    async def compare() -> bool:
+        return all([await websocket.recv() == message for message in messages])
+
+    _, same = await _together(send(), compare())
+    return bool(same)
+
+
+async def _together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run coroutines at the same time and give what they return. None is left when one fails, time is up, or this is cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        same = [await websocket.recv() == message for message in messages]
-        await sending
+        done, late = await asyncio.wait(tasks, timeout=BOUND, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        if late:
+            raise asyncio.TimeoutError
+        return [task.result() for task in tasks]
     finally:
-        sending.cancel()
-    return all(same)
-
-
-class Meter:
-    """Counts the bytes that are written to a transport: frames, of WebSockets or of HTTP/2, before TLS."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.count = 0
-        self._transport = transport
-        self._write = transport.write
-        transport.write = self.write  # type: ignore[method-assign]
-        transport.writelines = self.writelines  # type: ignore[assignment, method-assign]
-
-    def write(self, data: Any) -> None:
-        """Count and write."""
-        self.count += len(data)
-        self._write(data)
-
-    def writelines(self, data: Any) -> None:
-        """Count and write."""
-        self.write(b"".join(data))
-
-    def stop(self) -> int:
-        """Count no more; give what was counted."""
-        self._transport.write = self._write  # type: ignore[method-assign]
-        del self._transport.writelines
-        return self.count
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: bytes, and seconds."""
-
-    http_version: str
-    websockets: int
-    compressed: bool
-    messages: int
-    payload: int
-    sent: int
-    received: int
-    took: float
-    round_trip: float
-    passed: bool
-
-
-class Output:
-    """What is printed: a table, in colours on a terminal."""
-
-    def __init__(self) -> None:
-        self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-    def title(self, text: str) -> None:
-        """Print a line that stands out."""
-        self.line(self._colour("1", text))
-
-    def line(self, text: str) -> None:
-        """Print a line."""
-        print(text, flush=True)
-
-    def head(self) -> None:
-        """Print the head of the table."""
-        cells = f"{'messages':>8} {'payload':>11} {'sent':>11} {'':>6} {'received':>11} {'time':>7} {'speed':>9} {'1 message':>9}  echoed"
-        self.title(f"over     WebSockets compression {cells}")
-
-    def row(self, row: Row) -> None:
-        """Print a line of the table."""
-        self.line(
-            f"HTTP/{row.http_version:3} {row.websockets:>10} {'deflate' if row.compressed else 'none':11} {row.messages:>8,}"
-            f" {row.payload:>11,} {row.sent:>11,} {row.sent / row.payload:>6.1%} {row.received:>11,}"
-            f" {row.took:>5.2f} s {row.payload / row.took / 2**20:>3,.0f} MiB/s {row.round_trip * 1e6:>6,.0f} us"
-            f"  {self.good('all') if row.passed else self.bad('WRONG')}"
-        )
-
-    def note(self, text: str, passed: bool = True) -> None:
-        """Print a line that belongs to the one above."""
-        self.line(self._colour("2", f"{'':9}{text}") if passed else self.bad(f"{'':9}{text}: DIFFERENT"))
-
-    def good(self, text: str) -> str:
-        """Colour what is as it should be."""
-        return self._colour("32", text)
-
-    def bad(self, text: str) -> str:
-        """Colour what is not."""
-        return self._colour("31", text)
-
-    def _colour(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def make_messages(readme: bytes) -> list[Message]:
@@ -282,6 +212,5 @@ def read_readme() -> tuple[str, bytes]:
     root = Path(__file__).resolve().parents[3]
     readme = root / "README.md"
     if readme.is_file() and (root / "pyproject.toml").is_file():
-        return f"README.md, {readme.stat().st_size:,} bytes,", readme.read_bytes()
-    description = metadata("mintws")["Description"].encode()
-    return f"the package's description, {len(description):,} bytes,", description
+        return "README.md", readme.read_bytes()
+    return "the package's description", metadata("mintws")["Description"].encode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import select
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -48,12 +50,20 @@ class Lines:
             chunk = b"-"
             while chunk:
                 self._room.acquire()
-                try:
-                    chunk = stdin.read(_READ_SIZE) or b""
-                except OSError:
-                    chunk = b""
+                chunk = _read_some(stdin)
                 try:
                     self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
                 except RuntimeError:
                     # The loop is closed: nobody takes it.
                     return
+
+
+def _read_some(stdin: io.FileIO) -> bytes:
+    """Wait for what comes next; nothing comes after the end, or a fault."""
+    try:
+        while (chunk := stdin.read(_READ_SIZE)) is None:
+            # Another program that shares it has made it non-blocking.
+            select.select([stdin], [], [])
+    except OSError:
+        return b""
+    return chunk

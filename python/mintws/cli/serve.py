@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import ssl as tls
-import sys
 from typing import Any
 
 from mintws import asyncio as driver
+from mintws.cli.output import put, tell
 from mintws.cli.page import respond_with_page
-from mintws.cli.signals import on_stop
+from mintws.cli.signals import Stop
+from mintws.cli.tls import Unusable, server_context
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Serve until Ctrl-C or SIGTERM; give the exit code."""
-    if arguments.key and not arguments.cert:
+    if arguments.key is not None and arguments.cert is None:
         arguments.usage_error("--key needs --cert")
     try:
-        context = _context(arguments.cert, arguments.key) if arguments.cert else None
-    except tls.SSLError:
-        print("mintws: cannot use the certificate: there is none with its key in PEM", file=sys.stderr)
+        context = None if arguments.cert is None else server_context(arguments.cert, arguments.key)
+    except Unusable as error:
+        tell(str(error))
         return 1
-    except OSError as error:
-        print(f"mintws: cannot use the certificate: {error.strerror}: {error.filename or 'the file'}", file=sys.stderr)
-        return 1
-    stopped = asyncio.Event()
     try:
         server = await driver.serve(
             echo,
@@ -36,16 +31,15 @@ async def run(arguments: argparse.Namespace) -> int:
             subprotocols=arguments.subprotocol,
         )
     except OSError as error:
-        print(f"mintws: cannot listen: {error.strerror or error}", file=sys.stderr)
+        tell(f"cannot listen: {error.strerror or error}")
         return 1
     async with server:
-        on_stop(stopped.set)
         for socket in server.sockets:
             where = _authority(socket.getsockname())
-            print(f"listening on {'wss' if context else 'ws'}://{where}/, ", end="")
-            print(f"with a page on {'https' if context else 'http'}://{where}/", flush=True)
-        await stopped.wait()
-        print("mintws: closing", file=sys.stderr, flush=True)
+            ws, http = ("wss", "https") if context else ("ws", "http")
+            put(f"listening on {ws}://{where}/, with a page on {http}://{where}/")
+        await stop.wait()
+        tell("closing")
     return 0
 
 
@@ -53,12 +47,6 @@ async def echo(websocket: driver.WebSocket) -> None:
     """Send each message back."""
     async for message in websocket:
         await websocket.send(message)
-
-
-def _context(cert: str, key: str | None) -> tls.SSLContext:
-    context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
-    return context
 
 
 def _authority(address: tuple[Any, ...]) -> str:

@@ -1,25 +1,69 @@
-"""Ctrl-C and SIGTERM as a call in the event loop."""
+"""Ctrl-C and SIGTERM as an event of the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+import socket
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-def on_stop(stop: Callable[[], object]) -> None:
-    """Call `stop` in the running loop at Ctrl-C or SIGTERM; the same once more ends the process at once."""
-    loop = asyncio.get_running_loop()
-    seen: set[int] = set()
+class Stop:
+    """Ctrl-C or SIGTERM, as something that can be waited for; the same once more ends the process at once.
 
-    # Not by `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would never see the second.
-    def handle(number: int, frame: Any) -> None:
-        if number in seen or loop.is_closed():
+    What was ignored when the process began, as `nohup` and scripts do, stays ignored.
+
+    Attributes:
+        code: the exit code of a process that it ends: 130 for Ctrl-C, 143 for SIGTERM, 0 before one came.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._loop = asyncio.get_running_loop()
+        self._come = asyncio.Event()
+        self._seen: set[int] = set()
+        # A signal that another thread takes, or that comes just before the loop waits, wakes nobody. What is written here does.
+        self._ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        if os.name == "posix":
+            self._loop.add_reader(self._ours, self._ours.recv, 64)
+            signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        # Not by `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would never see the second.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+
+    def close(self) -> None:
+        """Let go of the loop; the next signal ends the process."""
+        if os.name == "posix":
+            signal.set_wakeup_fd(-1)
+            self._loop.remove_reader(self._ours)
+        self._ours.close()
+        self._theirs.close()
+
+    async def wait(self) -> None:
+        """Wait for a signal."""
+        await self._come.wait()
+
+    async def bound(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Run a coroutine until it ends; at a signal cancel it, wait until it has cleared up, and give `None`."""
+        doing = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            doing.cancel()
+            stopping.cancel()
+            await asyncio.gather(doing, stopping, return_exceptions=True)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if number in self._seen or self._loop.is_closed():
             os._exit(128 + number)
-        seen.add(number)
-        loop.call_soon_threadsafe(stop)
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+        self._seen.add(number)
+        self.code = self.code or 128 + number
+        self._loop.call_soon_threadsafe(self._come.set)

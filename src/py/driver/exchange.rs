@@ -97,12 +97,11 @@ impl Exchange {
         };
         let events = PyList::empty(py);
         filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events))?;
-        let reply = Endpoint::_settle(&connection)?;
+        let reply = Endpoint::_settle(&connection, Some(&events))?;
         Self::_take(slf, &events, &reply)
     }
 
-    /// Take what an HTTP connection made of bytes of the peer: write the reply, hand on the events, wake readers, and write what they
-    /// send.
+    /// Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
         Self::write(slf, reply)?;
         {

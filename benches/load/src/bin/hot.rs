@@ -107,7 +107,7 @@ fn inflate(rounds: u32) {
     settings.deflater =
         Deflater::new(DeflateSettings { window_bits: 12, level: 4, memory_level: 5, context_takeover: false });
     frames(&mut client(Some(settings)), Opcode::Text, &text(1024), 1, &mut wire);
-    let (mut decoder, mut into) = (server(Some(Inflater::new(15, true))), Vec::new());
+    let (mut decoder, mut into) = (server(Some(Inflater::new(15, true, u64::MAX))), Vec::new());
     for _ in 0..rounds {
         take(&mut decoder, black_box(&wire), &mut into);
     }

@@ -148,7 +148,7 @@ def test_a_request_that_the_server_will_not_see_is_an_error_and_no_wait(run):
         return b""
 
     async def work():
-        async with server_by_hand(answer) as address, connect_http2(address) as client:
+        async with server_by_hand(answer) as address, connect_http2(address, close_timeout=0.1) as client:
             await client.open()
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(client.request("GET", "/"), 5)

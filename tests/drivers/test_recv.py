@@ -53,7 +53,7 @@ def test_a_stream_that_nobody_reads_stops_no_other(run):
             await echo(websocket)
 
     async def work():
-        async with listening(handler) as server, connect_http2(url(server)) as client:
+        async with listening(handler) as server, connect_http2(url(server), close_timeout=0.1) as client:
             slow, quick = await client.open("/slow"), await client.open("/quick")
             flooding = asyncio.create_task(send_all(slow, [random.randbytes(50_000)] * 100))
             for i in range(100):

@@ -1,0 +1,457 @@
+"""One HTTP/1.1 connection: `h11` reads and writes the heads, then the transport is the WebSocket's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Literal, TypeAlias
+
+import h11
+
+from mintws import _core
+from mintws.connection import DEFAULT_LIMIT, Connection, Direct
+from mintws.errors import LocalProtocolError, RemoteProtocolError
+from mintws.events import Failed, Headers, Request, Response, Role, State
+from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
+
+#: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
+#: has ordinary ones need ask for `None`.
+Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
+
+#: The most bytes kept of the body of a refusal.
+BODY_LIMIT = 64 * 1024
+#: The most bytes of the body of a request that `collect` gathers.
+REQUEST_LIMIT = 1024 * 1024
+#: Behind a request that is not answered yet, the bytes at which the transport is read no more.
+UNREAD_LIMIT = 64 * 1024
+#: The most interim responses that may come before the answer.
+INTERIM_LIMIT = 32
+
+#: States of ours in which no request is made any more.
+_ENDING = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
+#: States of the server while a request has no response, or not all of it.
+_UNANSWERED = frozenset({h11.SEND_RESPONSE, h11.SEND_BODY})
+
+_LEFT = "the server closed the connection without an answer"
+_OVER = "the connection is ending and takes no more requests: make another Http1"
+
+
+class Http1(Direct):
+    """One HTTP/1.1 connection, which carries ordinary requests until one of them asks for a WebSocket.
+
+    Args:
+        role: which end.
+        header_case: how the names of headers are written: "title" as in `Sec-WebSocket-Key`, or "lower".
+        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+
+    Attributes:
+        h11: the `h11.Connection`, for ordinary requests and responses; gone when the transport has become the WebSocket's.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_collected",
+        "_connection",
+        "_ended",
+        "_header_case",
+        "_interim",
+        "_leaving",
+        "_opened",
+        "_reader",
+        "_reading",
+        "_rejection",
+        "_role",
+        "_switched",
+        "h11",
+    )
+
+    http_version = "1.1"
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        header_case: Literal["title", "lower"] = "title",
+        limit: int | None = DEFAULT_LIMIT,
+        parts: bool = False,
+        text_as_bytes: bool = False,
+        auto_pong: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if header_case not in ("title", "lower"):
+            raise LocalProtocolError(f'header_case must be "title" or "lower", not {header_case!r}')
+        self._connection = Connection(
+            role,
+            self,
+            limit=limit,
+            parts=parts,
+            text_as_bytes=text_as_bytes,
+            auto_pong=auto_pong,
+            entropy=entropy,
+        )
+        ours = h11.CLIENT if role is Role.CLIENT else h11.SERVER
+        self.h11 = h11.Connection(ours, max_incomplete_event_size=HEAD_LIMIT)
+        self._role = role
+        self._header_case = header_case
+        #: The transport is the WebSocket's.
+        self._switched = False
+        self._ended = False
+        #: We take no more requests, and make none.
+        self._leaving = False
+        self._reading = True
+        #: What reads until then.
+        self._reader = Reader(self.h11)
+        self._opened = False
+        self._interim = 0
+        self._rejection: tuple[int, Headers, bytearray] | None = None
+        #: An ordinary request that `collect` gathers: its head and body.
+        self._collected: tuple[h11.Request, bytearray] | None = None
+
+    def start(self) -> bytes:
+        """Give the bytes with which the connection begins: none over HTTP/1.1."""
+        return b""
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open` may be called: once, on a client, while the connection is not ending."""
+        if self._role is Role.SERVER or self._opened or self._ended or self._connection.state is State.CLOSED:
+            return False
+        return not self._leaving and self.h11.our_state not in _ENDING
+
+    def open(self) -> Connection:
+        """Make a client's WebSocket; its first event is an `UpgradeRequest`.
+
+        It may be sent when all ordinary requests before it have their responses.
+
+        Raises:
+            LocalProtocolError: on a server, or for the second time: an HTTP/1.1 connection carries one WebSocket; or when the connection
+                is ending.
+        """
+        if self._role is Role.SERVER:
+            raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
+        if self._opened:
+            raise LocalProtocolError("an HTTP/1.1 connection carries one WebSocket: make another Http1")
+        if not self.can_open:
+            raise LocalProtocolError(_OVER)
+        self._opened = True
+        return self._connection
+
+    @property
+    def done(self) -> bool:
+        """Whether the transport is to be closed now, after what was returned so far is written (RFC 6455 §7.1.1).
+
+        A server closes it when both Closes have passed. A client waits for that, a while; it closes at once when the opening
+        handshake failed or the peer broke a rule. Where the peer has ended it nobody is left to answer, but for requests that it made
+        before: those may still have a response.
+        """
+        state = self._connection.state
+        if self._connection.corked and not self._ended:
+            return False
+        if state is State.CLOSED:
+            return self._role is Role.SERVER or self._ended or self._failed
+        if self._switched:
+            return self._ended
+        if state is State.REQUESTED:
+            return False
+        if self.h11.states[h11.SERVER] in _UNANSWERED:
+            return False
+        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._reader.unread)
+
+    @property
+    def reading(self) -> bool:
+        """Whether the transport is to be read: not while the connection is paused, or 64 KiB wait behind a request without answer.
+
+        What is read all the same waits too, as far as it may be a next request. Behind a request for a WebSocket it is refused, by a 400
+        and `Failed`.
+        """
+        waiting = 0 if self._switched else len(self._reader.unread) + self._connection.held
+        return self._reading and waiting < UNREAD_LIMIT
+
+    def receive(self, data: bytes | bytearray | memoryview) -> Received:
+        """Take bytes from the peer and say what they mean.
+
+        Args:
+            data: the next bytes of the transport, however cut; empty says that the peer ended it.
+
+        Returns:
+            events: what `data` completes, oldest first, as pairs of the connection and its event. Ordinary requests and responses
+                come as `None` and the event of `h11`; answer them by `h11.send`.
+            reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2), the refusal of a request that is no
+                handshake (§4.2.2), a 100 for a client that waits for it with its body (RFC 9110 §10.1.1).
+
+        A peer that breaks a rule is no exception: its last event is `Failed`. That, and a `Close`, is answered by handing it to
+        `Connection.send` when its turn comes.
+
+        Raises:
+            TypeError: `data` is not bytes.
+        """
+        if self._switched:
+            received = self._connection.receive(data)
+            if not data:
+                self._ended = True
+            return received
+        view = memoryview(data)
+        if view.itemsize != 1 or not view.c_contiguous:
+            raise TypeError("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
+        if not view.nbytes:
+            self._ended = self._reader.ended = True
+        elif not self._ended:
+            self._reader.unread.append(view)
+        return self._read()
+
+    def proceed(self) -> Received:
+        """Say what bytes mean that were held until an answer was given.
+
+        Call it after an `UpgradeAccept`, for frames that the client sent behind its request; and after an ordinary response, for
+        the next request.
+        """
+        if self._switched:
+            return self._connection.receive_early()
+        return self._read()
+
+    def collect(self, event: Any) -> Request | None:
+        """Gather an ordinary request out of events that were handed on; it is given when it is whole.
+
+        A body of more than 1 MiB is not kept.
+        """
+        match event:
+            case h11.Request():
+                self._collected = (event, bytearray())
+            case h11.Data() if self._collected is not None:
+                _, body = self._collected
+                if len(body) <= REQUEST_LIMIT:
+                    body += event.data
+            case h11.EndOfMessage() if self._collected is not None:
+                (head, body), self._collected = self._collected, None
+                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
+                kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
+                return Request(head.method.decode(), head.target.decode("latin-1"), headers, kept)
+        return None
+
+    def respond(self, request: Request, response: Response) -> bytes:
+        """Write the response to an ordinary request; then call `proceed` for the next one.
+
+        Raises:
+            LocalProtocolError: no ordinary request waits for a response, or HTTP/1.1 does not allow this one. Nothing was sent, and
+                another may follow.
+            TypeError: it is no request, or no response.
+        """
+        for given, kind in ((request, Request), (response, Response)):
+            if not isinstance(given, kind):
+                raise TypeError(f"respond() takes a {kind.__name__} here, not {given!r}")
+        waits = not self._switched and self._connection.state is State.CONNECTING
+        if not waits or self.h11.our_state is not h11.SEND_RESPONSE:
+            raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
+        if response.body is None:
+            raise LocalProtocolError('the body was not kept: give one, or b"" for none')
+        head, body = self._reader.answers_head, response.body
+        headers = _core.write_ordinary_response(
+            response.status, list(response.headers), len(body), head=head, http2=False
+        )
+        if self._leaving:
+            headers.append(("Connection", "close"))
+        return self._write_response(response.status, headers, b"" if head else body)
+
+    def shutdown(self) -> bytes:
+        """Take no more requests, and make none; `done` holds as soon as no WebSocket is open and no request is unanswered.
+
+        The response that is still to come says so (RFC 9112 §9.6). A client whose WebSocket is closed waits for the server to close the
+        transport all the same.
+
+        Returns:
+            Nothing to write: HTTP/1.1 has no words for it.
+        """
+        self._leaving = True
+        return b""
+
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
+            self.h11.start_next_cycle()
+        if self._leaving or self.h11.our_state in _ENDING:
+            raise LocalProtocolError(_OVER)
+        if self.h11.our_state is not h11.IDLE:
+            raise LocalProtocolError("an ordinary request has no response yet: ask for the WebSocket behind it")
+        return self._write(h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage())
+
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        if body is not None:
+            return self._write_response(status, headers, b"" if self._reader.answers_head else body)
+        answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        written = self._write(answer)
+        self._switch()
+        return written
+
+    def pause(self) -> None:
+        self._reading = False
+
+    def resume(self) -> bytes:
+        self._reading = True
+        return b""
+
+    def abort(self) -> bytes:
+        self._ended = True
+        return b""
+
+    @property
+    def _failed(self) -> bool:
+        """The client has nothing to wait for."""
+        return not self._switched or self._connection.failed
+
+    def _read(self) -> Received:
+        """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
+        events: list[tuple[Connection | Any, Any]] = []
+        replies: list[bytes] = []
+        while (received := self._read_next()) is not None:
+            events += received[0]
+            replies.append(received[1])
+        return events, b"".join(replies)
+
+    def _read_next(self) -> Received | None:
+        """Read the next thing that has come; `None` if there is none, or it has to wait."""
+        if self._switched:
+            return None
+        state = self._connection.state
+        if state is State.CLOSED:
+            self._reader.unread.clear()
+            return None
+        if self._role is Role.SERVER:
+            if state is State.REQUESTED:
+                return self._receive_early()
+            if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
+                self.h11.start_next_cycle()
+        if self._leaving and self.h11.their_state is h11.IDLE:
+            self._reader.unread.clear()
+        match self._reader.next_event():
+            case None:
+                return None
+            case RemoteProtocolError() as error:
+                return self._broken(error)
+            case event:
+                return self._receive_event(event)
+
+    def _receive_early(self) -> Received | None:
+        """Let the connection keep what comes before the request for a WebSocket is answered."""
+        data = self._reader.unread.take()
+        if not data:
+            return self._connection.receive_end() if self._ended else None
+        events, reply = self._connection.receive(data)
+        for _, event in events:
+            if isinstance(event, Failed):
+                # More than is kept: the client was to wait for the answer (RFC 6455 §4.1), so this is it.
+                event.error.status = 400
+                reply += self._refuse(400, event.error.args[0])
+        return events, reply
+
+    def _receive_event(self, event: H11Event) -> Received:
+        if self._role is Role.SERVER:
+            # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
+            if isinstance(event, h11.Request) and event.http_version != b"1.0":
+                lines = list(event.headers)
+                if _core.is_upgrade(lines):
+                    return self._receive_upgrade(event, lines)
+            return [(None, event)], self._go_on()
+        if isinstance(event, h11.ConnectionClosed) and self._opened:
+            return self._connection.receive_end(_LEFT)
+        if self._connection.state is not State.REQUESTED:
+            return [(None, event)], b""
+        match event:
+            case h11.InformationalResponse(status_code=101):
+                return self._receive_yes(event)
+            case h11.InformationalResponse():
+                self._interim += 1
+                if self._interim > INTERIM_LIMIT:
+                    return self._broken(RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2"))
+            case h11.Response():
+                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+                self._rejection = (event.status_code, headers, bytearray())
+            case h11.Data() if self._rejection:
+                body = self._rejection[2]
+                body += event.data[: BODY_LIMIT - len(body)]
+                if len(body) == BODY_LIMIT:
+                    return self._reject()
+            case h11.EndOfMessage():
+                return self._reject()
+        return [], b""
+
+    def _go_on(self) -> bytes:
+        """Tell a client that waits to be told so that it may send its body (RFC 9110 §10.1.1)."""
+        if not self.h11.they_are_waiting_for_100_continue or not self._reader.body_follows:
+            return b""
+        return self._write(h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100)))
+
+    def _receive_upgrade(self, request: h11.Request, lines: list[tuple[bytes, bytes]]) -> Received:
+        events, reply = self._connection.receive_request(
+            lines, method=request.method, target=request.target, http_version=request.http_version
+        )
+        if self._connection.state is State.REQUESTED:
+            # A handshake has no body, so this is the end of the message: what follows is the WebSocket's.
+            self.h11.next_event()
+        return events, reply
+
+    def _receive_yes(self, head: h11.InformationalResponse) -> Received:
+        if head.http_version == b"1.0":
+            return self._broken(RemoteProtocolError("HTTP/1.0 has no 101", section="RFC 9110 §15.2"))
+        frames = self._reader.unread.take()
+        self._switch()
+        events, reply = self._connection.receive_response(list(head.headers))
+        if not frames or self._connection.state is not State.OPEN:
+            return events, reply
+        try:
+            more, answers = self._connection.receive(frames)
+        except BaseException:
+            self._connection._keep(events)
+            raise
+        return [*events, *more], reply + answers
+
+    def _switch(self) -> None:
+        """From now on the transport is the WebSocket's."""
+        self._switched = True
+        del self.h11, self._reader
+
+    def _reject(self) -> Received:
+        assert self._rejection is not None
+        status, headers, body = self._rejection
+        return self._connection.receive_rejection(status, headers, bytes(body))
+
+    def _broken(self, error: RemoteProtocolError) -> Received:
+        """Fail the connection over HTTP that is none; a server says so."""
+        if self._role is Role.SERVER:
+            events, _ = self._connection.fail(error)
+            return events, self._refuse(error.status or 400, error.args[0])
+        error.status = None
+        if self._rejection is not None:
+            # Its head was right, and says all that matters.
+            return self._reject()
+        return self._connection.receive_end(_LEFT) if self._ended else self._connection.fail(error)
+
+    def _refuse(self, status: int, why: str) -> bytes:
+        """Answer as a server what it will not handle, unless an answer is under way already."""
+        if self.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return b""
+        body = f"{why}\n".encode()
+        length = str(len(body))
+        headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", length), ("Connection", "close"))
+        return self.send_response(status, headers, body)
+
+    def _write_response(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+        head = h11.Response(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        return self._write(head, *([h11.Data(data=body)] if body else []), h11.EndOfMessage())
+
+    def _write(self, *events: Any) -> bytes:
+        try:
+            return b"".join(self.h11.send(event) or b"" for event in events)
+        except h11.LocalProtocolError as error:
+            raise LocalProtocolError(f"HTTP/1.1 does not allow this now: {error}") from error
+
+    def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        if self._header_case == "lower":
+            return [(name.lower(), value) for name, value in headers]
+        return list(headers)
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""

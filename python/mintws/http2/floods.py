@@ -1,0 +1,73 @@
+"""What a peer can make us do for little (RFC 9113 §10.5), and how much of it is borne.
+
+There is no clock here, so what is for nothing is weighed against what is of use. Two budgets are spent by the one and filled again by
+the other, never beyond where they began. So a connection that is of some use lives on, and one that is of none ends however slowly,
+or in however small chunks, it is none; unless whoever has a clock fills them again: `Http2.refill`.
+"""
+
+from __future__ import annotations
+
+#: How many idle frames are borne, and how many of them each DATA frame that carries something makes up for, of either side.
+IDLE_FRAMES = 10_000
+PER_DATA = 10
+#: An answered request makes up for as many as so many DATA frames.
+PER_ANSWER = 10
+#: How many requests a client may waste, and each that is answered makes up for one: those that it takes back before their answer, and
+#: those that are reset or refused for its fault.
+WASTED_REQUESTS = 200
+
+
+class Floods:
+    """The budgets of one connection.
+
+    Attributes:
+        useful: DATA frames that carried something, of either side, since idle frames were last counted. Of ours those do not count
+            that a little credit has cut short.
+        flood: what there is too much of; empty if nothing is.
+    """
+
+    __slots__ = ("_idle", "_waste", "flood", "useful")
+
+    def __init__(self) -> None:
+        self.useful = 0
+        self.refill()
+
+    def refill(self) -> None:
+        """Forget all that was for nothing."""
+        self._idle = IDLE_FRAMES
+        self._waste = WASTED_REQUESTS
+        self.flood = ""
+
+    def idle(self) -> None:
+        """Take note of an idle frame."""
+        self._idle = min(self._idle + PER_DATA * self.useful, IDLE_FRAMES) - 1
+        self.useful = 0
+        if self._idle < 0:
+            self.flood = "a flood of frames that do nothing"
+
+    def waste(self) -> None:
+        """Take note of a request that was made for nothing."""
+        self._waste -= 1
+        if self._waste < 0:
+            self.flood = "a flood of requests that come to nothing"
+
+    def answer(self) -> None:
+        """Take note of a request that was answered."""
+        self.useful += PER_ANSWER
+        self._waste = min(self._waste + 1, WASTED_REQUESTS)
+
+
+def is_idle(frame: bytes, *, late: bool) -> bool:
+    """Whether a frame does nothing of use; `late` says that it is for a stream that has closed.
+
+    Those that end a stream which is open are of use. DATA that came late costs next to nothing.
+    """
+    kind, ends, empty = frame[3], frame[4] & 1, len(frame) == 9
+    if kind == 0:
+        return empty and (late or not ends)
+    if kind in (1, 3):
+        return late
+    if kind == 9:
+        return empty
+    # PRIORITY, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, and types that are unknown.
+    return kind != 5

@@ -1,0 +1,250 @@
+"""The HTTP/2 library as it is used here: `h2`, with what it would do to all streams done to the one that is concerned.
+
+What is overridden is not of the public interface of `h2`; nothing else of mintws names such parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, cast
+
+import h2.config
+import h2.connection
+import h2.stream
+import h2.windows
+import hpack
+from h2.connection import AllowedStreamIDs
+from h2.events import (
+    Event,
+    InformationalResponseReceived,
+    RequestReceived,
+    ResponseReceived,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.stream import StreamClosedBy, StreamInputs, StreamState
+from h2.utilities import validate_headers
+from hpack.struct import Header
+from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
+
+from mintws import _core
+
+#: What begins or ends a message.
+Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
+
+#: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
+TABLE_SIZE = 4096
+#: RFC 9110 §15
+_STATUS = re.compile(rb"[1-5][0-9][0-9]")
+
+
+class Library(h2.connection.H2Connection):
+    """`H2Connection`, which knows at any time how many streams are open.
+
+    `h2` looks through all streams for each that is opened, and forgets those that have closed only then.
+
+    Args:
+        config: that of `h2`.
+        closed: is called with each stream when it closes.
+    """
+
+    def __init__(self, config: h2.config.H2Configuration, closed: Callable[[Stream], None]) -> None:
+        super().__init__(config)
+        self.encoder = _Encoder()
+        self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
+        self._closed = closed
+        #: How many streams are open of those that a server has opened, and of those that a client has.
+        self._open = [0, 0]
+
+    def stream(self, number: int) -> Stream:
+        """Give a stream that is open."""
+        return cast("Stream", self.streams[number])
+
+    def data_to_send(self, amount: int | None = None) -> bytes:
+        # It is asked for what is next to always nothing.
+        return super().data_to_send(amount) if self._data_to_send else b""
+
+    def has_closed(self, number: int) -> bool:
+        """Whether a stream was open and is no more, or was passed over."""
+        ours = number % 2 == self.config.client_side
+        highest = self.highest_outbound_stream_id if ours else self.highest_inbound_stream_id
+        return 0 < number <= highest and number not in self.streams
+
+    def was_reset(self, number: int) -> bool:
+        """Whether a stream that has closed was reset, by either side."""
+        return self._stream_is_closed_by_reset(number)
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
+        plain = super()._begin_new_stream(stream_id, allowed_ids)
+        stream = Stream(
+            stream_id, self.config, plain.inbound_flow_control_window, plain.outbound_flow_control_window, self._forget
+        )
+        stream.max_outbound_frame_size = plain.max_outbound_frame_size
+        self.streams[stream_id] = stream
+        self._open[stream_id % 2] += 1
+        return stream
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        # Priorities of streams are deprecated (RFC 9113 §5.3.2), and h2 expects the head of a message where one is told.
+        frame.flags.discard("PRIORITY")
+        return super()._receive_headers_frame(frame)
+
+    def _open_streams(self, remainder: int) -> int:
+        return self._open[remainder]
+
+    def _forget(self, stream: Stream) -> None:
+        del self.streams[stream.stream_id]
+        self._closed_streams[stream.stream_id] = stream.closed_by
+        self._open[stream.stream_id % 2] -= 1
+        self._closed(stream)
+
+
+class Stream(h2.stream.H2Stream):
+    """`H2Stream`, which says when it has closed, and is reset for what is wrong with its messages (RFC 9113 §8.1.1).
+
+    `h2` would end the connection for it.
+
+    Attributes:
+        fault: what was wrong with a message, if the stream was reset for it.
+    """
+
+    def __init__(
+        self,
+        stream_id: int,
+        config: h2.config.H2Configuration,
+        inbound_window_size: int,
+        outbound_window_size: int,
+        closed: Callable[[Stream], None],
+    ) -> None:
+        super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
+        self.fault = ""
+        self.state_machine = _States(stream_id, lambda: closed(self))
+
+    def receive_headers(
+        self, headers: Iterable[Header], end_stream: bool, header_encoding: bool | str | None
+    ) -> tuple[list[Frame], list[Event]]:
+        expected = self._expected_content_length
+        try:
+            frames, events = super().receive_headers(headers, end_stream, header_encoding)
+            self._check_headers(events)
+            if isinstance(events[0], TrailersReceived):
+                # h2 would read it anew from them.
+                self._expected_content_length = expected
+            elif isinstance(events[0], ResponseReceived):
+                self._expect_content(dict(events[0].headers)[b":status"])
+            if end_stream and self._expected_content_length not in (None, self._actual_content_length):
+                raise InvalidBodyLengthError(self._expected_content_length or 0, self._actual_content_length)
+        except StreamClosedError:
+            raise
+        except ProtocolError as error:
+            return self._break(error)
+        return frames, events
+
+    def receive_data(self, data: bytes, end_stream: bool, flow_control_len: int) -> tuple[list[Frame], list[Event]]:
+        try:
+            return super().receive_data(data, end_stream, flow_control_len)
+        except StreamClosedError:
+            raise
+        except ProtocolError as error:
+            return self._break(error)
+
+    def _check_headers(self, events: list[Event]) -> None:
+        """Raise if a head or trailers break a rule of RFC 9113 §8.2-8.3."""
+        head = events[0]
+        assert isinstance(head, Head)
+        if isinstance(head, RequestReceived) and any(name == b":protocol" for name, _ in head.headers):
+            # The handshake of a WebSocket is answered with the rule that it breaks.
+            return
+        headers = _without_host(head.headers) if isinstance(head, RequestReceived) else head.headers
+        deque(validate_headers(headers, self._build_hdr_validation_flags(events)), maxlen=0)
+        status = next((value for name, value in head.headers if name == b":status"), None)
+        if status is not None and not _STATUS.fullmatch(status):
+            raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
+
+    def _expect_content(self, status: bytes) -> None:
+        """Take note of what the status of a response says of its content, whatever its Content-Length does."""
+        if self.request_method == b"CONNECT" and status.startswith(b"2"):
+            # What follows is no content (RFC 9110 §9.3.6).
+            self._expected_content_length = None
+        elif status in (b"204", b"304"):
+            # There is none, which may be told the length that it would have (RFC 9110 §6.4.1, §8.6).
+            self._expected_content_length = 0
+
+    def _break(self, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
+        """Reset the stream for what came on it, as h2 does for a window that overflows."""
+        frames: list[Frame] = []
+        if self.closed_by is not StreamClosedBy.RECV_END_STREAM:
+            frame = RstStreamFrame(self.stream_id)
+            frame.error_code = error.error_code
+            frames.append(frame)
+        if not self.closed:
+            self.state_machine.process_input(StreamInputs.SEND_RST_STREAM)
+        self.fault = str(error)
+        return frames, [StreamReset(stream_id=self.stream_id, error_code=error.error_code, remote_reset=False)]
+
+
+def _without_host(headers: list[Header]) -> list[Header]:
+    """Leave out a Host that is the `:authority` (RFC 9113 §8.3.1): `h2` compares the two letter by letter."""
+    hosts = [value for name, value in headers if name == b"host"]
+    pseudo = {name: value for name, value in headers if name in (b":authority", b":scheme")}
+    if len(hosts) != 1 or b":authority" not in pseudo:
+        return headers
+    host, authority, scheme = (
+        it.decode("latin-1") for it in (hosts[0], pseudo[b":authority"], pseudo.get(b":scheme", b""))
+    )
+    same = _core.is_same_host(host, authority, scheme)
+    return [pair for pair in headers if pair[0] != b"host"] if same else headers
+
+
+class _Encoder(hpack.Encoder):
+    """An encoder of header blocks whose table is bounded: each header that is sent is looked for in all of it."""
+
+    @property
+    def header_table_size(self) -> int:
+        """The size that the peer allows (RFC 7541 §4.2), up to `TABLE_SIZE`."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, TABLE_SIZE)
+        if size == self.header_table.maxsize:
+            # hpack would forget a change that it has not told of yet.
+            return
+        self.header_table.maxsize = size
+        # What changes several times between two blocks is told by the smallest size and the last.
+        smallest = min(*self.table_size_changes, size) if self.table_size_changes else size
+        self.table_size_changes = [smallest, size] if smallest < size else [size]
+
+
+class _Uncounted(h2.windows.WindowManager):
+    """The window of the connection, in which `h2` sees but a part of the DATA: the core keeps its books."""
+
+    def window_consumed(self, size: int) -> None:
+        pass
+
+    def process_bytes(self, size: int) -> int | None:
+        return None
+
+
+class _States(h2.stream.H2StreamStateMachine):
+    """The states of a stream; `closed` is called when it has closed."""
+
+    def __init__(self, stream_id: int, closed: Callable[[], None]) -> None:
+        super().__init__(stream_id)
+        self._closed: Callable[[], None] | None = closed
+
+    def process_input(self, input_: StreamInputs) -> list[Event]:
+        try:
+            return super().process_input(input_)
+        except ProtocolError:
+            if input_ in (StreamInputs.RECV_HEADERS, StreamInputs.RECV_INFORMATIONAL_HEADERS, StreamInputs.RECV_DATA):
+                # An error has closed it, for which it is reset.
+                self.stream_closed_by = self.stream_closed_by or StreamClosedBy.SEND_RST_STREAM
+            raise
+        finally:
+            if self.state is StreamState.CLOSED and self._closed is not None:
+                closed, self._closed = self._closed, None
+                closed()

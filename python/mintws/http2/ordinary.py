@@ -1,0 +1,144 @@
+"""Ordinary requests and responses beside the WebSockets (RFC 9113 §8.1): written, and gathered out of what is handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h2.events
+from h2.errors import ErrorCodes
+
+from mintws import _core
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers, Request, Response, Role
+from mintws.http2.outbound import Events, Outbound
+
+if TYPE_CHECKING:
+    from mintws.http2.connection import Http2
+
+#: The most bytes of the body of a message that are gathered.
+REQUEST_LIMIT = 1024 * 1024
+
+
+class OrdinaryStream(Outbound):
+    """One stream whose request or response was written here."""
+
+    def receive(self, event: h2.events.Event, events: Events) -> None:
+        match event:
+            case h2.events.WindowUpdated():
+                self._http._unblocked = True
+                return
+            case h2.events.StreamEnded():
+                self.remote_ended = True
+                if self.closed:
+                    self._leave()
+            case h2.events.StreamReset():
+                self._leave()
+        events.append((None, event))
+
+    @property
+    def _is_answer(self) -> bool:
+        return self._http._role is Role.SERVER
+
+
+class Collector:
+    """Gathers whole messages."""
+
+    def __init__(self, http: Http2) -> None:
+        self._http = http
+        #: Messages that have begun: their head and body.
+        self._begun: dict[int, tuple[Headers, bytearray]] = {}
+
+    def collect(self, event: h2.events.Event) -> Request | Response | None:
+        """Take an event; give the message that it makes whole."""
+        match event:
+            case h2.events.RequestReceived() | h2.events.ResponseReceived():
+                headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
+                self._begun[event.stream_id] = (headers, bytearray())
+            case h2.events.DataReceived():
+                self._http.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                _, body = self._begun.get(event.stream_id, ((), bytearray()))
+                if len(body) <= REQUEST_LIMIT:
+                    body += event.data
+            case h2.events.StreamReset():
+                self._begun.pop(event.stream_id, None)
+            case h2.events.StreamEnded() if event.stream_id in self._begun:
+                return self._whole(event.stream_id)
+        return None
+
+    def forget(self, number: int) -> None:
+        """Gather no more of a message."""
+        self._begun.pop(number, None)
+
+    def _whole(self, number: int) -> Request | Response:
+        headers, body = self._begun.pop(number)
+        kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
+        pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
+        others = tuple(pair for pair in headers if not pair[0].startswith(":"))
+        if ":status" in pseudo:
+            return Response(int(pseudo[":status"]), others, kept, number)
+        if ":authority" in pseudo:
+            # A Host that is there says the same (RFC 9113 §8.3.1).
+            others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
+        return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, kept, number)
+
+
+def respond(http: Http2, request: Request, response: Response) -> bytes:
+    """Write the response to a request."""
+    if http._role is Role.CLIENT:
+        raise LocalProtocolError("a client makes requests: only a server responds to them")
+    if not _awaits(http, request.stream):
+        return b""
+    if response.body is None:
+        raise LocalProtocolError('the body was not kept: give one, or b"" for none')
+    body = content(response.body)
+    if not 0 <= response.status < 1000:
+        raise LocalProtocolError(f"status {response.status} must be 200 to 599")
+    head = request.method == "HEAD"
+    headers = _core.write_ordinary_response(response.status, list(response.headers), len(body), head=head, http2=True)
+    http._floods.answer()
+    return OrdinaryStream(http, request.stream).send_head(tuple(headers), b"" if head else body)
+
+
+def request(http: Http2, request: Request) -> tuple[int, bytes]:
+    """Write a request; give the number of its stream, and the bytes."""
+    if http._role is Role.SERVER:
+        raise LocalProtocolError("a server makes no requests: it responds to those that receive() gives")
+    http._check_not_full()
+    if not http.has_room:
+        raise LocalProtocolError("the server allows no more streams at a time: wait until one has ended")
+    body = content(request.body or b"")
+    headers = _core.write_ordinary_request(
+        request.method, request.target, list(request.headers), len(body), scheme=http.scheme
+    )
+    stream = OrdinaryStream(http)
+    stream.begin(tuple(headers), end=not body)
+    if body:
+        return stream.number, stream.send_data(body) + stream.send_end()
+    stream.closed = True
+    return stream.number, http._flush()
+
+
+def cancel(http: Http2, number: int) -> None:
+    """Take a request back."""
+    stream = http._streams.get(number)
+    if isinstance(stream, OrdinaryStream):
+        stream.reset(ErrorCodes.CANCEL)
+
+
+def content(body: object) -> bytes:
+    """Give the bytes of a body; `TypeError` if it is none."""
+    return body if type(body) is bytes else bytes(memoryview(body))  # type: ignore[arg-type]
+
+
+def _awaits(http: Http2, number: int) -> bool:
+    """Whether a request still waits for its response: not if the client has taken it back."""
+    if not 0 < number <= http.h2.highest_inbound_stream_id:
+        raise LocalProtocolError("there is no such request: respond to one that collect() gave")
+    if http._ended:
+        return False
+    stream = http.h2.streams.get(number)
+    if stream is None and http.h2.was_reset(number):
+        return False
+    if stream is None or number in http._streams or stream.state_machine.headers_sent:
+        raise LocalProtocolError("the request has been answered: one response is all that it gets")
+    return True

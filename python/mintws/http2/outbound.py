@@ -1,0 +1,195 @@
+"""What is sent on one stream: held back where the peer's windows do not let it pass."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import h2.events
+import h2.exceptions
+from h2.errors import ErrorCodes
+from h2.stream import StreamState
+
+from mintws import _core
+from mintws.connection import Connection
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers
+
+if TYPE_CHECKING:
+    from mintws.http2.connection import Http2
+
+#: The least that a part of what waits must have to be counted as useful.
+USEFUL_SIZE = 512
+#: What is received, as pairs of a connection and its event: to be appended to.
+Events: TypeAlias = list[tuple[Connection | None, Any]]
+
+
+class Outbound:
+    """What is sent on one stream: held back where the windows do not let it pass."""
+
+    def __init__(self, http: Http2, number: int = 0) -> None:
+        self._http = http
+        #: 0 until the request is sent.
+        self.number = number
+        #: The stream as h2 knows it: it owns the window in which we send.
+        self.h2 = http.h2.stream(number) if number else None
+        self._pending = bytearray()
+        #: END_STREAM follows what is pending.
+        self.ending = False
+        self.remote_ended = self.h2 is not None and self.h2.state_machine.state is StreamState.HALF_CLOSED_REMOTE
+        #: Nothing more is sent on the stream.
+        self.closed = False
+
+    @property
+    def buffered(self) -> int:
+        return len(self._pending)
+
+    @property
+    def done(self) -> bool:
+        return self.number != 0 and self.number not in self._http._streams
+
+    @property
+    def window(self) -> int:
+        """How much may be sent now."""
+        if self.h2 is None or self.closed:
+            return 0
+        return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
+
+    def begin(self, headers: Headers, *, end: bool = False) -> None:
+        """Open the stream with a request."""
+        http = self._http
+        number = http.h2.get_next_available_stream_id()
+        try:
+            http.h2.send_headers(number, list(headers), end_stream=end)
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
+        self.number = number
+        self.h2 = http.h2.stream(number)
+        http._streams[number] = self
+
+    def send_head(self, headers: Headers, body: bytes | None) -> bytes:
+        """Write a response's head and its body; `None` says that the stream goes on."""
+        http = self._http
+        try:
+            http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+        except h2.exceptions.ProtocolError as error:
+            raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
+        http._streams[self.number] = self
+        if body:
+            self._pending += body
+            self.ending = True
+            return self.pump()
+        if body is not None:
+            self._finish()
+        return http._flush()
+
+    def send_data(self, data: bytes) -> bytes:
+        if self.closed or self.ending:
+            return b""
+        if not self._pending and len(data) <= self.window:
+            self._http._floods.useful += 1
+            return self._http._flush() + self._frames(data)
+        return self._hold(data)
+
+    def send_end(self) -> bytes:
+        self.ending = True
+        return self.pump()
+
+    def pump(self, most: int | None = None) -> bytes:
+        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
+        if self.closed or self._http._ended:
+            return b""
+        out = self._http._flush()
+        size = min(len(self._pending), self.window if most is None else min(self.window, most))
+        if size > 0:
+            # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
+            self._http._floods.useful += size >= USEFUL_SIZE or size == len(self._pending)
+            out += self._frames(bytes(memoryview(self._pending)[:size]))
+            del self._pending[:size]
+        if self.buffered:
+            self._http._turns.add(self)
+            return out
+        self._http._turns.drop(self)
+        if self.ending:
+            self._http.h2.end_stream(self.number)
+            self._finish()
+            out += self._http._flush()
+        return out
+
+    def reset(self, code: int) -> None:
+        """Reset the stream, if it is open, and forget it."""
+        self._http._reset(self.number, code)
+        self._leave()
+
+    def receive(self, event: h2.events.Event, events: Events) -> None:
+        """Take an event of `h2` that is the stream's."""
+        raise NotImplementedError
+
+    def lose(self, events: Events, message: str) -> None:
+        """Take note that nothing more comes."""
+
+    def _hold(self, data: bytes) -> bytes:
+        """Keep what the windows do not let pass now."""
+        self._pending += data
+        return self.pump()
+
+    def _frames(self, data: bytes) -> bytes:
+        """Write DATA and take it off both windows, of which h2 keeps the books."""
+        http = self._http
+        assert self.h2 is not None
+        self.h2.outbound_flow_control_window -= len(data)
+        http.h2.outbound_flow_control_window -= len(data)
+        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
+
+    def _finish(self) -> None:
+        """Note that END_STREAM is sent."""
+        self.closed = True
+        if not self.remote_ended and self._is_answer:
+            # Nothing that the client still sends is of use (RFC 9113 §8.1).
+            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
+            self.remote_ended = True
+        if self.remote_ended:
+            self._leave()
+
+    @property
+    def _is_answer(self) -> bool:
+        """Whether what was sent is a response that is whole."""
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """Forget the stream."""
+        self.closed = True
+        self._pending.clear()
+        self._http._turns.drop(self)
+        self._http._incoming.hidden = self.number
+        self._http._inbound.drop(self.number)
+        self._http._streams.pop(self.number, None)
+
+
+class Turns:
+    """The streams that have more to send than the windows let pass, in the order of their turns (RFC 9113 §5.3.2)."""
+
+    def __init__(self, http: Http2) -> None:
+        self._http = http
+        self._streams: OrderedDict[Outbound, None] = OrderedDict()
+
+    def add(self, stream: Outbound) -> None:
+        """Let a stream take its turns, behind the others if it is new."""
+        self._streams.setdefault(stream)
+
+    def drop(self, stream: Outbound) -> None:
+        """Let a stream take no more turns."""
+        self._streams.pop(stream, None)
+
+    def pump(self) -> bytes:
+        """Write what the windows now let pass: a frame of each stream, beginning where the last turn ended."""
+        library = self._http.h2
+        out = []
+        shut = 0
+        while shut < len(self._streams) and library.outbound_flow_control_window > 0:
+            stream = next(iter(self._streams))
+            self._streams.move_to_end(stream)
+            before = stream.buffered
+            out.append(stream.pump(library.max_outbound_frame_size))
+            shut = shut + 1 if stream.buffered == before else 0
+        return b"".join(out)

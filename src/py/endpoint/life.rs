@@ -1,0 +1,89 @@
+//! What an endpoint has in each of its states: what is put in place when it opens, and freed when it is over.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::{Endpoint, VECTORED_FROM, Wire};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::state::State;
+
+/// What follows the opening handshake, made before it is done.
+pub(super) struct Opening {
+    pub(super) wire: Wire,
+    pub(super) decoder: Decoder,
+    pub(super) encoder: Encoder,
+    pub(super) transforms: Option<Py<PyAny>>,
+    pub(super) auto_pong: bool,
+    pub(super) text_as_bytes: bool,
+}
+
+impl Endpoint {
+    /// Moves the state, puts in place what it needs, and frees what is of no more use there.
+    #[inline]
+    pub(super) fn enter(&mut self, state: State) {
+        if self.state != state {
+            self.change(state);
+        }
+    }
+
+    #[cold]
+    fn change(&mut self, state: State) {
+        self.state = state;
+        if state == State::Open {
+            self.open();
+        } else {
+            self.free();
+        }
+    }
+
+    fn open(&mut self) {
+        let Some(opening) = self.opening.take() else { return };
+        let Opening { wire, decoder, encoder, transforms, auto_pong, text_as_bytes } = *opening;
+        (self.wire, self.encoder, self.transforms) = (wire, encoder, transforms);
+        self.decoder = Some(decoder);
+        (self.auto_pong, self.text_as_bytes) = (auto_pong, text_as_bytes);
+    }
+
+    /// Takes note that the peer is lost: what is corked goes nowhere.
+    pub(super) fn lose(&mut self, after: State) {
+        self.failed = true;
+        self.drop_corked();
+        self.enter(after);
+    }
+
+    /// Gives what `cork` has held back, if that is anything.
+    pub(super) fn take_corked<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let corked = self.corked.as_mut().filter(|corked| !corked.is_empty())?;
+        let out = PyBytes::new(py, corked);
+        if corked.capacity() > VECTORED_FROM {
+            *corked = Vec::new();
+        } else {
+            corked.clear();
+        }
+        Some(out)
+    }
+
+    pub(super) fn drop_corked(&mut self) {
+        if let Some(corked) = &mut self.corked {
+            *corked = Vec::new();
+        }
+    }
+
+    /// Frees what the state has no use for: what comes is dropped behind the peer's last word, and nothing goes behind ours.
+    fn free(&mut self) {
+        if self.state.is_over() {
+            self.opening = None;
+            self.encoder = Encoder::new(None, None);
+            self.transforms = None;
+            self.mailbox = None;
+            self.early = Vec::new();
+            self.scratch = Vec::new();
+        }
+        if (self.state == State::RemoteClosing || self.state.is_over())
+            && let Some(decoder) = &mut self.decoder
+        {
+            decoder.stop();
+        }
+    }
+}

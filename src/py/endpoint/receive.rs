@@ -1,0 +1,209 @@
+//! The half of an endpoint that receives: bytes to events, and what ends them.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use super::{EARLY_LIMIT, Endpoint};
+use crate::decoder::Event;
+use crate::fault::Fault;
+use crate::frame::Opcode;
+use crate::py::driver::Mailbox;
+use crate::py::errors;
+use crate::py::events::{self, Kind as EventKind};
+use crate::py::incoming::{Failure, bytes_of, message, transformed};
+use crate::state::{Kind, after_receiving, after_sending};
+
+impl Endpoint {
+    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
+    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let mut this = slf.try_borrow_mut()?;
+        let this = &mut *this;
+        this.hand_on_kept(events)?;
+        if this.decoder.is_none() {
+            return Self::keep_early(slf, this, data, events);
+        }
+        if !this.early.is_empty() {
+            let early = std::mem::take(&mut this.early);
+            Self::decode_all(slf, this, &early, events)?;
+        }
+        Self::decode_all(slf, this, data, events)
+    }
+
+    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
+    pub fn unsettled(&self) -> bool {
+        !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
+    }
+
+    /// Gives the bytes that must follow what was received.
+    #[inline]
+    pub(super) fn settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let reply = {
+            let mut this = slf.try_borrow_mut()?;
+            if !this.unsettled() {
+                return Ok(PyBytes::new(slf.py(), b""));
+            }
+            if let Some(exception) = this.interruption.as_mut().and_then(|it| it.exception.take()) {
+                return Err(exception);
+            }
+            PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
+        };
+        Self::deliver(slf, reply)
+    }
+
+    /// Appends the events that were kept.
+    #[inline]
+    pub(super) fn hand_on_kept(&mut self, events: &Bound<'_, PyList>) -> PyResult<()> {
+        let Some(interruption) = &mut self.interruption else { return Ok(()) };
+        let kept = interruption.events.take();
+        if interruption.exception.is_none() {
+            self.interruption = None;
+        }
+        kept.map_or(Ok(()), |kept| kept.bind(events.py()).iter().try_for_each(|event| events.append(event)))
+    }
+
+    /// Decodes a chunk. An exception that says nothing of the peer fails the connection, and is raised when all is in order.
+    #[inline]
+    fn decode_all<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        data: &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        Self::decode(slf, this, data, events).or_else(|exception| Self::interrupt(slf, this, exception, events))
+    }
+
+    #[cold]
+    fn interrupt<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        exception: PyErr,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        let error = errors::interrupted(slf.py(), &exception)?;
+        this.interruption.get_or_insert_default().exception = Some(exception);
+        Self::fail(slf, this, error, events)
+    }
+
+    fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(decoder) = &mut this.decoder else { return Ok(()) };
+        let mut chunk = data;
+        // Behind a Close comes nothing more.
+        let mut after = this.state;
+        loop {
+            let said = match decoder.next(&mut chunk) {
+                Ok(None) => break,
+                Ok(Some(said)) => said,
+                Err(fault) => {
+                    let error = errors::remote(py, &fault)?;
+                    return Self::fail(slf, this, error, events);
+                }
+            };
+            let event = match said {
+                Event::Message { opcode, fin, rsv, payload } => {
+                    let len = payload.len();
+                    let made = match &this.transforms {
+                        None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
+                        Some(transforms) => {
+                            let data = bytes_of(py, &payload)?;
+                            transformed(transforms.bind(py), opcode, rsv, data, this.text_as_bytes)?
+                        }
+                    };
+                    match made {
+                        Ok(event) => {
+                            if let Some(mailbox) = &this.mailbox {
+                                Mailbox::put(mailbox.bind(py), event, len)?;
+                                continue;
+                            }
+                            event
+                        }
+                        Err(Failure::Fault(fault)) => {
+                            let error = errors::remote(py, &fault)?;
+                            return Self::fail(slf, this, error, events);
+                        }
+                        Err(Failure::Peer(error)) => return Self::fail(slf, this, error, events),
+                        Err(Failure::Python(error)) => return Err(error),
+                    }
+                }
+                Event::Ping(payload) => {
+                    if this.auto_pong && after_sending(this.role, this.state, Kind::Pong).is_some() {
+                        let data = payload.unmasked(&mut this.scratch);
+                        if let Ok(frame) = this.encoder.control(Opcode::Pong, data) {
+                            frame.append_to(&mut this.reply);
+                        }
+                    }
+                    events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Ping, true)?
+                }
+                Event::Pong(payload) => events::with_data(bytes_of(py, &payload)?.into_any(), EventKind::Pong, true)?,
+                Event::Close(code, reason) => {
+                    after = after_receiving(this.role, this.state, Kind::Close).unwrap_or(this.state);
+                    events::close(py, code, reason)?
+                }
+            };
+            push(events, slf, &event)?;
+        }
+        decoder.idle();
+        this.enter(after);
+        Ok(())
+    }
+
+    /// Ends the input with `Failed`.
+    #[cold]
+    fn fail<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        error: Bound<'py, PyAny>,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        this.failed = true;
+        this.enter(after_receiving(this.role, this.state, Kind::Failed).unwrap_or(this.state));
+        push(events, slf, &errors::failed(slf.py(), error)?)
+    }
+
+    /// Keeps what comes before the handshake is done, within bounds.
+    fn keep_early<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        data: &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        if this.state.is_over() {
+            return Ok(());
+        }
+        if this.early.len() + data.len() > EARLY_LIMIT {
+            this.early = Vec::new();
+            return Self::fail(slf, this, errors::remote(slf.py(), &Fault::EarlyData)?, events);
+        }
+        this.early.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Takes the end of the transport: `Failed` with 1006, unless the end was due.
+    pub(super) fn receive_end(
+        slf: &Bound<'_, Self>,
+        events: &Bound<'_, PyList>,
+        message: Option<&str>,
+    ) -> PyResult<()> {
+        Self::_receive_early(slf, events)?;
+        let mut this = slf.try_borrow_mut()?;
+        this.hand_on_kept(events)?;
+        let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
+        this.lose(after);
+        drop(this);
+        let error = errors::remote(slf.py(), &Fault::LeftWithoutClose)?;
+        if let Some(message) = message {
+            error.setattr("args", (message,))?;
+        }
+        push(events, slf, &errors::failed(slf.py(), error)?)
+    }
+}
+
+/// Appends `(connection, event)`.
+#[inline]
+fn push<'py>(
+    events: &Bound<'py, PyList>,
+    connection: &Bound<'py, Endpoint>,
+    event: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    events.append(PyTuple::new(events.py(), [connection.as_any(), event])?)
+}

@@ -1,0 +1,226 @@
+//! The half of an endpoint that sends: events are checked, made frames and brought on their way.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use super::{Endpoint, Wire};
+use crate::encoder::{Encoder, Unsendable};
+use crate::frame::Opcode;
+use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
+use crate::py::errors::local;
+use crate::py::events::{self, Kind as EventKind};
+use crate::py::prepared::PreparedMessage;
+use crate::py::states::refusal;
+use crate::state::{Kind, State, after_sending};
+
+/// A message or control frame whose sending was found to be right.
+pub(super) enum Checked<'a> {
+    Message { opcode: Opcode, payload: &'a [u8], fin: bool },
+    Prepared { message: &'a Bound<'a, PreparedMessage> },
+    Control { opcode: Opcode, payload: &'a [u8] },
+    Close(Vec<u8>),
+}
+
+/// What checking an event moves: later events are checked against it before any is encoded.
+#[derive(Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) state: State,
+    unfinished: Option<Opcode>,
+}
+
+impl Endpoint {
+    pub(super) fn progress(&self) -> Progress {
+        Progress { state: self.state, unfinished: self.encoder.unfinished() }
+    }
+
+    pub(super) fn may_send(&self, state: State, kind: Kind) -> PyResult<State> {
+        after_sending(self.role, state, kind).ok_or_else(|| refusal(self.role, state, kind))
+    }
+
+    /// Says whether `event` may be sent now and what of it goes on the wire; `None` if it is no frame.
+    #[inline]
+    pub(super) fn check<'a>(
+        &self,
+        event: &'a Bound<'_, PyAny>,
+        progress: &mut Progress,
+    ) -> PyResult<Option<Checked<'a>>> {
+        let Some((kind, first, second)) = events::fields(event) else {
+            let Ok(message) = event.cast::<PreparedMessage>() else { return Ok(None) };
+            progress.state = self.may_send(progress.state, Kind::Message)?;
+            if progress.unfinished.is_some() {
+                return Err(local(Unsendable::PreparedWithin));
+            }
+            if self.transforms.is_some() {
+                return Err(local("a prepared message passes no extensions of your own: send its event instead"));
+            }
+            return Ok(Some(Checked::Prepared { message }));
+        };
+        Ok(Some(match kind {
+            EventKind::Text | EventKind::Binary => {
+                progress.state = self.may_send(progress.state, Kind::Message)?;
+                let opcode = if kind == EventKind::Text { Opcode::Text } else { Opcode::Binary };
+                let fin = second.is_none_or(|fin| fin.is_truthy().unwrap_or(true));
+                if progress.unfinished.is_some_and(|unfinished| unfinished != opcode) {
+                    return Err(local(Unsendable::Interleaved));
+                }
+                if self.transforms.is_some() && !fin {
+                    return Err(local("extensions of your own see whole messages: send this one with fin=True"));
+                }
+                progress.unfinished = (!fin).then_some(opcode);
+                Checked::Message { opcode, payload: payload_of(kind, first)?, fin }
+            }
+            EventKind::Ping | EventKind::Pong => {
+                let (opcode, kind) = match kind {
+                    EventKind::Ping => (Opcode::Ping, Kind::Ping),
+                    _ => (Opcode::Pong, Kind::Pong),
+                };
+                progress.state = self.may_send(progress.state, kind)?;
+                let payload = first.cast::<PyBytes>()?.as_bytes();
+                if payload.len() > crate::frame::CONTROL_LIMIT {
+                    return Err(local(Unsendable::LongControl(payload.len())));
+                }
+                Checked::Control { opcode, payload }
+            }
+            EventKind::Close => {
+                progress.state = self.may_send(progress.state, Kind::Close)?;
+                let reason = match second {
+                    Some(reason) => utf8_of(reason.cast::<PyString>()?)?,
+                    None => "",
+                };
+                Checked::Close(Encoder::close_payload(first.extract()?, reason).map_err(local)?)
+            }
+        }))
+    }
+
+    /// Makes the bytes of what was checked; `None` when they wait for `flush`.
+    #[inline]
+    pub(super) fn encode<'py>(
+        &mut self,
+        py: Python<'py>,
+        checked: Checked<'_>,
+        compress: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if let Some(mut corked) = self.corked.take() {
+            let appended = self.append(py, checked, compress, &mut corked);
+            self.corked = Some(corked);
+            return appended.map(|()| None);
+        }
+        match checked {
+            Checked::Message { opcode, payload, fin } if self.transforms.is_none() => {
+                let frame = self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
+                let made = frame_bytes(py, &frame).map(Some);
+                self.encoder.idle();
+                made
+            }
+            Checked::Prepared { message } => {
+                let would = self.encoder.would_compress(message.get().len(py), compress);
+                if let (false, false) = (self.encoder.masks(), would) {
+                    return Ok(Some(message.get().frame(py)));
+                }
+                let mut out = Vec::new();
+                self.append(py, Checked::Prepared { message }, compress, &mut out)?;
+                Ok(Some(PyBytes::new(py, &out)))
+            }
+            Checked::Control { opcode, payload } => {
+                let frame = self.encoder.control(opcode, payload).map_err(local)?;
+                frame_bytes(py, &frame).map(Some)
+            }
+            other => {
+                let mut out = Vec::new();
+                self.append(py, other, compress, &mut out)?;
+                Ok(Some(PyBytes::new(py, &out)))
+            }
+        }
+    }
+
+    /// Appends the bytes of what was checked.
+    pub(super) fn append(
+        &mut self,
+        py: Python<'_>,
+        checked: Checked<'_>,
+        compress: Option<bool>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<()> {
+        match checked {
+            Checked::Message { opcode, payload, fin } => match &self.transforms {
+                None => self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?.append_to(out),
+                Some(transforms) => {
+                    let text = opcode == Opcode::Text;
+                    let arguments = (text, PyBytes::new(py, payload), compress);
+                    let made = transforms.bind(py).call_method1(intern!(py, "send"), arguments)?;
+                    let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
+                    self.encoder.message(opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?.append_to(out);
+                }
+            },
+            Checked::Prepared { message } => {
+                let message = message.get();
+                let compressed = self.encoder.compressed_window(message.len(py), compress);
+                let payload = message.payload(py, compressed);
+                let frame = self.encoder.prepared(message.opcode(), payload.as_bytes(), compressed.is_some());
+                frame.map_err(local)?.append_to(out);
+            }
+            Checked::Control { opcode, payload } => {
+                self.encoder.control(opcode, payload).map_err(local)?.append_to(out);
+            }
+            Checked::Close(payload) => {
+                self.encoder.control(Opcode::Close, &payload).map_err(local)?.append_to(out);
+            }
+        }
+        self.encoder.idle();
+        Ok(())
+    }
+
+    /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
+    pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
+        let open = matches!(self.state, State::Open | State::RemoteClosing);
+        if !open || self.transforms.is_some() || self.encoder.unfinished().is_some() {
+            return None;
+        }
+        let corked = self.corked.as_mut()?;
+        self.encoder.message(opcode, payload, true, 0, compress).ok()?.append_to(corked);
+        self.encoder.idle();
+        Some(corked.len())
+    }
+
+    /// Whether a payload goes on the wire as it is, behind its header.
+    pub(super) fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
+        matches!(self.wire, Wire::Direct)
+            && !self.state.is_over()
+            && self.transforms.is_none()
+            && !self.encoder.masks()
+            && fin
+            && self.encoder.unfinished().is_none()
+            && !self.encoder.would_compress(len, compress)
+    }
+
+    /// Brings frames on their way and, behind the last, the end of the stream.
+    #[inline]
+    pub(super) fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let (carrier, end) = {
+            let mut this = slf.try_borrow_mut()?;
+            let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
+            // What is corked goes out before the end.
+            let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
+            if frames.as_bytes().is_empty() && !end {
+                return Ok(frames);
+            }
+            let carrier = carrier.clone_ref(py);
+            if end {
+                this.wire = Wire::Direct;
+            }
+            (carrier, end)
+        };
+        let carrier = carrier.bind(py);
+        let mut out = PyBytes::new(py, b"");
+        if !frames.as_bytes().is_empty() {
+            out = carrier.call_method1(intern!(py, "send_data"), (frames,))?.cast_into()?;
+        }
+        if end {
+            let last = carrier.call_method0(intern!(py, "send_end"))?.cast_into::<PyBytes>()?;
+            out = PyBytes::new(py, &[out.as_bytes(), last.as_bytes()].concat());
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,316 @@
+"""`mintws connect`: real processes, signals, pipes and terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import websockets.asyncio.server
+from drivers.command import BOUND, MINTWS, posix, serving, shell, talk, terminal
+from drivers.conftest import listening, url
+
+from mintws.cli.connect import describe_failure
+
+
+def test_lines_go_out_and_messages_come_back(http: str) -> None:
+    with serving() as (_, port):
+        done = talk(
+            f"ws://127.0.0.1:{port}/any/path?x=1", "--http", http, lines=b"hello\r\nm\xc3\xbcnze\n\n\xff\xfe\nlast"
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == "hello\nmünze\n\nbinary, 2 bytes: ff fe\nlast\n"
+    connected, closed = done.stderr.decode().splitlines()
+    assert connected.startswith(f"mintws: connected: HTTP/{http}, no subprotocol, permessage-deflate")
+    assert closed == "mintws: closed with 1000"
+
+
+def test_all_that_was_piped_comes_back_before_the_end(http: str) -> None:
+    lines = b"".join(b"line %d\n" % i for i in range(50_000))
+    with serving() as (_, port):
+        done = talk(f"ws://127.0.0.1:{port}", "--http", http, lines=lines)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == lines
+
+
+def test_answers_that_take_their_time_are_waited_for(run: Callable[..., object]) -> None:
+    async def slow(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.1)
+            await websocket.send(message)
+
+    async def work():
+        async with listening(slow) as server:
+            done = await asyncio.to_thread(talk, url(server), lines=b"a\n" * 15)
+            assert (done.returncode, done.stdout) == (0, b"a\n" * 15)
+
+    run(work())
+
+
+def test_servers_that_drop_answers_at_a_close_are_heard_out(run: Callable[..., object]) -> None:
+    async def sleepy(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.4)
+            await websocket.send(f"answer to {message}")
+
+    async def work():
+        async with websockets.asyncio.server.serve(sleepy, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            done = await asyncio.to_thread(talk, address, lines=b"a\nb\nc\n", wait=None)
+            assert (done.returncode, done.stdout) == (0, b"answer to a\nanswer to b\nanswer to c\n")
+
+    run(work())
+
+
+def test_a_thousand_lines_to_a_server_that_takes_its_time_are_answered(run: Callable[..., object]) -> None:
+    async def busy(websocket):
+        async for message in websocket:
+            await asyncio.sleep(0.002)
+            await websocket.send(message)
+
+    async def work():
+        lines = b"".join(b"line %d\n" % i for i in range(1000))
+        async with websockets.asyncio.server.serve(busy, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            done = await asyncio.to_thread(talk, address, lines=lines, wait=None)
+            assert (done.returncode, done.stdout) == (0, lines)
+
+    run(work())
+
+
+def test_messages_are_waited_for_as_long_as_told(run: Callable[..., object]) -> None:
+    async def late(websocket):
+        await asyncio.sleep(1.5)
+        await websocket.send("late")
+        await websocket.close()
+
+    async def work():
+        async with websockets.asyncio.server.serve(late, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for wait, heard in (("0.2", b""), ("5", b"late\n"), ("inf", b"late\n")):
+                done = await asyncio.to_thread(talk, address, wait=wait)
+                assert (done.returncode, done.stdout) == (0, heard)
+
+    run(work())
+
+
+def test_a_long_line_is_one_message() -> None:
+    line = b"x" * 900_000
+    with serving() as (_, port):
+        done = talk(f"ws://127.0.0.1:{port}", lines=line + b"\nshort\n")
+    assert done.stdout == line + b"\nshort\n"
+
+
+def test_subprotocols_and_headers_are_sent(run: Callable[..., object]) -> None:
+    async def tell(websocket):
+        await websocket.send(f"{dict(websocket.request.headers)['x-who']} {websocket.subprotocol}")
+
+    async def work():
+        async with listening(tell, subprotocols=["b", "a"]) as server:
+            options = ["--header", "X-Who: me:you", "--subprotocol", "a", "--subprotocol", "b"]
+            done = await asyncio.to_thread(talk, url(server), *options)
+            assert done.stdout == b"me:you a\n"
+
+    run(work())
+
+
+def test_standard_input_that_is_closed_is_at_its_end() -> None:
+    with serving() as (_, port):
+        done = shell(f"mintws connect ws://127.0.0.1:{port} <&-")
+    assert done.returncode == 0, done.stderr
+
+
+@posix
+def test_output_that_nobody_reads_is_the_end() -> None:
+    with serving() as (_, port):
+        done = shell(f"seq 1 100000 | mintws connect ws://127.0.0.1:{port} | head -1; exit ${{PIPESTATUS[1]}}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"1\n"
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_the_client_with_1000(run: Callable[..., object], http: str, number: int) -> None:
+    async def work():
+        codes = asyncio.Queue()
+
+        async def wait(websocket):
+            await websocket.wait_closed()
+            codes.put_nowait(websocket.close_code)
+
+        async with listening(wait) as server:
+            pipe = asyncio.subprocess.PIPE
+            client = await asyncio.create_subprocess_exec(
+                *MINTWS, "connect", "--http", http, url(server), stdin=pipe, stderr=pipe
+            )
+            await client.stderr.readline()
+            client.send_signal(number)
+            assert await client.wait() == 0
+            assert await codes.get() == 1000
+            client.stdin.close()
+
+    run(work())
+
+
+@posix
+def test_a_second_signal_ends_at_once(run: Callable[..., object]) -> None:
+    async def work():
+        received = asyncio.Event()
+
+        async def never_close(websocket):
+            await received.wait()
+
+        async with listening(never_close, close_timeout=0.1) as server:
+            pipe = asyncio.subprocess.PIPE
+            client = await asyncio.create_subprocess_exec(*MINTWS, "connect", url(server), stdin=pipe, stderr=pipe)
+            await client.stderr.readline()
+            for websocket in server.websockets:
+                websocket.transport.pause_reading()
+            client.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.5)
+            client.send_signal(signal.SIGINT)
+            assert await client.wait() == 130
+            received.set()
+            client.stdin.close()
+
+    run(work())
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_handshake_that_is_not_answered(number: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [*MINTWS, "connect", f"ws://127.0.0.1:{silent.getsockname()[1]}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+            peer, _ = silent.accept()
+            with peer:
+                peer.recv(65536)
+                client.send_signal(number)
+                assert client.wait(BOUND) == 128 + number
+
+
+@posix
+def test_a_terminal_shows_messages_apart_from_what_is_typed() -> None:
+    with serving() as (_, port):
+        with terminal(f"ws://127.0.0.1:{port}") as (process, read, write):
+            read("connected")
+            write("hello\n")
+            assert "\n< hello" in read("< hello")
+            # What would colour the terminal is shown as it is.
+            write("\x1b[31mred\n")
+            assert "\x1b" not in read("< \\x1b[31mred")
+            write("\x03")
+            read("closed with 1000")
+            assert process.wait(BOUND) == 0
+        with terminal(f"ws://127.0.0.1:{port}") as (process, read, write):
+            read("connected")
+            write("\x04")
+            read("closed with 1000")
+            assert process.wait(BOUND) == 0
+
+
+@posix
+def test_a_terminal_is_told_when_the_peer_dies(http: str) -> None:
+    with serving() as (server, port), terminal(f"ws://127.0.0.1:{port}", "--http", http) as (process, read, _):
+        read("connected")
+        server.kill()
+        read("ended with 1006")
+        assert process.wait(BOUND) == 3
+
+
+def test_other_codes_exit_with_3(run: Callable[..., object], http: str) -> None:
+    async def refuse(websocket):
+        await websocket.close(4000, "closed on\x1b Mondays")
+
+    async def work():
+        async with listening(refuse) as server:
+            done = await asyncio.to_thread(talk, url(server), "--http", http)
+            assert done.returncode == 3
+            assert done.stderr.endswith(b"mintws: closed with 4000: closed on\\x1b Mondays\n")
+
+    run(work())
+
+
+def test_what_cannot_be_reached_or_refuses_exits_with_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    done = talk(f"ws://127.0.0.1:{nobody}")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"mintws: cannot connect: connection refused\n")
+    with serving() as (_, port):
+        done = talk(f"ws://127.0.0.1:{port}", "--header", "Origin: http://evil.example", "--header", "Cookie: a=b")
+        refused = b"mintws: refused: 403 Forbidden: this origin may not open a WebSocket here\n"
+        assert (done.returncode, done.stderr) == (1, refused)
+        done = talk(f"wss://127.0.0.1:{port}")
+        assert (done.returncode, done.stderr) == (1, b"mintws: cannot connect: TLS failed: wrong version number\n")
+
+
+def test_why_the_network_failed_is_said_once_for_all_addresses() -> None:
+    refused = "[Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 1)"
+    if sys.platform == "linux":
+        assert describe_failure(OSError(f"Multiple exceptions: {refused}")) == "connection refused"
+        assert describe_failure(OSError(113, "Connect call failed ('10.0.0.1', 1)")) == "no route to host"
+    unknown = socket.gaierror(-2, "Name or service not known")
+    assert describe_failure(unknown) == "name or service not known"
+    assert describe_failure(ConnectionResetError()) == "ConnectionResetError"
+
+
+def test_certificates_are_checked_unless_told(certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    with serving("--cert", str(cert), "--key", str(key)) as (_, port):
+        for host in ("localhost", "127.0.0.1"):
+            address = f"wss://{host}:{port}"
+            done = talk(address, "--cafile", str(cert), lines=b"hello\n")
+            assert (done.returncode, done.stdout) == (0, b"hello\n"), done.stderr
+            assert b"HTTP/2" in done.stderr
+        done = talk(address, "--insecure", "--http", "1.1", lines=b"hello\n")
+        assert (done.returncode, done.stdout) == (0, b"hello\n"), done.stderr
+        assert b"HTTP/1.1" in done.stderr
+        done = talk(address, lines=b"hello\n")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"the certificate is not trusted" in done.stderr
+
+
+@posix
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    with serving() as (_, port):
+        command = f'trap "" INT; exec "{sys.executable}" -m mintws connect ws://127.0.0.1:{port}'
+        pipe = subprocess.PIPE
+        with subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            assert client.stderr is not None
+            client.stderr.readline()
+            client.send_signal(signal.SIGINT)
+            client.stdin.write(b"still here\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == b"still here\n"
+            client.send_signal(signal.SIGTERM)
+            assert client.wait(BOUND) == 0
+
+
+@posix
+def test_standard_input_that_does_not_block_is_not_at_its_end() -> None:
+    # As another program may have left a pipe or terminal that it shares.
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    pipe = subprocess.PIPE
+    with serving() as (_, port):
+        command = [*MINTWS, "connect", f"ws://127.0.0.1:{port}"]
+        with subprocess.Popen(command, stdin=ours, stdout=pipe, stderr=pipe) as client:
+            os.close(ours)
+            assert client.stdout is not None
+            assert client.stderr is not None
+            client.stderr.readline()
+            for line in (b"hello\n", b"again\n"):
+                os.write(theirs, line)
+                assert client.stdout.readline() == line
+            os.close(theirs)
+            assert client.wait(BOUND) == 0

@@ -1,0 +1,318 @@
+"""Ordinary requests and responses that we write (RFC 9113 §8.1): checked before HPACK is touched, each answered once."""
+
+import h2.events
+import pytest
+from wire import CONNECT, END_STREAM, GET, GOAWAY, RST_STREAM, H2Peer, h2_frames, masked
+
+from mintws import LocalProtocolError, Role, Text, UpgradeReject
+from mintws.events import Request, Response
+
+HOST = ("host", "example.com")
+
+
+def requested(peer: H2Peer, headers=GET) -> Request:
+    """As a client, make a request; give it as the server gathers it."""
+    peer.ask(headers, end=True)
+    (request,) = [made for _, event in peer.deliver() if (made := peer.http.collect(event))]
+    return request
+
+
+def answers(peer: H2Peer, kind: type = h2.events.ResponseReceived) -> list[dict]:
+    return [dict(it.headers) for it in peer.of(kind)]
+
+
+WRONG = {
+    "a line in a value": {"headers": [("x", "a\r\nset-cookie: b")]},
+    "a control in a value": {"headers": [("x", "a\0b")]},
+    "no ASCII in a value": {"headers": [("x", "\u20ac")]},
+    "space around a value": {"headers": [("x", " a")]},
+    "space in a name": {"headers": [("a b", "1")]},
+    "a line in a name": {"headers": [("x\r\ny", "1")]},
+    "no ASCII in a name": {"headers": [("X\u00e9", "1")]},
+    "an empty name": {"headers": [("", "1")]},
+    "a pseudo-header": {"headers": [(":foo", "1")]},
+    "Transfer-Encoding": {"headers": [("Transfer-Encoding", "chunked")]},
+    "a wrong Content-Length": {"headers": [("Content-Length", "4")]},
+}
+RESPONSES = {
+    **WRONG,
+    "a status of 101": {"status": 101},
+    "a status of 99": {"status": 99},
+    "a status of 600": {"status": 600},
+    "a status of 70,000": {"status": 70_000},
+    "a negative status": {"status": -1},
+    "a body of a 204": {"status": 204},
+}
+REQUESTS = {
+    **WRONG,
+    "a line in the target": {"target": "/\r\nX: y"},
+    "space in the target": {"target": "/a b"},
+    "an empty target": {"target": ""},
+    "a fragment": {"target": "/a#b"},
+    "a line in the method": {"method": "G\r\nT"},
+    "an empty method": {"method": ""},
+    "CONNECT": {"method": "CONNECT"},
+    "no Host": {"host": []},
+    "two Hosts": {"host": [HOST, HOST]},
+    "a line in Host": {"host": [("host", "a\r\nX: y")]},
+}
+TYPES = {
+    "a body of str": {"body": "text"},
+    "a body of int": {"body": 5},
+    "a value of int": {"headers": [("x", 5)]},
+    "a name of bytes": {"headers": [(b"x", "y")]},
+}
+
+
+def response(status=200, headers=(), body=b"hello") -> Response:
+    # What cannot be made as a Response cannot be sent either.
+    return Response(status, [("x-one", "1"), ("x-two", "2"), *headers], body)
+
+
+def request(method="POST", target="/", host=(HOST,), headers=(), body=b"hello") -> Request:
+    return Request(method, target, (*host, ("x-one", "1"), ("x-two", "2"), *headers), body)
+
+
+@pytest.mark.parametrize("wrong", RESPONSES.values(), ids=RESPONSES)
+def test_wrong_response_is_refused_locally_and_a_right_one_is_sent(wrong):
+    peer = H2Peer(Role.SERVER)
+    asked = requested(peer)
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(asked, response(**wrong))
+    assert peer.http.h2.data_to_send() == b""
+    peer.hear(peer.http.respond(asked, response()))
+    # The peer, a real h2, could not decode this if the first had left something in the table.
+    peer.hear(peer.http.respond(requested(peer), response(headers=[("x-three", "3")])))
+    assert [answer["x-two"] for answer in answers(peer)] == ["2", "2"]
+    assert [peer.data(stream) for stream in (1, 3)] == [b"hello", b"hello"]
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("wrong", TYPES.values(), ids=TYPES)
+def test_response_of_wrong_types_is_a_type_error_and_a_right_one_is_sent(wrong):
+    peer = H2Peer(Role.SERVER)
+    asked = requested(peer)
+    with pytest.raises(TypeError):
+        peer.http.respond(asked, response(**wrong))
+    assert peer.http.h2.data_to_send() == b""
+    peer.hear(peer.http.respond(asked, response(body=bytearray(b"hello"))))
+    peer.hear(peer.http.respond(requested(peer), response(body=memoryview(b"again"))))
+    assert [peer.data(stream) for stream in (1, 3)] == [b"hello", b"again"]
+
+
+@pytest.mark.parametrize("wrong", REQUESTS.values(), ids=REQUESTS)
+def test_wrong_request_is_refused_locally_and_opens_no_stream(wrong):
+    peer = H2Peer(Role.CLIENT)
+    with pytest.raises(LocalProtocolError):
+        peer.http.request(request(**wrong))
+    assert peer.http.h2.data_to_send() == b""
+    assert not peer.http._streams
+    assert peer.http.h2.open_outbound_streams == 0
+    for number in (1, 3):
+        stream, data = peer.http.request(request())
+        peer.hear(data)
+        assert (stream, peer.data(stream)) == (number, b"hello")
+    assert [it["x-two"] for it in answers(peer, h2.events.RequestReceived)] == ["2", "2"]
+
+
+@pytest.mark.parametrize("wrong", TYPES.values(), ids=TYPES)
+def test_request_of_wrong_types_is_a_type_error_and_opens_no_stream(wrong):
+    peer = H2Peer(Role.CLIENT)
+    with pytest.raises(TypeError):
+        peer.http.request(request(**wrong))
+    assert peer.http.h2.data_to_send() == b""
+    assert not peer.http._streams
+    _, data = peer.http.request(request())
+    assert peer.hear(data)
+
+
+def test_reject_with_a_body_that_is_none_leaves_the_handshake_as_it_was():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask()
+    ((conn, _),) = peer.deliver()
+    with pytest.raises(TypeError):
+        conn.send(UpgradeReject(403, headers=[("x-one", "1")], body="text"))
+    peer.hear(conn.send(UpgradeReject(403, headers=[("x-one", "1")], body=b"no")))
+    assert peer.data(stream) == b"no"
+    peer.hear(peer.http.respond(requested(peer), response()))
+
+
+@pytest.mark.parametrize("name", ["Connection", "Keep-Alive", "Upgrade", "TE", "Proxy-Connection"])
+def test_header_of_the_connection_is_left_out_of_a_response(name):
+    # §8.2.2: so that one answer does for both versions of HTTP.
+    peer = H2Peer(Role.SERVER)
+    peer.hear(peer.http.respond(requested(peer), response(headers=[(name, "x")])))
+    (answer,) = answers(peer)
+    assert set(answer) == {":status", "x-one", "x-two", "content-length"}
+
+
+def collected(peer: H2Peer, number: int, size: int):
+    """As the peer, send a body of so many bytes on a stream; give the message, and the credit that came back for it."""
+    before = len(peer.of(h2.events.WindowUpdated, number))
+    while True:
+        part = min(size, 16384, peer.h2.local_flow_control_window(number))
+        assert part, "no credit came back"
+        size -= part
+        peer.h2.send_data(number, bytes(part), end_stream=not size)
+        made = [it for _, event in peer.deliver() if (it := peer.http.collect(event))]
+        if not size:
+            return made[0], sum(it.delta for it in peer.of(h2.events.WindowUpdated, number)[before:])
+
+
+@pytest.mark.parametrize(("size", "kept"), [((1 << 20), True), ((1 << 20) + 1, False), (3_000_000, False)])
+def test_body_of_more_than_1_mib_is_not_kept_and_gets_its_credit_back(size, kept):
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(request())
+    peer.hear(data)
+    peer.h2.send_headers(number, [(":status", "200")])
+    response, credit = collected(peer, number, size)
+    assert (response.status, response.body) == (200, bytes(size) if kept else None)
+    assert credit >= size - 262144
+    peer = H2Peer(Role.SERVER)
+    asked, credit = collected(peer, peer.ask([(":method", "POST"), *GET[1:]]), size)
+    assert (asked.method, asked.body) == ("POST", bytes(size) if kept else None)
+    assert credit >= size - 262144
+
+
+def test_response_whose_body_was_not_kept_is_refused_locally():
+    peer = H2Peer(Role.SERVER)
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(requested(peer), response(body=None))
+
+
+def test_response_to_a_request_that_was_taken_back_is_nothing():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    asked = requested(peer)
+    peer.h2.reset_stream(asked.stream, 8)
+    peer.deliver()
+    assert peer.http.respond(asked, response()) == b""
+    assert set(peer.http._streams) == {stream}
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+    peer.http.shutdown()
+    conn.abort()
+    assert peer.http.done
+
+
+def test_response_behind_the_end_of_the_connection_is_nothing():
+    for end in (b"", b"\0\0\0\x06\0\0\0\0\0"):
+        peer = H2Peer(Role.SERVER)
+        asked = requested(peer)
+        _, reply = peer.http.receive(end)
+        assert [kind for kind, *_ in h2_frames(reply)] == ([GOAWAY] if end else [])
+        assert peer.http.respond(asked, response()) == b""
+        assert not peer.http._streams
+
+
+def test_reset_behind_a_request_in_one_read_leaves_nothing_to_respond_to():
+    peer = H2Peer(Role.SERVER)
+    for _ in range(50):
+        stream = peer.ask(GET, end=True)
+        peer.h2.reset_stream(stream, 8)
+        events, _ = peer.http.receive(peer.h2.data_to_send())
+        (asked,) = [made for _, event in events if (made := peer.http.collect(event))]
+        assert peer.http.respond(asked, response()) == b""
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("size", [5, 200_000])
+def test_second_response_is_refused_locally_and_the_first_goes_out(size):
+    peer = H2Peer(Role.SERVER)
+    asked = requested(peer)
+    peer.hear(peer.http.respond(asked, response(body=bytes(size))))
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(asked, response())
+    while len(peer.data(asked.stream)) < size:
+        for number in (None, asked.stream):
+            peer.h2.increment_flow_control_window(65535, number)
+        peer.deliver()
+    assert peer.data(asked.stream) == bytes(size)
+    assert peer.of(h2.events.StreamEnded, asked.stream)
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(asked, response())
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize("number", [0, 2, 5, -1, 1 << 31])
+def test_response_to_no_request_is_refused_locally(number):
+    peer = H2Peer(Role.SERVER)
+    requested(peer)
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(Request("GET", "/", stream=number), response())
+
+
+def test_response_that_h2_was_given_is_the_only_one():
+    peer = H2Peer(Role.SERVER)
+    asked = requested(peer)
+    peer.http.h2.send_headers(asked.stream, [(":status", "200")])
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(asked, response())
+    peer.http.h2.send_data(asked.stream, b"by hand", end_stream=True)
+    peer.hear(peer.http.h2.data_to_send())
+    assert peer.data(asked.stream) == b"by hand"
+
+
+def test_response_and_request_belong_to_their_roles():
+    peer = H2Peer(Role.CLIENT)
+    number, _ = peer.http.request(request())
+    with pytest.raises(LocalProtocolError):
+        peer.http.respond(Request("GET", "/", stream=number), response())
+    with pytest.raises(LocalProtocolError):
+        H2Peer(Role.SERVER).http.request(request())
+
+
+@pytest.mark.parametrize("value", ["100-continue", "100-Continue"])
+def test_client_that_waits_for_100_before_its_content_gets_it_at_once(value):
+    # RFC 9110 §10.1.1
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask([(":method", "POST"), *GET[1:], ("expect", value)])
+    ((_, event),) = peer.deliver()
+    assert peer.http.collect(event) is None
+    assert [dict(it.headers) for it in peer.of(h2.events.InformationalResponseReceived, stream)] == [{":status": "100"}]
+    peer.h2.send_data(stream, b"content", end_stream=True)
+    (asked,) = [made for _, event in peer.deliver() if (made := peer.http.collect(event))]
+    assert asked.body == b"content"
+    peer.hear(peer.http.respond(asked, response()))
+    assert peer.data(stream) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("headers", "end"),
+    [
+        ([*GET, ("expect", "100-continue")], True),
+        ([(":method", "POST"), *GET[1:], ("expect", "a miracle")], False),
+        ([(":method", "POST"), *GET[1:]], False),
+        ([*CONNECT, ("expect", "100-continue")], False),
+    ],
+)
+def test_no_100_is_sent_where_no_content_is_held_back(headers, end):
+    peer = H2Peer(Role.SERVER)
+    peer.ask(headers, end=end)
+    peer.deliver()
+    assert not peer.of(h2.events.InformationalResponseReceived)
+
+
+def test_client_takes_any_number_of_interim_responses():
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(request(headers=[("Expect", "100-continue")]))
+    peer.hear(data)
+    for status in ("100", "103", "103"):
+        peer.h2.send_headers(number, [(":status", status)])
+    peer.h2.send_headers(number, [(":status", "204")], end_stream=True)
+    made = [it for _, event in peer.deliver() if (it := peer.http.collect(event))]
+    assert [it.status for it in made] == [204]
+
+
+def test_response_ahead_of_the_end_of_its_request_ends_the_request_too():
+    # §8.1: RST_STREAM with NO_ERROR, behind the whole response.
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask([(":method", "POST"), *GET[1:]])
+    peer.deliver()
+    out = peer.http.respond(Request("POST", "/", stream=stream), Response(413))
+    frames = [
+        (kind, flags & END_STREAM, payload) for kind, flags, number, payload in h2_frames(out) if number == stream
+    ]
+    assert frames[0][1] == END_STREAM
+    assert frames[-1] == (RST_STREAM, 0, bytes(4))
+    assert peer.http.h2.open_inbound_streams == 0
+    assert not peer.http._streams
