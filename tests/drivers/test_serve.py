@@ -13,7 +13,7 @@ from drivers.raw import raw_client
 from wire import CLOSE, close_payload, masked
 
 from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
-from mintws.asyncio import connect, connect_http2, serve
+from mintws.asyncio import connect, connect_http2, link, serve
 from mintws.events import Response
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -341,3 +341,26 @@ def test_the_close_of_a_client_that_then_dies_is_the_end(run):
 
     run(work())
     assert ended == [1001]
+
+
+@pytest.mark.parametrize(("interval", "alive"), [(0.0, True), (60.0, False)])
+def test_frames_that_do_nothing_are_forgiven_in_time(run, monkeypatch, interval, alive):
+    """A peer that only sends PINGs, 10,000 of them in the end, is a flood in a minute and none in a day (RFC 9113 §10.5)."""
+    monkeypatch.setattr(link, "REFILL_INTERVAL", interval)
+    ping = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    goaway = b"\x00\x00\x00\x00\x0b"  # the first bytes of its payload: no stream was seen, ENHANCE_YOUR_CALM
+
+    async def work():
+        async with listening() as server:
+            reader, writer = await raw_client(server, head=preface)
+            answer = b""
+            for _ in range(110):
+                writer.write(ping * 100)
+                answer += await reader.read(65536)
+            writer.write_eof()
+            answer += await reader.read()
+            writer.close()
+            assert (goaway not in answer) is alive
+
+    run(work())

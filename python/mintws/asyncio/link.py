@@ -24,6 +24,8 @@ if sys.platform != "win32":
 
 #: The most bytes that are read at a time: more would leave the processor's cache before they are decoded.
 READ_SIZE = 256 * 1024
+#: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
+REFILL_INTERVAL = 60.0
 
 #: What is read is used up before the next read, so one buffer serves all connections of a loop.
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
@@ -42,9 +44,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         "_ending",
         "_half_closes",
         "_peer_ended",
+        "_refill_due",
         "_replies",
         "_sweep_timer",
         "gone",
+        "held_up",
         "http",
         "loop",
         "lost",
@@ -64,10 +68,13 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         #: The peer's half of it is.
         self._peer_ended = False
         self.websockets: set[WebSocket] = set()
+        #: Those whose senders wait until the peer takes something.
+        self.held_up: set[WebSocket] = set()
         #: Done when the transport is gone.
         self.gone: asyncio.Future[None] = loop.create_future()
         #: Bytes of replies that were made while the peer took nothing.
         self._replies = 0
+        self._refill_due = loop.time() + REFILL_INTERVAL
         #: What waits for room in the transport.
         self._draining: asyncio.Future[None] | None = None
         #: Streams whose closing handshake is done, and until when the peer may end them.
@@ -105,8 +112,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
-        for websocket in list(self.websockets):
-            websocket.relieve()
+        self._relieve()
 
     def connection_lost(self, error: Exception | None) -> None:
         for timer in (self._close_timer, self._sweep_timer):
@@ -177,12 +183,18 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
             self._replies += reply
         if crowded or self._replies > REPLIES_HIGH:
             self.update_reading()
-        if self.multiplexed:
-            for websocket in list(self.websockets):
-                websocket.relieve()
+        if isinstance(self.http, Http2):
+            self._relieve()
+            if self.loop.time() >= self._refill_due:
+                self._refill_due = self.loop.time() + REFILL_INTERVAL
+                self.http.refill()
         elif not self.http.reading:
             self.update_reading()
         self.close_if_done()
+
+    def _relieve(self) -> None:
+        for websocket in list(self.held_up):
+            websocket.relieve()
 
     # Upwards.
 

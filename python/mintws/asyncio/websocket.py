@@ -221,11 +221,10 @@ class WebSocket(_core.Mailbox):
 
     def relieve(self) -> None:
         """Let senders go on whose bytes have gone, or can no more go."""
-        if self._link.multiplexed:
-            self._held_back = self._is_held_back()
         if self._drain is not None and (self._gone() or self._has_room()):
             self._drain.set_result(None)
             self._drain = None
+            self._link.held_up.discard(self)
 
     def finish(self) -> None:
         """Take note that nothing more goes either way."""
@@ -315,6 +314,7 @@ class WebSocket(_core.Mailbox):
         while not self._has_room() and not self._gone():
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
+                self._link.held_up.add(self)
             await asyncio.shield(self._drain)
 
     # Its own parts.
@@ -397,6 +397,8 @@ class WebSocket(_core.Mailbox):
         return self._link.lost or self._link.left(self) or self.connection.state is State.CLOSED
 
     def _has_room(self) -> bool:
+        if self._link.multiplexed:
+            self._held_back = self._is_held_back()
         return not self._link.full and not self._held_back
 
 
