@@ -43,6 +43,9 @@ def parse(url: str) -> Url:
     if not isinstance(url, str):
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
     shown = "the URL" if "@" in url else repr(url)
+    if any(character < " " or character == "\x7f" for character in url):
+        # `urlsplit` drops some of them without a word.
+        raise LocalProtocolError(f"{shown} has a control character, which must be percent-encoded")
     try:
         url.encode()
         parts = urlsplit(url)

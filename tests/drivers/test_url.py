@@ -43,6 +43,9 @@ def test_a_url_says_where_to_connect_to_and_what_to_ask_for(url, secure, host, p
         "ws://us%3Aer:secret@example.com/",
         "ws://us%0Aer:secret@example.com/",
         "ws://user:sec%00ret@example.com/",
+        "ws://example.com/a\nb",
+        "ws://exam\tple.com/",
+        "ws://example.com/\x7f",
     ],
 )
 def test_what_is_no_url_of_a_websocket_is_refused(url):
