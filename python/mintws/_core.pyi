@@ -1,6 +1,6 @@
 """The Rust core. What has no underscore is public through `mintws`; the rest is what the layers above are built on."""
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
@@ -461,7 +461,7 @@ class Arrival:
     """What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
 
     An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
-    another. `wake` may only be called where no task runs: in a callback of the transport.
+    another.
     """
 
     _asyncio_future_blocking: bool
@@ -486,8 +486,8 @@ class Arrival:
     def cancel(self, msg: object = None) -> bool:
         """As an `asyncio.Future` does."""
 
-    def wake(self) -> None:
-        """Run the task that waits until it waits again."""
+    def wake(self, done: Future[None]) -> None:
+        """Run the task that waits until it waits again; only where no task runs."""
 
 @final
 class PreparedMessage:

@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 /// What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
 ///
 /// An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
-/// another. `wake` may only be called where no task runs: in a callback of the transport.
+/// another.
 #[pyclass(freelist = 64, module = "mintws._core")]
 pub struct Arrival {
     event_loop: Py<PyAny>,
@@ -82,25 +82,10 @@ impl Arrival {
         Ok(true)
     }
 
-    /// Run the task that waits until it waits again.
-    fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let before = {
-            let mut this = slf.try_borrow_mut()?;
-            if this.done() {
-                return Ok(());
-            }
-            std::mem::replace(&mut this.state, State::Done)
-        };
-        match before {
-            State::Awaited(callback, Some(context)) => {
-                context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, slf))?;
-            }
-            State::Awaited(callback, None) => {
-                callback.bind(slf.py()).call1((slf,))?;
-            }
-            _ => {}
-        }
-        Ok(())
+    /// Run the task that waits until it waits again; only where no task runs.
+    #[pyo3(name = "wake")]
+    fn wake_with(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::wake(slf, done)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -126,15 +111,38 @@ impl Arrival {
         Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })
     }
 
+    /// Runs the task that waits until it waits again; only where no task runs.
+    ///
+    /// The task is given `done`, a future that is done, in this one's place: an `asyncio.Future` it need not ask by name.
+    pub fn wake(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
+        let before = {
+            let mut this = slf.try_borrow_mut()?;
+            if this.done() {
+                return Ok(());
+            }
+            std::mem::replace(&mut this.state, State::Done)
+        };
+        match before {
+            State::Awaited(callback, Some(context)) => {
+                context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, done))?;
+            }
+            State::Awaited(callback, None) => {
+                callback.bind(slf.py()).call1((done,))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Wakes the task, at once unless another is running.
-    pub fn wake_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub fn wake_soon(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
         static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = slf.py();
         let event_loop = slf.try_borrow()?.event_loop.clone_ref(py);
         if CURRENT_TASK.import(py, "asyncio", "current_task")?.call1((&event_loop,))?.is_none() {
-            Self::wake(slf)
+            Self::wake(slf, done)
         } else {
-            event_loop.bind(py).call_method1("call_soon", (slf.getattr("wake")?,)).map(drop)
+            event_loop.bind(py).call_method1("call_soon", (slf.getattr("wake")?, done)).map(drop)
         }
     }
 }

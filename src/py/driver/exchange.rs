@@ -37,6 +37,8 @@ pub struct Exchange {
     crowded: Vec<Py<Mailbox>>,
     /// Those with frames to be written.
     posted: Vec<Py<Mailbox>>,
+    /// A future that is done: what a task is told that it has waited for.
+    done: Option<Py<PyAny>>,
     /// How many chunks have come.
     #[pyo3(get)]
     heard: u64,
@@ -56,6 +58,15 @@ enum Turn {
     Collecting,
 }
 
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    /// The loop, so that no task is running: transports that are told to read go on in the loop's next turn.
+    Loop,
+    /// The loop or a task.
+    Any,
+}
+
 #[pymethods]
 impl Exchange {
     #[new]
@@ -72,6 +83,7 @@ impl Exchange {
             arrived: Vec::new(),
             crowded: Vec::new(),
             posted: Vec::new(),
+            done: None,
             heard: 0,
             written: 0,
         }
@@ -98,49 +110,17 @@ impl Exchange {
         let events = PyList::empty(py);
         filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events))?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
-        Self::_take(slf, &events, &reply)
+        Self::take(slf, &events, &reply, Caller::Loop)
     }
 
     /// Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
-        Self::write(slf, reply)?;
-        {
-            let mut this = slf.try_borrow_mut()?;
-            this.turn = Turn::Receiving;
-            this.heard += 1;
-        }
-        let handled = Self::hand_on(slf, events);
-        let (crowded, unsettled) = {
-            let mut this = slf.try_borrow_mut()?;
-            this.turn = Turn::Fresh;
-            (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
-        };
-        Self::flush(slf)?;
-        handled?;
-        let py = slf.py();
-        for mailbox in &crowded {
-            // What has come since may have ended it.
-            if mailbox.try_borrow(py)?.is_paused() {
-                mailbox.call_method0(py, intern!(py, "_pause"))?;
-            }
-        }
-        if unsettled || !crowded.is_empty() || !events.is_empty() {
-            slf.call_method1(intern!(py, "_settle"), (!crowded.is_empty(), reply.as_bytes().len()))?;
-        }
-        Ok(())
+        Self::take(slf, events, reply, Caller::Any)
     }
 
     /// Let readers go on for whom something has come.
     fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let arrived = std::mem::take(&mut slf.try_borrow_mut()?.arrived);
-        for mailbox in arrived {
-            let waiter = mailbox.try_borrow(py)?.waiter(py);
-            if let Some(waiter) = waiter {
-                Arrival::wake_soon(&waiter)?;
-            }
-        }
-        Ok(())
+        Self::wake_all(slf, Caller::Any)
     }
 
     /// Write all that is collected.
@@ -182,6 +162,7 @@ impl Exchange {
         visit.call(&self.buffer)?;
         visit.call(&self.writer)?;
         visit.call(&self.only)?;
+        visit.call(&self.done)?;
         self.arrived.iter().chain(&self.posted).chain(&self.crowded).try_for_each(|mailbox| visit.call(mailbox))
     }
 
@@ -189,17 +170,82 @@ impl Exchange {
         self.buffer = None;
         self.writer = None;
         self.only = None;
+        self.done = None;
         self.arrived.clear();
         self.posted.clear();
+        self.crowded.clear();
     }
 }
 
 impl Exchange {
-    fn hand_on(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
+    fn take(
+        slf: &Bound<'_, Self>,
+        events: &Bound<'_, PyList>,
+        reply: &Bound<'_, PyBytes>,
+        caller: Caller,
+    ) -> PyResult<()> {
+        Self::write(slf, reply)?;
+        {
+            let mut this = slf.try_borrow_mut()?;
+            this.turn = Turn::Receiving;
+            this.heard += 1;
+        }
+        let handled = Self::hand_on(slf, events, caller);
+        let (crowded, unsettled) = {
+            let mut this = slf.try_borrow_mut()?;
+            this.turn = Turn::Fresh;
+            (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
+        };
+        Self::flush(slf)?;
+        handled?;
+        let py = slf.py();
+        for mailbox in &crowded {
+            // What has come since may have ended it.
+            if mailbox.try_borrow(py)?.is_paused() {
+                mailbox.call_method0(py, intern!(py, "_pause"))?;
+            }
+        }
+        if unsettled || !crowded.is_empty() || !events.is_empty() {
+            slf.call_method1(intern!(py, "_settle"), (!crowded.is_empty(), reply.as_bytes().len()))?;
+        }
+        Ok(())
+    }
+
+    fn hand_on(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, caller: Caller) -> PyResult<()> {
         if !events.is_empty() {
             slf.call_method1(intern!(slf.py(), "handle"), (events,))?;
         }
-        Self::wake(slf)
+        Self::wake_all(slf, caller)
+    }
+
+    fn wake_all(slf: &Bound<'_, Self>, caller: Caller) -> PyResult<()> {
+        let py = slf.py();
+        let arrived = std::mem::take(&mut slf.try_borrow_mut()?.arrived);
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let done = Self::done(slf)?;
+        for mailbox in arrived {
+            let waiter = mailbox.try_borrow(py)?.waiter(py);
+            match waiter {
+                Some(waiter) if caller == Caller::Loop => Arrival::wake(&waiter, &done)?,
+                Some(waiter) => Arrival::wake_soon(&waiter, &done)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn done<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let mut this = slf.try_borrow_mut()?;
+        if let Some(done) = &this.done {
+            return Ok(done.bind(py).clone());
+        }
+        let done = this.event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
+        done.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        this.done = Some(done.clone().unbind());
+        Ok(done)
     }
 
     pub fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
