@@ -154,6 +154,7 @@ def test_target_that_is_no_path_is_refused_locally(target):
     [
         ("X", "a\r\nY: b"),
         ("X", "a\nb"),
+        ("X", "a\rb"),
         ("X", "a\x00b"),
         ("X\r\nY", "a"),
         ("X Y", "a"),
