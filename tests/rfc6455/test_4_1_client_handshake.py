@@ -240,6 +240,8 @@ def test_connection_of_the_answer_may_stand_on_two_lines():
         (CONNECTION, ACCEPTED),
         (b"Upgrade: h2c", CONNECTION, ACCEPTED),
         (b"Upgrade: websocketx", CONNECTION, ACCEPTED),
+        (b"Upgrade: websocket, h2c", CONNECTION, ACCEPTED),
+        (UPGRADE, UPGRADE, CONNECTION, ACCEPTED),
         (b"Upgrade:", CONNECTION, ACCEPTED),
     ],
 )
