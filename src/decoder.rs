@@ -343,7 +343,7 @@ impl Decoder {
         self.check_order(Opcode::parse(first & 0x0f)?, first & crate::frame::RSV)
     }
 
-    /// The rules on RSV bits (§5.2, RFC 7692 §6) and on the order of fragments (§5.4).
+    /// The rules on RSV bits (§5.2, RFC 7692 §6.1) and on the order of fragments (§5.4).
     fn check_order(&self, opcode: Opcode, rsv: u8) -> Result<(), Fault> {
         let owned = match opcode {
             Opcode::Text | Opcode::Binary if self.rules.inflater.is_some() => self.rules.rsv | RSV1,

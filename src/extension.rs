@@ -1,4 +1,4 @@
-//! Sec-WebSocket-Extensions: its grammar (RFC 6455 §9.1) and what permessage-deflate says in it (RFC 7692 §5, §7.1).
+//! Sec-WebSocket-Extensions: its grammar (RFC 6455 §9.1) and what permessage-deflate says in it (RFC 7692 §5, §7, §7.1).
 
 use std::fmt;
 
@@ -79,7 +79,7 @@ impl PerMessageDeflate {
 
     /// Decides, on a server, on one element of a client's offer: what then holds, and the answer to write.
     ///
-    /// `None` declines, which RFC 7692 §7.1 demands for a parameter that is unknown, repeated or of a wrong value. The
+    /// `None` declines, which RFC 7692 §7 demands for a parameter that is unknown, repeated or of a wrong value. The
     /// offers of a client are alternatives, the best first (§5): the first that is accepted counts.
     #[must_use]
     pub fn accept(&self, offer: &Element) -> Option<(Agreed, Element)> {
@@ -104,7 +104,7 @@ impl PerMessageDeflate {
     ///
     /// # Errors
     ///
-    /// [`Fault::UnacceptableExtension`], if it is another extension, or breaks §7.1, §7.1.1 or §7.1.2.
+    /// [`Fault::UnacceptableExtension`], if it is another extension, or breaks §7, §7.1.1 or §7.1.2.
     pub fn agree(&self, answer: &Element) -> Result<Agreed, Fault> {
         let answer = Params::of(answer).ok_or(Fault::UnacceptableExtension)?;
         let server_window = match (self.server_max_window_bits, answer.server_max_window_bits) {
@@ -153,7 +153,7 @@ struct Params {
 }
 
 impl Params {
-    /// Reads an element, or finds that it is none of permessage-deflate or not a valid one (§7.1).
+    /// Reads an element, or finds that it is none of permessage-deflate or not a valid one (§7).
     fn of(element: &Element) -> Option<Self> {
         if element.name != PERMESSAGE_DEFLATE {
             return None;

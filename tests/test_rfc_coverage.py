@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "rfc-coverage.md"
 
 RFCS = {"6455", "7692", "8441", "9112", "9113"}
-WORDS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "must", "should", "recommended", ""}
+WORDS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "must", "must not", "should", "recommended", ""}
 #: How a reason begins; the page explains each.
 REASONS = {"application", "h11", "h2", "not built", "not followed", "none needed"}
 #: A test of Python, with the class that it is in; or one of Rust.

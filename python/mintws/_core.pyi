@@ -201,7 +201,7 @@ class Endpoint:
                 `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
                 what answers the events before that goes nowhere.
             compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
-                permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6).
+                permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6.1).
 
         Returns:
             Bytes to write, behind all that was returned before. Empty while `cork` holds them back, while the peer's flow control

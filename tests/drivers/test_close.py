@@ -8,9 +8,9 @@ import contextlib
 import pytest
 from drivers.conftest import listening, url
 from drivers.raw import raw_client, silent_server
-from wire import CLOSE, TEXT, close_payload, masked
+from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frames, masked
 
-from mintws import ConnectionClosed, LocalProtocolError, State
+from mintws import Close, ConnectionClosed, Http1, Http2, LocalProtocolError, Role, State, UpgradeAccept, UpgradeRequest
 from mintws.asyncio import connect, connect_http2
 
 
@@ -213,3 +213,163 @@ def test_a_peer_that_says_nothing_behind_its_close_is_no_hurry(run):
             writer.close()
 
     run(work())
+
+
+@pytest.mark.parametrize("begun_by", ["client", "server"])
+def test_the_client_leaves_it_to_the_server_to_close_the_transport(run, begun_by):
+    # RFC 6455 §5.5.1, §7.1.1: both Closes have passed, and the client's half is open still.
+    order = []
+
+    async def serve_one(reader, writer):
+        http = Http1(Role.SERVER)
+        ((connection, _),), _ = http.receive(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(connection.send(UpgradeAccept()))
+        if begun_by == "server":
+            writer.write(connection.send(Close(1000)))
+        ((_, close),), _ = http.receive(await reader.readexactly(8))
+        writer.write(connection.send(close))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        order.append("server")
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            websocket = await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", extensions=())
+            if begun_by == "client":
+                await websocket.close()
+            else:
+                with pytest.raises(ConnectionClosed):
+                    await websocket.recv()
+            await asyncio.wait_for(asyncio.shield(websocket._link.gone), 5)
+            order.append("client")
+            assert websocket.ending.clean
+
+    run(work())
+    assert order == ["server", "client"]
+
+
+def test_the_client_closes_the_transport_of_a_server_that_does_not(run):
+    waited = []
+
+    async def serve_one(reader, writer):
+        http = Http1(Role.SERVER)
+        ((connection, _),), _ = http.receive(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(connection.send(UpgradeAccept()))
+        ((_, close),), _ = http.receive(await reader.readexactly(8))
+        writer.write(connection.send(close))
+        begun = now()
+        assert await reader.read(1) == b""
+        waited.append(now() - begun)
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            websocket = await connect(address, close_timeout=0.3, extensions=())
+            await websocket.close()
+            assert websocket.ending.clean
+            while not waited:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert 0.2 < waited[0] < 3
+
+
+@pytest.mark.parametrize("begun_by", ["client", "server"])
+def test_the_server_closes_the_transport_first_and_at_once(run, begun_by):
+    # RFC 6455 §5.5.1, §7.1.1
+    async def handler(websocket):
+        if begun_by == "server":
+            await websocket.close(1000)
+        async for _ in websocket:
+            pass
+
+    async def work():
+        async with listening(handler, close_timeout=10) as server:
+            reader, writer = await raw_client(server)
+            if begun_by == "client":
+                writer.write(masked(CLOSE, close_payload(1000)))
+            assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
+            if begun_by == "server":
+                writer.write(masked(CLOSE, close_payload(1000)))
+            begun = now()
+            assert await reader.read() == b""
+            assert now() - begun < 0.5
+            writer.close()
+
+    run(work())
+
+
+def goaways(data):
+    """Give the last streams and the error codes that the GOAWAY frames among some frames name."""
+    payloads = [payload for kind, _, number, payload in h2_frames(data) if (kind, number) == (GOAWAY, 0)]
+    return [(int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big")) for payload in payloads]
+
+
+@pytest.mark.parametrize("why", ["server", "silence", "fault"])
+def test_the_server_says_goaway_before_it_closes_the_transport(run, why):
+    # RFC 9113 §6.8, §9.1: all that was asked on the connection has been seen.
+    async def work():
+        server = await listening(open_timeout=0.2 if why == "silence" else 10)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        http = Http2(Role.CLIENT)
+        writer.write(http.start())
+        http.receive(await reader.read(65536))
+        got, seen = b"", 0
+        if why == "server":
+            connection = http.open()
+            writer.write(connection.send(UpgradeRequest("localhost")))
+            while connection.state is not State.OPEN:
+                got += (data := await reader.read(65536))
+                http.receive(data)
+            seen = 1
+        elif why == "fault":
+            writer.write(b"\0\0\x01\x06" + bytes(6))
+        closing = asyncio.create_task(server.close()) if why == "server" else None
+        while data := await reader.read(65536):
+            got += data
+            events, reply = http.receive(data)
+            writer.write(reply)
+            for connection, event in events:
+                if isinstance(event, Close):
+                    writer.write(connection.send(event))
+        assert goaways(got) == [(seen, 6 if why == "fault" else 0)]
+        writer.close()
+        await (closing or server.close())
+
+    run(work())
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_client_says_goaway_before_it_closes_the_transport(run, many):
+    # RFC 9113 §6.8, §9.1
+    got = []
+
+    async def serve_one(reader, writer):
+        http, read = Http2(Role.SERVER), b""
+        writer.write(http.start())
+        while data := await reader.read(65536):
+            read += data
+            events, reply = http.receive(data)
+            writer.write(reply)
+            for connection, event in events:
+                if isinstance(event, (UpgradeRequest, Close)):
+                    writer.write(connection.send(UpgradeAccept() if isinstance(event, UpgradeRequest) else event))
+        got.append(read[24:])
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            if many:
+                async with connect_http2(address) as client:
+                    await (await client.open()).close()
+            else:
+                websocket = await connect(address, http="2")
+                await websocket.close()
+            while not got:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert goaways(got[0]) == [(0, 0)]

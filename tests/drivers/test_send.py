@@ -13,7 +13,17 @@ from drivers.conftest import echo, listening, url
 from drivers.raw import raw_client
 from wire import CLOSE, close_payload, frames_of, masked
 
-from mintws import Binary, ConnectionClosed, LocalProtocolError, PreparedMessage, State, Text
+from mintws import (
+    Binary,
+    ConnectionClosed,
+    Http1,
+    LocalProtocolError,
+    PreparedMessage,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+)
 from mintws.asyncio import connect
 
 
@@ -99,6 +109,36 @@ def test_a_cancelled_message_in_fragments_ends_the_connection(run, http):
                     await websocket.send("next")
 
     run(work())
+
+
+def test_a_message_in_fragments_stops_where_the_connection_is_closed(run):
+    # RFC 6455 §6.1: when the state changes, sending is aborted. Nothing of it comes behind the Close (§5.5.1).
+    read = []
+
+    async def serve_one(reader, writer):
+        ((connection, _),), _ = Http1(Role.SERVER).receive(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(connection.send(UpgradeAccept()))
+        read.append(await reader.read())
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            websocket = await connect(address, close_timeout=0.1, extensions=())
+            sending = asyncio.create_task(websocket.send(slowly("a", "b", "c", "d", "e")))
+            await asyncio.sleep(0.025)
+            websocket.begin_close(1001)
+            with pytest.raises(ConnectionClosed):
+                await sending
+            await websocket.wait_closed()
+            while not read:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    *fragments, close = frames_of(read[0])
+    assert close == (1, 0, CLOSE, close_payload(1001))
+    assert [fin for fin, *_ in fragments] == [0] * len(fragments)
+    assert 1 <= len(fragments) < 5
 
 
 def test_a_message_that_breaks_before_its_first_fragment_was_never_begun(run, http):

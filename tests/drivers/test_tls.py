@@ -1,7 +1,8 @@
-"""What a client says in the TLS handshake (RFC 6455 §4.1)."""
+"""What is said in the TLS handshake: the server's name (RFC 6455 §4.1) and the protocol (RFC 9113 §3.2, §3.3)."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import echo
+from wire import H2_PING, h2_frame
 
-from mintws.asyncio import connect, serve
+from mintws import ConnectionClosed, Http2, Role
+from mintws.asyncio import connect, connect_http2, serve
 from mintws.cli.certificate import make_certificate
 
 
@@ -40,3 +43,70 @@ def test_the_client_names_the_server_to_tls(run: Callable[..., Any], contexts: A
 
     run(main())
     assert names == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("http", "protocols"),
+    [("1.1", [b"http/1.1"]), ("2", [b"h2"]), ("auto", [b"h2", b"http/1.1"]), ("many", [b"h2"])],
+)
+def test_the_client_offers_what_it_speaks(
+    run: Callable[..., Any], contexts: Any, http: str, protocols: list[bytes]
+) -> None:
+    # "h2c" is never offered.
+    client, _, _ = contexts
+    hellos = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hellos.append(await reader.read(65536))
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as listening:
+            address = f"wss://localhost:{listening.sockets[0].getsockname()[1]}"
+            with pytest.raises((OSError, ConnectionClosed)):
+                await (
+                    connect_http2(address, ssl=client) if http == "many" else connect(address, http=http, ssl=client)
+                )
+
+    run(main())
+    names = b"".join(bytes([len(name)]) + name for name in protocols)
+    # The extension's number, its size, that of the list, the list (RFC 7301 §3.1).
+    extension = b"\x00\x10" + (len(names) + 2).to_bytes(2, "big") + len(names).to_bytes(2, "big") + names
+    assert extension in hellos[0]
+
+
+@pytest.mark.parametrize(
+    ("http2", "offered", "chosen"),
+    [
+        (True, ["http/1.1", "h2"], "h2"),
+        (True, ["h2c", "http/1.1"], "http/1.1"),
+        (True, ["h2c"], None),
+        (True, [], None),
+        (False, ["h2", "http/1.1"], "http/1.1"),
+        (False, ["h2"], None),
+    ],
+)
+def test_the_server_speaks_http2_where_it_has_chosen_it_alone(
+    run: Callable[..., Any], contexts: Any, http2: bool, offered: list[str], chosen: str | None
+) -> None:
+    # Over TLS the preface of HTTP/2 is no reason to speak it.
+    client, server, _ = contexts
+    if offered:
+        client.set_alpn_protocols(offered)
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server, http2=http2) as listening:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", listening.port, ssl=client, server_hostname="localhost"
+            )
+            assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
+            pong = h2_frame(H2_PING, 1, 0, b"are you?")
+            writer.write(Http2(Role.CLIENT).start() + h2_frame(H2_PING, 0, 0, b"are you?"))
+            data = b""
+            while pong not in data and (more := await reader.read(65536)):
+                data += more
+            assert (pong in data) is (chosen == "h2")
+            assert data.startswith(b"HTTP/1.1 505 ") is (chosen != "h2")
+            writer.close()
+
+    run(main())

@@ -154,6 +154,7 @@ def test_target_that_is_no_path_is_refused_locally(target):
     [
         ("X", "a\r\nY: b"),
         ("X", "a\nb"),
+        ("X", "a\rb"),
         ("X", "a\x00b"),
         ("X\r\nY", "a"),
         ("X Y", "a"),
@@ -239,6 +240,8 @@ def test_connection_of_the_answer_may_stand_on_two_lines():
         (CONNECTION, ACCEPTED),
         (b"Upgrade: h2c", CONNECTION, ACCEPTED),
         (b"Upgrade: websocketx", CONNECTION, ACCEPTED),
+        (b"Upgrade: websocket, h2c", CONNECTION, ACCEPTED),
+        (UPGRADE, UPGRADE, CONNECTION, ACCEPTED),
         (b"Upgrade:", CONNECTION, ACCEPTED),
     ],
 )

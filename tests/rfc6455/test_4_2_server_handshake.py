@@ -423,6 +423,7 @@ def test_accept_with_a_subprotocol_not_asked_for_is_refused_locally():
     ("name", "value"),
     [
         ("X", "a\r\nSet-Cookie: b"),
+        ("X", "a\rb"),
         ("X\n", "a"),
         ("Connection", "close"),
         ("Sec-WebSocket-Accept", "x"),

@@ -3,7 +3,7 @@
 import pytest
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client, close_payload, fault, frames_of, masked, server
 
-from mintws import Binary, Close, LocalProtocolError, Ping, Pong, Text
+from mintws import Binary, Close, LocalProtocolError, Ping, Pong, State, Text
 
 
 def test_fragments_are_one_message():
@@ -78,10 +78,42 @@ def test_other_type_within_an_unfinished_message_is_refused_locally():
     assert frames_of(conn.send(Binary(b"d"))) == [(1, 0, BINARY, b"d")]
 
 
-def test_close_may_be_sent_within_an_unfinished_message():
+def test_close_may_be_sent_within_an_unfinished_message_whose_rest_is_not():
+    # §6.1: when the state changes, sending is aborted.
     conn = server().conn
     conn.send(Text("a", fin=False))
     assert conn.send(Close(1001)) == b"\x88\x02\x03\xe9"
+    for rest in (Text("b", fin=False), Text("c")):
+        with pytest.raises(LocalProtocolError):
+            conn.send(rest)
+
+
+@pytest.mark.parametrize("end", [b"", b"\x83\x80"], ids=["lost", "fault"])
+def test_rest_of_a_message_goes_nowhere_when_the_connection_has_ended(end):
+    # §6.1
+    peer = server()
+    peer.conn.send(Text("a", fin=False))
+    (failed,) = peer.receive(end)
+    assert (peer.conn.send(failed) == b"") is (end == b"")
+    assert peer.conn.state is State.CLOSED
+    with pytest.raises(LocalProtocolError):
+        peer.conn.send(Text("b"))
+
+
+def test_receiver_does_not_mind_where_frames_end():
+    # Between them or within characters, empty or not: the message is the same, and so is what is handed on in parts.
+    text = "a\u00e9\u20ac\U0001f600b".encode()
+    for first in range(len(text) + 1):
+        for second in range(first, len(text) + 1):
+            data = (
+                masked(TEXT, text[:first], fin=False)
+                + masked(CONTINUATION, text[first:second], fin=False)
+                + masked(CONTINUATION, text[second:])
+            )
+            assert server().receive(data) == [Text(text.decode())]
+            parts = server(parts=True).receive(data)
+            assert "".join(part.data for part in parts) == text.decode()
+            assert [part.fin for part in parts] == [False] * (len(parts) - 1) + [True]
 
 
 def test_parts_are_handed_on_as_they_come():

@@ -1,4 +1,4 @@
-"""RSV1 and the frames of compressed messages (RFC 7692 §6), and how a compressed message is cut (§7.2.1)."""
+"""RSV1 and the frames of compressed messages (RFC 7692 §6.1), and how a compressed message is cut (§7.2.1)."""
 
 import zlib
 
@@ -76,6 +76,13 @@ def test_no_final_block_is_sent():
         inflater.decompress(payload + b"\x00\x00\xff\xff")
         assert not inflater.eof
         conn = sender(Role.SERVER)
+
+
+@pytest.mark.parametrize(("answer", "payloads"), [("", 2), ("; client_no_context_takeover", 1)])
+def test_client_does_without_takeover_where_the_answer_says_so_unasked(answer, payloads):
+    # §7.1.1.2: that parameter each client must support.
+    conn = client(f"permessage-deflate{answer}", [ALL]).conn
+    assert len({frames_of(conn.send(Text("Hello Hello")))[0][3] for _ in range(2)}) == payloads
 
 
 def test_client_keeps_what_it_offered_though_the_answer_is_silent():

@@ -1,4 +1,4 @@
-"""What permessage-deflate may be agreed on (RFC 7692 §5, §7.1)."""
+"""What permessage-deflate may be agreed on (RFC 7692 §5, §7, §7.1)."""
 
 import pytest
 from wire import ANSWER, accept_of, client, fault, header_of, said, server
@@ -103,7 +103,7 @@ def test_answer_says_what_the_server_wishes(willing, offer, answer):
 )
 @pytest.mark.parametrize("name", ["server_max_window_bits", "client_max_window_bits"])
 def test_window_bits_out_of_range_are_declined_and_fail(bits, name):
-    # §7.1: a server declines, a client fails the connection.
+    # §7: a server declines, a client fails the connection.
     assert answer_to(f"permessage-deflate; {name}={bits}") is None
     assert not takes(PMD(), f"permessage-deflate; {name}={bits}")
 

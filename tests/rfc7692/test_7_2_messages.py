@@ -340,6 +340,55 @@ def test_receiver_keeps_the_window_that_was_agreed(bits):
         assert end.receive(frame(BINARY, data.removesuffix(b"\x00\x00\xff\xff"), rsv=RSV1)) == [Binary(message)]
 
 
+def reference(bits: int) -> bytes:
+    """Make a message that is the three bytes which stand `1 << bits` bytes before it (RFC 1951 §3.2.5, §3.2.6)."""
+    # A block of fixed codes: 257 is three bytes. The distance is the last that its code stands for, all of whose extra bits are 1.
+    codes = "0" + "10" + "0000001" + f"{2 * bits - 1:05b}" + "1" * (bits - 2) + "0000000"
+    # The header of the empty block whose end is left out, and zeros up to a whole byte.
+    codes += "000"
+    codes += "0" * (-len(codes) % 8)
+    return int(codes[::-1], 2).to_bytes(len(codes) // 8, "little")
+
+
+def stored(data: bytes) -> bytes:
+    """Make a message of one block without compression."""
+    size = len(data)
+    return b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + data + b"\x00"
+
+
+@pytest.mark.parametrize("bits", range(8, 16))
+@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("meanwhile", ["nothing", "plain", "release", "others"])
+def test_message_may_refer_to_the_first_byte_of_the_agreed_window(bits, role, named, meanwhile):
+    # §7.2.2: without the parameter it is 32 KiB. What happens between two messages takes nothing away, least of all other connections.
+    peer = "client" if role == "server" else "server"
+    extra, wish = (
+        (f"; {peer}_max_window_bits={bits}", PMD(**{f"{peer}_max_window_bits": bits})) if named else ("", PMD())
+    )
+    header = "permessage-deflate" + extra
+    make, end = ONES[role], (server if role == "server" else client)(header, [wish])
+    window = Random(bits).randbytes(1 << bits)
+    assert end.receive(make(BINARY, stored(b"before" + window), rsv=RSV1)) == [Binary(b"before" + window)]
+    if meanwhile == "plain":
+        end.receive(make(BINARY, bytes(1 << 16)))
+    elif meanwhile == "release":
+        end.conn.release()
+    elif meanwhile == "others":
+        for other in [(server if role == "server" else client)(header, [wish]) for _ in range(20)]:
+            assert other.receive(make(TEXT, deflated(b"Hello"), rsv=RSV1)) == [Text("Hello")]
+    assert end.receive(make(BINARY, reference(bits), rsv=RSV1)) == [Binary(window[:3])]
+
+
+def test_reference_is_what_zlib_takes_for_one():
+    # The message itself, read by another library.
+    for bits in range(9, 16):
+        window = Random(bits).randbytes(1 << bits)
+        inflater = zlib.decompressobj(wbits=-bits)
+        assert inflate_from_window(inflater, stored(window) + b"\0\0\xff\xff") == window
+        assert inflate_from_window(inflater, reference(bits) + b"\0\0\xff\xff") == window[:3]
+
+
 @pytest.mark.parametrize("others", [0, 20])
 def test_what_the_agreed_window_has_lost_may_not_be_referred_to(others):
     # It must not depend on other connections, which share the contexts.

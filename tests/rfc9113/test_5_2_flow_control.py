@@ -596,6 +596,26 @@ def test_both_sides_send_much_at_once():
     assert [event for _, event in wire_pair.wire.client_said] == [data]
 
 
+@pytest.mark.parametrize("role", list(Role))
+def test_frames_that_are_not_data_pass_while_the_windows_are_shut(role):
+    # §5.2.1, §6.9: those of the peer, whose stream has used up its credit, and ours, who have none left for stream and connection.
+    peer = H2Peer(role, {INITIAL_WINDOW_SIZE: 1 << 20})
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    conn.pause()
+    for _ in range(STREAM // 16384):
+        peer.send(stream, bytes(16384))
+    assert peer.h2.local_flow_control_window(stream) == 0
+    peer.hear(conn.send(Binary(bytes(200_000))))
+    assert peer.http.h2.outbound_flow_control_window == 0
+    # PING and SETTINGS, and their acknowledgements.
+    _, reply = peer.http.receive(h2_frame(6, 0, 0, b"12345678") + h2_frame(SETTINGS, 0, 0))
+    assert [(kind, flags) for kind, flags, _, _ in h2_frames(reply)] == [(6, 1), (SETTINGS, 1)]
+    # HEADERS of another stream, both ways, and RST_STREAM.
+    _, other = peer.open() if role is Role.SERVER else peer.answer()
+    assert other.state is State.OPEN
+    assert [kind for kind, *_ in h2_frames(conn.abort())] == [3]
+
+
 def test_close_of_a_stream_whose_window_is_shut_is_held_too():
     peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 0})
     stream, conn = peer.open()
