@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # What a peer forgets to close is its own affair.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_affairs() -> Iterator[None]:
+    """Let go of what peers forgot here, where it is ignored: later it would fail the next test, or the run behind its last."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
