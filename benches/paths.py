@@ -48,19 +48,25 @@ class Sink:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def can_write_eof(self) -> bool:
+        return True
+
     def is_closing(self) -> bool:
         return False
 
     def close(self) -> None:
         pass
 
-    abort = pause_reading = resume_reading = close
+    abort = pause_reading = resume_reading = write_eof = close
 
 
 def echo(count: int, size: int) -> Callable[[int], None]:
     """Chunks of messages through the asyncio server, whose handler sends each one back."""
-    from mintws.asyncio.link import Timing
     from mintws.asyncio.server import Server, ServerLink
+    from mintws.asyncio.timing import Timing
 
     async def handler(websocket: Any) -> None:
         async for message in websocket:

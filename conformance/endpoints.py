@@ -3,7 +3,7 @@
     python conformance/endpoints.py server --http 2 --port 9001
     python conformance/endpoints.py client --http 1.1 --port 9001 --count 517
 
-They are `mintws` on a transport of asyncio and no more, in clear text, and stay on this machine.
+They are `mintws` on a transport of asyncio and no more, or with --driver `mintws.asyncio`, in clear text, and stay on this machine.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import argparse
 import asyncio
 import signal
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import mintws.asyncio
 from mintws import (
     Binary,
     Close,
     Connection,
+    ConnectionClosed,
     Failed,
     Http1,
     Http2,
@@ -118,6 +121,41 @@ async def run_cases(http_version: str, port: int, count: int, agent: str, *, eac
             endpoint.transport.abort()
 
 
+async def drive_server(http_version: str, listener: socket.socket) -> None:
+    """Echo by the driver, until the process is ended."""
+    how: dict[str, Any] = {"http2": http_version == "2", "extensions": [PerMessageDeflate()], "limit": LIMIT}
+    async with mintws.asyncio.serve(_echo, sock=listener, ping_interval=None, **how) as server:
+        await server.serve_forever()
+
+
+async def drive_cases(http_version: str, port: int, count: int, agent: str, *, each: bool) -> None:
+    """Run the cases of a fuzzing server by the driver; over HTTP/2 on one connection, or `each` on its own."""
+    url = f"ws://{HOST}:{port}"
+    targets = [f"/runCase?case={case}&agent={agent}" for case in range(1, count + 1)]
+    if http_version == "2" and not each:
+        async with mintws.asyncio.connect_http2(url, limit=LIMIT, ping_interval=None) as client:
+            for target in targets:
+                await _drive(client.open(target, extensions=[PerMessageDeflate()]))
+        return
+    for target in targets:
+        how: dict[str, Any] = {"http": http_version, "extensions": [PerMessageDeflate()], "limit": LIMIT}
+        await _drive(mintws.asyncio.connect(url + target, ping_interval=None, **how))
+
+
+async def _drive(opening: Awaitable[mintws.asyncio.WebSocket]) -> None:
+    async def echo() -> None:
+        async with await opening as websocket:
+            await _echo(websocket)
+
+    with suppress(ConnectionClosed, asyncio.TimeoutError):
+        await asyncio.wait_for(echo(), CASE_TIMEOUT)
+
+
+async def _echo(websocket: mintws.asyncio.WebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=["server", "client"])
@@ -127,14 +165,16 @@ async def main() -> None:
     parser.add_argument("--count", type=int, default=1, help="of a client: how many cases to run")
     parser.add_argument("--agent", default="mintws", help="of a client: its name in the suite's report")
     parser.add_argument("--each", action="store_true", help="of a client: an HTTP/2 connection for each case")
+    parser.add_argument("--driver", action="store_true", help="by the driver for asyncio")
     parser.add_argument("--limit", type=int, default=0, help="end after so many seconds, whatever happens")
     options = parser.parse_args()
     signal.alarm(options.limit)
     if options.role == "client":
-        await run_cases(options.http, options.port, options.count, options.agent, each=options.each)
+        run = drive_cases if options.driver else run_cases
+        await run(options.http, options.port, options.count, options.agent, each=options.each)
     else:
         listener = socket.socket(fileno=options.fd) if options.fd else socket.create_server((HOST, options.port))
-        await serve(options.http, listener)
+        await (drive_server if options.driver else serve)(options.http, listener)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,9 @@ class Stream:
     def reset(self) -> None:
         """Pass on that the other side broke off (RFC 8441 §5)."""
         if self._side.streams.pop(self.number, None):
-            self._side.h2.reset_stream(self.number, ErrorCodes.CANCEL)
+            # Behind a GOAWAY of the peer h2 sends nothing more.
+            with suppress(h2.exceptions.ProtocolError):
+                self._side.h2.reset_stream(self.number, ErrorCodes.CANCEL)
         self.hold(False)
 
     def pump(self) -> None:

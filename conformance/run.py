@@ -2,6 +2,7 @@
 
     python conformance/run.py                                   all cases in all four columns
     python conformance/run.py --fast                            only cases that take little time
+    python conformance/run.py --driver                          against the driver for asyncio
     python conformance/run.py --columns server-2 --cases '9.*' 12.1.1
 
 The suite speaks HTTP/1.1; over HTTP/2 `relay.py` stands between. What comes out is compared with `expected.json`: a worse verdict than
@@ -102,7 +103,8 @@ def main() -> None:
     # Asked to end, tell what there is, and leave no process behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        asyncio.run(Run(python27, began + options.limit, each=options.each).all(batches, options.jobs))
+        run = Run(python27, began + options.limit, each=options.each, driver=options.driver)
+        asyncio.run(run.all(batches, options.jobs))
     except KeyboardInterrupt:
         ended = "was interrupted after"
     took = time.monotonic() - began
@@ -134,6 +136,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=jobs, help=f"how many batches run at a time: {jobs} unless given")
     parser.add_argument("--limit", type=float, default=3000.0, help="seconds for the whole run")
     parser.add_argument("--each", action="store_true", help="over HTTP/2 a connection for each case, not one for many")
+    parser.add_argument(
+        "--driver", action="store_true", help="test mintws.asyncio, not mintws on transports of its own"
+    )
     parser.add_argument("--record", action="store_true", help=f"write {EXPECTED.name} anew, after a whole run")
     return parser.parse_args()
 
@@ -179,10 +184,11 @@ def weigh(case: str) -> float:
 class Run:
     """Runs batches, each in its own processes, and ends what it has started."""
 
-    def __init__(self, python27: Path, deadline: float, *, each: bool) -> None:
+    def __init__(self, python27: Path, deadline: float, *, each: bool, driver: bool) -> None:
         self._python27 = python27
         self._deadline = deadline
         self._each = ["--each"] if each else []
+        self._driver = ["--driver"] if driver else []
 
     async def all(self, batches: Sequence[Batch], jobs: int) -> None:
         """Run batches in their order, so many at a time; none begins after the deadline."""
@@ -224,7 +230,7 @@ class Run:
     async def _test_server(self, start: Starter, http: str) -> None:
         """Let the suite connect to the server, over HTTP/2 through a relay."""
         listener, port = listen()
-        await start.ours("endpoints", "server", "--http", http, listener=listener)
+        await start.ours("endpoints", "server", "--http", http, *self._driver, listener=listener)
         if http == "2":
             between, between_port = listen()
             await start.ours("relay", "1.1", "--to", port, *self._each, listener=between)
@@ -240,8 +246,8 @@ class Run:
             between, between_port = listen()
             await start.ours("relay", "2", "--to", port, listener=between)
             port = between_port
-        cases = ["--count", count, "--agent", agent]
-        client = await start.ours("endpoints", "client", "--http", http, "--port", port, *cases, *self._each)
+        cases = ["--count", count, "--agent", agent, *self._each, *self._driver]
+        client = await start.ours("endpoints", "client", "--http", http, "--port", port, *cases)
         await client.wait()
         await asyncio.wait_for(suite.wait(), GRACE)
 

@@ -78,7 +78,12 @@ class OurEnd(End):
 
 
 class Mintws(Peer):
-    """Our driver for asyncio; `seen` keeps what it saw of its last connections."""
+    """Our driver for asyncio.
+
+    Attributes:
+        seen: the WebSockets of its last connections.
+        told: of those that it served, how they ended.
+    """
 
     name = "mintws"
     serves = calls = (*HTTP1, *HTTP2)
@@ -87,6 +92,7 @@ class Mintws(Peer):
         #: Arguments of `connect` or `serve`, in place of the usual.
         self.how = how
         self.seen: list[WebSocket] = []
+        self.told: dict[WebSocket, Ending] = {}
 
     @property
     def version(self) -> str:
@@ -105,6 +111,7 @@ class Mintws(Peer):
                 ending = Ending(closed.code, closed.reason)
             if ending.code in (CLIENT_CLOSE[0], SERVER_CLOSE[0]) and not await gone(websocket):
                 ending = Ending(None, STILL_OPEN)
+            self.told[websocket] = ending
             serving.endings.put_nowait(ending)
 
         how: dict[str, Any] = {"http2": variant.http == "2", "ping_interval": None, "close_timeout": 5.0}

@@ -11,6 +11,8 @@ import known
 
 #: The results of this run.
 ROWS: list[Row] = []
+#: Tests that were left out: the table would not show what they are for.
+SKIPPED: list[str] = []
 
 
 @dataclass

@@ -10,11 +10,14 @@ import json
 import os
 from asyncio.subprocess import DEVNULL
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import hpack
 import known
 import pytest
 from conversation import CHECKS, HTTP1, HTTP2, Certificate, Ending, Variant, agree
@@ -56,6 +59,8 @@ class Visit:
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: How many WebSockets were open at one time on each connection.
     together: Counter[Any] = field(default_factory=Counter)
+    #: Over HTTP/2 the heads of its requests, as HPACK decoded them.
+    heads: list[dict[str, str]] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def websocket(self, check: str) -> WebSocket:
@@ -84,12 +89,30 @@ async def _visit_all(certificate: Certificate, folder: Path) -> dict[Variant, Vi
         trust = f"--ignore-certificate-errors-spki-list={certificate.spki}"
         command = ["chromium", *FLAGS, trust, f"--user-data-dir={folder}", following]
         home = {**os.environ, "HOME": str(folder)}
+        heads = stack.enter_context(_decoded())
         async with running(command, stdout=DEVNULL, stderr=DEVNULL, env=home):
             waiting = [asyncio.ensure_future(visit.done.wait()) for visit in visits.values()]
             await asyncio.wait(waiting, timeout=PATIENCE)
             for one in waiting:
                 one.cancel()
+    for visit in visits.values():
+        visit.heads = [head for head in heads if f"//{head.get(':authority')}/" in visit.url]
     return visits
+
+
+@contextmanager
+def _decoded() -> Iterator[list[dict[str, str]]]:
+    """Give all heads that come over HTTP/2, before our code sees them."""
+    heads: list[dict[str, str]] = []
+    decode = hpack.Decoder.decode
+
+    def recorded(self: hpack.Decoder, data: bytes, raw: bool = False) -> Any:
+        fields = decode(self, data, raw)
+        heads.append({bytes(it[0]).decode(): bytes(it[1]).decode() for it in fields} if raw else dict(fields))
+        return fields
+
+    with mock.patch.object(hpack.Decoder, "decode", recorded):
+        yield heads
 
 
 def _responder(visit: Visit, following: str) -> Any:
@@ -119,7 +142,7 @@ def _fill(row: Row, variant: Variant, check: str) -> None:
     row.http, row.tls, row.deflate, row.check = variant.http, variant.tls, variant.deflate, check
     row.known = known.find(row.peer, False, variant, check)
     if variant.http == "2":
-        row.remark = "by extended CONNECT, as our server saw it"
+        row.remark = "by extended CONNECT: `:method` and `:protocol` as they came to our server"
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -134,9 +157,14 @@ def test_chromium(visits: dict[Variant, Visit], variant: Variant, check: str, ro
     websocket = visit.websocket(check)
     assert websocket.connection.carrier.http_version == variant.http
     assert bool(websocket.connection.extensions) is variant.deflate
-    received = websocket.ending.received
-    assert websocket.ending.clean and received is not None, websocket.ending
-    agree(check, Ending(told["code"], told["reason"]), Ending(received.code, received.reason))
+    assert websocket.ending.clean, websocket.ending
+    agree(check, Ending(told["code"], told["reason"]), visit.ours.told[websocket])
+    heads = [head for head in visit.heads if websocket.request and head[":path"] == websocket.request.target]
+    if variant.http == "2":
+        (head,) = heads
+        assert (head[":method"], head[":protocol"], head[":scheme"]) == ("CONNECT", "websocket", "https")
+    else:
+        assert not heads
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

@@ -35,6 +35,7 @@ ROUTES = (
     Route(Node(), "h2", "h1", Mintws()),
     Route(Node(), "h2", "h2c", Mintws()),
     Route(Websockets(), "h1", "h1", Mintws()),
+    Route(Websockets(), "h1s", "h1s", Mintws()),
     Route(Mintws(), "h2", "h1", Websockets()),
     Route(Mintws(), "h2c", "h1", Websockets()),
     Route(Mintws(), "h1", "h2c", Node()),

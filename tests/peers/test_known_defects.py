@@ -48,11 +48,10 @@ def test_wsproto_sends_codes_that_may_not_be_sent(code: int, certificate: Certif
     ours = Mintws()
 
     async def converse() -> None:
-        async with (
-            ours.serve(HTTP1[0], certificate) as serving,
-            peer.connect(serving.url, HTTP1[0], certificate) as end,
-        ):
-            assert (await end.close(code, "")).code == 1002
+        async with ours.serve(HTTP1[0], certificate) as serving:
+            # Our server gives up its half of the transport first, and waits for the client's (RFC 6455 §7.1.1): the end of this block.
+            async with peer.connect(serving.url, HTTP1[0], certificate) as end:
+                assert (await end.close(code, "")).code == 1002
             await asyncio.wait_for(serving.endings.get(), 5)
         error = ours.seen[0].ending.error
         assert error is not None and (error.code, error.section) == (1002, "RFC 6455 §7.4")
