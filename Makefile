@@ -63,6 +63,11 @@ rust-test: rust
 everyday: build $(VENV)/.test
 	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest -m "not slow"
 
+# The driver's tests once more, on the other loop.
+.PHONY: uvloop
+uvloop: build $(VENV)/.test
+	$(PY) -m pytest --loop uvloop tests/drivers
+
 bench: build $(VENV)/.bench
 	$(PY) benches/run.py
 

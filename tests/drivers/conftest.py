@@ -18,8 +18,12 @@ BOUND = 20.0
 
 
 @pytest.fixture
-def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Run a coroutine, for at most 20 seconds."""
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run a coroutine on the loop that `--loop` names, for at most 20 seconds."""
+    if request.config.getoption("loop") == "uvloop":
+        import uvloop
+
+        return lambda work: uvloop.run(asyncio.wait_for(work, BOUND))
     return lambda work: asyncio.run(asyncio.wait_for(work, BOUND))
 
 
@@ -54,6 +58,12 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     for path, pem in zip((cert, key), make_certificate(), strict=True):
         path.write_text(pem, encoding="ascii")
     return cert, key
+
+
+def live_timers() -> int:
+    """How many timers wait, as far as the loop says so: asyncio's does."""
+    scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
+    return sum(not timer.cancelled() for timer in scheduled)
 
 
 async def echo(websocket: WebSocket) -> None:

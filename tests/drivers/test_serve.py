@@ -8,7 +8,7 @@ import logging
 import socket
 
 import pytest
-from drivers.conftest import echo, listening, url
+from drivers.conftest import echo, listening, live_timers, url
 from drivers.raw import raw_client
 from wire import CLOSE, close_payload, masked
 
@@ -310,14 +310,12 @@ def test_a_unix_socket_and_a_socket_of_ones_own_are_listened_on(run, http, tmp_p
 
 def test_400_connections_leave_nothing_behind(run, http):
     async def work():
-        loop = asyncio.get_running_loop()
         async with listening() as server:
             for _ in range(4):
                 for websocket in await asyncio.gather(*(connect(url(server), http=http) for _ in range(100))):
                     await websocket.close()
-            await until(lambda: not server.links)
-            assert not server.tasks
-            assert len([timer for timer in loop._scheduled if not timer.cancelled()]) < 10
+            await until(lambda: not server.links and not server.tasks)
+            assert live_timers() < 10
         assert len(asyncio.all_tasks()) <= 2
 
     run(work())

@@ -187,9 +187,10 @@ class Http1(Direct):
             TypeError: `data` is not bytes.
         """
         if self._switched:
+            if data:
+                return self._connection.receive(data)
             received = self._connection.receive(data)
-            if not data:
-                self._ended = True
+            self._ended = True
             return received
         view = memoryview(data)
         if view.itemsize != 1 or not view.c_contiguous:
