@@ -34,6 +34,8 @@ pub struct Mailbox {
     /// Nothing follows the messages.
     ended: bool,
     waiter: Option<Py<Arrival>>,
+    /// An operation that is done, for the next one to be made of.
+    spare: Option<Py<Operation>>,
     intake: Intake,
     discarded: usize,
     /// The exchange is to write what is collected here.
@@ -83,6 +85,7 @@ impl Mailbox {
             bytes: 0,
             ended: false,
             waiter: None,
+            spare: None,
             intake: Intake::Open,
             discarded: 0,
             scheduled: false,
@@ -187,11 +190,13 @@ impl Mailbox {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.connection)?;
         visit.call(&self.exchange)?;
+        visit.call(&self.spare)?;
         visit.call(&self.waiter)
     }
 
     fn __clear__(&mut self) {
         self.messages.clear();
+        self.spare = None;
         self.waiter = None;
     }
 }
@@ -258,6 +263,15 @@ impl Mailbox {
         let arrival = Arrival::awaited(slf.py(), event_loop)?;
         this.waiter = Some(arrival.clone().unbind());
         Ok(arrival)
+    }
+
+    pub fn take_spare(&mut self) -> Option<Py<Operation>> {
+        self.spare.take()
+    }
+
+    /// Takes an operation that is done.
+    pub fn keep_spare(&mut self, operation: &Bound<'_, Operation>) {
+        self.spare = Some(operation.clone().unbind());
     }
 
     /// Takes note that nobody waits any more.

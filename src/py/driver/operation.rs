@@ -32,9 +32,9 @@ enum Work {
 
 enum Progress {
     /// Nobody awaits it yet.
-    Fresh,
+    Fresh(Py<Mailbox>, Work),
     /// A reader waits for a message.
-    Waiting,
+    Waiting(Py<Mailbox>, Reads),
     /// A coroutine of the subclass does what is rare.
     Delegated(Py<PyAny>),
     Done,
@@ -43,8 +43,6 @@ enum Progress {
 /// A call of `recv` or `send` that is awaited, once; as good as a coroutine.
 #[pyclass(freelist = 64, module = "mintws._core")]
 pub struct Operation {
-    mailbox: Py<Mailbox>,
-    work: Work,
     progress: Progress,
 }
 
@@ -114,14 +112,15 @@ impl Operation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.mailbox)?;
-        if let Work::Send(message, _) = &self.work {
-            visit.call(message)?;
+        match &self.progress {
+            Progress::Fresh(mailbox, Work::Send(message, _)) => {
+                visit.call(mailbox)?;
+                visit.call(message)
+            }
+            Progress::Fresh(mailbox, Work::Read(_)) | Progress::Waiting(mailbox, _) => visit.call(mailbox),
+            Progress::Delegated(coroutine) => visit.call(coroutine),
+            Progress::Done => Ok(()),
         }
-        if let Progress::Delegated(coroutine) = &self.progress {
-            visit.call(coroutine)?;
-        }
-        Ok(())
     }
 }
 
@@ -134,64 +133,74 @@ impl Operation {
         Self::new(mailbox, Work::Send(message, compress))
     }
 
+    /// Makes one, if it can out of one that is done and that nobody else holds.
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
-        Py::new(mailbox.py(), Self { mailbox: mailbox.clone().unbind(), work, progress: Progress::Fresh })
+        let py = mailbox.py();
+        let progress = Progress::Fresh(mailbox.clone().unbind(), work);
+        match mailbox.try_borrow_mut()?.take_spare() {
+            Some(spare) if is_only(&spare) => {
+                spare.try_borrow_mut(py)?.progress = progress;
+                Ok(spare)
+            }
+            _ => Py::new(py, Self { progress }),
+        }
     }
 
     /// Goes on until there is a result, or something to wait for.
     fn step(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
         let py = slf.py();
         let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
-        let mailbox = slf.try_borrow()?.mailbox.bind(py).clone();
         match before {
             Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
             Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
-            Progress::Waiting => {
-                mailbox.try_borrow_mut()?.wait_no_more();
-                Self::begin(slf, &mailbox)
+            Progress::Waiting(mailbox, reads) => {
+                mailbox.try_borrow_mut(py)?.wait_no_more();
+                Self::read(slf, mailbox.into_bound(py), reads)
             }
-            Progress::Fresh => Self::begin(slf, &mailbox),
-        }
-    }
-
-    fn begin(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<Step> {
-        let py = slf.py();
-        let this = slf.try_borrow()?;
-        match &this.work {
-            Work::Read(reads) => {
-                let reads = *reads;
-                drop(this);
-                Self::read(slf, mailbox, reads)
-            }
-            Work::Send(message, compress) => {
-                let (message, compress) = (message.bind(py).clone(), *compress);
-                drop(this);
-                match Mailbox::send_now(mailbox, &message, compress)? {
-                    Sent::Done => Ok(Step::Return(py.None())),
-                    Sent::Crowded => {
-                        let waiting = mailbox.call_method0(intern!(py, "_drained"))?;
-                        Self::delegate(slf, waiting.unbind(), None)
-                    }
-                    Sent::NotYet => {
-                        let sending = mailbox.call_method1(intern!(py, "_send"), (message, compress))?;
-                        Self::delegate(slf, sending.unbind(), None)
-                    }
-                }
+            Progress::Fresh(mailbox, Work::Read(reads)) => Self::read(slf, mailbox.into_bound(py), reads),
+            Progress::Fresh(mailbox, Work::Send(message, compress)) => {
+                Self::write(slf, &mailbox.into_bound(py), message.bind(py), compress)
             }
         }
     }
 
-    fn read(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, reads: Reads) -> PyResult<Step> {
+    fn write(
+        slf: &Bound<'_, Self>,
+        mailbox: &Bound<'_, Mailbox>,
+        message: &Bound<'_, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Step> {
         let py = slf.py();
-        match Mailbox::take(mailbox)? {
-            Found::Message(event) if reads == Reads::Event => Ok(Step::Return(event)),
+        match Mailbox::send_now(mailbox, message, compress)? {
+            Sent::Done => {
+                mailbox.try_borrow_mut()?.keep_spare(slf);
+                Ok(Step::Return(py.None()))
+            }
+            Sent::Crowded => {
+                let waiting = mailbox.call_method0(intern!(py, "_drained"))?;
+                Self::delegate(slf, waiting.unbind(), None)
+            }
+            Sent::NotYet => {
+                let sending = mailbox.call_method1(intern!(py, "_send"), (message, compress))?;
+                Self::delegate(slf, sending.unbind(), None)
+            }
+        }
+    }
+
+    fn read(slf: &Bound<'_, Self>, mailbox: Bound<'_, Mailbox>, reads: Reads) -> PyResult<Step> {
+        let py = slf.py();
+        match Mailbox::take(&mailbox)? {
             Found::Message(event) => {
+                mailbox.try_borrow_mut()?.keep_spare(slf);
+                if reads == Reads::Event {
+                    return Ok(Step::Return(event));
+                }
                 let data = events::fields(event.bind(py)).map(|(_, data, _)| data.clone().unbind());
                 Ok(Step::Return(data.unwrap_or(event)))
             }
             Found::Nothing => {
-                let arrival = Mailbox::wait(mailbox)?;
-                slf.try_borrow_mut()?.progress = Progress::Waiting;
+                let arrival = Mailbox::wait(&mailbox)?;
+                slf.try_borrow_mut()?.progress = Progress::Waiting(mailbox.unbind(), reads);
                 Ok(Step::Yield(arrival.into_any().unbind()))
             }
             Found::End => {
@@ -230,8 +239,7 @@ impl Operation {
 
     fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
-        if matches!(before, Progress::Waiting) {
-            let mailbox = slf.try_borrow()?.mailbox.clone_ref(slf.py());
+        if let Progress::Waiting(mailbox, _) = before {
             mailbox.bind(slf.py()).try_borrow_mut()?.wait_no_more();
         }
         Ok(())
@@ -250,10 +258,8 @@ impl Step {
 impl Drop for Operation {
     /// Says that it was forgotten, as a coroutine does.
     fn drop(&mut self) {
-        if !matches!(self.progress, Progress::Fresh) {
-            return;
-        }
-        let name = match self.work {
+        let Progress::Fresh(_, work) = &self.progress else { return };
+        let name = match work {
             Work::Read(_) => c"a call of recv was never awaited",
             Work::Send(..) => c"a call of send was never awaited: nothing was sent",
         };
@@ -267,6 +273,12 @@ impl Drop for Operation {
             }
         });
     }
+}
+
+/// Whether nobody else holds an object.
+fn is_only(object: &Py<Operation>) -> bool {
+    // SAFETY: it is a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
 /// Adds the class, and gives it the slot by which `await` gets a result without an exception that carries it.
