@@ -192,6 +192,20 @@ def test_a_call_of_recv_is_as_good_as_a_coroutine(run, http):
     run(work())
 
 
+def test_a_call_of_recv_that_two_tasks_await_is_an_error_of_the_second(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            call = websocket.recv()
+            first = asyncio.create_task(call)
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task awaits"):
+                await asyncio.create_task(call)
+            await websocket.send("x")
+            assert await asyncio.wait_for(first, 5) == "x"
+
+    run(work())
+
+
 def test_an_exception_of_the_reader_stays_in_its_task(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http) as websocket:

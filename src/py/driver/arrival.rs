@@ -46,7 +46,7 @@ impl Arrival {
     }
 
     /// As an `asyncio.Future` does.
-    fn done(&self) -> bool {
+    pub fn done(&self) -> bool {
         matches!(self.state, State::Done | State::Cancelled(_))
     }
 

@@ -265,6 +265,11 @@ impl Mailbox {
         self.waiter = None;
     }
 
+    /// Whether a reader waits that has not been woken.
+    pub fn waits(&self, py: Python<'_>) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| !waiter.borrow(py).done())
+    }
+
     pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
     }

@@ -147,6 +147,10 @@ impl Operation {
             Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
             Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
             Progress::Waiting => {
+                if mailbox.try_borrow()?.waits(py) {
+                    slf.try_borrow_mut()?.progress = Progress::Waiting;
+                    return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
+                }
                 mailbox.try_borrow_mut()?.wait_no_more();
                 Self::begin(slf, &mailbox)
             }
