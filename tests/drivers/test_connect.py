@@ -94,7 +94,20 @@ def test_opening_over_tls_takes_no_longer_than_the_timeout(run, http, tls_contex
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_size": 100}, {"limit": -1}, {"parts": 1}, {"http": "3"}, {"subprotocols": "a"}]
+    "wrong",
+    [
+        {"max_size": 100},
+        {"limit": -1},
+        {"parts": 1},
+        {"http": "3"},
+        {"subprotocols": "a"},
+        {"ping_interval": 0},
+        {"ping_timeout": -1},
+        {"open_timeout": "1"},
+        {"open_timeout": float("nan")},
+        {"close_timeout": None},
+        {"ssl": True},
+    ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(wrong):
     with pytest.raises((TypeError, LocalProtocolError)):

@@ -92,11 +92,27 @@ def test_a_request_that_is_taken_back_hurts_no_websocket(run):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_size": 100}, {"limit": -1}, {"limit": 1.5}, {"parts": 1}, {"subprotocols": "chat"}, {"origins": "x"}],
+    [
+        {"max_size": 100},
+        {"limit": -1},
+        {"limit": 1.5},
+        {"parts": 1},
+        {"subprotocols": "chat"},
+        {"subprotocols": [5]},
+        {"origins": "x"},
+        {"origins": [5]},
+        {"extensions": ["permessage-deflate"]},
+        {"handler": None},
+        {"respond": "page"},
+        {"upgrade": 5},
+        {"ssl": True},
+        {"idle_timeout": -1},
+        {"ping_interval": 0},
+    ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(wrong):
     with pytest.raises((TypeError, LocalProtocolError)):
-        serve(echo, "127.0.0.1", 0, **wrong)
+        serve(**{"handler": echo, "host": "127.0.0.1", "port": 0, **wrong})
 
 
 def test_the_first_request_has_a_time_limit_with_tls_too(run, tls_contexts):

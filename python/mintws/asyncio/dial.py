@@ -7,7 +7,7 @@ import socket
 import ssl as tls
 from typing import Any, Literal, TypeAlias
 
-from mintws.asyncio.link import Link
+from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
@@ -33,6 +33,7 @@ class Place:
         sock: socket.socket | None,
         path: str | None,
     ) -> None:
+        check_context(ssl)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
         self._url = url

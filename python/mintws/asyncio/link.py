@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -318,6 +319,12 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         """Bound the time until the transport is gone: the peer may never read, or never close."""
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+
+
+def check_context(context: object) -> None:
+    """Raise `TypeError` for what is no TLS context, where it is given."""
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: ssl.create_default_context() makes one")
 
 
 def _in_system(sock: Any) -> int:

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
-from mintws.asyncio.link import Link
+from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
-from mintws.extensions import Extension
+from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.session import check_origin, choose_subprotocol, default_willing
@@ -87,19 +87,21 @@ class serve:  # noqa: N801  (used as a function)
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
     ) -> None:
+        check_options(options)
+        check_context(ssl)
+        for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
+            if not callable(hook):
+                raise TypeError(f"{name} is called, which {hook!r} cannot be")
+        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
+        willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        check_options(options)
-        for name, value in (("subprotocols", subprotocols), ("origins", origins)):
-            if isinstance(value, str):
-                raise TypeError(f"{name} is a sequence of str: write [{value!r}]")
-        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
         self._server = Server(handler, timing, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
-        self._server.subprotocols = tuple(subprotocols)
-        self._server.extensions = default_willing() if extensions is None else tuple(extensions)
-        self._server.origins = origins
+        self._server.subprotocols = _names("subprotocols", subprotocols, str)
+        self._server.extensions = willing.extensions
+        self._server.origins = None if origins is None else _names("origins", origins, (str, type(None)))
         self._server.http2 = http2
         where = (
             {"sock": sock} if sock is not None else {"path": path} if path is not None else {"host": host, "port": port}
@@ -131,7 +133,7 @@ class Server:
         self.respond: Respond | None = None
         self.upgrade: Upgrade | None = None
         self.subprotocols: tuple[str, ...] = ()
-        self.extensions: tuple[Extension, ...] = ()
+        self.extensions: tuple[Extension | Offer, ...] = ()
         self.origins: Sequence[str | None] | None = None
         self.http2 = True
         self.port = 0
@@ -431,6 +433,15 @@ class ServerLink(Link):
         if self._open_timer is not None:
             self._open_timer.cancel()
             self._open_timer = None
+
+
+def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"{name} is a sequence of str: write [{names!r}]")
+    settled = tuple(names)
+    if not all(isinstance(it, kinds) for it in settled):
+        raise TypeError(f"{name} is a sequence of str, not {names!r}")
+    return settled
 
 
 def _text(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
