@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from drivers.conftest import echo, listening, url
-from drivers.raw import raw_client
+from drivers.raw import quiet_client, raw_client
 from wire import CLOSE, close_payload, masked
 
 from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
@@ -303,6 +303,24 @@ def test_a_cancelled_handler_leaves_no_websocket_behind(run, http):
             assert not server.websockets
             with pytest.raises(ConnectionClosed):
                 await websocket.recv()
+
+    run(work())
+
+
+def test_a_reader_of_a_cancelled_handler_is_told(run, http):
+    reading = []
+
+    async def handler(websocket):
+        reading.append(asyncio.ensure_future(websocket.recv()))
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening(handler, close_timeout=0.2) as server, quiet_client(server, http):
+            await until(lambda: reading)
+            for task in list(server.tasks):
+                task.cancel()
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(reading[0], 5)
 
     run(work())
 

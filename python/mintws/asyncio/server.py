@@ -309,6 +309,7 @@ class ServerLink(Link):
         elif websocket in self.websockets:
             self.let_go(websocket)
             self._sweep_later(websocket.connection)
+            self.wake()
 
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
