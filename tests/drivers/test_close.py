@@ -107,6 +107,24 @@ def test_an_iteration_ends_without_an_error_where_nothing_went_wrong(run, http, 
     run(work())
 
 
+def test_a_body_that_another_websocket_ended_is_closed_with_1011(run, http):
+    ends = []
+
+    async def handler(websocket):
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        ends.append(closed.value.code)
+
+    async def work():
+        async with listening(handler) as server:
+            with pytest.raises(ConnectionClosed, match="of another"):
+                async with connect(url(server), http=http):
+                    raise ConnectionClosed(1006, "of another", clean=False)
+
+    run(work())
+    assert ends == [1011]
+
+
 def test_a_wrong_close_changes_nothing(run, http):
     async def work():
         async with listening() as server:

@@ -325,6 +325,59 @@ def test_a_reader_of_a_cancelled_handler_is_told(run, http):
     run(work())
 
 
+def test_an_end_of_another_websocket_is_a_failure_of_the_handler(run, http, caplog):
+    async def handler(websocket):
+        raise ConnectionClosed(1006, "of another server", clean=False)
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await websocket.recv()
+            assert closed.value.code == 1011
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert "of another server" in caplog.text
+
+
+def test_an_end_of_its_own_websocket_is_none(run, http, caplog):
+    async def handler(websocket):
+        while True:
+            await websocket.recv()
+
+    async def work():
+        async with listening(handler) as server, connect(url(server), http=http) as websocket:
+            await websocket.close(4000)
+            assert websocket.ending.received.code == 4000
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert not caplog.records
+
+
+def test_what_is_no_exception_ends_the_websocket_too(run, http):
+    class Stop(BaseException):
+        pass
+
+    async def handler(websocket):
+        raise Stop
+
+    async def work():
+        failed = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context["exception"]))
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(websocket.recv(), 5)
+            assert closed.value.code == 1011
+            await websocket.close()
+        await until(lambda: failed)
+        assert isinstance(failed[0], Stop)
+
+    run(work())
+
+
 def test_a_unix_socket_and_a_socket_of_ones_own_are_listened_on(run, http, tmp_path):
     async def work():
         path = str(tmp_path / "socket")

@@ -338,16 +338,16 @@ class ServerLink(Link):
         code = 1000
         try:
             await self._server.handler(websocket)
-        except ConnectionClosed:
-            pass
-        except asyncio.CancelledError:
-            # Whoever cancels does not want to wait for the peer.
-            websocket.begin_close(1001, "")
+        except Exception as error:
+            # That its own WebSocket has ended is no failure of the handler; that another has is one.
+            if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
+                logger.exception("the handler of a WebSocket failed")
+            code = 1011
+        except BaseException as error:
+            # Whoever cancels, or ends the process, does not want to wait for the peer.
+            websocket.begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
             self.leave_soon(websocket)
             raise
-        except Exception:
-            logger.exception("the handler of a WebSocket failed")
-            code = 1011
         websocket.discard()
         await websocket.close(code)
 

@@ -141,7 +141,7 @@ class WebSocket(_core.Mailbox):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.discard()
-        if error is None or isinstance(error, ConnectionClosed):
+        if error is None:
             await self.close()
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
