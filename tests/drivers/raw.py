@@ -16,8 +16,8 @@ from mintws.asyncio import Server
 
 
 @contextlib.asynccontextmanager
-async def silent_server(http: str = "1.1", *, accept: bool = True) -> AsyncIterator[str]:
-    """Serve handshakes, or not even these, and say nothing more; give the URL."""
+async def silent_server(http: str = "1.1", *, accept: bool = True, answer: Any = None) -> AsyncIterator[str]:
+    """Serve handshakes, or not even these, and say nothing more but what `answer` does; give the URL."""
     writers = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,6 +34,8 @@ async def silent_server(http: str = "1.1", *, accept: bool = True) -> AsyncItera
                 for connection, event in events:
                     if isinstance(event, UpgradeRequest):
                         writer.write(connection.send(UpgradeAccept()))
+                    elif answer is not None:
+                        await answer(connection, event, writer)
 
     async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"

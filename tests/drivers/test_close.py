@@ -10,8 +10,9 @@ from drivers.conftest import listening, url
 from drivers.raw import raw_client, silent_server
 from wire import CLOSE, TEXT, close_payload, masked
 
-from mintws import ConnectionClosed, LocalProtocolError, State
+from mintws import Close, ConnectionClosed, LocalProtocolError, State, Text
 from mintws.asyncio import connect, connect_http2
+from mintws.asyncio.websocket import GRACE
 
 
 def now():
@@ -52,6 +53,33 @@ def test_close_gets_past_messages_that_came_before_it(run, http):
             assert websocket.ending.clean
 
     run(work())
+
+
+def test_a_reader_who_has_nothing_to_take_for_a_while_loses_nothing(run, http):
+    count = 3000
+
+    async def answer(connection, event, writer):
+        if isinstance(event, Close):
+            await asyncio.sleep(1.5 * GRACE)
+            for i in range(count):
+                writer.write(connection.send(Text(str(i))))
+            writer.write(connection.send(event))
+            writer.close()
+
+    async def work():
+        async with silent_server(http, answer=answer) as address:
+            websocket = await connect(address, http=http, extensions=())
+            reading = asyncio.ensure_future(take_all(websocket))
+            await asyncio.sleep(0.01)
+            await websocket.close()
+            assert await reading == [str(i) for i in range(count)]
+            assert websocket.ending.discarded == 0
+
+    run(work())
+
+
+async def take_all(websocket):
+    return [message async for message in websocket]
 
 
 def test_all_who_wait_are_told_when_the_peer_does_not_close(run, http):

@@ -177,7 +177,7 @@ class WebSocket(_core.Mailbox):
         while not self._link.left(self):
             waiting = self.waiting
             await asyncio.wait([self._when_closed()], timeout=GRACE)
-            if self.waiting >= waiting:
+            if 0 < waiting <= self.waiting:
                 # The peer's Close may stand behind messages that wait for a reader. If there is none, they are in its way.
                 self.discard()
 
