@@ -206,3 +206,26 @@ def test_one_context_is_enough_for_many_servers(run, tls_contexts):
                 assert (await one.recv(), await two.recv()) == ("1", "2")
 
     run(work())
+
+
+def test_requests_that_wait_for_a_stream_go_on_when_others_are_taken_back(run):
+    asked = []
+
+    async def respond(request):
+        asked.append(request)
+        await asyncio.sleep(10)
+
+    async def work():
+        async with listening(respond=respond, close_timeout=0.1) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                asking = [asyncio.create_task(client.request("GET", "/")) for _ in range(120)]
+                while len(asked) < 100:
+                    await asyncio.sleep(0.01)
+                for task in asking[:50]:
+                    task.cancel()
+                while len(asked) < 120:
+                    await asyncio.sleep(0.01)
+            await asyncio.wait(asking)
+            assert all(isinstance(task.exception(), ConnectionClosed) for task in asking[50:])
+
+    run(work())

@@ -131,7 +131,7 @@ class ClientLink(Link):
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 self.abort(opening.result())
             else:
-                self.write(connection.abort())
+                self._say_last(connection.abort())
             raise
         finally:
             self._openings.pop(connection, None)
@@ -152,7 +152,7 @@ class ClientLink(Link):
         try:
             return await response
         except asyncio.CancelledError:
-            self.write(self.http.cancel(stream))
+            self._say_last(self.http.cancel(stream))
             raise
         finally:
             self._responses.pop(stream, None)
@@ -174,10 +174,19 @@ class ClientLink(Link):
         super().receive(data)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
-        waiting, self._waiting = self._waiting, []
-        for room in waiting:
-            if not room.done():
-                room.set_result(None)
+        self._offer_room()
+
+    def _say_last(self, data: bytes) -> None:
+        super()._say_last(data)
+        self._offer_room()
+
+    def _offer_room(self) -> None:
+        """Let requests go on that wait for a stream, where one has ended."""
+        if self._waiting and isinstance(self.http, Http2) and (self.http.has_room or self.http.leaving):
+            waiting, self._waiting = self._waiting, []
+            for room in waiting:
+                if not room.done():
+                    room.set_result(None)
 
     def _leave_if_single(self) -> None:
         """Take no more on a connection over HTTP/2 that is for one WebSocket, when that has ended."""
