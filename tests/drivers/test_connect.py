@@ -229,3 +229,15 @@ def test_requests_that_wait_for_a_stream_go_on_when_others_are_taken_back(run):
             assert all(isinstance(task.exception(), ConnectionClosed) for task in asking[50:])
 
     run(work())
+
+
+def test_a_close_that_is_cancelled_closes_the_transport(run):
+    async def work():
+        async with silent_server("2") as address:
+            client = await connect_http2(address, close_timeout=0.2)
+            await client.open(extensions=())
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.close(), 0.05)
+            await asyncio.wait_for(client._link.gone, 5)
+
+    run(work())

@@ -234,9 +234,12 @@ class Http2Client:
         return await self._link.request(Request(method, target, fields, body))
 
     async def close(self) -> None:
-        """Close all WebSockets with 1000, then the connection."""
-        await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
-        await self._link.leave()
+        """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
+        try:
+            await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
+        finally:
+            self._link.close()
+        await asyncio.shield(self._link.gone)
 
 
 def _request(

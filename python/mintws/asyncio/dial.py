@@ -157,11 +157,6 @@ class ClientLink(Link):
         finally:
             self._responses.pop(stream, None)
 
-    async def leave(self) -> None:
-        """Close the transport and wait until it is gone."""
-        self.close()
-        await asyncio.shield(self.gone)
-
     def check_done(self, websocket: WebSocket) -> None:
         super().check_done(websocket)
         self._leave_if_single()
