@@ -241,3 +241,21 @@ def test_a_close_that_is_cancelled_closes_the_transport(run):
             await asyncio.wait_for(client._link.gone, 5)
 
     run(work())
+
+
+def test_requests_that_are_taken_back_by_the_end_of_the_client_are_not_written(run, caplog):
+    async def respond(request):
+        await asyncio.sleep(0.2)
+        return Response(200)
+
+    async def work():
+        async with listening(respond=respond) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                asking = [asyncio.create_task(client.request("GET", "/")) for _ in range(50)]
+                await asyncio.sleep(0.05)
+                for task in asking:
+                    task.cancel()
+            await asyncio.wait(asking)
+
+    run(work())
+    assert not [record for record in caplog.records if record.name == "asyncio"]

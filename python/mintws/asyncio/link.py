@@ -272,6 +272,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         if self.lost:
             return
         self.say_goodbye()
+        # What answers the peer from now on goes nowhere.
+        self._writer = None
         self.transport.close()
         self._limit_close()
 
