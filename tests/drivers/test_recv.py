@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import random
 
@@ -223,6 +224,38 @@ def test_an_exception_of_the_reader_stays_in_its_task(run, http):
             assert await websocket.recv() == "y"
 
     run(work())
+
+
+def test_an_exit_of_one_reader_takes_no_message_from_another():
+    async def read_and_exit(websocket):
+        await websocket.recv()
+        raise SystemExit(7)
+
+    opened = []
+
+    async def handler(websocket):
+        opened.append(websocket)
+        async for message in websocket:
+            for one in opened:
+                await one.send(message)
+
+    async def begin():
+        server = await listening(handler)
+        client = await connect_http2(url(server))
+        first, second, third = [await client.open() for _ in range(3)]
+        reading = asyncio.ensure_future(read_and_exit(first)), asyncio.ensure_future(second.recv())
+        await asyncio.sleep(0)
+        await third.send("to all, in one chunk")
+        return server, client, reading
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        server, client, (exiting, reading) = loop.run_until_complete(begin())
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(asyncio.sleep(5))
+        assert isinstance(exiting.exception(), SystemExit)
+        assert loop.run_until_complete(asyncio.wait_for(reading, 5)) == "to all, in one chunk"
+        loop.run_until_complete(client.close())
+        loop.run_until_complete(server.close())
 
 
 def test_what_came_is_received_after_the_end_and_then_the_end(run, http):

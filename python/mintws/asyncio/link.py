@@ -185,6 +185,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
             self.update_reading()
         self.close_if_done()
 
+    def _interrupt(self, error: BaseException) -> None:
+        """Raise out of the loop what a reader has raised that is to end it; the core calls this."""
+        self.loop.call_soon(_raise, error)
+
     # Upwards.
 
     def adopt(self, connection: Connection) -> WebSocket:
@@ -321,6 +325,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         """Bound the time until the transport is gone: the peer may never read, or never close."""
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def check_context(context: object) -> None:

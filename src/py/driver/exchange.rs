@@ -136,8 +136,11 @@ impl Exchange {
         let arrived = std::mem::take(&mut slf.try_borrow_mut()?.arrived);
         for mailbox in arrived {
             let waiter = mailbox.try_borrow(py)?.waiter(py);
-            if let Some(waiter) = waiter {
-                Arrival::wake_soon(&waiter)?;
+            if let Some(waiter) = waiter
+                && let Err(error) = Arrival::wake_soon(&waiter)
+            {
+                // Of what a task raises, this is what ends the loop, such as SystemExit: the transport has no part in it.
+                slf.call_method1(intern!(py, "_interrupt"), (error,))?;
             }
         }
         Ok(())
