@@ -7,6 +7,7 @@ import gc
 import socket
 import struct
 import warnings
+import weakref
 
 import pytest
 from drivers.conftest import echo, listening, url
@@ -186,6 +187,25 @@ def test_a_call_that_is_never_awaited_is_warned_of_and_sends_nothing(run):
             assert [str(it.message) for it in caught if said in str(it.message)], call
 
     assert received(run, "1.1", work) == []
+
+
+def test_a_call_that_refers_to_itself_is_collected(run):
+    class Message:
+        pass
+
+    async def work(websocket):
+        calls = []
+        for i in range(100):
+            message = Message()
+            message.call = websocket.send(message)
+            message.call.close()
+            await websocket.send(str(i))  # whose call is given back, for the next one to take its place
+            calls.append(weakref.ref(message))
+        del message
+        gc.collect()
+        assert not [call for call in calls if call() is not None]
+
+    received(run, "1.1", work)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])

@@ -123,7 +123,9 @@ impl Arrival {
 impl Arrival {
     /// Makes one that a task of `event_loop` is about to wait for.
     pub fn awaited(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Bound<'_, Self>> {
-        Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })
+        let new = Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })?;
+        super::track(&new);
+        Ok(new)
     }
 
     /// Wakes the task, at once unless another is running.

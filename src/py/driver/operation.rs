@@ -135,7 +135,10 @@ impl Operation {
     }
 
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
-        Py::new(mailbox.py(), Self { mailbox: mailbox.clone().unbind(), work, progress: Progress::Fresh })
+        let new =
+            Bound::new(mailbox.py(), Self { mailbox: mailbox.clone().unbind(), work, progress: Progress::Fresh })?;
+        super::track(&new);
+        Ok(new.unbind())
     }
 
     /// Goes on until there is a result, or something to wait for.
