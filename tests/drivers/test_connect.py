@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
 from drivers.conftest import echo, listening
 from drivers.raw import silent_server
 
-from mintws import ConnectionClosed, Http2, LocalProtocolError, Role, UpgradeAccept, UpgradeRequest
+from mintws import (
+    ConnectionClosed,
+    Http2,
+    LocalProtocolError,
+    Role,
+    UpgradeAccept,
+    UpgradeError,
+    UpgradeReject,
+    UpgradeRequest,
+)
 from mintws.asyncio import connect, connect_http2
 from mintws.events import Response
 
@@ -204,6 +214,24 @@ def test_one_context_is_enough_for_many_servers(run, tls_contexts):
                 await one.send("1")
                 await two.send("2")
                 assert (await one.recv(), await two.recv()) == ("1", "2")
+
+    run(work())
+
+
+def test_a_socket_is_not_connected_twice(run, tls_contexts):
+    server_tls, client_tls = tls_contexts
+
+    def upgrade(connection, request):
+        return UpgradeReject(501) if connection.carrier.http_version == "2" else None
+
+    async def work():
+        async with listening(ssl=server_tls, upgrade=upgrade) as server:
+            async with connect(secure(server), ssl=client_tls) as websocket:
+                assert websocket.http_version == "1.1"
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            with pytest.raises(UpgradeError) as refused:
+                await connect(secure(server), ssl=client_tls, sock=sock)
+            assert refused.value.status == 501
 
     run(work())
 

@@ -29,7 +29,7 @@ class connect:  # noqa: N801  (used as a function)
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
-            over it, a new connection with HTTP/1.1 is made.
+            over it, a new connection with HTTP/1.1 is made, unless `sock` was given.
         headers: further headers of the request.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
@@ -100,7 +100,8 @@ class connect:  # noqa: N801  (used as a function)
             return await self._connect_once(self._http)
         except (ExtendedConnectDisabled, ConnectionClosed, UpgradeError) as error:
             refused = isinstance(error, UpgradeError) and error.status not in RETRY_STATUSES
-            if self._http != "auto" or refused or getattr(error, "http_version", "1.1") != "2":
+            once = self._http != "auto" or not self._place.can_dial_again
+            if once or refused or getattr(error, "http_version", "1.1") != "2":
                 raise
         return await self._connect_once("1.1")
 

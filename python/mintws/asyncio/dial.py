@@ -45,6 +45,8 @@ class Place:
             self._address = {"sock": sock}
         elif path is not None:
             self._address = {"path": path}
+        #: A socket of the caller's is connected once.
+        self.can_dial_again = sock is None
 
     async def dial(self, http: HttpVersion, timing: Timing, options: Options) -> ClientLink:
         """Connect the transport."""
