@@ -102,6 +102,26 @@ def test_a_cancelled_message_in_fragments_ends_the_connection(run, http):
     run(work())
 
 
+def test_messages_behind_one_in_fragments_are_told_of_the_end(run, http):
+    async def stuck():
+        yield "a"
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening() as server:
+            websocket = await connect(url(server), http=http)
+            fragments = asyncio.ensure_future(websocket.send(stuck()))
+            others = [asyncio.ensure_future(websocket.send(message)) for message in ("b", b"x" * 20_000, ["c"])]
+            await asyncio.sleep(0.01)
+            await websocket.close()
+            for other in others:
+                with pytest.raises(ConnectionClosed):
+                    await asyncio.wait_for(other, 5)
+            fragments.cancel()
+
+    run(work())
+
+
 def test_a_message_that_breaks_before_its_first_fragment_was_never_begun(run, http):
     async def work(websocket):
         for nothing in ([], breaking(), [7]):

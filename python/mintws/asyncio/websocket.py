@@ -234,6 +234,7 @@ class WebSocket(_core.Mailbox):
         self.answer()
         self.ending.discarded += self.discarded
         self._finish()
+        self._end_fragments()
         self.relieve()
         for token in self._pings.drop() if self._pings else ():
             if token is not None and not token.done():
@@ -298,7 +299,7 @@ class WebSocket(_core.Mailbox):
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""
         event = _event(message)
-        while self._fragmenting is not None:
+        while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
         if event is None:
             await self._send_fragments(message, compress)
@@ -343,6 +344,8 @@ class WebSocket(_core.Mailbox):
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
+        if self._gone():
+            raise self.ending.exception()
         self._fragmenting = self._link.loop.create_future()
         kind: type[Text | Binary] | None = None
         try:
@@ -363,6 +366,11 @@ class WebSocket(_core.Mailbox):
                 self.begin_close(1011, "a message was not finished")
             raise
         finally:
+            self._end_fragments()
+
+    def _end_fragments(self) -> None:
+        """Let messages go on that wait behind one in fragments."""
+        if self._fragmenting is not None:
             self._fragmenting.set_result(None)
             self._fragmenting = None
 
