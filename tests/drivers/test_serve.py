@@ -70,6 +70,24 @@ def test_a_wrong_answer_of_the_response_hook_is_500_and_logged(run, caplog, answ
     assert caplog.records
 
 
+def test_a_hook_that_is_cancelled_leaves_no_client_without_an_answer(run, http):
+    async def hook(*_):
+        raise asyncio.CancelledError
+
+    async def work():
+        async with listening(upgrade=hook, respond=hook) as server:
+            with pytest.raises(UpgradeError) as refused:
+                await asyncio.wait_for(connect(url(server), http=http)._connect(), 5)
+            assert refused.value.status == 503
+            if http == "1.1":
+                assert (await asyncio.wait_for(whole_answer(server, GET * 2), 5)).count(b"HTTP/1.1 503 ") == 2
+            else:
+                async with connect_http2(url(server)) as client:
+                    assert (await asyncio.wait_for(client.request("GET", "/"), 5)).status == 503
+
+    run(work())
+
+
 def test_a_request_that_is_taken_back_hurts_no_websocket(run):
     async def respond(request):
         await asyncio.sleep(0.05)

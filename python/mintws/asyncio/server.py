@@ -319,6 +319,12 @@ class ServerLink(Link):
         except Exception:
             logger.exception("the upgrade hook failed")
             answer = UpgradeReject(500)
+        except BaseException:
+            # It is cancelled, or the process ends: the client should not wait for an answer.
+            if not self.lost and connection.state is State.REQUESTED:
+                self.write(connection.send(UpgradeReject(503)))
+                self.proceed()
+            raise
         if self._server.leaving:
             answer = UpgradeReject(503)
         if self.lost or connection.state is not State.REQUESTED:
@@ -374,6 +380,12 @@ class ServerLink(Link):
         except Exception:
             logger.exception("the response hook failed")
             data = b"" if self.lost else self.http.respond(request, _text(500, "the server failed"))
+        except BaseException:
+            # As in `_serve`.
+            if not self.lost:
+                self.write(self.http.respond(request, _text(503, "the server gives no answer")))
+                self.proceed()
+            raise
         self.write(data)
         await self.drained()
         if not self.lost:
