@@ -428,6 +428,21 @@ def test_400_connections_leave_nothing_behind(run, http):
     run(work())
 
 
+def test_a_server_listens_once(run):
+    async def work():
+        serving = listening()
+        async with serving as server:
+            with pytest.raises(LocalProtocolError, match="once"):
+                await serving
+            async with connect(url(server)) as websocket:
+                await websocket.send("x")
+                assert await websocket.recv() == "x"
+        with pytest.raises(LocalProtocolError, match="once"):
+            await serving
+
+    run(work())
+
+
 def test_the_close_of_a_client_that_then_dies_is_the_end(run):
     ended = []
 

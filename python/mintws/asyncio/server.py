@@ -15,7 +15,7 @@ from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
-from mintws.errors import ConnectionClosed
+from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
@@ -144,6 +144,8 @@ class Server:
         self._closed: asyncio.Future[None] | None = None
 
     async def listen(self, **address: Any) -> Server:
+        if self._listener is not None:
+            raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         if address["ssl"] is not None:
