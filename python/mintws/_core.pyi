@@ -444,6 +444,10 @@ class Mailbox:
 class Operation:
     """A call of `recv` or `send` that is awaited, once; as good as a coroutine."""
 
+    @property
+    def __qualname__(self) -> str:
+        """What a task that awaits it is shown with."""
+
     def __await__(self) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...

@@ -193,6 +193,22 @@ def test_a_call_of_recv_is_as_good_as_a_coroutine(run, http):
     run(work())
 
 
+def test_a_task_is_shown_with_the_call_that_it_awaits(run):
+    async def work():
+        async with listening() as server, connect(url(server)) as websocket:
+            for call, name in (
+                (websocket.recv(), "recv"),
+                (websocket.recv_event(), "recv_event"),
+                (anext(websocket), "__anext__"),
+                (websocket.send("x"), "send"),
+            ):
+                task = asyncio.ensure_future(call)
+                assert f"coro=<WebSocket.{name}()>" in repr(task)
+                task.cancel()
+
+    run(work())
+
+
 def test_a_call_of_recv_that_two_tasks_await_is_an_error_of_the_second(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http) as websocket:

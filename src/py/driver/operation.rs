@@ -56,6 +56,17 @@ enum Step {
 
 #[pymethods]
 impl Operation {
+    /// What a task that awaits it is shown with.
+    #[getter(__qualname__)]
+    fn qualname(&self) -> &'static str {
+        match self.work {
+            Work::Read(Reads::Data) => "WebSocket.recv",
+            Work::Read(Reads::Event) => "WebSocket.recv_event",
+            Work::Read(Reads::Next) => "WebSocket.__anext__",
+            Work::Send(..) => "WebSocket.send",
+        }
+    }
+
     fn __await__(slf: Py<Self>) -> Py<Self> {
         slf
     }
