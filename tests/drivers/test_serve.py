@@ -396,6 +396,24 @@ def test_what_is_no_exception_ends_the_websocket_too(run, http):
     run(work())
 
 
+def test_a_close_that_is_cancelled_cuts_off_what_is_left(run, http):
+    async def handler(websocket):
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(server.close(), 0.1)
+            with pytest.raises(ConnectionClosed) as closed:
+                await websocket.recv()
+            assert closed.value.code == 1001
+            await asyncio.wait_for(server.wait_closed(), 5)
+            await until(lambda: not server.tasks and not server.links)
+
+    run(work())
+
+
 def test_a_unix_socket_and_a_socket_of_ones_own_are_listened_on(run, http, tmp_path):
     async def work():
         path = str(tmp_path / "socket")

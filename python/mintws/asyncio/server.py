@@ -184,7 +184,7 @@ class Server:
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Stop listening, close all WebSockets, and wait for their handlers and for answers to ordinary requests.
 
-        What takes longer than the close timeout is cancelled.
+        What takes longer than the close timeout is cancelled, and what is left when this call itself is cancelled is cut off.
 
         Args:
             code: the status code that the clients get: 1001, going away, or 1012, to come again after a restart.
@@ -199,6 +199,23 @@ class Server:
         self._listener.close()
         for link in list(self.links):
             link.leave(code, reason)
+        try:
+            await self._end_tasks()
+            for link in list(self.links):
+                link.close()
+            gone = [link.gone for link in self.links]
+            if gone:
+                await asyncio.wait(gone, timeout=1)
+        finally:
+            for task in self.tasks - {asyncio.current_task()}:
+                task.cancel()
+            for link in list(self.links):
+                link.transport.abort()
+            if not self._closed.done():
+                self._closed.set_result(None)
+
+    async def _end_tasks(self) -> None:
+        """Wait for handlers and answers, for as long as the close timeout, and then cancel them."""
         deadline = asyncio.get_running_loop().time() + self.timing.close_timeout
         while tasks := self.tasks - {asyncio.current_task()}:
             rest = deadline - asyncio.get_running_loop().time()
@@ -208,15 +225,6 @@ class Server:
                 await asyncio.wait(tasks)
             else:
                 await asyncio.wait(tasks, timeout=rest)
-        for link in list(self.links):
-            link.close()
-        gone = [link.gone for link in self.links]
-        if gone:
-            await asyncio.wait(gone, timeout=1)
-        for link in list(self.links):
-            link.transport.abort()
-        if not self._closed.done():
-            self._closed.set_result(None)
 
 
 class ServerLink(Link):
