@@ -46,7 +46,7 @@ class serve:  # noqa: N801  (used as a function)
 
     Args:
         handler: a coroutine function that is called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it
-            raises, with 1011, and the error is logged to "mintws.server".
+            raises, with 1011, and the error is logged to "mintws.server", unless it is the `ConnectionClosed` of its own end.
         host, port: where to listen; port 0 is a free one.
         sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
         ssl: the TLS context of a server with TLS; its ALPN is set here.

@@ -186,7 +186,11 @@ class WebSocket(_core.Mailbox):
         self._discard()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ends it."""
+        """Wait until the connection has ended, whoever ends it.
+
+        Nothing is taken meanwhile: a peer whose messages nobody receives is paused, and the Close behind them does not come. Call
+        `discard` first if they are of no interest.
+        """
         if not self._link.left(self):
             await asyncio.shield(self._when_closed())
 
