@@ -16,6 +16,7 @@ from mintws import (
     Http2,
     LocalProtocolError,
     Role,
+    Text,
     UpgradeAccept,
     UpgradeError,
     UpgradeReject,
@@ -145,11 +146,11 @@ def test_a_connection_that_has_ended_opens_nothing(run):
 
 
 @contextlib.asynccontextmanager
-async def server_by_hand(answer):
+async def server_by_hand(answer, **options):
     """Serve HTTP/2 with a function from `(Http2, connection, event)` to bytes."""
 
     async def serve_one(reader, writer):
-        http = Http2(Role.SERVER)
+        http = Http2(Role.SERVER, **options)
         writer.write(http.start())
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
@@ -175,6 +176,26 @@ def test_a_request_that_the_server_will_not_see_is_an_error_and_no_wait(run):
             await client.open()
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(client.request("GET", "/"), 5)
+
+    run(work())
+
+
+def test_a_connection_that_the_server_is_leaving_is_told_as_such(run):
+    def answer(http, connection, event):
+        if isinstance(event, UpgradeRequest):
+            return connection.send(UpgradeAccept())
+        return http.shutdown() if isinstance(event, Text) else b""
+
+    async def work():
+        async with server_by_hand(answer, max_concurrent_streams=1) as address:
+            async with connect_http2(address, close_timeout=0.1) as client:
+                websocket = await client.open()
+                waiting = [asyncio.ensure_future(it) for it in (client.open(), client.request("GET", "/"))]
+                await asyncio.sleep(0)
+                await websocket.send("leave")
+                for call in (*waiting, client.open(), client.request("GET", "/")):
+                    with pytest.raises(ConnectionClosed, match="takes no new streams"):
+                        await asyncio.wait_for(call, 5)
 
     run(work())
 

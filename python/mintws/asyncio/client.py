@@ -229,7 +229,10 @@ class Http2Client:
         """Make an ordinary request and wait for its response; a body of more than 1 MiB is not kept, and `None`.
 
         Raises:
-            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
+            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole; or the server takes no new
+                ones.
+
+        There is no time limit: `asyncio.wait_for` sets one.
         """
         fields: Headers = (("host", self._url.authority), *pairs(headers))
         return await self._link.request(Request(method, target, fields, body))

@@ -121,8 +121,7 @@ class ClientLink(Link):
 
     async def open(self, request: UpgradeRequest) -> WebSocket:
         """Open a WebSocket."""
-        if self.lost or self._close_timer is not None:
-            raise _lost()
+        self._check_open()
         opening: asyncio.Future[WebSocket] = self.loop.create_future()
         connection = self.http.open()
         self._openings[connection] = opening
@@ -141,12 +140,12 @@ class ClientLink(Link):
     async def request(self, request: Request) -> Response:
         """Make an ordinary request."""
         assert isinstance(self.http, Http2)
-        if self.lost or self._close_timer is not None:
-            raise _lost()
-        while not self.http.has_room and not self.http.leaving:
+        self._check_open()
+        while not self.http.has_room:
             room: asyncio.Future[None] = self.loop.create_future()
             self._waiting.append(room)
             await room
+            self._check_open()
         stream, data = self.http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
         self._responses[stream] = response
@@ -158,6 +157,13 @@ class ClientLink(Link):
             raise
         finally:
             self._responses.pop(stream, None)
+
+    def _check_open(self) -> None:
+        """Raise `ConnectionClosed` if nothing more can be begun on the connection."""
+        if self.lost or self._close_timer is not None:
+            raise _lost()
+        if isinstance(self.http, Http2) and self.http.leaving:
+            raise ConnectionClosed(1006, "the connection takes no new streams any more: connect again", clean=False)
 
     def check_done(self, websocket: WebSocket) -> None:
         super().check_done(websocket)
