@@ -279,6 +279,31 @@ def test_send_waits_for_a_peer_that_does_not_read(run, http):
     run(work())
 
 
+def test_a_send_that_is_cancelled_while_it_waits_for_room_has_sent_its_message(run, http):
+    sizes = []
+    stopped = asyncio.Event()
+
+    async def handler(websocket):
+        for size in range(100_000, 200_000, 1000):
+            sizes.append(size)
+            try:
+                await asyncio.wait_for(websocket.send(b"x" * size), 0.05)
+            except asyncio.TimeoutError:
+                break
+        stopped.set()
+        await websocket.close()
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            async with connect(url(server), http=http, extensions=()) as websocket:
+                websocket.transport.pause_reading()
+                await asyncio.wait_for(stopped.wait(), 10)
+                websocket.transport.resume_reading()
+                assert [len(message) async for message in websocket] == sizes
+
+    run(work())
+
+
 def test_a_handler_learns_that_its_peer_reads_no_more(run, http):
     async def work():
         async with listening(lambda websocket: websocket.send(b"x" * (1 << 24)), close_timeout=0.2) as server:
