@@ -418,6 +418,7 @@ class Mailbox:
 
         An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
         Messages are written together where more than one is sent at a time, at once where only one is.
+        A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
 
         Args:
             message: what to send.
@@ -443,6 +444,10 @@ class Mailbox:
 @final
 class Operation:
     """A call of `recv` or `send` that is awaited, once; as good as a coroutine."""
+
+    @property
+    def __qualname__(self) -> str:
+        """What a task that awaits it is shown with."""
 
     def __await__(self) -> Self: ...
     def __iter__(self) -> Self: ...

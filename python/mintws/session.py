@@ -108,10 +108,16 @@ class Pings:
 
         Raises:
             LocalProtocolError: a Ping with the same data is under way: its Pong could be that of either.
+            TypeError: `data` is not bytes.
         """
         if data is None:
-            self._count += 1
-            return struct.pack("!Q", self._count)
+            while True:
+                self._count += 1
+                chosen = struct.pack("!Q", self._count)
+                if chosen not in self._waiting:
+                    return chosen
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a Ping's data is bytes, not {type(data).__name__}")
         data = bytes(data)
         if data in self._waiting:
             raise LocalProtocolError("a Ping with the same data is under way: give each its own, or none")

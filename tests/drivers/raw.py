@@ -11,13 +11,13 @@ from typing import Any
 
 from wire import REQUEST
 
-from mintws import Http1, Http2, Role, UpgradeAccept, UpgradeRequest
+from mintws import Connection, Http1, Http2, Role, State, UpgradeAccept, UpgradeRequest
 from mintws.asyncio import Server
 
 
 @contextlib.asynccontextmanager
-async def silent_server(http: str = "1.1", *, accept: bool = True) -> AsyncIterator[str]:
-    """Serve handshakes, or not even these, and say nothing more; give the URL."""
+async def silent_server(http: str = "1.1", *, accept: bool = True, answer: Any = None) -> AsyncIterator[str]:
+    """Serve handshakes, or not even these, and say nothing more but what `answer` does; give the URL."""
     writers = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,6 +34,8 @@ async def silent_server(http: str = "1.1", *, accept: bool = True) -> AsyncItera
                 for connection, event in events:
                     if isinstance(event, UpgradeRequest):
                         writer.write(connection.send(UpgradeAccept()))
+                    elif answer is not None:
+                        await answer(connection, event, writer)
 
     async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -60,3 +62,20 @@ async def raw_client(
     if head.startswith(REQUEST):
         await reader.readuntil(b"\r\n\r\n")
     return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def quiet_client(server: Server, http: str) -> AsyncIterator[Connection]:
+    """Open a WebSocket and then neither read nor write."""
+    carrier: Any = Http1(Role.CLIENT) if http == "1.1" else Http2(Role.CLIENT)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(carrier.start())
+    while not carrier.can_open:
+        writer.write(carrier.receive(await reader.read(65536))[1])
+    connection = carrier.open()
+    writer.write(connection.send(UpgradeRequest("localhost")))
+    while connection.state is not State.OPEN:
+        writer.write(carrier.receive(await reader.read(65536))[1])
+    writer.transport.pause_reading()
+    yield connection
+    writer.transport.abort()

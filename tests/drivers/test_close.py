@@ -10,8 +10,20 @@ from drivers.conftest import listening, live_timers, url
 from drivers.raw import raw_client, silent_server
 from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frames, masked
 
-from mintws import Close, ConnectionClosed, Http1, Http2, LocalProtocolError, Role, State, UpgradeAccept, UpgradeRequest
+from mintws import (
+    Close,
+    ConnectionClosed,
+    Http1,
+    Http2,
+    LocalProtocolError,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
 from mintws.asyncio import connect, connect_http2
+from mintws.asyncio.websocket import GRACE
 
 
 def now():
@@ -52,6 +64,33 @@ def test_close_gets_past_messages_that_came_before_it(run, http):
             assert websocket.ending.clean
 
     run(work())
+
+
+def test_a_reader_who_has_nothing_to_take_for_a_while_loses_nothing(run, http):
+    count = 3000
+
+    async def answer(connection, event, writer):
+        if isinstance(event, Close):
+            await asyncio.sleep(1.5 * GRACE)
+            for i in range(count):
+                writer.write(connection.send(Text(str(i))))
+            writer.write(connection.send(event))
+            writer.close()
+
+    async def work():
+        async with silent_server(http, answer=answer) as address:
+            websocket = await connect(address, http=http, extensions=())
+            reading = asyncio.ensure_future(take_all(websocket))
+            await asyncio.sleep(0.01)
+            await websocket.close()
+            assert await reading == [str(i) for i in range(count)]
+            assert websocket.ending.discarded == 0
+
+    run(work())
+
+
+async def take_all(websocket):
+    return [message async for message in websocket]
 
 
 def test_all_who_wait_are_told_when_the_peer_does_not_close(run, http):
@@ -105,6 +144,24 @@ def test_an_iteration_ends_without_an_error_where_nothing_went_wrong(run, http, 
             assert got == ["one"]
 
     run(work())
+
+
+def test_a_body_that_another_websocket_ended_is_closed_with_1011(run, http):
+    ends = []
+
+    async def handler(websocket):
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        ends.append(closed.value.code)
+
+    async def work():
+        async with listening(handler) as server:
+            with pytest.raises(ConnectionClosed, match="of another"):
+                async with connect(url(server), http=http):
+                    raise ConnectionClosed(1006, "of another", clean=False)
+
+    run(work())
+    assert ends == [1011]
 
 
 def test_a_wrong_close_changes_nothing(run, http):

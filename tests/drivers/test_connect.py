@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
 from drivers.conftest import echo, listening
 from drivers.raw import silent_server
 
-from mintws import ConnectionClosed, Http2, LocalProtocolError, Role, UpgradeAccept, UpgradeRequest
+from mintws import (
+    ConnectionClosed,
+    Http2,
+    LocalProtocolError,
+    Role,
+    Text,
+    UpgradeAccept,
+    UpgradeError,
+    UpgradeReject,
+    UpgradeRequest,
+)
 from mintws.asyncio import connect, connect_http2
 from mintws.events import Response
 
@@ -94,7 +105,20 @@ def test_opening_over_tls_takes_no_longer_than_the_timeout(run, http, tls_contex
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_size": 100}, {"limit": -1}, {"parts": 1}, {"http": "3"}, {"subprotocols": "a"}]
+    "wrong",
+    [
+        {"max_size": 100},
+        {"limit": -1},
+        {"parts": 1},
+        {"http": "3"},
+        {"subprotocols": "a"},
+        {"ping_interval": 0},
+        {"ping_timeout": -1},
+        {"open_timeout": "1"},
+        {"open_timeout": float("nan")},
+        {"close_timeout": None},
+        {"ssl": True},
+    ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(wrong):
     with pytest.raises((TypeError, LocalProtocolError)):
@@ -122,11 +146,11 @@ def test_a_connection_that_has_ended_opens_nothing(run):
 
 
 @contextlib.asynccontextmanager
-async def server_by_hand(answer):
+async def server_by_hand(answer, **options):
     """Serve HTTP/2 with a function from `(Http2, connection, event)` to bytes."""
 
     async def serve_one(reader, writer):
-        http = Http2(Role.SERVER)
+        http = Http2(Role.SERVER, **options)
         writer.write(http.start())
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
@@ -152,6 +176,26 @@ def test_a_request_that_the_server_will_not_see_is_an_error_and_no_wait(run):
             await client.open()
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(client.request("GET", "/"), 5)
+
+    run(work())
+
+
+def test_a_connection_that_the_server_is_leaving_is_told_as_such(run):
+    def answer(http, connection, event):
+        if isinstance(event, UpgradeRequest):
+            return connection.send(UpgradeAccept())
+        return http.shutdown() if isinstance(event, Text) else b""
+
+    async def work():
+        async with server_by_hand(answer, max_concurrent_streams=1) as address:
+            async with connect_http2(address, close_timeout=0.1) as client:
+                websocket = await client.open()
+                waiting = [asyncio.ensure_future(it) for it in (client.open(), client.request("GET", "/"))]
+                await asyncio.sleep(0)
+                await websocket.send("leave")
+                for call in (*waiting, client.open(), client.request("GET", "/")):
+                    with pytest.raises(ConnectionClosed, match="takes no new streams"):
+                        await asyncio.wait_for(call, 5)
 
     run(work())
 
@@ -193,3 +237,74 @@ def test_one_context_is_enough_for_many_servers(run, tls_contexts):
                 assert (await one.recv(), await two.recv()) == ("1", "2")
 
     run(work())
+
+
+def test_a_socket_is_not_connected_twice(run, tls_contexts):
+    server_tls, client_tls = tls_contexts
+
+    def upgrade(connection, request):
+        return UpgradeReject(501) if connection.carrier.http_version == "2" else None
+
+    async def work():
+        async with listening(ssl=server_tls, upgrade=upgrade) as server:
+            async with connect(secure(server), ssl=client_tls) as websocket:
+                assert websocket.http_version == "1.1"
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            with pytest.raises(UpgradeError) as refused:
+                await connect(secure(server), ssl=client_tls, sock=sock)
+            assert refused.value.status == 501
+
+    run(work())
+
+
+def test_requests_that_wait_for_a_stream_go_on_when_others_are_taken_back(run):
+    asked = []
+
+    async def respond(request):
+        asked.append(request)
+        await asyncio.sleep(10)
+
+    async def work():
+        async with listening(respond=respond, close_timeout=0.1) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                asking = [asyncio.create_task(client.request("GET", "/")) for _ in range(120)]
+                while len(asked) < 100:
+                    await asyncio.sleep(0.01)
+                for task in asking[:50]:
+                    task.cancel()
+                while len(asked) < 120:
+                    await asyncio.sleep(0.01)
+            await asyncio.wait(asking)
+            assert all(isinstance(task.exception(), ConnectionClosed) for task in asking[50:])
+
+    run(work())
+
+
+def test_a_close_that_is_cancelled_closes_the_transport(run):
+    async def work():
+        async with silent_server("2") as address:
+            client = await connect_http2(address, close_timeout=0.2)
+            await client.open(extensions=())
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.close(), 0.05)
+            await asyncio.wait_for(client._link.gone, 5)
+
+    run(work())
+
+
+def test_requests_that_are_taken_back_by_the_end_of_the_client_are_not_written(run, caplog):
+    async def respond(request):
+        await asyncio.sleep(0.2)
+        return Response(200)
+
+    async def work():
+        async with listening(respond=respond) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                asking = [asyncio.create_task(client.request("GET", "/")) for _ in range(50)]
+                await asyncio.sleep(0.05)
+                for task in asking:
+                    task.cancel()
+            await asyncio.wait(asking)
+
+    run(work())
+    assert not [record for record in caplog.records if record.name == "asyncio"]

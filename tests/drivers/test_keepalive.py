@@ -162,6 +162,27 @@ def test_each_ping_under_way_has_data_of_its_own(run, http):
     run(work())
 
 
+def test_data_is_chosen_that_no_ping_of_the_application_has(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            taken = [websocket.ping(i.to_bytes(8, "big")) for i in (1, 2, 4)]
+            latencies = await asyncio.wait_for(asyncio.gather(*taken, websocket.ping(), websocket.ping()), 5)
+            assert len(latencies) == 5
+
+    run(work())
+
+
+@pytest.mark.parametrize("wrong", [5, "x", [1, 2]])
+def test_a_ping_of_no_bytes_is_a_type_error(run, wrong):
+    async def work():
+        async with listening() as server, connect(url(server)) as websocket:
+            with pytest.raises(TypeError):
+                await websocket.ping(wrong)
+            assert not websocket.awaits_pong
+
+    run(work())
+
+
 def test_a_ping_that_may_not_be_sent_waits_for_nothing(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http) as websocket:

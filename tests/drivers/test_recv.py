@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import random
 
@@ -192,6 +193,36 @@ def test_a_call_of_recv_is_as_good_as_a_coroutine(run, http):
     run(work())
 
 
+def test_a_task_is_shown_with_the_call_that_it_awaits(run):
+    async def work():
+        async with listening() as server, connect(url(server)) as websocket:
+            for call, name in (
+                (websocket.recv(), "recv"),
+                (websocket.recv_event(), "recv_event"),
+                (anext(websocket), "__anext__"),
+                (websocket.send("x"), "send"),
+            ):
+                task = asyncio.ensure_future(call)
+                assert f"coro=<WebSocket.{name}()>" in repr(task)
+                task.cancel()
+
+    run(work())
+
+
+def test_a_call_of_recv_that_two_tasks_await_is_an_error_of_the_second(run, http):
+    async def work():
+        async with listening() as server, connect(url(server), http=http) as websocket:
+            call = websocket.recv()
+            first = asyncio.create_task(call)
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task awaits"):
+                await asyncio.create_task(call)
+            await websocket.send("x")
+            assert await asyncio.wait_for(first, 5) == "x"
+
+    run(work())
+
+
 def test_an_exception_of_the_reader_stays_in_its_task(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http) as websocket:
@@ -209,6 +240,38 @@ def test_an_exception_of_the_reader_stays_in_its_task(run, http):
             assert await websocket.recv() == "y"
 
     run(work())
+
+
+def test_an_exit_of_one_reader_takes_no_message_from_another():
+    async def read_and_exit(websocket):
+        await websocket.recv()
+        raise SystemExit(7)
+
+    opened = []
+
+    async def handler(websocket):
+        opened.append(websocket)
+        async for message in websocket:
+            for one in opened:
+                await one.send(message)
+
+    async def begin():
+        server = await listening(handler)
+        client = await connect_http2(url(server))
+        first, second, third = [await client.open() for _ in range(3)]
+        reading = asyncio.ensure_future(read_and_exit(first)), asyncio.ensure_future(second.recv())
+        await asyncio.sleep(0)
+        await third.send("to all, in one chunk")
+        return server, client, reading
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        server, client, (exiting, reading) = loop.run_until_complete(begin())
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(asyncio.sleep(5))
+        assert isinstance(exiting.exception(), SystemExit)
+        assert loop.run_until_complete(asyncio.wait_for(reading, 5)) == "to all, in one chunk"
+        loop.run_until_complete(client.close())
+        loop.run_until_complete(server.close())
 
 
 def test_what_came_is_received_after_the_end_and_then_the_end(run, http):

@@ -7,6 +7,7 @@ import gc
 import socket
 import struct
 import warnings
+import weakref
 
 import pytest
 from drivers.conftest import echo, listening, url
@@ -141,6 +142,26 @@ def test_a_message_in_fragments_stops_where_the_connection_is_closed(run):
     assert 1 <= len(fragments) < 5
 
 
+def test_messages_behind_one_in_fragments_are_told_of_the_end(run, http):
+    async def stuck():
+        yield "a"
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening() as server:
+            websocket = await connect(url(server), http=http)
+            fragments = asyncio.ensure_future(websocket.send(stuck()))
+            others = [asyncio.ensure_future(websocket.send(message)) for message in ("b", b"x" * 20_000, ["c"])]
+            await asyncio.sleep(0.01)
+            await websocket.close()
+            for other in others:
+                with pytest.raises(ConnectionClosed):
+                    await asyncio.wait_for(other, 5)
+            fragments.cancel()
+
+    run(work())
+
+
 def test_a_message_that_breaks_before_its_first_fragment_was_never_begun(run, http):
     async def work(websocket):
         for nothing in ([], breaking(), [7]):
@@ -228,6 +249,25 @@ def test_a_call_that_is_never_awaited_is_warned_of_and_sends_nothing(run):
     assert received(run, "1.1", work) == []
 
 
+def test_a_call_that_refers_to_itself_is_collected(run):
+    class Message:
+        pass
+
+    async def work(websocket):
+        calls = []
+        for i in range(100):
+            message = Message()
+            message.call = websocket.send(message)
+            message.call.close()
+            await websocket.send(str(i))  # whose call is given back, for the next one to take its place
+            calls.append(weakref.ref(message))
+        del message
+        gc.collect()
+        assert not [call for call in calls if call() is not None]
+
+    received(run, "1.1", work)
+
+
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 def test_send_raises_when_the_peer_has_closed_and_gone(run, reset):
     ended = []
@@ -275,6 +315,31 @@ def test_send_waits_for_a_peer_that_does_not_read(run, http):
             for _ in range(200):
                 assert len(await websocket.recv()) == 1 << 20
             await websocket.close()
+
+    run(work())
+
+
+def test_a_send_that_is_cancelled_while_it_waits_for_room_has_sent_its_message(run, http):
+    sizes = []
+    stopped = asyncio.Event()
+
+    async def handler(websocket):
+        for size in range(100_000, 200_000, 1000):
+            sizes.append(size)
+            try:
+                await asyncio.wait_for(websocket.send(b"x" * size), 0.05)
+            except asyncio.TimeoutError:
+                break
+        stopped.set()
+        await websocket.close()
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            async with connect(url(server), http=http, extensions=()) as websocket:
+                websocket.transport.pause_reading()
+                await asyncio.wait_for(stopped.wait(), 10)
+                websocket.transport.resume_reading()
+                assert [len(message) async for message in websocket] == sizes
 
     run(work())
 

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from drivers.conftest import echo, listening, live_timers, url
-from drivers.raw import raw_client
+from drivers.raw import quiet_client, raw_client
 from wire import CLOSE, close_payload, masked
 
 from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
@@ -70,6 +70,24 @@ def test_a_wrong_answer_of_the_response_hook_is_500_and_logged(run, caplog, answ
     assert caplog.records
 
 
+def test_a_hook_that_is_cancelled_leaves_no_client_without_an_answer(run, http):
+    async def hook(*_):
+        raise asyncio.CancelledError
+
+    async def work():
+        async with listening(upgrade=hook, respond=hook) as server:
+            with pytest.raises(UpgradeError) as refused:
+                await asyncio.wait_for(connect(url(server), http=http)._connect(), 5)
+            assert refused.value.status == 503
+            if http == "1.1":
+                assert (await asyncio.wait_for(whole_answer(server, GET * 2), 5)).count(b"HTTP/1.1 503 ") == 2
+            else:
+                async with connect_http2(url(server)) as client:
+                    assert (await asyncio.wait_for(client.request("GET", "/"), 5)).status == 503
+
+    run(work())
+
+
 def test_a_request_that_is_taken_back_hurts_no_websocket(run):
     async def respond(request):
         await asyncio.sleep(0.05)
@@ -92,11 +110,27 @@ def test_a_request_that_is_taken_back_hurts_no_websocket(run):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_size": 100}, {"limit": -1}, {"limit": 1.5}, {"parts": 1}, {"subprotocols": "chat"}, {"origins": "x"}],
+    [
+        {"max_size": 100},
+        {"limit": -1},
+        {"limit": 1.5},
+        {"parts": 1},
+        {"subprotocols": "chat"},
+        {"subprotocols": [5]},
+        {"origins": "x"},
+        {"origins": [5]},
+        {"extensions": ["permessage-deflate"]},
+        {"handler": None},
+        {"respond": "page"},
+        {"upgrade": 5},
+        {"ssl": True},
+        {"idle_timeout": -1},
+        {"ping_interval": 0},
+    ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(wrong):
     with pytest.raises((TypeError, LocalProtocolError)):
-        serve(echo, "127.0.0.1", 0, **wrong)
+        serve(**{"handler": echo, "host": "127.0.0.1", "port": 0, **wrong})
 
 
 def test_the_first_request_has_a_time_limit_with_tls_too(run, tls_contexts):
@@ -291,6 +325,95 @@ def test_a_cancelled_handler_leaves_no_websocket_behind(run, http):
     run(work())
 
 
+def test_a_reader_of_a_cancelled_handler_is_told(run, http):
+    reading = []
+
+    async def handler(websocket):
+        reading.append(asyncio.ensure_future(websocket.recv()))
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening(handler, close_timeout=0.2) as server, quiet_client(server, http):
+            await until(lambda: reading)
+            for task in list(server.tasks):
+                task.cancel()
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(reading[0], 5)
+
+    run(work())
+
+
+def test_an_end_of_another_websocket_is_a_failure_of_the_handler(run, http, caplog):
+    async def handler(websocket):
+        raise ConnectionClosed(1006, "of another server", clean=False)
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await websocket.recv()
+            assert closed.value.code == 1011
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert "of another server" in caplog.text
+
+
+def test_an_end_of_its_own_websocket_is_none(run, http, caplog):
+    async def handler(websocket):
+        while True:
+            await websocket.recv()
+
+    async def work():
+        async with listening(handler) as server, connect(url(server), http=http) as websocket:
+            await websocket.close(4000)
+            assert websocket.ending.received.code == 4000
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(work())
+    assert not caplog.records
+
+
+def test_what_is_no_exception_ends_the_websocket_too(run, http):
+    class Stop(BaseException):
+        pass
+
+    async def handler(websocket):
+        raise Stop
+
+    async def work():
+        failed = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context["exception"]))
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(websocket.recv(), 5)
+            assert closed.value.code == 1011
+            await websocket.close()
+        await until(lambda: failed)
+        assert isinstance(failed[0], Stop)
+
+    run(work())
+
+
+def test_a_close_that_is_cancelled_cuts_off_what_is_left(run, http):
+    async def handler(websocket):
+        await asyncio.sleep(60)
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(server.close(), 0.1)
+            with pytest.raises(ConnectionClosed) as closed:
+                await websocket.recv()
+            assert closed.value.code == 1001
+            await asyncio.wait_for(server.wait_closed(), 5)
+            await until(lambda: not server.tasks and not server.links)
+
+    run(work())
+
+
 def test_a_unix_socket_and_a_socket_of_ones_own_are_listened_on(run, http, tmp_path):
     async def work():
         path = str(tmp_path / "socket")
@@ -317,6 +440,21 @@ def test_400_connections_leave_nothing_behind(run, http):
             await until(lambda: not server.links and not server.tasks)
             assert live_timers() < 10
         assert len(asyncio.all_tasks()) <= 2
+
+    run(work())
+
+
+def test_a_server_listens_once(run):
+    async def work():
+        serving = listening()
+        async with serving as server:
+            with pytest.raises(LocalProtocolError, match="once"):
+                await serving
+            async with connect(url(server)) as websocket:
+                await websocket.send("x")
+                assert await websocket.recv() == "x"
+        with pytest.raises(LocalProtocolError, match="once"):
+            await serving
 
     run(work())
 

@@ -29,7 +29,7 @@ class connect:  # noqa: N801  (used as a function)
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
-            over it, a new connection with HTTP/1.1 is made.
+            over it, a new connection with HTTP/1.1 is made, unless `sock` was given.
         headers: further headers of the request.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
@@ -100,7 +100,8 @@ class connect:  # noqa: N801  (used as a function)
             return await self._connect_once(self._http)
         except (ExtendedConnectDisabled, ConnectionClosed, UpgradeError) as error:
             refused = isinstance(error, UpgradeError) and error.status not in RETRY_STATUSES
-            if self._http != "auto" or refused or getattr(error, "http_version", "1.1") != "2":
+            once = self._http != "auto" or not self._place.can_dial_again
+            if once or refused or getattr(error, "http_version", "1.1") != "2":
                 raise
         return await self._connect_once("1.1")
 
@@ -228,15 +229,21 @@ class Http2Client:
         """Make an ordinary request and wait for its response; a body of more than 1 MiB is not kept, and `None`.
 
         Raises:
-            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
+            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole; or the server takes no new
+                ones.
+
+        There is no time limit: `asyncio.wait_for` sets one.
         """
         fields: Headers = (("host", self._url.authority), *pairs(headers))
         return await self._link.request(Request(method, target, fields, body))
 
     async def close(self) -> None:
-        """Close all WebSockets with 1000, then the connection."""
-        await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
-        await self._link.leave()
+        """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
+        try:
+            await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
+        finally:
+            self._link.close()
+        await asyncio.shield(self._link.gone)
 
 
 def _request(

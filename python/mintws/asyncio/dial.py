@@ -7,7 +7,7 @@ import socket
 import ssl as tls
 from typing import Any, Literal, TypeAlias
 
-from mintws.asyncio.link import Link
+from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
@@ -33,6 +33,7 @@ class Place:
         sock: socket.socket | None,
         path: str | None,
     ) -> None:
+        check_context(ssl)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
         self._url = url
@@ -44,6 +45,8 @@ class Place:
             self._address = {"sock": sock}
         elif path is not None:
             self._address = {"path": path}
+        #: A socket of the caller's is connected once.
+        self.can_dial_again = sock is None
 
     async def dial(self, http: HttpVersion, timing: Timing, options: Options) -> ClientLink:
         """Connect the transport."""
@@ -118,8 +121,7 @@ class ClientLink(Link):
 
     async def open(self, request: UpgradeRequest) -> WebSocket:
         """Open a WebSocket."""
-        if self.lost or self._close_timer is not None:
-            raise _lost()
+        self._check_open()
         opening: asyncio.Future[WebSocket] = self.loop.create_future()
         connection = self.http.open()
         self._openings[connection] = opening
@@ -130,7 +132,7 @@ class ClientLink(Link):
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 self.abort(opening.result())
             else:
-                self.write(connection.abort())
+                self._say_last(connection.abort())
             raise
         finally:
             self._openings.pop(connection, None)
@@ -138,12 +140,12 @@ class ClientLink(Link):
     async def request(self, request: Request) -> Response:
         """Make an ordinary request."""
         assert isinstance(self.http, Http2)
-        if self.lost or self._close_timer is not None:
-            raise _lost()
-        while not self.http.has_room and not self.http.leaving:
+        self._check_open()
+        while not self.http.has_room:
             room: asyncio.Future[None] = self.loop.create_future()
             self._waiting.append(room)
             await room
+            self._check_open()
         stream, data = self.http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
         self._responses[stream] = response
@@ -151,15 +153,17 @@ class ClientLink(Link):
         try:
             return await response
         except asyncio.CancelledError:
-            self.write(self.http.cancel(stream))
+            self._say_last(self.http.cancel(stream))
             raise
         finally:
             self._responses.pop(stream, None)
 
-    async def leave(self) -> None:
-        """Close the transport and wait until it is gone."""
-        self.close()
-        await asyncio.shield(self.gone)
+    def _check_open(self) -> None:
+        """Raise `ConnectionClosed` if nothing more can be begun on the connection."""
+        if self.lost or self._close_timer is not None:
+            raise _lost()
+        if isinstance(self.http, Http2) and self.http.leaving:
+            raise ConnectionClosed(1006, "the connection takes no new streams any more: connect again", clean=False)
 
     def check_done(self, websocket: WebSocket) -> None:
         super().check_done(websocket)
@@ -173,10 +177,19 @@ class ClientLink(Link):
         super().receive(data)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
-        waiting, self._waiting = self._waiting, []
-        for room in waiting:
-            if not room.done():
-                room.set_result(None)
+        self._offer_room()
+
+    def _say_last(self, data: bytes) -> None:
+        super()._say_last(data)
+        self._offer_room()
+
+    def _offer_room(self) -> None:
+        """Let requests go on that wait for a stream, where one has ended."""
+        if self._waiting and isinstance(self.http, Http2) and (self.http.has_room or self.http.leaving):
+            waiting, self._waiting = self._waiting, []
+            for room in waiting:
+                if not room.done():
+                    room.set_result(None)
 
     def _leave_if_single(self) -> None:
         """Take no more on a connection over HTTP/2 that is for one WebSocket, when that has ended."""

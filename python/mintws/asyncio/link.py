@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -196,6 +197,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         for websocket in list(self.held_up):
             websocket.relieve()
 
+    def _interrupt(self, error: BaseException) -> None:
+        """Raise out of the loop what a reader has raised that is to end it; the core calls this."""
+        self.loop.call_soon(_raise, error)
+
     # Upwards.
 
     def adopt(self, connection: Connection) -> WebSocket:
@@ -283,6 +288,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         if self.lost:
             return
         self.say_goodbye()
+        # What answers the peer from now on goes nowhere.
+        self._writer = None
         self.transport.close()
         self._limit_close()
 
@@ -330,6 +337,16 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         """Bound the time until the transport is gone: the peer may never read, or never close."""
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def check_context(context: object) -> None:
+    """Raise `TypeError` for what is no TLS context, where it is given."""
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: ssl.create_default_context() makes one")
 
 
 def _in_system(sock: Any) -> int:

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
-from mintws.asyncio.link import Link
+from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
-from mintws.errors import ConnectionClosed
+from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
-from mintws.extensions import Extension
+from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.session import check_origin, choose_subprotocol, default_willing
@@ -46,7 +46,7 @@ class serve:  # noqa: N801  (used as a function)
 
     Args:
         handler: a coroutine function that is called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it
-            raises, with 1011, and the error is logged to "mintws.server".
+            raises, with 1011, and the error is logged to "mintws.server", unless it is the `ConnectionClosed` of its own end.
         host, port: where to listen; port 0 is a free one.
         sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
         ssl: the TLS context of a server with TLS; its ALPN is set here.
@@ -87,19 +87,21 @@ class serve:  # noqa: N801  (used as a function)
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
     ) -> None:
+        check_options(options)
+        check_context(ssl)
+        for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
+            if not callable(hook):
+                raise TypeError(f"{name} is called, which {hook!r} cannot be")
+        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
+        willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        check_options(options)
-        for name, value in (("subprotocols", subprotocols), ("origins", origins)):
-            if isinstance(value, str):
-                raise TypeError(f"{name} is a sequence of str: write [{value!r}]")
-        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
         self._server = Server(handler, timing, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
-        self._server.subprotocols = tuple(subprotocols)
-        self._server.extensions = default_willing() if extensions is None else tuple(extensions)
-        self._server.origins = origins
+        self._server.subprotocols = _names("subprotocols", subprotocols, str)
+        self._server.extensions = willing.extensions
+        self._server.origins = None if origins is None else _names("origins", origins, (str, type(None)))
         self._server.http2 = http2
         where = (
             {"sock": sock} if sock is not None else {"path": path} if path is not None else {"host": host, "port": port}
@@ -131,7 +133,7 @@ class Server:
         self.respond: Respond | None = None
         self.upgrade: Upgrade | None = None
         self.subprotocols: tuple[str, ...] = ()
-        self.extensions: tuple[Extension, ...] = ()
+        self.extensions: tuple[Extension | Offer, ...] = ()
         self.origins: Sequence[str | None] | None = None
         self.http2 = True
         self.port = 0
@@ -142,6 +144,8 @@ class Server:
         self._closed: asyncio.Future[None] | None = None
 
     async def listen(self, **address: Any) -> Server:
+        if self._listener is not None:
+            raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         if address["ssl"] is not None:
@@ -180,7 +184,7 @@ class Server:
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Stop listening, close all WebSockets, and wait for their handlers and for answers to ordinary requests.
 
-        What takes longer than the close timeout is cancelled.
+        What takes longer than the close timeout is cancelled, and what is left when this call itself is cancelled is cut off.
 
         Args:
             code: the status code that the clients get: 1001, going away, or 1012, to come again after a restart.
@@ -195,6 +199,23 @@ class Server:
         self._listener.close()
         for link in list(self.links):
             link.leave(code, reason)
+        try:
+            await self._end_tasks()
+            for link in list(self.links):
+                link.close()
+            gone = [link.gone for link in self.links]
+            if gone:
+                await asyncio.wait(gone, timeout=1)
+        finally:
+            for task in self.tasks - {asyncio.current_task()}:
+                task.cancel()
+            for link in list(self.links):
+                link.transport.abort()
+            if not self._closed.done():
+                self._closed.set_result(None)
+
+    async def _end_tasks(self) -> None:
+        """Wait for handlers and answers, for as long as the close timeout, and then cancel them."""
         deadline = asyncio.get_running_loop().time() + self.timing.close_timeout
         while tasks := self.tasks - {asyncio.current_task()}:
             rest = deadline - asyncio.get_running_loop().time()
@@ -204,15 +225,6 @@ class Server:
                 await asyncio.wait(tasks)
             else:
                 await asyncio.wait(tasks, timeout=rest)
-        for link in list(self.links):
-            link.close()
-        gone = [link.gone for link in self.links]
-        if gone:
-            await asyncio.wait(gone, timeout=1)
-        for link in list(self.links):
-            link.transport.abort()
-        if not self._closed.done():
-            self._closed.set_result(None)
 
 
 class ServerLink(Link):
@@ -307,6 +319,7 @@ class ServerLink(Link):
         elif websocket in self.websockets:
             self.let_go(websocket)
             self._sweep_later(websocket.connection)
+            self.wake()
 
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
@@ -316,6 +329,12 @@ class ServerLink(Link):
         except Exception:
             logger.exception("the upgrade hook failed")
             answer = UpgradeReject(500)
+        except BaseException:
+            # It is cancelled, or the process ends: the client should not wait for an answer.
+            if not self.lost and connection.state is State.REQUESTED:
+                self.write(connection.send(UpgradeReject(503)))
+                self.proceed()
+            raise
         if self._server.leaving:
             answer = UpgradeReject(503)
         if self.lost or connection.state is not State.REQUESTED:
@@ -335,16 +354,16 @@ class ServerLink(Link):
         code = 1000
         try:
             await self._server.handler(websocket)
-        except ConnectionClosed:
-            pass
-        except asyncio.CancelledError:
-            # Whoever cancels does not want to wait for the peer.
-            websocket.begin_close(1001, "")
+        except Exception as error:
+            # That its own WebSocket has ended is no failure of the handler; that another has is one.
+            if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
+                logger.exception("the handler of a WebSocket failed")
+            code = 1011
+        except BaseException as error:
+            # Whoever cancels, or ends the process, does not want to wait for the peer.
+            websocket.begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
             self.leave_soon(websocket)
             raise
-        except Exception:
-            logger.exception("the handler of a WebSocket failed")
-            code = 1011
         websocket.discard()
         await websocket.close(code)
 
@@ -371,6 +390,12 @@ class ServerLink(Link):
         except Exception:
             logger.exception("the response hook failed")
             data = b"" if self.lost else self.http.respond(request, _text(500, "the server failed"))
+        except BaseException:
+            # As in `_serve`.
+            if not self.lost:
+                self.write(self.http.respond(request, _text(503, "the server gives no answer")))
+                self.proceed()
+            raise
         self.write(data)
         await self.drained()
         if not self.lost:
@@ -431,6 +456,15 @@ class ServerLink(Link):
         if self._open_timer is not None:
             self._open_timer.cancel()
             self._open_timer = None
+
+
+def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"{name} is a sequence of str: write [{names!r}]")
+    settled = tuple(names)
+    if not all(isinstance(it, kinds) for it in settled):
+        raise TypeError(f"{name} is a sequence of str, not {names!r}")
+    return settled
 
 
 def _text(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from mintws.errors import LocalProtocolError
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long to wait for the peer, in seconds; `None` is without end.
+    """How long to wait for the peer, in seconds; `None`, where it may be, is without end.
 
     Attributes:
         open_timeout: for the opening handshake: on a client from the call on, on a server for the client's first request, whatever it
@@ -24,3 +26,15 @@ class Timing:
     ping_interval: float | None = 20.0
     ping_timeout: float | None = 20.0
     idle_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if value is None and name != "close_timeout":
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                raise TypeError(f"{name} is a number of seconds, not {value!r}")
+            # A Ping every 0 seconds would be all that is sent.
+            if not (value > 0 if name.startswith("ping_") else value >= 0):
+                least = "more than 0" if name.startswith("ping_") else "0 or more"
+                raise LocalProtocolError(f"{name} must be {least} seconds, not {value}")

@@ -141,7 +141,7 @@ class WebSocket(_core.Mailbox):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.discard()
-        if error is None or isinstance(error, ConnectionClosed):
+        if error is None:
             await self.close()
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
@@ -177,7 +177,7 @@ class WebSocket(_core.Mailbox):
         while not self._link.left(self):
             waiting = self.waiting
             await asyncio.wait([self._when_closed()], timeout=GRACE)
-            if self.waiting >= waiting:
+            if 0 < waiting <= self.waiting:
                 # The peer's Close may stand behind messages that wait for a reader. If there is none, they are in its way.
                 self.discard()
 
@@ -186,7 +186,11 @@ class WebSocket(_core.Mailbox):
         self._discard()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ends it."""
+        """Wait until the connection has ended, whoever ends it.
+
+        Nothing is taken meanwhile: a peer whose messages nobody receives is paused, and the Close behind them does not come. Call
+        `discard` first if they are of no interest.
+        """
         if not self._link.left(self):
             await asyncio.shield(self._when_closed())
 
@@ -233,6 +237,7 @@ class WebSocket(_core.Mailbox):
         self.answer()
         self.ending.discarded += self.discarded
         self._finish()
+        self._end_fragments()
         self.relieve()
         for token in self._pings.drop() if self._pings else ():
             if token is not None and not token.done():
@@ -297,7 +302,7 @@ class WebSocket(_core.Mailbox):
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""
         event = _event(message)
-        while self._fragmenting is not None:
+        while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
         if event is None:
             await self._send_fragments(message, compress)
@@ -343,6 +348,8 @@ class WebSocket(_core.Mailbox):
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
+        if self._gone():
+            raise self.ending.exception()
         self._fragmenting = self._link.loop.create_future()
         kind: type[Text | Binary] | None = None
         try:
@@ -363,6 +370,11 @@ class WebSocket(_core.Mailbox):
                 self.begin_close(1011, "a message was not finished")
             raise
         finally:
+            self._end_fragments()
+
+    def _end_fragments(self) -> None:
+        """Let messages go on that wait behind one in fragments."""
+        if self._fragmenting is not None:
             self._fragmenting.set_result(None)
             self._fragmenting = None
 

@@ -46,7 +46,7 @@ impl Arrival {
     }
 
     /// As an `asyncio.Future` does.
-    fn done(&self) -> bool {
+    pub fn done(&self) -> bool {
         matches!(self.state, State::Done | State::Cancelled(_))
     }
 
@@ -108,7 +108,9 @@ impl Arrival {
 impl Arrival {
     /// Makes one that a task of `event_loop` is about to wait for.
     pub fn awaited(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Bound<'_, Self>> {
-        Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })
+        let new = Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })?;
+        super::track(&new);
+        Ok(new)
     }
 
     /// Runs the task that waits until it waits again; only where no task runs.

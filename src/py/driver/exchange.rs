@@ -227,10 +227,14 @@ impl Exchange {
         let done = Self::done(slf)?;
         for mailbox in arrived {
             let waiter = mailbox.try_borrow(py)?.waiter(py);
-            match waiter {
-                Some(waiter) if caller == Caller::Loop => Arrival::wake(&waiter, &done)?,
-                Some(waiter) => Arrival::wake_soon(&waiter, &done)?,
-                None => {}
+            let Some(waiter) = waiter else { continue };
+            let woken = match caller {
+                Caller::Loop => Arrival::wake(&waiter, &done),
+                Caller::Any => Arrival::wake_soon(&waiter, &done),
+            };
+            if let Err(error) = woken {
+                // Of what a task raises, this is what ends the loop, such as SystemExit: the transport has no part in it.
+                slf.call_method1(intern!(py, "_interrupt"), (error,))?;
             }
         }
         Ok(())

@@ -147,6 +147,7 @@ impl Mailbox {
     ///
     /// An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
     /// Messages are written together where more than one is sent at a time, at once where only one is.
+    /// A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
     ///
     /// Args:
     ///     message: what to send.
@@ -277,6 +278,11 @@ impl Mailbox {
     /// Takes note that nobody waits any more.
     pub fn wait_no_more(&mut self) {
         self.waiter = None;
+    }
+
+    /// Whether a reader waits that has not been woken.
+    pub fn waits(&self, py: Python<'_>) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| !waiter.borrow(py).done())
     }
 
     pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {

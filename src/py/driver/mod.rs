@@ -18,6 +18,7 @@ pub use arrival::Arrival;
 pub use exchange::Exchange;
 pub use mailbox::Mailbox;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -25,4 +26,15 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Mailbox>()?;
     module.add_class::<Arrival>()?;
     operation::register(module)
+}
+
+/// Has the collector know of a new object, which PyO3 forgets for one that comes from the free list.
+#[allow(unsafe_code)]
+fn track<T>(object: &Bound<'_, T>) {
+    // SAFETY: the object is whole, and its class is one that the collector traverses.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(object.as_ptr().cast());
+        }
+    }
 }

@@ -30,6 +30,17 @@ enum Work {
     Send(Py<PyAny>, Option<bool>),
 }
 
+impl Work {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Read(Reads::Data) => "WebSocket.recv",
+            Self::Read(Reads::Event) => "WebSocket.recv_event",
+            Self::Read(Reads::Next) => "WebSocket.__anext__",
+            Self::Send(..) => "WebSocket.send",
+        }
+    }
+}
+
 enum Progress {
     /// Nobody awaits it yet.
     Fresh(Py<Mailbox>, Work),
@@ -43,6 +54,9 @@ enum Progress {
 /// A call of `recv` or `send` that is awaited, once; as good as a coroutine.
 #[pyclass(freelist = 64, module = "mintws._core")]
 pub struct Operation {
+    /// What a task that awaits it is shown with.
+    #[pyo3(get, name = "__qualname__")]
+    name: &'static str,
     progress: Progress,
 }
 
@@ -136,13 +150,17 @@ impl Operation {
     /// Makes one, if it can out of one that is done and that nobody else holds.
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
         let py = mailbox.py();
-        let progress = Progress::Fresh(mailbox.clone().unbind(), work);
+        let new = Self { name: work.name(), progress: Progress::Fresh(mailbox.clone().unbind(), work) };
         match mailbox.try_borrow_mut()?.take_spare() {
             Some(spare) if is_only(&spare) => {
-                spare.try_borrow_mut(py)?.progress = progress;
+                *spare.try_borrow_mut(py)? = new;
                 Ok(spare)
             }
-            _ => Py::new(py, Self { progress }),
+            _ => {
+                let new = Bound::new(py, new)?;
+                super::track(&new);
+                Ok(new.unbind())
+            }
         }
     }
 
@@ -154,6 +172,10 @@ impl Operation {
             Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
             Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
             Progress::Waiting(mailbox, reads) => {
+                if mailbox.try_borrow(py)?.waits(py) {
+                    slf.try_borrow_mut()?.progress = Progress::Waiting(mailbox, reads);
+                    return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
+                }
                 mailbox.try_borrow_mut(py)?.wait_no_more();
                 Self::read(slf, mailbox.into_bound(py), reads)
             }
