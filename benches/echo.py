@@ -60,6 +60,7 @@ SERVERS = [
     ("floor", "uvloop"),
     ("picows", "asyncio"),
     ("picows", "uvloop"),
+    ("picows.websockets", "asyncio"),
     ("picows.websockets", "uvloop"),
     ("aiohttp", "uvloop"),
     ("websockets", "asyncio"),

@@ -126,8 +126,11 @@ def _ping_pong(results: Results) -> Iterator[tuple[str, bool]]:
         case = results.echo(part, "32 B, ping-pong")
         for loop in ("asyncio", "uvloop"):
             if f"picows {loop}" in case:
-                ratio = case[f"mintws {loop}"] / case[f"picows {loop}"]
-                yield f"{part[:-1]} on {loop} {ratio:.2f} of picows", ratio <= 1
+                ours = case[f"mintws {loop}"]
+                ratio = ours / case[f"picows {loop}"]
+                coroutines = case.get(f"picows.websockets {loop}")
+                besides = f", {ours / coroutines:.2f} of its coroutines" if coroutines else ""
+                yield f"{part[:-1]} on {loop} {ratio:.2f} of picows{besides}", ratio <= 1
 
 
 def _http2(results: Results) -> Iterator[tuple[str, bool]]:
