@@ -5,6 +5,7 @@ about 20 minutes, or `long`, which is for a night: `HYPOTHESIS_PROFILE=long pyte
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="the loop of the driver's tests")
+
+
+def pytest_configure() -> None:
+    # Who runs the tests in the background may have SIGINT ignored, which the commands that are tested would inherit, and respect.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
