@@ -169,7 +169,9 @@ class Endpoint:
 
     @property
     def held(self) -> int:
-        """How many bytes came that no event has told of yet: of an unfinished message, or ahead of the opening handshake."""
+        """How many bytes came that no event has told of yet: of an unfinished message, ahead of the opening handshake, or behind more
+        messages than are taken.
+        """
 
     def receive(self, data: Buffer) -> tuple[list[tuple[Connection, Event]], bytes]:
         """Take bytes from the peer and say what they mean.
@@ -290,8 +292,11 @@ class Endpoint:
     ) -> None:
         """Make what follows the opening handshake; it is in place when that is done."""
 
-    def _deliver_to(self, mailbox: Mailbox) -> None:
-        """Have messages go to a mailbox from now on, instead of being returned by `receive`."""
+    def _deliver_to(self, mailbox: Mailbox | None) -> None:
+        """Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+
+        What a mailbox does not take waits as bytes; they go on with `_receive_early`.
+        """
 
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
@@ -306,7 +311,7 @@ class Endpoint:
         """Move the state by an event that was received; say whether it may come at all."""
 
     def _receive_early(self, events: list[Any]) -> None:
-        """Decode what came before the handshake was done."""
+        """Decode what has waited, as far as it is taken now."""
 
     def _lose(self, events: list[Any], message: str | None = None) -> None:
         """Take the end of the transport: `Failed` with 1006, unless the end was due."""

@@ -120,13 +120,13 @@ impl Inbound {
                         if carried.window.receive(flow_controlled_len).is_err() {
                             break stream.into_pyobject(py)?.into_any();
                         }
-                        if carried.paused {
+                        *carrying += usize::from(!payload.is_empty());
+                        Endpoint::feed(carried.connection.bind(py), payload, events)?;
+                        if carried.paused || carried.connection.try_borrow(py)?.waits(py)? {
                             carried.withheld += flow_controlled_len;
                         } else {
                             carried.window.consume(flow_controlled_len);
                         }
-                        *carrying += usize::from(!payload.is_empty());
-                        Endpoint::feed(carried.connection.bind(py), payload, events)?;
                         if touched.last() != Some(&stream) {
                             touched.push(stream);
                         }

@@ -45,6 +45,21 @@ struct Interruption {
     events: Option<Py<PyList>>,
 }
 
+/// Where messages go that are received.
+enum Delivery {
+    /// They are events that `receive` returns.
+    Events,
+    /// Bytes are kept until there is a mailbox for what they say.
+    Later,
+    /// As many as it takes; what is behind them waits as bytes, however much they would become when inflated.
+    Mailbox(Py<Mailbox>),
+}
+
+/// How the end of what came is told, if it was not due.
+struct End {
+    message: Option<String>,
+}
+
 /// Where frames go.
 enum Wire {
     /// They are what `send` returns.
@@ -69,10 +84,11 @@ pub struct Endpoint {
     wire: Wire,
     /// Extensions written in Python, which see whole messages.
     transforms: Option<Py<PyAny>>,
-    /// Where messages go that are received; otherwise they are events that `receive` returns.
-    mailbox: Option<Py<Mailbox>>,
-    /// What came before the opening handshake was done.
+    delivery: Delivery,
+    /// What came and is not decoded yet: before the opening handshake was done, or behind more messages than are taken.
     early: Vec<u8>,
+    /// The end of what came, which is behind `early`.
+    end: Option<End>,
     /// Frames that answer by themselves: Pongs.
     reply: Vec<u8>,
     interruption: Option<Box<Interruption>>,
@@ -97,8 +113,9 @@ impl Endpoint {
             failed: false,
             wire: Wire::Direct,
             transforms: None,
-            mailbox: None,
+            delivery: Delivery::Events,
             early: Vec::new(),
+            end: None,
             reply: Vec::new(),
             interruption: None,
             corked: None,
@@ -172,9 +189,12 @@ impl Endpoint {
         }));
     }
 
-    /// Have messages go to a mailbox from now on, instead of being returned by `receive`.
-    fn _deliver_to(&mut self, mailbox: Py<Mailbox>) {
-        self.mailbox = Some(mailbox);
+    /// Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+    ///
+    /// What a mailbox does not take waits as bytes; they go on with `_receive_early`.
+    #[pyo3(signature = (mailbox))]
+    fn _deliver_to(&mut self, mailbox: Option<Py<Mailbox>>) {
+        self.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
     }
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
@@ -239,16 +259,17 @@ impl Endpoint {
         Ok((events, reply))
     }
 
-    /// Decode what came before the handshake was done.
+    /// Decode what has waited, as far as it is taken now.
     fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
-        let early = {
+        if slf.try_borrow()?.decoder.is_none() {
+            return Ok(());
+        }
+        Self::feed(slf, &[], events)?;
+        let end = {
             let mut this = slf.try_borrow_mut()?;
-            if this.decoder.is_none() {
-                return Ok(());
-            }
-            std::mem::take(&mut this.early)
+            if this.waits(slf.py())? { None } else { this.end.take() }
         };
-        if early.is_empty() { Ok(()) } else { Self::feed(slf, &early, events) }
+        end.map_or(Ok(()), |end| Self::receive_end(slf, events, end.message.as_deref()))
     }
 
     /// Take the end of the transport: `Failed` with 1006, unless the end was due.
@@ -498,7 +519,8 @@ impl Endpoint {
         self.reply.shrink_to_fit();
     }
 
-    /// How many bytes came that no event has told of yet: of an unfinished message, or ahead of the opening handshake.
+    /// How many bytes came that no event has told of yet: of an unfinished message, ahead of the opening handshake, or behind more
+    /// messages than are taken.
     #[getter]
     fn held(&self) -> usize {
         self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
@@ -512,7 +534,9 @@ impl Endpoint {
                 visit.call(carrier)?;
             }
         }
-        visit.call(&self.mailbox)?;
+        if let Delivery::Mailbox(mailbox) = &self.delivery {
+            visit.call(mailbox)?;
+        }
         if let Some(kept) = self.interruption.as_ref().and_then(|it| it.events.as_ref()) {
             visit.call(kept)?;
         }
@@ -525,7 +549,7 @@ impl Endpoint {
         self.opening = None;
         self.wire = Wire::Direct;
         self.transforms = None;
-        self.mailbox = None;
+        self.delivery = Delivery::Events;
         self.interruption = None;
     }
 }

@@ -12,7 +12,19 @@ from drivers.conftest import echo, listening, url
 from drivers.raw import raw_client
 from wire import PING, TEXT, frames_of, masked
 
-from mintws import ConnectionClosed
+from mintws import (
+    Binary,
+    Close,
+    ConnectionClosed,
+    Http1,
+    Http2,
+    PerMessageDeflate,
+    PreparedMessage,
+    Role,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
 from mintws.asyncio import connect, connect_http2
 
 
@@ -327,3 +339,110 @@ def test_one_connection_that_floods_leaves_the_others_their_turn(run):
             writer.transport.abort()
 
     run(work())
+
+
+BOMB = PreparedMessage(Binary(bytes(2**20)), level=9)
+
+
+def bombs(connection, count):
+    """Write messages of 1 MiB, numbered, that take 1 KiB each."""
+    return b"".join(connection.send(BOMB) + connection.send(Text(str(i))) for i in range(count))
+
+
+async def take_bombs(websocket, count):
+    for i in range(count):
+        assert len(await websocket.recv()) == 2**20
+        # Not more than one that came before the others were many, and one that made them so.
+        assert websocket.waiting <= 4
+        assert await websocket.recv() == str(i)
+
+
+def test_what_nobody_takes_is_not_inflated(run, http):
+    """A MiB of messages is a KiB on the wire: what is read ahead of the application waits as it came."""
+
+    async def handler(websocket):
+        await asyncio.sleep(0.2)
+        assert websocket.waiting <= 4
+        await take_bombs(websocket, 100)
+        await websocket.send("all")
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http, extensions=[PerMessageDeflate()]) as websocket:
+                for i in range(100):
+                    await websocket.send(BOMB)
+                    await websocket.send(str(i))
+                assert await websocket.recv() == "all"
+
+    run(work())
+
+
+@pytest.mark.parametrize("end", ["close", "lost", "late"])
+def test_what_comes_with_the_answer_is_not_inflated_ahead_of_its_reader(run, http, end):
+    async def serve_one(reader, writer):
+        carrier = Http1(Role.SERVER) if http == "1.1" else Http2(Role.SERVER)
+        writer.write(carrier.start())
+        while data := await reader.read(65536):
+            events, reply = carrier.receive(data)
+            writer.write(reply)
+            for connection, event in events:
+                if isinstance(event, Close):
+                    writer.write(connection.send(event))
+                elif isinstance(event, UpgradeRequest):
+                    out = connection.send(UpgradeAccept(extensions=[PerMessageDeflate()])) + bombs(connection, 50)
+                    if end == "close":
+                        out += connection.send(Close(1000))
+                    writer.write(out)
+                    if end == "lost":
+                        await asyncio.sleep(0.1)
+                        writer.transport.abort()
+                        return
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with connect(address, http=http, extensions=[PerMessageDeflate()], close_timeout=0.5) as websocket:
+                await asyncio.sleep(0.2)
+                assert websocket.waiting <= 4
+                await take_bombs(websocket, 50)
+                if end == "late":
+                    websocket.begin_close()
+                with pytest.raises(ConnectionClosed) as closed:
+                    await websocket.recv()
+                assert closed.value.code == (1006 if end == "lost" else 1000)
+            await websocket._link.gone
+            await asyncio.sleep(0.05)
+
+    run(work())
+
+
+def test_messages_that_wait_as_bytes_outlive_the_end_of_their_stream(run):
+    """Over HTTP/2 the end of a stream comes while its data is not read yet."""
+
+    async def handler(websocket):
+        await asyncio.sleep(0.3)
+        await take_bombs(websocket, 40)
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        ends.append(closed.value.code)
+
+    ends = []
+
+    async def work():
+        async with listening(handler) as server, connect_http2(url(server), close_timeout=0.2) as client:
+            for leave in ("close", "abort"):
+                websocket = await client.open(extensions=[PerMessageDeflate()])
+                for i in range(40):
+                    await websocket.send(BOMB)
+                    await websocket.send(str(i))
+                await asyncio.sleep(0.1)
+                if leave == "close":
+                    await websocket.close(4001)
+                else:
+                    websocket._link.abort(websocket)
+            while len(ends) < 2:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert ends == [4001, 1006]

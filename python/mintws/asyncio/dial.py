@@ -124,6 +124,7 @@ class ClientLink(Link):
         self._check_open()
         opening: asyncio.Future[WebSocket] = self.loop.create_future()
         connection = self.http.open()
+        connection._deliver_to(None)
         self._openings[connection] = opening
         try:
             self.write(connection.send(request))
@@ -219,6 +220,8 @@ class ClientLink(Link):
         match event:
             case UpgradeAccept():
                 websocket = self.adopt(connection)
+                # What came in the same chunk has waited for it.
+                self.loop.call_soon(websocket._resume)
                 if opening is None or opening.done():
                     self.abort(websocket)
                 else:

@@ -168,7 +168,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
 
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""
-        events, reply = self.http.proceed()
+        self.go_on(*self.http.proceed())
+
+    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
+        """Handle what has waited."""
         self._take(events, reply)  # type: ignore[arg-type]
         self.update_reading()
         self.close_if_done()
@@ -276,7 +279,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
 
     def close_if_done(self) -> None:
         """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        if self.lost or self._close_timer is not None or not hasattr(self, "http"):
+        if self.lost or self.transport.is_closing() or not hasattr(self, "http"):
             return
         if self.http.done:
             self.close()

@@ -291,7 +291,7 @@ class WebSocket(_core.Mailbox):
 
     def _resume(self) -> None:
         self._link.write(self.connection.resume())
-        self._link.update_reading()
+        self._link.go_on(*self.connection.receive_early())
 
     def _pause(self) -> None:
         self.connection.pause()

@@ -185,18 +185,24 @@ impl Exchange {
         caller: Caller,
     ) -> PyResult<()> {
         Self::write(slf, reply)?;
+        // A reader that goes on may make room for what has waited.
+        let within;
         {
             let mut this = slf.try_borrow_mut()?;
-            this.turn = Turn::Receiving;
+            within = std::mem::replace(&mut this.turn, Turn::Receiving) == Turn::Receiving;
             this.heard += 1;
         }
         let handled = Self::hand_on(slf, events, caller);
         let (crowded, unsettled) = {
             let mut this = slf.try_borrow_mut()?;
-            this.turn = Turn::Fresh;
+            if !within {
+                this.turn = Turn::Fresh;
+            }
             (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
         };
-        Self::flush(slf)?;
+        if !within {
+            Self::flush(slf)?;
+        }
         handled?;
         let py = slf.py();
         for mailbox in &crowded {

@@ -164,7 +164,7 @@ impl Mailbox {
     /// Take a message that came in the chunk which opened the connection.
     fn _put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>) -> PyResult<()> {
         let len = event.getattr(intern!(slf.py(), "data"))?.len()?;
-        Self::put(slf, event, len)
+        Self::put(slf, event, len).map(drop)
     }
 
     /// Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop.
@@ -203,25 +203,24 @@ impl Mailbox {
 }
 
 impl Mailbox {
-    /// Takes a message of the peer.
-    pub fn put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>, len: usize) -> PyResult<()> {
+    /// Takes a message of the peer, and says whether another may follow at once.
+    pub fn put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>, len: usize) -> PyResult<bool> {
         let mut this = slf.try_borrow_mut()?;
         let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
         if full && this.intake == Intake::Discarding {
             this.discarded += 1;
-            return Ok(());
+            return Ok(true);
         }
         this.messages.push_back((event.unbind(), len));
         this.bytes += len;
-        if this.waiter.is_some() {
-            if this.messages.len() == 1 {
-                this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
-            }
-        } else if full && this.intake == Intake::Open {
+        if this.messages.len() == 1 && this.waiter.is_some() {
+            this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
+        }
+        if full && this.intake == Intake::Open {
             this.intake = Intake::Paused;
             this.exchange.bind(slf.py()).try_borrow_mut()?.is_crowded(slf);
         }
-        Ok(())
+        Ok(this.intake != Intake::Paused)
     }
 
     /// Gives the next message.

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{Endpoint, VECTORED_FROM, Wire};
+use super::{Delivery, Endpoint, VECTORED_FROM, Wire};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::state::State;
@@ -76,7 +76,7 @@ impl Endpoint {
             self.opening = None;
             self.encoder = Encoder::new(None, None);
             self.transforms = None;
-            self.mailbox = None;
+            self.delivery = Delivery::Events;
             self.early = Vec::new();
             self.scratch = Vec::new();
         }

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::{EARLY_LIMIT, Endpoint};
+use super::{Delivery, EARLY_LIMIT, End, Endpoint};
 use crate::decoder::Event;
 use crate::fault::Fault;
 use crate::frame::Opcode;
@@ -22,11 +22,31 @@ impl Endpoint {
         if this.decoder.is_none() {
             return Self::keep_early(slf, this, data, events);
         }
-        if !this.early.is_empty() {
-            let early = std::mem::take(&mut this.early);
-            Self::decode_all(slf, this, &early, events)?;
+        if this.waits(slf.py())? {
+            this.early.extend_from_slice(data);
+            return Ok(());
         }
-        Self::decode_all(slf, this, data, events)
+        if this.early.is_empty() {
+            let left = Self::decode_all(slf, this, data, events)?;
+            this.early.extend_from_slice(left);
+            return Ok(());
+        }
+        let mut early = std::mem::take(&mut this.early);
+        early.extend_from_slice(data);
+        let left = Self::decode_all(slf, this, &early, events)?.len();
+        early.drain(..early.len() - left);
+        this.early = early;
+        Ok(())
+    }
+
+    /// Whether what comes is to wait as bytes.
+    #[inline]
+    pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(match &self.delivery {
+            Delivery::Events => false,
+            Delivery::Later => true,
+            Delivery::Mailbox(mailbox) => mailbox.try_borrow(py)?.is_paused(),
+        })
     }
 
     /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
@@ -61,15 +81,20 @@ impl Endpoint {
         kept.map_or(Ok(()), |kept| kept.bind(events.py()).iter().try_for_each(|event| events.append(event)))
     }
 
-    /// Decodes a chunk. An exception that says nothing of the peer fails the connection, and is raised when all is in order.
+    /// Decodes a chunk, and gives what of it is to wait. An exception that says nothing of the peer fails the connection, and is
+    /// raised when all is in order.
     #[inline]
-    fn decode_all<'py>(
+    fn decode_all<'py, 'a>(
         slf: &Bound<'py, Self>,
         this: &mut Self,
-        data: &[u8],
+        mut data: &'a [u8],
         events: &Bound<'py, PyList>,
-    ) -> PyResult<()> {
-        Self::decode(slf, this, data, events).or_else(|exception| Self::interrupt(slf, this, exception, events))
+    ) -> PyResult<&'a [u8]> {
+        match Self::decode(slf, this, &mut data, events) {
+            Ok(()) if !this.failed => Ok(data),
+            Ok(()) => Ok(&[]),
+            Err(exception) => Self::interrupt(slf, this, exception, events).map(|()| &[][..]),
+        }
     }
 
     #[cold]
@@ -84,15 +109,22 @@ impl Endpoint {
         Self::fail(slf, this, error, events)
     }
 
-    fn decode<'py>(slf: &Bound<'py, Self>, this: &mut Self, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+    fn decode<'py>(
+        slf: &Bound<'py, Self>,
+        this: &mut Self,
+        chunk: &mut &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
         let py = slf.py();
         let Some(decoder) = &mut this.decoder else { return Ok(()) };
-        let mut chunk = data;
         // Behind a Close comes nothing more.
         let mut after = this.state;
         loop {
-            let said = match decoder.next(&mut chunk) {
-                Ok(None) => break,
+            let said = match decoder.next(chunk) {
+                Ok(None) => {
+                    *chunk = &[];
+                    break;
+                }
                 Ok(Some(said)) => said,
                 Err(fault) => {
                     let error = errors::remote(py, &fault)?;
@@ -111,9 +143,11 @@ impl Endpoint {
                     };
                     match made {
                         Ok(event) => {
-                            if let Some(mailbox) = &this.mailbox {
-                                Mailbox::put(mailbox.bind(py), event, len)?;
-                                continue;
+                            if let Delivery::Mailbox(mailbox) = &this.delivery {
+                                if Mailbox::put(mailbox.bind(py), event, len)? {
+                                    continue;
+                                }
+                                break;
                             }
                             event
                         }
@@ -187,6 +221,10 @@ impl Endpoint {
         Self::_receive_early(slf, events)?;
         let mut this = slf.try_borrow_mut()?;
         this.hand_on_kept(events)?;
+        if this.decoder.is_some() && this.waits(slf.py())? {
+            this.end = Some(End { message: message.map(String::from) });
+            return Ok(());
+        }
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
         this.lose(after);
         drop(this);
