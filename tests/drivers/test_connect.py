@@ -10,9 +10,12 @@ import ssl
 import pytest
 from drivers.conftest import echo, listening
 from drivers.raw import silent_server
+from wire import GOAWAY, RST_STREAM, h2_frame
 
 from mintws import (
+    Close,
     ConnectionClosed,
+    Http1,
     Http2,
     LocalProtocolError,
     Role,
@@ -235,6 +238,48 @@ def test_one_context_is_enough_for_many_servers(run, tls_contexts):
                 await one.send("1")
                 await two.send("2")
                 assert (await one.recv(), await two.recv()) == ("1", "2")
+
+    run(work())
+
+
+@pytest.mark.parametrize("says", ["no setting", "REFUSED_STREAM", "HTTP_1_1_REQUIRED", "GOAWAY", "the end"])
+def test_a_server_that_takes_no_websockets_over_http2_is_asked_again(run, tls_contexts, says):
+    server_tls, client_tls = tls_contexts
+    server_tls.set_alpn_protocols(["h2", "http/1.1"])
+
+    def refusal():
+        if says == "GOAWAY":
+            return h2_frame(GOAWAY, 0, 0, bytes(8))
+        return h2_frame(RST_STREAM, 0, 1, {"REFUSED_STREAM": 7, "HTTP_1_1_REQUIRED": 13}[says].to_bytes(4, "big"))
+
+    async def serve_one(reader, writer):
+        chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        http = Http2(Role.SERVER, enable_connect=says != "no setting") if chosen == "h2" else Http1(Role.SERVER)
+        writer.write(http.start())
+        with contextlib.suppress(ConnectionError):
+            while not http.done and (data := await reader.read(65536)):
+                events, reply = http.receive(data)
+                writer.write(reply)
+                for connection, event in events:
+                    if isinstance(event, UpgradeRequest) and chosen == "h2":
+                        if says == "the end":
+                            writer.transport.abort()
+                            return
+                        writer.write(refusal())
+                    elif isinstance(event, UpgradeRequest):
+                        writer.write(connection.send(UpgradeAccept()))
+                    elif isinstance(event, Close):
+                        writer.write(connection.send(event))
+        writer.close()
+
+    async def work():
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=server_tls)
+        address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
+        async with connect(address, ssl=client_tls) as websocket:
+            assert websocket.http_version == "1.1"
+        with pytest.raises((ConnectionClosed, LocalProtocolError)):
+            await connect(address, http="2", ssl=client_tls)
+        server.close()
 
     run(work())
 

@@ -12,9 +12,10 @@ from drivers.conftest import echo, listening, live_timers, url
 from drivers.raw import quiet_client, raw_client
 from wire import CLOSE, close_payload, masked
 
-from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
+from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject, UpgradeRequest
 from mintws.asyncio import connect, connect_http2, link, serve
 from mintws.events import Response
+from mintws.session import check_origin
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -500,3 +501,23 @@ def test_frames_that_do_nothing_are_forgiven_in_time(run, monkeypatch, interval,
             assert (goaway not in answer) is alive
 
     run(work())
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [
+        ([], True),
+        (["http://example.com:8080"], True),
+        (["http://EXAMPLE.com:8080"], True),
+        (["http://example.com:8081"], False),
+        (["http://example.com"], False),
+        (["null"], False),
+        ([""], False),
+        (["http://example.com:8080", "http://example.com:8080"], False),
+        (["http://example.com:8080", "http://evil.example"], False),
+    ],
+)
+def test_a_cookie_comes_with_the_one_origin_of_the_server_or_with_none(origins, allowed):
+    headers = [("cookie", "session=1"), *(("origin", origin) for origin in origins)]
+    request = UpgradeRequest("example.com:8080", headers=headers)
+    assert (check_origin(request, None) is None) is allowed

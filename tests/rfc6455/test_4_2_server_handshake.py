@@ -1,5 +1,7 @@
 """The server's half of the opening handshake (RFC 6455 §4.2): what it reads, what it refuses, what it answers."""
 
+import base64
+
 import h11
 import pytest
 from wire import ACCEPT, KEY, REQUEST, fault, header_of, masked, said
@@ -151,6 +153,11 @@ def test_upgrade_over_http_1_0_is_ignored(start):
 def test_key_that_is_not_16_bytes_is_refused(key):
     error, _ = refused(request(sec_websocket_key=key), 400)
     assert error.section == "RFC 6455 §4.1"
+
+
+@pytest.mark.parametrize("size", [13, 19, 1000])
+def test_key_of_another_length_is_refused_whose_padding_is_right(size):
+    refused(request(sec_websocket_key=base64.b64encode(bytes(size)).decode()), 400)
 
 
 def test_two_keys_are_refused():

@@ -107,6 +107,7 @@ def test_missing_pseudo_header_is_refused(missing):
         ("path", "chat"),
         ("path", "*"),
         ("path", "/a#b"),
+        ("path", "/a b"),
         ("authority", "user@example.com"),
         ("authority", "a b"),
         ("authority", "a,b c"),

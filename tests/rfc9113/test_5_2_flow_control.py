@@ -1,5 +1,7 @@
 """Flow control (RFC 9113 §5.2, §6.9): no byte more than the peer gave credit for, and credit for all that came."""
 
+import random
+
 import h2.events
 import pytest
 from wire import (
@@ -29,6 +31,13 @@ STREAM, CONNECTION = 262144, 16777216
 
 def left_and_credit(peer: H2Peer, stream: int) -> int:
     return sum(peer.http._inbound.window(stream))
+
+
+def agreed(peer: H2Peer, stream: int) -> int:
+    """`left_and_credit`, of which what is left is what the peer, a real h2, counts as well: no credit was lost on its way."""
+    its = peer.h2.streams[stream] if stream else peer.h2
+    assert its.outbound_flow_control_window == peer.http._inbound.window(stream)[0]
+    return left_and_credit(peer, stream)
 
 
 def sent(conn, peer: H2Peer, size: int) -> bytes:
@@ -236,6 +245,42 @@ def test_slow_stream_does_not_hold_up_another():
     assert slow != fast
 
 
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("seed", range(3))
+def test_100_stalled_streams_are_let_go_in_any_order(role, seed):
+    # Each as if it were alone, both ways: what is still stalled neither sends nor gets credit.
+    window = 65535
+    peer = H2Peer(role, {INITIAL_WINDOW_SIZE: 0}, window=window)
+    conns = dict(peer.open() if role is Role.SERVER else peer.answer() for _ in range(100))
+    make = masked if role is Role.SERVER else frame
+    block = make(2, bytes(10_000))
+    for stream, conn in conns.items():
+        conn.pause()
+        assert conn.send(Text(f"{stream} " * 50)) == b""
+        waiting = make(1, str(stream).encode()) + block * 7
+        for at in range(0, window, 16384):
+            peer.send(stream, waiting[at : min(at + 16384, window)])
+        assert peer.h2.local_flow_control_window(stream) == 0
+    order = list(conns)
+    random.Random(seed).shuffle(order)
+    for turn, stream in enumerate(order, 1):
+        peer.hear(conns[stream].resume())
+        peer.h2.increment_flow_control_window(1000, stream)
+        peer.deliver()
+        assert [payload.decode() for *_, payload in frames_of(peer.data(stream))] == [f"{stream} " * 50]
+        assert peer.h2.local_flow_control_window(stream) == window
+        # What was cut off by the window is whole now, and stands where it belongs.
+        rest = (make(1, str(stream).encode()) + block * 7)[window:]
+        assert peer.send(stream, rest + make(1, b"last")) == [
+            (conns[stream], Binary(bytes(10_000))),
+            (conns[stream], Text("last")),
+        ]
+        assert all(not peer.data(it) and not peer.h2.local_flow_control_window(it) for it in order[turn:])
+        assert sum(conn.buffered > 0 for conn in conns.values()) == 100 - turn
+    assert {agreed(peer, stream) for stream in conns} == {window}
+    assert agreed(peer, 0) == CONNECTION
+
+
 def test_connection_window_is_shared_by_turns():
     # What opens is not taken by the first stream alone.
     peer = H2Peer(Role.SERVER, {INITIAL_WINDOW_SIZE: 1 << 20})
@@ -306,8 +351,8 @@ def test_credit_comes_back_as_data_is_taken():
     data = masked(2, bytes(16380 - 4))
     for _ in range(2000):
         assert len(peer.send(stream, data)) == 1
-    assert left_and_credit(peer, stream) == STREAM
-    assert left_and_credit(peer, 0) == CONNECTION
+    assert agreed(peer, stream) == STREAM
+    assert agreed(peer, 0) == CONNECTION
     assert conn.state is State.OPEN
 
 
@@ -330,8 +375,8 @@ def test_after_10_000_messages_all_windows_are_what_they_were(role):
     peer.deliver()
     assert len(frames_of(peer.data(stream)[start:])) == 10_000
     assert conn.buffered == 0
-    assert left_and_credit(peer, stream) == STREAM
-    assert left_and_credit(peer, 0) == CONNECTION
+    assert agreed(peer, stream) == STREAM
+    assert agreed(peer, 0) == CONNECTION
     assert peer.http.h2.streams[stream].outbound_flow_control_window == 65535
     assert peer.http.h2.outbound_flow_control_window == 65535
 

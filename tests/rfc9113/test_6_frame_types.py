@@ -18,6 +18,7 @@ from wire import (
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     H2Peer,
     closing,
     h2_frame,
@@ -192,10 +193,14 @@ def test_server_that_sets_enable_push_is_a_fault():
     assert code_of(reply) == 1
 
 
-def test_largest_max_frame_size_is_used():
-    peer, _, conn = opened_on()
-    peer.http.receive(setting((5, (1 << 24) - 1), (4, 1 << 20)))
-    assert len(h2_frames(conn.send(Binary(bytes(50_000))))) == 1
+@pytest.mark.parametrize("role", list(Role))
+def test_largest_max_frame_size_is_used(role):
+    peer, _, conn = opened_on(role)
+    credit = (1 << 25).to_bytes(4, "big")
+    peer.http.receive(setting((5, (1 << 24) - 1), (4, 1 << 25)) + h2_frame(WINDOW_UPDATE, 0, 0, credit))
+    head = 10 if role is Role.SERVER else 14
+    frames = h2_frames(conn.send(Binary(bytes(1 << 24))))
+    assert [len(payload) for _, _, _, payload in frames] == [(1 << 24) - 1, head + 1]
 
 
 def test_limit_of_0_streams_is_a_limit_like_any_other():
