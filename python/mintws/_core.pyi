@@ -169,9 +169,7 @@ class Endpoint:
 
     @property
     def held(self) -> int:
-        """How many bytes came that no event has told of yet: of an unfinished message, ahead of the opening handshake, or behind more
-        messages than are taken.
-        """
+        """How many bytes came that no event has told of yet: of an unfinished message, or what waits to be decoded."""
 
     def receive(self, data: Buffer) -> tuple[list[tuple[Connection, Event]], bytes]:
         """Take bytes from the peer and say what they mean.

@@ -519,8 +519,7 @@ impl Endpoint {
         self.reply.shrink_to_fit();
     }
 
-    /// How many bytes came that no event has told of yet: of an unfinished message, ahead of the opening handshake, or behind more
-    /// messages than are taken.
+    /// How many bytes came that no event has told of yet: of an unfinished message, or what waits to be decoded.
     #[getter]
     fn held(&self) -> usize {
         self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
