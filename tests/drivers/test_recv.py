@@ -446,3 +446,34 @@ def test_messages_that_wait_as_bytes_outlive_the_end_of_their_stream(run):
 
     run(work())
     assert ends == [4001, 1006]
+
+
+def test_what_waits_as_bytes_stays_within_a_window(run):
+    """Over HTTP/2 a reader that takes little gives credit for what it has taken, not for all that waits."""
+    taken = []
+
+    async def handler(websocket):
+        held = 0
+        for _ in range(40):
+            assert len(await websocket.recv()) == 2**20
+            await asyncio.sleep(0.01)
+            held = max(held, websocket.connection.held)
+        taken.append(held)
+
+    async def flood(websocket):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await websocket.send(BOMB)
+                await asyncio.sleep(0)
+
+    async def work():
+        async with listening(handler) as server, connect_http2(url(server), close_timeout=0.2) as client:
+            websocket = await client.open(extensions=[PerMessageDeflate()])
+            flooding = asyncio.create_task(flood(websocket))
+            while not taken:
+                await asyncio.sleep(0.01)
+            flooding.cancel()
+            websocket._link.transport.abort()
+
+    run(work())
+    assert taken[0] <= 256 * 1024

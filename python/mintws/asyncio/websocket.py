@@ -290,8 +290,10 @@ class WebSocket(_core.Mailbox):
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
+        # First what has waited: there is no credit for what goes on waiting.
+        events, reply = self.connection.receive_early()
         self._link.write(self.connection.resume())
-        self._link.go_on(*self.connection.receive_early())
+        self._link.go_on(events, reply)
 
     def _pause(self) -> None:
         self.connection.pause()
