@@ -60,14 +60,19 @@ impl Inbound {
     }
 
     /// Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
-    fn pause(&mut self, stream: u32, paused: bool) {
+    ///
+    /// That of bytes which still wait to be decoded stays.
+    fn pause(&mut self, py: Python<'_>, stream: u32, paused: bool) -> PyResult<()> {
         if let Some(carried) = self.streams.get_mut(&stream) {
             carried.paused = paused;
             if !paused {
-                carried.window.consume(std::mem::take(&mut carried.withheld));
+                let undecoded = carried.connection.try_borrow(py)?.undecoded();
+                let kept = carried.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
+                carried.window.consume(std::mem::replace(&mut carried.withheld, kept) - kept);
                 self.touched.push(stream);
             }
         }
+        Ok(())
     }
 
     /// Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.

@@ -19,6 +19,7 @@ from mintws import (
     Http1,
     Http2,
     PerMessageDeflate,
+    Ping,
     PreparedMessage,
     Role,
     Text,
@@ -446,3 +447,66 @@ def test_messages_that_wait_as_bytes_outlive_the_end_of_their_stream(run):
 
     run(work())
     assert ends == [4001, 1006]
+
+
+def test_what_waits_as_bytes_stays_within_a_window(run):
+    """Over HTTP/2 a reader that takes little gives credit for what it has taken, not for all that waits."""
+    taken = []
+
+    async def handler(websocket):
+        held = 0
+        for _ in range(40):
+            assert len(await websocket.recv()) == 2**20
+            await asyncio.sleep(0.01)
+            held = max(held, websocket.connection.held)
+        taken.append(held)
+
+    async def flood(websocket):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await websocket.send(BOMB)
+                await asyncio.sleep(0)
+
+    async def work():
+        async with listening(handler) as server, connect_http2(url(server), close_timeout=0.2) as client:
+            websocket = await client.open(extensions=[PerMessageDeflate()])
+            flooding = asyncio.create_task(flood(websocket))
+            while not taken:
+                await asyncio.sleep(0.01)
+            flooding.cancel()
+            websocket._link.transport.abort()
+
+    run(work())
+    assert taken[0] <= 256 * 1024
+
+
+def test_pings_that_waited_as_bytes_leave_few_pongs_to_a_client_that_takes_none(run):
+    """Over HTTP/2 their Pongs are answers as any others, of which the newest answers for all."""
+    buffered = []
+
+    async def handler(websocket):
+        for _ in range(2000):
+            await websocket.recv()
+        buffered.append(websocket.connection.buffered)
+
+    async def work():
+        async with listening(handler) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            client = Http2(Role.CLIENT)
+            writer.write(client.start())
+            connection = client.open()
+            writer.write(connection.send(UpgradeRequest("127.0.0.1", "/")))
+            while connection.response is None:
+                writer.write(client.receive(await reader.read(65536))[1])
+            # SETTINGS_INITIAL_WINDOW_SIZE is 0.
+            writer.write(bytes.fromhex("000006040000000000000400000000"))
+            for _ in range(10):
+                batch = [Text("x")] * 300 + [Ping(bytes(125))] * 100
+                writer.write(connection.send_many(batch))
+                await asyncio.sleep(0.01)
+            while not buffered:
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+
+    run(work())
+    assert buffered[0] <= 4096

@@ -290,8 +290,12 @@ class WebSocket(_core.Mailbox):
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
+        # First what has waited: there is no credit for what goes on waiting.
+        events: list[Any] = []
+        self.connection._receive_early(events)
+        # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
         self._link.write(self.connection.resume())
-        self._link.go_on(*self.connection.receive_early())
+        self._link.go_on(events, self.connection._settle(events))
 
     def _pause(self) -> None:
         self.connection.pause()

@@ -49,6 +49,11 @@ impl Endpoint {
         })
     }
 
+    /// How many bytes wait to be decoded.
+    pub fn undecoded(&self) -> usize {
+        self.early.len()
+    }
+
     /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
     pub fn unsettled(&self) -> bool {
         !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
