@@ -311,6 +311,9 @@ class Endpoint:
     def _receive_early(self, events: list[Any]) -> None:
         """Decode what has waited, as far as it is taken now."""
 
+    def _fail(self, events: list[Any], error: RemoteProtocolError) -> None:
+        """Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that."""
+
     def _lose(self, events: list[Any], message: str | None = None) -> None:
         """Take the end of the transport: `Failed` with 1006, unless the end was due."""
 

@@ -324,9 +324,9 @@ class Connection(_core.Endpoint):
 
     def fail(self, error: RemoteProtocolError) -> Received:
         """Take note of a fault that the carrier found."""
-        if self._received("Failed"):
-            return [(self, Failed(error))], b""
-        return [], b""
+        events: list[tuple[Connection, Event]] = []
+        self._fail(events, error)
+        return events, b""
 
     def _check_turn(self, role: Role, state: State, rule: str) -> None:
         """Raise unless what is handed in is of the opening handshake as it stands."""

@@ -55,9 +55,12 @@ enum Delivery {
     Mailbox(Py<Mailbox>),
 }
 
-/// How the end of what came is told, if it was not due.
-struct End {
-    message: Option<String>,
+/// How what came has ended.
+enum End {
+    /// The peer left; if that was not due, this is what to say of it.
+    Lost(Option<String>),
+    /// The carrier found a fault.
+    Fault(Py<PyAny>),
 }
 
 /// Where frames go.
@@ -269,7 +272,22 @@ impl Endpoint {
             let mut this = slf.try_borrow_mut()?;
             if this.waits(slf.py())? { None } else { this.end.take() }
         };
-        end.map_or(Ok(()), |end| Self::receive_end(slf, events, end.message.as_deref()))
+        match end {
+            Some(End::Lost(message)) => Self::receive_end(slf, events, message.as_deref()),
+            Some(End::Fault(error)) => Self::_fail(slf, events, error),
+            None => Ok(()),
+        }
+    }
+
+    /// Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that.
+    fn _fail(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, error: Py<PyAny>) -> PyResult<()> {
+        let mut this = slf.try_borrow_mut()?;
+        if this.decoder.is_some() && this.waits(slf.py())? {
+            this.end = Some(End::Fault(error));
+        } else if after_receiving(this.role, this.state, Kind::Failed).is_some() {
+            Self::fail(slf, &mut this, error.into_bound(slf.py()), events)?;
+        }
+        Ok(())
     }
 
     /// Take the end of the transport: `Failed` with 1006, unless the end was due.
@@ -535,6 +553,9 @@ impl Endpoint {
         }
         if let Delivery::Mailbox(mailbox) = &self.delivery {
             visit.call(mailbox)?;
+        }
+        if let Some(End::Fault(error)) = &self.end {
+            visit.call(error)?;
         }
         if let Some(kept) = self.interruption.as_ref().and_then(|it| it.events.as_ref()) {
             visit.call(kept)?;

@@ -22,6 +22,7 @@ from mintws import (
     Ping,
     PreparedMessage,
     Role,
+    State,
     Text,
     UpgradeAccept,
     UpgradeRequest,
@@ -510,3 +511,86 @@ def test_pings_that_waited_as_bytes_leave_few_pongs_to_a_client_that_takes_none(
 
     run(work())
     assert buffered[0] <= 4096
+
+
+@pytest.mark.parametrize("taken", [0, 3000])
+def test_what_was_read_before_the_transport_was_lost_is_there_after_close(run, http, taken):
+    """... or counted, where the application takes no more."""
+
+    async def serve_one(reader, writer):
+        carrier = Http1(Role.SERVER) if http == "1.1" else Http2(Role.SERVER)
+        writer.write(carrier.start())
+        while True:
+            events, reply = carrier.receive(await reader.read(65536))
+            writer.write(reply)
+            for connection, event in events:
+                if isinstance(event, UpgradeRequest):
+                    writer.write(connection.send(UpgradeAccept()))
+                    writer.write(b"".join(connection.send(Text(str(i))) for i in range(3000)))
+                    await asyncio.sleep(0.1)
+                    writer.transport.abort()
+                    return
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            websocket = await connect(address, http=http, extensions=(), close_timeout=0.1)
+            if http == "1.1":
+                # Where nothing is read, nobody hears of a loss.
+                await asyncio.sleep(0.2)
+                websocket.transport.abort()
+            await websocket._link.gone
+            await websocket.close()
+            await asyncio.sleep(0.2)
+            for i in range(taken):
+                assert await websocket.recv() == str(i)
+            websocket.discard()
+            rest = [message async for message in ignoring(websocket)]
+            assert taken + len(rest) + websocket.ending.discarded == 3000
+            assert websocket.ending.exception().code == 1006
+
+    run(work())
+
+
+async def ignoring(websocket):
+    with contextlib.suppress(ConnectionClosed):
+        async for message in websocket:
+            yield message
+
+
+def test_a_fault_comes_behind_the_messages_that_wait(run):
+    """Over HTTP/2 the carrier finds it, here HEADERS on the stream, while messages wait as bytes."""
+    taking = asyncio.Event()
+    got = []
+
+    async def handler(websocket):
+        await taking.wait()
+        try:
+            async for message in websocket:
+                got.append(message)
+        except ConnectionClosed as closed:
+            got.append(closed.code)
+
+    async def work():
+        async with listening(handler) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            http = Http2(Role.CLIENT)
+            writer.write(http.start())
+            while http.can_open is None:
+                writer.write(http.receive(await reader.read(65536))[1])
+            connection = http.open()
+            writer.write(connection.send(UpgradeRequest("localhost")))
+            while connection.state is not State.OPEN:
+                writer.write(http.receive(await reader.read(65536))[1])
+            writer.write(b"".join(connection.send(Text(str(i))) for i in range(3000)))
+            http.h2.send_headers(1, [("trailer", "x")], end_stream=True)
+            writer.write(http.h2.data_to_send())
+            await asyncio.sleep(0.1)
+            taking.set()
+            while len(got) < 3001:
+                await asyncio.sleep(0.01)
+            writer.close()
+
+    run(work())
+    assert got[:3000] == [str(i) for i in range(3000)]
+    assert got[3000] in (1002, 1006)

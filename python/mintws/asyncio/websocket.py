@@ -184,6 +184,7 @@ class WebSocket(_core.Mailbox):
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
         self._discard()
+        self.ending.discarded = self.discarded
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it.
@@ -235,7 +236,7 @@ class WebSocket(_core.Mailbox):
         self._stop_keepalive()
         self._stop_end_timer()
         self.answer()
-        self.ending.discarded += self.discarded
+        self.ending.discarded = self.discarded
         self._finish()
         self._end_fragments()
         self.relieve()
@@ -253,7 +254,7 @@ class WebSocket(_core.Mailbox):
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's; if the peer's has come, answer it."""
         state = self.connection.state
-        if state is State.OPEN:
+        if state is State.OPEN and not self._gone():
             close = Close(code, reason)
             self.connection.send(close)
             self._stop_keepalive()
@@ -286,6 +287,7 @@ class WebSocket(_core.Mailbox):
     def _ended(self, iterating: bool) -> Exception | None:
         """Answer the peer's Close and say what a reader is to be told; `None` ends an iteration."""
         self.answer()
+        self.ending.discarded = self.discarded
         closed = self.ending.exception()
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 

@@ -99,7 +99,8 @@ impl Exchange {
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
         let (buffer, only) = {
-            let this = slf.try_borrow()?;
+            let mut this = slf.try_borrow_mut()?;
+            this.heard += 1;
             let Some(buffer) = &this.buffer else { return Ok(()) };
             (buffer.bind(py).clone(), this.only.as_ref().map(|only| only.bind(py).clone()))
         };
@@ -190,7 +191,6 @@ impl Exchange {
         {
             let mut this = slf.try_borrow_mut()?;
             within = std::mem::replace(&mut this.turn, Turn::Receiving) == Turn::Receiving;
-            this.heard += 1;
         }
         let handled = Self::hand_on(slf, events, caller);
         let (crowded, unsettled) = {

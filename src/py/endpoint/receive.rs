@@ -188,7 +188,7 @@ impl Endpoint {
 
     /// Ends the input with `Failed`.
     #[cold]
-    fn fail<'py>(
+    pub(super) fn fail<'py>(
         slf: &Bound<'py, Self>,
         this: &mut Self,
         error: Bound<'py, PyAny>,
@@ -227,7 +227,7 @@ impl Endpoint {
         let mut this = slf.try_borrow_mut()?;
         this.hand_on_kept(events)?;
         if this.decoder.is_some() && this.waits(slf.py())? {
-            this.end = Some(End { message: message.map(String::from) });
+            this.end.get_or_insert_with(|| End::Lost(message.map(String::from)));
             return Ok(());
         }
         let Some(after) = after_receiving(this.role, this.state, Kind::Lost) else { return Ok(()) };
