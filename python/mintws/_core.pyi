@@ -566,7 +566,10 @@ class Inbound:
         """Leave the DATA of `stream` to the HTTP/2 library from now on."""
 
     def pause(self, stream: int, paused: bool) -> None:
-        """Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`."""
+        """Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
+
+        That of bytes which still wait to be decoded stays.
+        """
 
     def window(self, stream: int) -> tuple[int, int] | None:
         """Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back."""
