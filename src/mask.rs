@@ -5,8 +5,10 @@ use std::mem::MaybeUninit;
 /// The four bytes with which a client masks one frame.
 pub type MaskingKey = [u8; 4];
 
-/// How many bytes are unmasked between two looks at whether all were ASCII.
-const ASCII_BLOCK: usize = 4096;
+/// From this length on it pays to align what is written.
+const LARGE: usize = 4096;
+/// The longest vector that the processor writes at once.
+const VECTOR: usize = 32;
 
 /// Writes `src` XOR `key` to `dst`, which has the same length.
 ///
@@ -15,7 +17,11 @@ const ASCII_BLOCK: usize = 4096;
 /// If the lengths differ.
 #[inline]
 pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
-    dispatch(src, key, dst);
+    if src.len() < LARGE {
+        dispatch(src, key, dst);
+    } else {
+        blocks(src, key, dst, usize::MAX, |_| true);
+    }
 }
 
 /// Writes `src` XOR `key` to `dst`, which has the same length, and says whether all of it is ASCII.
@@ -27,12 +33,34 @@ pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
 /// If the lengths differ.
 #[inline]
 pub fn mask_ascii_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
+    let is_ascii = |seen| seen < 0x80;
+    if src.len() < LARGE { is_ascii(dispatch(src, key, dst)) } else { blocks(src, key, dst, LARGE, is_ascii) }
+}
+
+/// Masks block by block, each twice as long as the one before, while `go_on` likes what `dispatch` says of a block.
+///
+/// The first block ends where a vector of `dst` begins: stores that lie across two lines of the cache take half as long again.
+fn blocks(
+    mut src: &[u8],
+    mut key: MaskingKey,
+    mut dst: &mut [MaybeUninit<u8>],
+    mut next: usize,
+    go_on: impl Fn(u8) -> bool,
+) -> bool {
     assert_eq!(src.len(), dst.len());
-    if src.len() <= ASCII_BLOCK {
-        return dispatch(src, key, dst) < 0x80;
+    let mut len = dst.as_ptr().align_offset(VECTOR).min(src.len());
+    while let (Some(block), Some(room)) = (src.split_off(..len), dst.split_off_mut(..len)) {
+        if !go_on(dispatch(block, key, room)) {
+            return false;
+        }
+        if src.is_empty() {
+            break;
+        }
+        key = advance(key, len as u64);
+        len = next.min(src.len());
+        next = next.saturating_mul(2);
     }
-    // A block is a multiple of the key's length, so each begins with the key as it is.
-    src.chunks(ASCII_BLOCK).zip(dst.chunks_mut(ASCII_BLOCK)).all(|(src, dst)| dispatch(src, key, dst) < 0x80)
+    true
 }
 
 /// Appends `src` XOR `key` to `out`.
