@@ -32,7 +32,21 @@ impl From<PyErr> for Failure<'_> {
     }
 }
 
-/// Makes the event of a message: its payload is touched once, on its way into the object.
+/// A message that came, or a fragment of one.
+pub struct Message<'py> {
+    /// `Text` or `Binary`.
+    pub kind: EventKind,
+    pub data: Bound<'py, PyAny>,
+    pub fin: bool,
+}
+
+impl<'py> Message<'py> {
+    pub fn into_event(self) -> PyResult<Bound<'py, PyAny>> {
+        events::with_data(self.data, self.kind, self.fin)
+    }
+}
+
+/// Makes the objects of a message: its payload is touched once, on its way there.
 #[inline]
 pub fn message<'py>(
     py: Python<'py>,
@@ -41,9 +55,9 @@ pub fn message<'py>(
     payload: &Payload<'_>,
     text_as_bytes: bool,
     scratch: &mut Vec<u8>,
-) -> Result<Bound<'py, PyAny>, Failure<'py>> {
+) -> Result<Message<'py>, Failure<'py>> {
     if opcode != Opcode::Text {
-        return Ok(events::with_data(bytes_of(py, payload)?.into_any(), EventKind::Binary, fin)?);
+        return Ok(Message { kind: EventKind::Binary, data: bytes_of(py, payload)?.into_any(), fin });
     }
     let data = if text_as_bytes {
         let bytes = bytes_of(py, payload)?;
@@ -54,7 +68,7 @@ pub fn message<'py>(
     } else {
         text_of(py, payload, scratch)?
     };
-    Ok(events::with_data(data, EventKind::Text, fin)?)
+    Ok(Message { kind: EventKind::Text, data, fin })
 }
 
 /// Makes the `str` of a text payload.
@@ -111,16 +125,17 @@ pub fn transformed<'py>(
     rsv: u8,
     data: Bound<'py, PyBytes>,
     text_as_bytes: bool,
-) -> PyResult<Result<Bound<'py, PyAny>, Failure<'py>>> {
+) -> PyResult<Result<Message<'py>, Failure<'py>>> {
     let py = transforms.py();
     let text = opcode == Opcode::Text;
     let (data, error): (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyAny>>) =
         transforms.call_method1(intern!(py, "receive"), (text, rsv, data))?.extract()?;
+    let whole = |kind, data| Ok(Message { kind, data, fin: true });
     Ok(match (data, error) {
-        (Some(data), None) if !text => Ok(events::with_data(data.into_any(), EventKind::Binary, true)?),
+        (Some(data), None) if !text => whole(EventKind::Binary, data.into_any()),
         (Some(data), None) => match simdutf8::basic::from_utf8(data.as_bytes()) {
-            Ok(_) if text_as_bytes => Ok(events::with_data(data.into_any(), EventKind::Text, true)?),
-            Ok(text) => Ok(events::with_data(PyString::new(py, text).into_any(), EventKind::Text, true)?),
+            Ok(_) if text_as_bytes => whole(EventKind::Text, data.into_any()),
+            Ok(text) => whole(EventKind::Text, PyString::new(py, text).into_any()),
             Err(_) => Err(Failure::Fault(Fault::InvalidUtf8)),
         },
         (_, Some(error)) => Err(Failure::Peer(error)),

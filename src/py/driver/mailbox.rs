@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -12,6 +13,8 @@ use super::{Arrival, Exchange};
 use crate::frame::Opcode;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
+use crate::py::events::{self, Kind};
+use crate::py::incoming::Message;
 
 /// Messages, and their bytes, that wait for the application before the peer is paused; and how few let it go on.
 const MESSAGES_HIGH: usize = 256;
@@ -28,8 +31,9 @@ const LARGE: usize = 16 * 1024;
 pub struct Mailbox {
     connection: Py<Endpoint>,
     exchange: Py<Exchange>,
-    /// Messages that the application has not taken, with their bytes.
-    messages: VecDeque<(Py<PyAny>, usize)>,
+    /// Messages that the application has not taken.
+    messages: VecDeque<Letter>,
+    /// How many bytes they were.
     bytes: usize,
     /// Nothing follows the messages.
     ended: bool,
@@ -56,9 +60,17 @@ enum Intake {
     Discarding,
 }
 
+/// A message that waits: an event is made of it only for a reader who asks for one.
+struct Letter {
+    kind: Kind,
+    data: Py<PyAny>,
+    fin: bool,
+    len: usize,
+}
+
 /// What a reader finds.
-pub enum Found {
-    Message(Py<PyAny>),
+pub enum Found<'py> {
+    Message(Message<'py>),
     End,
     Nothing,
 }
@@ -72,6 +84,16 @@ pub enum Sent {
     Crowded,
     /// It takes more than what is done here, and nothing was done yet.
     NotYet,
+}
+
+/// When what is collected is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// With what others collect in this turn of the loop.
+    Soon,
+    /// It is scheduled.
+    Already,
 }
 
 #[pymethods]
@@ -162,9 +184,12 @@ impl Mailbox {
     }
 
     /// Take a message that came in the chunk which opened the connection.
-    fn _put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>) -> PyResult<()> {
-        let len = event.getattr(intern!(slf.py(), "data"))?.len()?;
-        Self::put(slf, event, len).map(drop)
+    fn _put(slf: &Bound<'_, Self>, event: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
+            return Err(PyTypeError::new_err("a mailbox takes messages"));
+        };
+        let message = Message { kind, data: data.clone(), fin: fin.is_truthy()? };
+        Self::put(slf, message, data.len()?).map(drop)
     }
 
     /// Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop.
@@ -204,14 +229,15 @@ impl Mailbox {
 
 impl Mailbox {
     /// Takes a message of the peer, and says whether another may follow at once.
-    pub fn put(slf: &Bound<'_, Self>, event: Bound<'_, PyAny>, len: usize) -> PyResult<bool> {
+    pub fn put(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
         let mut this = slf.try_borrow_mut()?;
         let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
         if full && this.intake == Intake::Discarding {
             this.discarded += 1;
             return Ok(true);
         }
-        this.messages.push_back((event.unbind(), len));
+        let Message { kind, data, fin } = message;
+        this.messages.push_back(Letter { kind, data: data.unbind(), fin, len });
         this.bytes += len;
         if this.messages.len() == 1 && this.waiter.is_some() {
             this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
@@ -223,13 +249,14 @@ impl Mailbox {
         Ok(this.intake != Intake::Paused)
     }
 
-    /// Gives the next message.
-    pub fn take(slf: &Bound<'_, Self>) -> PyResult<Found> {
+    /// Gives the next message to `operation`, which is done by that.
+    pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
         let mut this = slf.try_borrow_mut()?;
-        let Some((event, len)) = this.messages.pop_front() else {
+        let Some(Letter { kind, data, fin, len }) = this.messages.pop_front() else {
             return Ok(if this.ended { Found::End } else { Found::Nothing });
         };
         this.bytes -= len;
+        this.keep_spare(operation);
         if this.messages.is_empty() && this.messages.capacity() > MESSAGES_LOW {
             this.messages = VecDeque::new();
         }
@@ -237,7 +264,7 @@ impl Mailbox {
             drop(this);
             Self::go_on(slf, Intake::Open)?;
         }
-        Ok(Found::Message(event))
+        Ok(Found::Message(Message { kind, data: data.into_bound(slf.py()), fin }))
     }
 
     /// Lets the peer send again.
@@ -299,37 +326,50 @@ impl Mailbox {
         } else {
             return Ok(Sent::NotYet);
         };
-        let collected = {
-            let this = slf.try_borrow()?;
-            let room = !this.held_back && this.exchange.bind(py).try_borrow()?.has_room();
-            if payload.len() < LARGE && room {
-                this.connection.bind(py).try_borrow_mut()?.collect(opcode, payload, compress)
-            } else {
-                None
+        let exchange;
+        let due = {
+            let mut this = slf.try_borrow_mut()?;
+            exchange = this.exchange.bind(py).clone();
+            let mut outlet = exchange.try_borrow_mut()?;
+            if this.held_back || payload.len() >= LARGE || !outlet.has_room() {
+                return Ok(Sent::NotYet);
             }
+            let collected = this.connection.bind(py).try_borrow_mut()?.collect(opcode, payload, compress);
+            let Some(collected) = collected else { return Ok(Sent::NotYet) };
+            this.due(&mut outlet, collected > FLUSH_SIZE)
         };
-        let Some(collected) = collected else { return Ok(Sent::NotYet) };
-        Self::post(slf, collected > FLUSH_SIZE)?;
-        let this = slf.try_borrow()?;
-        let room = !this.held_back && this.exchange.bind(py).try_borrow()?.has_room();
+        if due == Due::Already {
+            return Ok(Sent::Done);
+        }
+        Self::bring(slf, &exchange, due)?;
+        let room = !slf.try_borrow()?.held_back && exchange.try_borrow()?.has_room();
         Ok(if room { Sent::Done } else { Sent::Crowded })
     }
 
-    /// Has what is collected written: now, or with what others collect in this turn of the loop.
+    /// Has what is collected written: `now`, or with what others collect in this turn of the loop.
     fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
-        let exchange = {
-            let mut this = slf.try_borrow_mut()?;
-            let exchange = this.exchange.bind(slf.py()).clone();
-            if !now && !exchange.try_borrow_mut()?.writes_at_once() {
-                if !std::mem::replace(&mut this.scheduled, true) {
-                    drop(this);
-                    Exchange::schedule(&exchange, slf)?;
-                }
-                return Ok(());
-            }
-            exchange
-        };
-        Exchange::write(&exchange, Self::flush(slf)?.as_any())
+        let exchange = slf.try_borrow()?.exchange.bind(slf.py()).clone();
+        let due = slf.try_borrow_mut()?.due(&mut *exchange.try_borrow_mut()?, now);
+        Self::bring(slf, &exchange, due)
+    }
+
+    /// Says when what is collected is to be written.
+    fn due(&mut self, exchange: &mut Exchange, now: bool) -> Due {
+        if now || exchange.writes_at_once() {
+            Due::Now
+        } else if std::mem::replace(&mut self.scheduled, true) {
+            Due::Already
+        } else {
+            Due::Soon
+        }
+    }
+
+    fn bring(slf: &Bound<'_, Self>, exchange: &Bound<'_, Exchange>, due: Due) -> PyResult<()> {
+        match due {
+            Due::Now => Exchange::write(exchange, Self::flush(slf)?.as_any()),
+            Due::Soon => Exchange::schedule(exchange, slf),
+            Due::Already => Ok(()),
+        }
     }
 
     /// Gives the frames that are collected.

@@ -12,7 +12,6 @@ use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::mailbox::{Found, Mailbox, Sent};
-use crate::py::events;
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,14 +149,18 @@ impl Operation {
     /// Makes one, if it can out of one that is done and that nobody else holds.
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
         let py = mailbox.py();
-        let new = Self { name: work.name(), progress: Progress::Fresh(mailbox.clone().unbind(), work) };
+        let name = work.name();
+        let progress = Progress::Fresh(mailbox.clone().unbind(), work);
         match mailbox.try_borrow_mut()?.take_spare() {
             Some(spare) if is_only(&spare) => {
-                *spare.try_borrow_mut(py)? = new;
+                let mut renewed = spare.bind(py).try_borrow_mut()?;
+                renewed.name = name;
+                renewed.progress = progress;
+                drop(renewed);
                 Ok(spare)
             }
             _ => {
-                let new = Bound::new(py, new)?;
+                let new = Bound::new(py, Self { name, progress })?;
                 super::track(&new);
                 Ok(new.unbind())
             }
@@ -181,7 +184,7 @@ impl Operation {
             }
             Progress::Fresh(mailbox, Work::Read(reads)) => Self::read(slf, mailbox.into_bound(py), reads),
             Progress::Fresh(mailbox, Work::Send(message, compress)) => {
-                Self::write(slf, &mailbox.into_bound(py), message.bind(py), compress)
+                Self::write(slf, &mailbox.into_bound(py), &message.into_bound(py), compress)
             }
         }
     }
@@ -211,14 +214,10 @@ impl Operation {
 
     fn read(slf: &Bound<'_, Self>, mailbox: Bound<'_, Mailbox>, reads: Reads) -> PyResult<Step> {
         let py = slf.py();
-        match Mailbox::take(&mailbox)? {
-            Found::Message(event) => {
-                mailbox.try_borrow_mut()?.keep_spare(slf);
-                if reads == Reads::Event {
-                    return Ok(Step::Return(event));
-                }
-                let data = events::fields(event.bind(py)).map(|(_, data, _)| data.clone().unbind());
-                Ok(Step::Return(data.unwrap_or(event)))
+        match Mailbox::take(&mailbox, slf)? {
+            Found::Message(message) => {
+                let result = if reads == Reads::Event { message.into_event()? } else { message.data };
+                Ok(Step::Return(result.unbind()))
             }
             Found::Nothing => {
                 let arrival = Mailbox::wait(&mailbox)?;
@@ -303,13 +302,15 @@ fn is_only(object: &Py<Operation>) -> bool {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
-/// Adds the class, and gives it the slot by which `await` gets a result without an exception that carries it.
+/// Adds the class, and gives it the slots by which `await` asks for an iterator that it has, and for a result without an exception
+/// that carries it.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = module.py().get_type::<Operation>();
     // SAFETY: the class is ours and not seen by anybody yet; with `__await__` it has a table of asynchronous methods of its own.
     unsafe {
         let raw = class.as_type_ptr();
         if let Some(methods) = (*raw).tp_as_async.as_mut() {
+            methods.am_await = Some(ffi::PyObject_SelfIter);
             methods.am_send = Some(am_send);
         }
     }

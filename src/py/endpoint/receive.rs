@@ -147,15 +147,15 @@ impl Endpoint {
                         }
                     };
                     match made {
-                        Ok(event) => {
-                            if let Delivery::Mailbox(mailbox) = &this.delivery {
-                                if Mailbox::put(mailbox.bind(py), event, len)? {
+                        Ok(made) => match &this.delivery {
+                            Delivery::Mailbox(mailbox) => {
+                                if Mailbox::put(mailbox.bind(py), made, len)? {
                                     continue;
                                 }
                                 break;
                             }
-                            event
-                        }
+                            _ => made.into_event()?,
+                        },
                         Err(Failure::Fault(fault)) => {
                             let error = errors::remote(py, &fault)?;
                             return Self::fail(slf, this, error, events);
