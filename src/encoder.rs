@@ -147,10 +147,17 @@ impl Encoder {
         rsv: u8,
         compress: Option<bool>,
     ) -> Result<Frame<'s>, Unsendable> {
-        if self.compression.is_none() && self.unfinished.is_none() && fin {
-            return Ok(self.frame(Header { fin, rsv, opcode, payload_len: 0, masking_key: None }, payload));
+        if fin && let Some(frame) = self.plain(opcode, payload, rsv) {
+            return Ok(frame);
         }
         self.fragment(opcode, payload, fin, rsv, compress)
+    }
+
+    /// Makes the frame of a whole message, if compression and fragments have no part in it.
+    #[inline]
+    pub fn plain<'p>(&mut self, opcode: Opcode, payload: &'p [u8], rsv: u8) -> Option<Frame<'p>> {
+        let plain = self.compression.is_none() && self.unfinished.is_none();
+        plain.then(|| self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
     /// Makes the frame of a message that was compressed elsewhere, with an empty window, or not at all.
@@ -289,7 +296,7 @@ impl Encoder {
 
     /// Draws a key if one is needed, and fills in what `header` left out.
     #[inline]
-    fn frame<'s>(&mut self, header: Header, payload: &'s [u8]) -> Frame<'s> {
+    fn frame<'p>(&mut self, header: Header, payload: &'p [u8]) -> Frame<'p> {
         let masking_key = self.keys.as_mut().map(|keys| keys.draw());
         let header = Header { payload_len: payload.len() as u64, masking_key, ..header };
         Frame { header: header.write(), masking_key, payload }

@@ -17,11 +17,7 @@ const VECTOR: usize = 32;
 /// If the lengths differ.
 #[inline]
 pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
-    if src.len() < LARGE {
-        dispatch(src, key, dst);
-    } else {
-        blocks(src, key, dst, usize::MAX, |_| true);
-    }
+    masked::<false>(src, key, dst);
 }
 
 /// Writes `src` XOR `key` to `dst`, which has the same length, and says whether all of it is ASCII.
@@ -33,24 +29,24 @@ pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
 /// If the lengths differ.
 #[inline]
 pub fn mask_ascii_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
-    let is_ascii = |seen| seen < 0x80;
-    if src.len() < LARGE { is_ascii(dispatch(src, key, dst)) } else { blocks(src, key, dst, LARGE, is_ascii) }
+    masked::<true>(src, key, dst)
 }
 
-/// Masks block by block, each twice as long as the one before, while `go_on` likes what `dispatch` says of a block.
+/// Masks; with `ASCII` it says whether all is ASCII, and may stop where it is not.
+#[inline]
+fn masked<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
+    if src.len() < LARGE { dispatch::<ASCII>(src, key, dst) } else { blocks::<ASCII>(src, key, dst) }
+}
+
+/// Masks block by block, with `ASCII` each twice as long as the one before.
 ///
-/// The first block ends where a vector of `dst` begins: stores that lie across two lines of the cache take half as long again.
-fn blocks(
-    mut src: &[u8],
-    mut key: MaskingKey,
-    mut dst: &mut [MaybeUninit<u8>],
-    mut next: usize,
-    go_on: impl Fn(u8) -> bool,
-) -> bool {
+/// The first ends where a vector of `dst` begins: stores that lie across two lines of the cache take half as long again.
+fn blocks<const ASCII: bool>(mut src: &[u8], mut key: MaskingKey, mut dst: &mut [MaybeUninit<u8>]) -> bool {
     assert_eq!(src.len(), dst.len());
+    let mut next = if ASCII { LARGE } else { usize::MAX };
     let mut len = dst.as_ptr().align_offset(VECTOR).min(src.len());
     while let (Some(block), Some(room)) = (src.split_off(..len), dst.split_off_mut(..len)) {
-        if !go_on(dispatch(block, key, room)) {
+        if !dispatch::<ASCII>(block, key, room) {
             return false;
         }
         if src.is_empty() {
@@ -86,30 +82,30 @@ pub fn advance(key: MaskingKey, taken: u64) -> MaskingKey {
     u32::from_le_bytes(key).rotate_right(bits).to_le_bytes()
 }
 
-/// Masks, and gives the OR of the eight bytes of the OR of all words: its top bit says that a byte was not ASCII.
 #[inline]
-fn dispatch(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
+fn dispatch<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
     #[cfg(target_arch = "x86_64")]
     if src.len() >= 64 && std::arch::is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
-        fn avx2(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
-            words(src, key, dst)
+        fn avx2<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
+            words::<ASCII>(src, key, dst)
         }
         // SAFETY: the processor has AVX2, as was asked above.
         #[allow(unsafe_code)]
-        return unsafe { avx2(src, key, dst) };
+        return unsafe { avx2::<ASCII>(src, key, dst) };
     }
-    words(src, key, dst)
+    words::<ASCII>(src, key, dst)
 }
 
 /// The loop itself, inlined into each caller so that it is compiled for the caller's instruction set.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn words(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
+fn words<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
     assert_eq!(src.len(), dst.len());
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut seen = 0_u64;
+    // The OR of all words, and that of the bytes behind them: their high bits say that a byte was not ASCII.
+    let (mut seen, mut rest) = (0_u64, 0_u8);
     let (src_words, src_rest) = src.as_chunks::<8>();
     let (dst_words, dst_rest) = dst.as_chunks_mut::<8>();
     for (from, to) in src_words.iter().zip(dst_words) {
@@ -117,13 +113,12 @@ fn words(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> u8 {
         seen |= masked;
         *to = masked.to_ne_bytes().map(MaybeUninit::new);
     }
-    let mut rest = 0;
     for ((from, to), key) in src_rest.iter().zip(dst_rest).zip(key.iter().cycle()) {
         let masked = from ^ key;
         rest |= masked;
         to.write(masked);
     }
-    (seen | u64::from(rest)).to_ne_bytes().iter().fold(0, |all, byte| all | byte)
+    !ASCII || (seen.to_ne_bytes().is_ascii() && rest.is_ascii())
 }
 
 #[cfg(test)]

@@ -17,6 +17,17 @@ pub fn frame_bytes<'py>(py: Python<'py>, frame: &Frame<'_>) -> PyResult<Bound<'p
     new_bytes(py, frame.len(), |room| frame.write_to(room))
 }
 
+/// Makes one `bytes` of many frames.
+pub fn frames_bytes<'py>(py: Python<'py>, frames: &[Frame<'_>]) -> PyResult<Bound<'py, PyBytes>> {
+    new_bytes(py, frames.iter().map(Frame::len).sum(), |mut room| {
+        for frame in frames {
+            let place;
+            (place, room) = room.split_at_mut(frame.len());
+            frame.write_to(place);
+        }
+    })
+}
+
 /// Makes a `bytes` that `write` fills whole.
 #[inline]
 pub fn new_bytes(

@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::buffer::{view_of_text, with_bytes};
+use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::driver::Mailbox;
 use super::errors::local;
@@ -342,23 +342,22 @@ impl Endpoint {
         compress: Option<bool>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
-        let out = {
-            let mut this = slf.try_borrow_mut()?;
-            let mut progress = this.progress();
-            match this.check(event, &mut progress)? {
-                Some(checked) => {
-                    let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
-                    this.enter(progress.state);
-                    Some(out)
-                }
-                None => None,
-            }
-        };
-        match out {
-            Some(Some(out)) => Self::deliver(slf, out),
-            Some(None) => Ok(PyBytes::new(py, b"")),
+        let mut this = slf.try_borrow_mut()?;
+        let mut progress = this.progress();
+        let Some(checked) = this.check(event, &mut progress)? else {
+            drop(this);
             // No frame: the opening handshake, or the answer to a fault.
-            None => Ok(slf.call_method1(intern!(py, "_send_other"), (event,))?.cast_into::<PyBytes>()?),
+            return Ok(slf.call_method1(intern!(py, "_send_other"), (event,))?.cast_into::<PyBytes>()?);
+        };
+        let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
+        this.enter(progress.state);
+        match (out, &this.wire) {
+            (None, _) => Ok(PyBytes::new(py, b"")),
+            (Some(out), Wire::Direct) => Ok(out),
+            (Some(out), Wire::Carrier(_)) => {
+                drop(this);
+                Self::deliver(slf, out)
+            }
         }
     }
 
@@ -393,28 +392,13 @@ impl Endpoint {
             if this.state.is_over() {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
-            let mut out = Vec::new();
-            let mut messages = 0;
-            for event in checked {
-                let is_message = matches!(event, Checked::Message { .. });
-                if let Err(error) = this.append(slf.py(), event, compress, &mut out) {
-                    // An extension of the caller's own raised: what was made so far is not sent.
-                    this.encoder.forget();
-                    if let Some(transforms) = &this.transforms {
-                        transforms.bind(slf.py()).call_method1(intern!(slf.py(), "forget"), (messages,))?;
-                    }
-                    return Err(error);
-                }
-                messages += usize::from(is_message);
-            }
+            let made = match this.direct(&checked) {
+                Some(frames) => Some(frames_bytes(slf.py(), &frames)?),
+                None => this.append_all(slf.py(), checked, compress)?,
+            };
             this.enter(progress.state);
-            match &mut this.corked {
-                Some(corked) => {
-                    corked.extend_from_slice(&out);
-                    return Ok(PyBytes::new(slf.py(), b""));
-                }
-                None => PyBytes::new(slf.py(), &out),
-            }
+            let Some(made) = made else { return Ok(PyBytes::new(slf.py(), b"")) };
+            made
         };
         Self::deliver(slf, out)
     }

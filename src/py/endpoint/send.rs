@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::{Endpoint, Wire};
-use crate::encoder::{Encoder, Unsendable};
+use crate::encoder::{Encoder, Frame, Unsendable};
 use crate::frame::Opcode;
 use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
 use crate::py::errors::local;
@@ -169,6 +169,49 @@ impl Endpoint {
         }
         self.encoder.idle();
         Ok(())
+    }
+
+    /// Makes the frames of what was checked, if all of it goes on the wire as it is.
+    pub(super) fn direct<'a>(&mut self, checked: &[Checked<'a>]) -> Option<Vec<Frame<'a>>> {
+        if self.transforms.is_some() || self.corked.is_some() {
+            return None;
+        }
+        let frame = |event: &Checked<'a>| match event {
+            Checked::Message { opcode, payload, fin: true } => self.encoder.plain(*opcode, payload, 0),
+            Checked::Control { opcode, payload } => self.encoder.control(*opcode, payload).ok(),
+            _ => None,
+        };
+        checked.iter().map(frame).collect()
+    }
+
+    /// Makes the bytes of all that was checked, or none of it; `None` when they wait for `flush`.
+    pub(super) fn append_all<'py>(
+        &mut self,
+        py: Python<'py>,
+        all: Vec<Checked<'_>>,
+        compress: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut out = Vec::new();
+        let mut messages = 0;
+        for checked in all {
+            let is_message = matches!(checked, Checked::Message { .. });
+            if let Err(error) = self.append(py, checked, compress, &mut out) {
+                // An extension of the caller's own raised: what was made so far is not sent.
+                self.encoder.forget();
+                if let Some(transforms) = &self.transforms {
+                    transforms.bind(py).call_method1(intern!(py, "forget"), (messages,))?;
+                }
+                return Err(error);
+            }
+            messages += usize::from(is_message);
+        }
+        match &mut self.corked {
+            Some(corked) => {
+                corked.extend_from_slice(&out);
+                Ok(None)
+            }
+            None => Ok(Some(PyBytes::new(py, &out))),
+        }
     }
 
     /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
