@@ -66,7 +66,7 @@ impl Inbound {
         if let Some(carried) = self.streams.get_mut(&stream) {
             carried.paused = paused;
             if !paused {
-                let undecoded = carried.connection.try_borrow(py)?.undecoded();
+                let undecoded = carried.connection.get().workings(py)?.undecoded();
                 let kept = carried.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
                 carried.window.consume(std::mem::replace(&mut carried.withheld, kept) - kept);
                 self.touched.push(stream);
@@ -127,7 +127,7 @@ impl Inbound {
                         }
                         *carrying += usize::from(!payload.is_empty());
                         Endpoint::feed(carried.connection.bind(py), payload, events)?;
-                        if carried.paused || carried.connection.try_borrow(py)?.waits(py)? {
+                        if carried.paused || carried.connection.get().workings(py)?.waits(py)? {
                             carried.withheld += flow_controlled_len;
                         } else {
                             carried.window.consume(flow_controlled_len);
@@ -165,7 +165,7 @@ impl Inbound {
             if let Some(increment) = carried.window.update() {
                 write_window_update(&mut updates, stream, increment);
             }
-            if carried.connection.try_borrow(py)?.unsettled() {
+            if carried.connection.get().workings(py)?.unsettled() {
                 unsettled.append(&carried.connection)?;
             }
         }

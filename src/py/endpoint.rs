@@ -1,5 +1,7 @@
 //! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
 
+use std::cell::RefMut;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -7,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::attached::Attached;
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::driver::Mailbox;
@@ -72,8 +75,11 @@ enum Wire {
 }
 
 /// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
-#[pyclass(subclass, module = "mintws._core")]
-pub struct Endpoint {
+#[pyclass(frozen, subclass, module = "mintws._core")]
+pub struct Endpoint(Attached<Workings>);
+
+/// What an endpoint is made of.
+pub struct Workings {
     role: Role,
     state: State,
     /// What is in place once the state is `Open`.
@@ -105,7 +111,7 @@ impl Endpoint {
     #[new]
     #[pyo3(signature = (role, *_args, **_options))]
     fn new(role: i32, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Self {
+        Self(Attached::new(Workings {
             role: if role == 0 { Role::Client } else { Role::Server },
             state: State::Connecting,
             opening: None,
@@ -123,7 +129,7 @@ impl Endpoint {
             interruption: None,
             corked: None,
             scratch: Vec::new(),
-        }
+        }))
     }
 
     /// Where the WebSocket is. It moves in `receive` and in `send`, nowhere else.
@@ -135,26 +141,27 @@ impl Endpoint {
             let all = State::ALL.map(|state| class.getattr(state_name(shown(state))));
             Ok::<_, PyErr>(PyTuple::new(py, all.into_iter().collect::<PyResult<Vec<_>>>()?)?.unbind())
         })?;
-        states.bind(py).get_item(self.state as usize)
+        states.bind(py).get_item(self.workings(py)?.state as usize)
     }
 
     /// Whether the peer broke a rule or left without a Close: there is no closing handshake to wait for.
     #[getter]
-    fn failed(&self) -> bool {
-        self.failed
+    fn failed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.workings(py)?.failed)
     }
 
     /// How many bytes `cork` holds back.
     #[getter]
-    fn corked(&self) -> usize {
-        self.corked.as_ref().map_or(0, Vec::len)
+    fn corked(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.workings(py)?.corked.as_ref().map_or(0, Vec::len))
     }
 
     /// Make what follows the opening handshake; it is in place when that is done.
     #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
-        &mut self,
+        &self,
+        py: Python<'_>,
         carrier: Option<Py<PyAny>>,
         limit: Option<u64>,
         parts: bool,
@@ -166,7 +173,8 @@ impl Endpoint {
         inflate: Option<(u8, bool)>,
         deflate: Option<(u8, bool, u8, u8, usize)>,
         pool: Option<&Bound<'_, Pool>>,
-    ) {
+    ) -> PyResult<()> {
+        let mut this = self.workings(py)?;
         let compression = deflate.map(|(window_bits, context_takeover, level, memory_level, threshold)| Compression {
             deflater: Deflater::new(DeflateSettings { window_bits, level, memory_level, context_takeover })
                 .sharing(Pool::of(pool)),
@@ -174,7 +182,7 @@ impl Endpoint {
         });
         let limit = limit.unwrap_or(u64::MAX);
         let decoder = Decoder::new(Rules {
-            role: self.role,
+            role: this.role,
             limit,
             parts: parts && transforms.is_none(),
             utf8: transforms.is_none(),
@@ -182,7 +190,7 @@ impl Endpoint {
             inflater: inflate
                 .map(|(window_bits, takeover)| Inflater::new(window_bits, takeover, limit).sharing(Pool::of(pool))),
         });
-        self.opening = Some(Box::new(Opening {
+        this.opening = Some(Box::new(Opening {
             wire: carrier.map_or(Wire::Direct, Wire::Carrier),
             decoder,
             encoder: Encoder::new(seed.map(Keys::new), compression),
@@ -190,44 +198,52 @@ impl Endpoint {
             auto_pong,
             text_as_bytes,
         }));
+        Ok(())
     }
 
     /// Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
     ///
     /// What a mailbox does not take waits as bytes; they go on with `_receive_early`.
     #[pyo3(signature = (mailbox))]
-    fn _deliver_to(&mut self, mailbox: Option<Py<Mailbox>>) {
-        self.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
+    fn _deliver_to(&self, py: Python<'_>, mailbox: Option<Py<Mailbox>>) -> PyResult<()> {
+        self.workings(py)?.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
+        Ok(())
     }
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
-    fn _sent(&mut self, kind: &str) -> PyResult<()> {
-        self.enter(self.may_send(self.state, parse_kind(kind)?)?);
+    fn _sent(&self, py: Python<'_>, kind: &str) -> PyResult<()> {
+        let mut this = self.workings(py)?;
+        let after = this.may_send(this.state, parse_kind(kind)?)?;
+        this.enter(after);
         Ok(())
     }
 
     /// End at once: nothing more is said or heard.
-    fn _abandon(&mut self) {
-        if let Some(after) = after_receiving(self.role, self.state, Kind::Lost) {
-            self.lose(after);
+    fn _abandon(&self, py: Python<'_>) -> PyResult<()> {
+        let this = &mut *self.workings(py)?;
+        if let Some(after) = after_receiving(this.role, this.state, Kind::Lost) {
+            this.lose(after);
         }
-        self.drop_corked();
+        this.drop_corked();
         // Whoever ends it need not be told.
-        self.enter(after_sending(self.role, self.state, Kind::Failed).unwrap_or(self.state));
+        this.enter(after_sending(this.role, this.state, Kind::Failed).unwrap_or(this.state));
+        Ok(())
     }
 
     /// Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to.
-    fn _check(&self, kind: &str) -> PyResult<bool> {
-        self.may_send(self.state, parse_kind(kind)?)?;
-        Ok(!self.state.is_over())
+    fn _check(&self, py: Python<'_>, kind: &str) -> PyResult<bool> {
+        let this = self.workings(py)?;
+        this.may_send(this.state, parse_kind(kind)?)?;
+        Ok(!this.state.is_over())
     }
 
     /// Move the state by an event that was received; say whether it may come at all.
-    fn _received(&mut self, kind: &str) -> PyResult<bool> {
+    fn _received(&self, py: Python<'_>, kind: &str) -> PyResult<bool> {
         let kind = parse_kind(kind)?;
-        let Some(after) = after_receiving(self.role, self.state, kind) else { return Ok(false) };
-        self.failed |= matches!(kind, Kind::Failed | Kind::Lost);
-        self.enter(after);
+        let this = &mut *self.workings(py)?;
+        let Some(after) = after_receiving(this.role, this.state, kind) else { return Ok(false) };
+        this.failed |= matches!(kind, Kind::Failed | Kind::Lost);
+        this.enter(after);
         Ok(true)
     }
 
@@ -264,12 +280,12 @@ impl Endpoint {
 
     /// Decode what has waited, as far as it is taken now.
     fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
-        if slf.try_borrow()?.decoder.is_none() {
+        if slf.get().workings(slf.py())?.decoder.is_none() {
             return Ok(());
         }
         Self::feed(slf, &[], events)?;
         let end = {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(slf.py())?;
             if this.waits(slf.py())? { None } else { this.end.take() }
         };
         match end {
@@ -281,7 +297,7 @@ impl Endpoint {
 
     /// Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that.
     fn _fail(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, error: Py<PyAny>) -> PyResult<()> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().workings(slf.py())?;
         if this.decoder.is_some() && this.waits(slf.py())? {
             this.end = Some(End::Fault(error));
         } else if after_receiving(this.role, this.state, Kind::Failed).is_some() {
@@ -312,7 +328,7 @@ impl Endpoint {
     /// Keep events that an exception keeps from being handed on: they come first with the next ones.
     fn _keep<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>) -> PyResult<()> {
         let kept = events.get_slice(0, events.len());
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().workings(slf.py())?;
         this.hand_on_kept(&kept)?;
         this.interruption.get_or_insert_default().events = Some(kept.unbind());
         Ok(())
@@ -342,7 +358,7 @@ impl Endpoint {
         compress: Option<bool>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().workings(slf.py())?;
         let mut progress = this.progress();
         let Some(checked) = this.check(event, &mut progress)? else {
             drop(this);
@@ -381,7 +397,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let events = events.try_iter()?.collect::<PyResult<Vec<_>>>()?;
         let out = {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(slf.py())?;
             let this = &mut *this;
             let mut progress = this.progress();
             let mut checked = Vec::with_capacity(events.len());
@@ -425,7 +441,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
         if let Some((kind @ (EventKind::Text | EventKind::Binary), data, _)) = events::fields(event) {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(slf.py())?;
             let this = &mut *this;
             let mut progress = this.progress();
             if let Some(Checked::Message { opcode, payload, fin }) = this.check(event, &mut progress)?
@@ -458,7 +474,7 @@ impl Endpoint {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(slf.py())?;
             let this = &mut *this;
             let owed = this.state == State::RemoteClosing;
             let after = this.may_send(this.state, Kind::Failed)?;
@@ -484,8 +500,9 @@ impl Endpoint {
     ///
     /// The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
     /// `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
-    fn cork(&mut self) {
-        self.corked.get_or_insert_default();
+    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+        self.workings(py)?.corked.get_or_insert_default();
+        Ok(())
     }
 
     /// Give the frames that `cork` has held back so far, and go on holding back what comes.
@@ -493,7 +510,7 @@ impl Endpoint {
     /// Returns:
     ///     Bytes to write, as from `send`.
     pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let corked = slf.try_borrow_mut()?.take_corked(slf.py());
+        let corked = slf.get().workings(slf.py())?.take_corked(slf.py());
         Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")))
     }
 
@@ -503,7 +520,7 @@ impl Endpoint {
     ///     Bytes to write, as from `send`.
     fn uncork<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let out = Self::flush(slf)?;
-        slf.try_borrow_mut()?.corked = None;
+        slf.get().workings(slf.py())?.corked = None;
         Ok(out)
     }
 
@@ -511,50 +528,65 @@ impl Endpoint {
     ///
     /// Nothing is lost: what the next messages of both sides may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of what was
     /// sent and the window of what came. Within a message the context is kept.
-    fn release(&mut self) {
-        if let Some(decoder) = &mut self.decoder {
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        let this = &mut *self.workings(py)?;
+        if let Some(decoder) = &mut this.decoder {
             decoder.idle();
             decoder.release();
         }
-        self.encoder.release();
-        self.scratch = Vec::new();
-        self.reply.shrink_to_fit();
+        this.encoder.release();
+        this.scratch = Vec::new();
+        this.reply.shrink_to_fit();
+        Ok(())
     }
 
     /// How many bytes came that no event has told of yet: of an unfinished message, or what waits to be decoded.
     #[getter]
-    fn held(&self) -> usize {
-        self.early.len() + self.decoder.as_ref().map_or(0, Decoder::held)
+    fn held(&self, py: Python<'_>) -> PyResult<usize> {
+        let this = self.workings(py)?;
+        Ok(this.early.len() + this.decoder.as_ref().map_or(0, Decoder::held))
     }
 
     // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let opening = self.opening.as_deref();
-        for wire in opening.map(|opening| &opening.wire).into_iter().chain([&self.wire]) {
+        let Some(this) = self.0.visited(&visit) else { return Ok(()) };
+        let opening = this.opening.as_deref();
+        for wire in opening.map(|opening| &opening.wire).into_iter().chain([&this.wire]) {
             if let Wire::Carrier(carrier) = wire {
                 visit.call(carrier)?;
             }
         }
-        if let Delivery::Mailbox(mailbox) = &self.delivery {
+        if let Delivery::Mailbox(mailbox) = &this.delivery {
             visit.call(mailbox)?;
         }
-        if let Some(End::Fault(error)) = &self.end {
+        if let Some(End::Fault(error)) = &this.end {
             visit.call(error)?;
         }
-        if let Some(kept) = self.interruption.as_ref().and_then(|it| it.events.as_ref()) {
+        if let Some(kept) = this.interruption.as_ref().and_then(|it| it.events.as_ref()) {
             visit.call(kept)?;
         }
         let mut transforms =
-            opening.and_then(|opening| opening.transforms.as_ref()).into_iter().chain(&self.transforms);
+            opening.and_then(|opening| opening.transforms.as_ref()).into_iter().chain(&this.transforms);
         transforms.try_for_each(|transforms| visit.call(transforms))
     }
 
-    fn __clear__(&mut self) {
-        self.opening = None;
-        self.wire = Wire::Direct;
-        self.transforms = None;
-        self.delivery = Delivery::Events;
-        self.interruption = None;
+    fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        // What is let go of may look at this endpoint, so it is dropped when that can be borrowed again.
+        let _held = {
+            let this = &mut *slf.get().workings(slf.py())?;
+            let (wire, delivery) = (&mut this.wire, &mut this.delivery);
+            let wire = std::mem::replace(wire, Wire::Direct);
+            let delivery = std::mem::replace(delivery, Delivery::Events);
+            (this.opening.take(), this.transforms.take(), this.interruption.take(), wire, delivery)
+        };
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    #[inline]
+    pub fn workings<'a>(&'a self, py: Python<'a>) -> PyResult<RefMut<'a, Workings>> {
+        self.0.borrow_mut(py)
     }
 }
 

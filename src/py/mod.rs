@@ -1,5 +1,6 @@
 //! The core as the Python module `mintws._core`: the only part that names PyO3.
 
+mod attached;
 mod buffer;
 mod contexts;
 mod data;
@@ -12,11 +13,13 @@ mod incoming;
 mod prepared;
 mod states;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
-// Builds without a GIL are not tested, so the module does not declare itself safe for them.
+// With this a build without a GIL turns it on, unless it was told not to.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    require_gil(module.py())?;
     events::register(module)?;
     module.add_class::<endpoint::Endpoint>()?;
     module.add_class::<prepared::PreparedMessage>()?;
@@ -31,4 +34,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
     driver::register(module)?;
     handshake::register(module)
+}
+
+/// Refuses to be loaded where threads run Python side by side: [`attached::Attached`] relies on it.
+fn require_gil(py: Python<'_>) -> PyResult<()> {
+    let Ok(is_enabled) = py.import("sys")?.getattr("_is_gil_enabled") else { return Ok(()) };
+    if is_enabled.call0()?.is_truthy()? {
+        return Ok(());
+    }
+    Err(PyImportError::new_err("mintws needs the GIL: start Python without PYTHON_GIL=0 and -X gil=0"))
 }

@@ -1,21 +1,24 @@
 //! What a reader waits for.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use crate::py::attached::Attached;
+
 /// What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
 ///
 /// An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
 /// another.
-#[pyclass(freelist = 64, module = "mintws._core")]
+#[pyclass(frozen, freelist = 64, module = "mintws._core")]
 pub struct Arrival {
     event_loop: Py<PyAny>,
-    state: State,
+    state: Attached<State>,
     /// Set by whoever yields it to a task, and taken back by the task (PEP 3156).
-    #[pyo3(get, set, name = "_asyncio_future_blocking")]
-    blocking: bool,
+    blocking: AtomicBool,
 }
 
 enum State {
@@ -29,6 +32,16 @@ enum State {
 
 #[pymethods]
 impl Arrival {
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self) -> bool {
+        self.blocking.load(Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Relaxed);
+    }
+
     /// As an `asyncio.Future` does.
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
         self.event_loop.clone_ref(py)
@@ -36,28 +49,29 @@ impl Arrival {
 
     /// As an `asyncio.Future` does.
     #[pyo3(signature = (callback, *, context=None))]
-    fn add_done_callback(&mut self, callback: Py<PyAny>, context: Option<Py<PyAny>>) {
-        self.state = State::Awaited(callback, context);
+    fn add_done_callback(&self, py: Python<'_>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+        self.move_to(py, State::Awaited(callback, context)).map(drop)
     }
 
     /// As an `asyncio.Future` does.
-    fn remove_done_callback(&mut self, _callback: &Bound<'_, PyAny>) -> usize {
-        usize::from(matches!(std::mem::replace(&mut self.state, State::Pending), State::Awaited(..)))
+    fn remove_done_callback(&self, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Ok(usize::from(matches!(self.move_to(callback.py(), State::Pending)?, State::Awaited(..))))
     }
 
     /// As an `asyncio.Future` does.
-    pub fn done(&self) -> bool {
-        matches!(self.state, State::Done | State::Cancelled(_))
+    #[pyo3(name = "done")]
+    pub fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(matches!(*self.state.borrow(py)?, State::Done | State::Cancelled(_)))
     }
 
     /// As an `asyncio.Future` does.
-    fn cancelled(&self) -> bool {
-        matches!(self.state, State::Cancelled(_))
+    fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(matches!(*self.state.borrow(py)?, State::Cancelled(_)))
     }
 
     /// As an `asyncio.Future` does.
     fn result(&self, py: Python<'_>) -> PyResult<()> {
-        match &self.state {
+        match &*self.state.borrow(py)? {
             State::Cancelled(message) => Err(cancelled(py, message.as_ref())?),
             _ => Ok(()),
         }
@@ -67,17 +81,14 @@ impl Arrival {
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
-        let (event_loop, before) = {
-            let mut this = slf.try_borrow_mut()?;
-            if this.done() {
-                return Ok(false);
-            }
-            (this.event_loop.clone_ref(py), std::mem::replace(&mut this.state, State::Cancelled(msg)))
-        };
-        if let State::Awaited(callback, context) = before {
+        let this = slf.get();
+        if this.is_done(py)? {
+            return Ok(false);
+        }
+        if let State::Awaited(callback, context) = this.move_to(py, State::Cancelled(msg))? {
             let named = PyDict::new(py);
             named.set_item("context", context)?;
-            event_loop.bind(py).call_method("call_soon", (callback, slf), Some(&named))?;
+            this.event_loop.bind(py).call_method("call_soon", (callback, slf), Some(&named))?;
         }
         Ok(true)
     }
@@ -90,25 +101,32 @@ impl Arrival {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
-        if let State::Awaited(callback, context) = &self.state {
-            visit.call(callback)?;
-            visit.call(context)?;
+        let Some(state) = self.state.visited(&visit) else { return Ok(()) };
+        match &*state {
+            State::Awaited(callback, context) => {
+                visit.call(callback)?;
+                visit.call(context)
+            }
+            State::Cancelled(message) => visit.call(message),
+            State::Pending | State::Done => Ok(()),
         }
-        if let State::Cancelled(message) = &self.state {
-            visit.call(message)?;
-        }
-        Ok(())
     }
 
-    fn __clear__(&mut self) {
-        self.state = State::Done;
+    fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().move_to(slf.py(), State::Done).map(drop)
     }
 }
 
 impl Arrival {
+    /// Moves the state, and gives what it was.
+    fn move_to(&self, py: Python<'_>, state: State) -> PyResult<State> {
+        Ok(std::mem::replace(&mut *self.state.borrow_mut(py)?, state))
+    }
+
     /// Makes one that a task of `event_loop` is about to wait for.
     pub fn awaited(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Bound<'_, Self>> {
-        let new = Bound::new(py, Self { event_loop, state: State::Pending, blocking: true })?;
+        let new = Self { event_loop, state: Attached::new(State::Pending), blocking: AtomicBool::new(true) };
+        let new = Bound::new(py, new)?;
         super::track(&new);
         Ok(new)
     }
@@ -117,19 +135,16 @@ impl Arrival {
     ///
     /// The task is given `done`, a future that is done, in this one's place: an `asyncio.Future` it need not ask by name.
     pub fn wake(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
-        let before = {
-            let mut this = slf.try_borrow_mut()?;
-            if this.done() {
-                return Ok(());
-            }
-            std::mem::replace(&mut this.state, State::Done)
-        };
-        match before {
+        let py = slf.py();
+        if slf.get().is_done(py)? {
+            return Ok(());
+        }
+        match slf.get().move_to(py, State::Done)? {
             State::Awaited(callback, Some(context)) => {
-                context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, done))?;
+                context.bind(py).call_method1(intern!(py, "run"), (callback, done))?;
             }
             State::Awaited(callback, None) => {
-                callback.bind(slf.py()).call1((done,))?;
+                callback.bind(py).call1((done,))?;
             }
             _ => {}
         }
@@ -140,11 +155,11 @@ impl Arrival {
     pub fn wake_soon(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
         static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = slf.py();
-        let event_loop = slf.try_borrow()?.event_loop.clone_ref(py);
-        if CURRENT_TASK.import(py, "asyncio", "current_task")?.call1((&event_loop,))?.is_none() {
+        let event_loop = slf.get().event_loop.bind(py);
+        if CURRENT_TASK.import(py, "asyncio", "current_task")?.call1((event_loop,))?.is_none() {
             Self::wake(slf, done)
         } else {
-            event_loop.bind(py).call_method1("call_soon", (slf.getattr("wake")?, done)).map(drop)
+            event_loop.call_method1("call_soon", (slf.getattr("wake")?, done)).map(drop)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One WebSocket's messages, in and out, as a driver sees them.
 
+use std::cell::RefMut;
 use std::collections::VecDeque;
 
 use pyo3::exceptions::PyTypeError;
@@ -9,8 +10,9 @@ use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::operation::{Operation, Reads};
-use super::{Arrival, Exchange};
+use super::{Arrival, Exchange, exchange};
 use crate::frame::Opcode;
+use crate::py::attached::Attached;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
 use crate::py::events::{self, Kind};
@@ -27,8 +29,10 @@ const FLUSH_SIZE: usize = 32 * 1024;
 const LARGE: usize = 16 * 1024;
 
 /// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
-#[pyclass(subclass, module = "mintws._core")]
-pub struct Mailbox {
+#[pyclass(frozen, subclass, module = "mintws._core")]
+pub struct Mailbox(Attached<State>);
+
+pub struct State {
     connection: Py<Endpoint>,
     exchange: Py<Exchange>,
     /// Messages that the application has not taken.
@@ -45,7 +49,6 @@ pub struct Mailbox {
     /// The exchange is to write what is collected here.
     scheduled: bool,
     /// The peer's flow control lets no more pass.
-    #[pyo3(get, set, name = "_held_back")]
     held_back: bool,
 }
 
@@ -100,7 +103,7 @@ enum Due {
 impl Mailbox {
     #[new]
     fn new(exchange: Py<Exchange>, connection: Py<Endpoint>) -> Self {
-        Self {
+        Self(Attached::new(State {
             connection,
             exchange,
             messages: VecDeque::new(),
@@ -112,31 +115,43 @@ impl Mailbox {
             discarded: 0,
             scheduled: false,
             held_back: false,
-        }
+        }))
     }
 
     /// How many messages wait for the application.
     #[getter]
-    fn waiting(&self) -> usize {
-        self.messages.len()
+    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.state(py)?.messages.len())
     }
 
     /// Whether a task waits in `recv`.
     #[getter]
-    fn awaited(&self) -> bool {
-        self.waiter.is_some()
+    fn awaited(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.waiter.is_some())
     }
 
     /// Whether the peer is to send no more until the application has taken some.
     #[getter]
-    fn paused(&self) -> bool {
-        self.is_paused()
+    fn paused(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.is_paused())
     }
 
     /// How many messages came that nobody took.
     #[getter]
-    fn discarded(&self) -> usize {
-        self.discarded
+    fn discarded(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.state(py)?.discarded)
+    }
+
+    /// Whether the peer's flow control lets no more pass.
+    #[getter(_held_back)]
+    fn held_back(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.held_back)
+    }
+
+    #[setter(_held_back)]
+    fn set_held_back(&self, py: Python<'_>, held_back: bool) -> PyResult<()> {
+        self.state(py)?.held_back = held_back;
+        Ok(())
     }
 
     /// Wait for the next message and give it.
@@ -204,33 +219,42 @@ impl Mailbox {
 
     /// Say that nothing follows the messages; a reader who waits is told.
     fn _finish(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().state(slf.py())?;
         this.ended = true;
         if this.waiter.is_some() && this.messages.is_empty() {
-            this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
+            this.exchange.get().state(slf.py())?.has_arrived(slf);
         }
         Ok(())
     }
 
     // Its parts refer to each other, and the application to them.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.connection)?;
-        visit.call(&self.exchange)?;
-        visit.call(&self.spare)?;
-        visit.call(&self.waiter)
+        let Some(this) = self.0.visited(&visit) else { return Ok(()) };
+        visit.call(&this.connection)?;
+        visit.call(&this.exchange)?;
+        visit.call(&this.spare)?;
+        visit.call(&this.waiter)
     }
 
-    fn __clear__(&mut self) {
-        self.messages.clear();
-        self.spare = None;
-        self.waiter = None;
+    fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        // What is let go of may look at this mailbox, so it is dropped when that can be borrowed again.
+        let _held = {
+            let this = &mut *slf.get().state(slf.py())?;
+            (std::mem::take(&mut this.messages), this.spare.take(), this.waiter.take())
+        };
+        Ok(())
     }
 }
 
 impl Mailbox {
+    #[inline]
+    pub fn state<'a>(&'a self, py: Python<'a>) -> PyResult<RefMut<'a, State>> {
+        self.0.borrow_mut(py)
+    }
+
     /// Takes a message of the peer, and says whether another may follow at once.
     pub fn put(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().state(slf.py())?;
         let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
         if full && this.intake == Intake::Discarding {
             this.discarded += 1;
@@ -240,18 +264,18 @@ impl Mailbox {
         this.messages.push_back(Letter { kind, data: data.unbind(), fin, len });
         this.bytes += len;
         if this.messages.len() == 1 && this.waiter.is_some() {
-            this.exchange.bind(slf.py()).try_borrow_mut()?.has_arrived(slf);
+            this.exchange.get().state(slf.py())?.has_arrived(slf);
         }
         if full && this.intake == Intake::Open {
             this.intake = Intake::Paused;
-            this.exchange.bind(slf.py()).try_borrow_mut()?.is_crowded(slf);
+            this.exchange.get().state(slf.py())?.is_crowded(slf);
         }
         Ok(this.intake != Intake::Paused)
     }
 
     /// Gives the next message to `operation`, which is done by that.
     pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().state(slf.py())?;
         let Some(Letter { kind, data, fin, len }) = this.messages.pop_front() else {
             return Ok(if this.ended { Found::End } else { Found::Nothing });
         };
@@ -269,27 +293,91 @@ impl Mailbox {
 
     /// Lets the peer send again.
     fn go_on(slf: &Bound<'_, Self>, intake: Intake) -> PyResult<()> {
-        if std::mem::replace(&mut slf.try_borrow_mut()?.intake, intake) == Intake::Paused {
+        if std::mem::replace(&mut slf.get().state(slf.py())?.intake, intake) == Intake::Paused {
             slf.call_method0(intern!(slf.py(), "_resume"))?;
         }
         Ok(())
     }
 
-    /// Whether the peer is to send no more.
-    pub fn is_paused(&self) -> bool {
-        self.intake == Intake::Paused
-    }
-
     /// Makes what the next message is waited for by.
     pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().state(slf.py())?;
         if this.waiter.is_some() {
             return Err(local("another task is receiving already: messages go to one reader"));
         }
-        let event_loop = this.exchange.bind(slf.py()).try_borrow()?.event_loop(slf.py());
+        let event_loop = this.exchange.get().state(slf.py())?.event_loop(slf.py());
         let arrival = Arrival::awaited(slf.py(), event_loop)?;
         this.waiter = Some(arrival.clone().unbind());
         Ok(arrival)
+    }
+
+    /// Encodes a message of the application's and has it written, if that is all there is to do.
+    pub fn send_now(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Sent> {
+        let py = slf.py();
+        let (opcode, payload) = if let Ok(text) = message.cast_exact::<PyString>() {
+            let Ok(text) = text.to_str() else { return Ok(Sent::NotYet) };
+            (Opcode::Text, text.as_bytes())
+        } else if let Ok(data) = message.cast_exact::<PyBytes>() {
+            (Opcode::Binary, data.as_bytes())
+        } else {
+            return Ok(Sent::NotYet);
+        };
+        let exchange;
+        let due = {
+            let mut this = slf.get().state(slf.py())?;
+            exchange = this.exchange.bind(py).clone();
+            let mut outlet = exchange.get().state(slf.py())?;
+            if this.held_back || payload.len() >= LARGE || !outlet.has_room() {
+                return Ok(Sent::NotYet);
+            }
+            let collected = this.connection.get().workings(py)?.collect(opcode, payload, compress);
+            let Some(collected) = collected else { return Ok(Sent::NotYet) };
+            this.due(&mut outlet, collected > FLUSH_SIZE)
+        };
+        if due == Due::Already {
+            return Ok(Sent::Done);
+        }
+        Self::bring(slf, &exchange, due)?;
+        let room = !slf.get().state(slf.py())?.held_back && exchange.get().state(slf.py())?.has_room();
+        Ok(if room { Sent::Done } else { Sent::Crowded })
+    }
+
+    /// Has what is collected written: `now`, or with what others collect in this turn of the loop.
+    fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
+        let exchange = slf.get().state(slf.py())?.exchange.bind(slf.py()).clone();
+        let due = slf.get().state(slf.py())?.due(&mut *exchange.get().state(slf.py())?, now);
+        Self::bring(slf, &exchange, due)
+    }
+
+    fn bring(slf: &Bound<'_, Self>, exchange: &Bound<'_, Exchange>, due: Due) -> PyResult<()> {
+        match due {
+            Due::Now => Exchange::write(exchange, Self::flush(slf)?.as_any()),
+            Due::Soon => Exchange::schedule(exchange, slf),
+            Due::Already => Ok(()),
+        }
+    }
+
+    /// Gives the frames that are collected.
+    pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = slf.py();
+        let (connection, multiplexed) = {
+            let mut this = slf.get().state(slf.py())?;
+            this.scheduled = false;
+            (this.connection.clone_ref(py), this.exchange.get().state(py)?.is_multiplexed())
+        };
+        let out = Endpoint::flush(connection.bind(py))?;
+        if multiplexed {
+            let held_back = slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
+            slf.get().state(slf.py())?.held_back = held_back;
+        }
+        Ok(out)
+    }
+}
+
+impl State {
+    /// Whether the peer is to send no more.
+    pub fn is_paused(&self) -> bool {
+        self.intake == Intake::Paused
     }
 
     pub fn take_spare(&mut self) -> Option<Py<Operation>> {
@@ -307,54 +395,16 @@ impl Mailbox {
     }
 
     /// Whether a reader waits that has not been woken.
-    pub fn waits(&self, py: Python<'_>) -> bool {
-        self.waiter.as_ref().is_some_and(|waiter| !waiter.borrow(py).done())
+    pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
+        self.waiter.as_ref().map_or(Ok(false), |waiter| Ok(!waiter.get().is_done(py)?))
     }
 
     pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
     }
 
-    /// Encodes a message of the application's and has it written, if that is all there is to do.
-    pub fn send_now(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Sent> {
-        let py = slf.py();
-        let (opcode, payload) = if let Ok(text) = message.cast_exact::<PyString>() {
-            let Ok(text) = text.to_str() else { return Ok(Sent::NotYet) };
-            (Opcode::Text, text.as_bytes())
-        } else if let Ok(data) = message.cast_exact::<PyBytes>() {
-            (Opcode::Binary, data.as_bytes())
-        } else {
-            return Ok(Sent::NotYet);
-        };
-        let exchange;
-        let due = {
-            let mut this = slf.try_borrow_mut()?;
-            exchange = this.exchange.bind(py).clone();
-            let mut outlet = exchange.try_borrow_mut()?;
-            if this.held_back || payload.len() >= LARGE || !outlet.has_room() {
-                return Ok(Sent::NotYet);
-            }
-            let collected = this.connection.bind(py).try_borrow_mut()?.collect(opcode, payload, compress);
-            let Some(collected) = collected else { return Ok(Sent::NotYet) };
-            this.due(&mut outlet, collected > FLUSH_SIZE)
-        };
-        if due == Due::Already {
-            return Ok(Sent::Done);
-        }
-        Self::bring(slf, &exchange, due)?;
-        let room = !slf.try_borrow()?.held_back && exchange.try_borrow()?.has_room();
-        Ok(if room { Sent::Done } else { Sent::Crowded })
-    }
-
-    /// Has what is collected written: `now`, or with what others collect in this turn of the loop.
-    fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
-        let exchange = slf.try_borrow()?.exchange.bind(slf.py()).clone();
-        let due = slf.try_borrow_mut()?.due(&mut *exchange.try_borrow_mut()?, now);
-        Self::bring(slf, &exchange, due)
-    }
-
     /// Says when what is collected is to be written.
-    fn due(&mut self, exchange: &mut Exchange, now: bool) -> Due {
+    fn due(&mut self, exchange: &mut exchange::State, now: bool) -> Due {
         if now || exchange.writes_at_once() {
             Due::Now
         } else if std::mem::replace(&mut self.scheduled, true) {
@@ -362,29 +412,5 @@ impl Mailbox {
         } else {
             Due::Soon
         }
-    }
-
-    fn bring(slf: &Bound<'_, Self>, exchange: &Bound<'_, Exchange>, due: Due) -> PyResult<()> {
-        match due {
-            Due::Now => Exchange::write(exchange, Self::flush(slf)?.as_any()),
-            Due::Soon => Exchange::schedule(exchange, slf),
-            Due::Already => Ok(()),
-        }
-    }
-
-    /// Gives the frames that are collected.
-    pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
-        let py = slf.py();
-        let (connection, multiplexed) = {
-            let mut this = slf.try_borrow_mut()?;
-            this.scheduled = false;
-            (this.connection.clone_ref(py), this.exchange.bind(py).try_borrow()?.is_multiplexed())
-        };
-        let out = Endpoint::flush(connection.bind(py))?;
-        if multiplexed {
-            let held_back = slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
-            slf.try_borrow_mut()?.held_back = held_back;
-        }
-        Ok(out)
     }
 }

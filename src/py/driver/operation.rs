@@ -12,6 +12,7 @@ use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::mailbox::{Found, Mailbox, Sent};
+use crate::py::attached::Attached;
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +52,10 @@ enum Progress {
 }
 
 /// A call of `recv` or `send` that is awaited, once; as good as a coroutine.
-#[pyclass(freelist = 64, module = "mintws._core")]
-pub struct Operation {
-    /// What a task that awaits it is shown with.
-    #[pyo3(get, name = "__qualname__")]
+#[pyclass(frozen, freelist = 64, module = "mintws._core")]
+pub struct Operation(Attached<Call>);
+
+struct Call {
     name: &'static str,
     progress: Progress,
 }
@@ -67,6 +68,12 @@ enum Step {
 
 #[pymethods]
 impl Operation {
+    /// What a task that awaits it is shown with.
+    #[getter]
+    fn __qualname__(&self, py: Python<'_>) -> PyResult<&'static str> {
+        Ok(self.0.borrow(py)?.name)
+    }
+
     fn __await__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -99,7 +106,7 @@ impl Operation {
                 (None, _) => coroutine.call_method1("throw", (kind,)),
             };
             if thrown.is_err() {
-                slf.try_borrow_mut()?.progress = Progress::Done;
+                slf.get().proceed(slf.py(), Progress::Done)?;
             }
             return thrown.map(Bound::unbind);
         }
@@ -125,7 +132,8 @@ impl Operation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.progress {
+        let Some(call) = self.0.visited(&visit) else { return Ok(()) };
+        match &call.progress {
             Progress::Fresh(mailbox, Work::Send(message, _)) => {
                 visit.call(mailbox)?;
                 visit.call(message)
@@ -138,6 +146,12 @@ impl Operation {
 }
 
 impl Operation {
+    /// Moves the progress, and gives what it was.
+    #[inline]
+    fn proceed(&self, py: Python<'_>, progress: Progress) -> PyResult<Progress> {
+        Ok(std::mem::replace(&mut self.0.borrow_mut(py)?.progress, progress))
+    }
+
     pub fn reading(mailbox: &Bound<'_, Mailbox>, reads: Reads) -> PyResult<Py<Self>> {
         Self::new(mailbox, Work::Read(reads))
     }
@@ -149,18 +163,15 @@ impl Operation {
     /// Makes one, if it can out of one that is done and that nobody else holds.
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
         let py = mailbox.py();
-        let name = work.name();
-        let progress = Progress::Fresh(mailbox.clone().unbind(), work);
-        match mailbox.try_borrow_mut()?.take_spare() {
+        let call = Call { name: work.name(), progress: Progress::Fresh(mailbox.clone().unbind(), work) };
+        let spare = mailbox.get().state(py)?.take_spare();
+        match spare {
             Some(spare) if is_only(&spare) => {
-                let mut renewed = spare.bind(py).try_borrow_mut()?;
-                renewed.name = name;
-                renewed.progress = progress;
-                drop(renewed);
+                *spare.get().0.borrow_mut(py)? = call;
                 Ok(spare)
             }
             _ => {
-                let new = Bound::new(py, Self { name, progress })?;
+                let new = Bound::new(py, Self(Attached::new(call)))?;
                 super::track(&new);
                 Ok(new.unbind())
             }
@@ -170,16 +181,15 @@ impl Operation {
     /// Goes on until there is a result, or something to wait for.
     fn step(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
         let py = slf.py();
-        let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
-        match before {
+        match slf.get().proceed(py, Progress::Done)? {
             Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
             Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
             Progress::Waiting(mailbox, reads) => {
-                if mailbox.try_borrow(py)?.waits(py) {
-                    slf.try_borrow_mut()?.progress = Progress::Waiting(mailbox, reads);
+                if mailbox.get().state(py)?.waits(py)? {
+                    slf.get().proceed(py, Progress::Waiting(mailbox, reads))?;
                     return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
                 }
-                mailbox.try_borrow_mut(py)?.wait_no_more();
+                mailbox.get().state(py)?.wait_no_more();
                 Self::read(slf, mailbox.into_bound(py), reads)
             }
             Progress::Fresh(mailbox, Work::Read(reads)) => Self::read(slf, mailbox.into_bound(py), reads),
@@ -198,7 +208,7 @@ impl Operation {
         let py = slf.py();
         match Mailbox::send_now(mailbox, message, compress)? {
             Sent::Done => {
-                mailbox.try_borrow_mut()?.keep_spare(slf);
+                mailbox.get().state(py)?.keep_spare(slf);
                 Ok(Step::Return(py.None()))
             }
             Sent::Crowded => {
@@ -221,7 +231,7 @@ impl Operation {
             }
             Found::Nothing => {
                 let arrival = Mailbox::wait(&mailbox)?;
-                slf.try_borrow_mut()?.progress = Progress::Waiting(mailbox.unbind(), reads);
+                slf.get().proceed(py, Progress::Waiting(mailbox.unbind(), reads))?;
                 Ok(Step::Yield(arrival.into_any().unbind()))
             }
             Found::End => {
@@ -232,7 +242,7 @@ impl Operation {
     }
 
     fn delegated<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(match &slf.try_borrow()?.progress {
+        Ok(match &slf.get().0.borrow(slf.py())?.progress {
             Progress::Delegated(coroutine) => Some(coroutine.bind(slf.py()).clone()),
             _ => None,
         })
@@ -250,7 +260,7 @@ impl Operation {
         };
         match (sent, result) {
             (PySendResult::PYGEN_NEXT, Some(result)) => {
-                slf.try_borrow_mut()?.progress = Progress::Delegated(coroutine);
+                slf.get().proceed(py, Progress::Delegated(coroutine))?;
                 Ok(Step::Yield(result.unbind()))
             }
             (PySendResult::PYGEN_RETURN, Some(result)) => Ok(Step::Return(result.unbind())),
@@ -259,9 +269,8 @@ impl Operation {
     }
 
     fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let before = std::mem::replace(&mut slf.try_borrow_mut()?.progress, Progress::Done);
-        if let Progress::Waiting(mailbox, _) = before {
-            mailbox.bind(slf.py()).try_borrow_mut()?.wait_no_more();
+        if let Progress::Waiting(mailbox, _) = slf.get().proceed(slf.py(), Progress::Done)? {
+            mailbox.get().state(slf.py())?.wait_no_more();
         }
         Ok(())
     }
@@ -276,7 +285,7 @@ impl Step {
     }
 }
 
-impl Drop for Operation {
+impl Drop for Call {
     /// Says that it was forgotten, as a coroutine does.
     fn drop(&mut self) {
         let Progress::Fresh(_, work) = &self.progress else { return };

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{Delivery, Endpoint, VECTORED_FROM, Wire};
+use super::{Delivery, VECTORED_FROM, Wire, Workings};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::state::State;
@@ -18,7 +18,7 @@ pub(super) struct Opening {
     pub(super) text_as_bytes: bool,
 }
 
-impl Endpoint {
+impl Workings {
     /// Moves the state, puts in place what it needs, and frees what is of no more use there.
     #[inline]
     pub(super) fn enter(&mut self, state: State) {

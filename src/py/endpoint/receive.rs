@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::{Delivery, EARLY_LIMIT, End, Endpoint};
+use super::{Delivery, EARLY_LIMIT, End, Endpoint, Workings};
 use crate::decoder::Event;
 use crate::fault::Fault;
 use crate::frame::Opcode;
@@ -16,7 +16,7 @@ use crate::state::{Kind, after_receiving, after_sending};
 impl Endpoint {
     /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
     pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().workings(slf.py())?;
         let this = &mut *this;
         this.hand_on_kept(events)?;
         if this.decoder.is_none() {
@@ -39,31 +39,11 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether what comes is to wait as bytes.
-    #[inline]
-    pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(match &self.delivery {
-            Delivery::Events => false,
-            Delivery::Later => true,
-            Delivery::Mailbox(mailbox) => mailbox.try_borrow(py)?.is_paused(),
-        })
-    }
-
-    /// How many bytes wait to be decoded.
-    pub fn undecoded(&self) -> usize {
-        self.early.len()
-    }
-
-    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
-    pub fn unsettled(&self) -> bool {
-        !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
-    }
-
     /// Gives the bytes that must follow what was received.
     #[inline]
     pub(super) fn settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(slf.py())?;
             if !this.unsettled() {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
@@ -75,23 +55,12 @@ impl Endpoint {
         Self::deliver(slf, reply)
     }
 
-    /// Appends the events that were kept.
-    #[inline]
-    pub(super) fn hand_on_kept(&mut self, events: &Bound<'_, PyList>) -> PyResult<()> {
-        let Some(interruption) = &mut self.interruption else { return Ok(()) };
-        let kept = interruption.events.take();
-        if interruption.exception.is_none() {
-            self.interruption = None;
-        }
-        kept.map_or(Ok(()), |kept| kept.bind(events.py()).iter().try_for_each(|event| events.append(event)))
-    }
-
     /// Decodes a chunk, and gives what of it is to wait. An exception that says nothing of the peer fails the connection, and is
     /// raised when all is in order.
     #[inline]
     fn decode_all<'py, 'a>(
         slf: &Bound<'py, Self>,
-        this: &mut Self,
+        this: &mut Workings,
         mut data: &'a [u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<&'a [u8]> {
@@ -105,7 +74,7 @@ impl Endpoint {
     #[cold]
     fn interrupt<'py>(
         slf: &Bound<'py, Self>,
-        this: &mut Self,
+        this: &mut Workings,
         exception: PyErr,
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
@@ -116,7 +85,7 @@ impl Endpoint {
 
     fn decode<'py>(
         slf: &Bound<'py, Self>,
-        this: &mut Self,
+        this: &mut Workings,
         chunk: &mut &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
@@ -190,7 +159,7 @@ impl Endpoint {
     #[cold]
     pub(super) fn fail<'py>(
         slf: &Bound<'py, Self>,
-        this: &mut Self,
+        this: &mut Workings,
         error: Bound<'py, PyAny>,
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
@@ -202,7 +171,7 @@ impl Endpoint {
     /// Keeps what comes before the handshake is done, within bounds.
     fn keep_early<'py>(
         slf: &Bound<'py, Self>,
-        this: &mut Self,
+        this: &mut Workings,
         data: &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<()> {
@@ -224,7 +193,7 @@ impl Endpoint {
         message: Option<&str>,
     ) -> PyResult<()> {
         Self::_receive_early(slf, events)?;
-        let mut this = slf.try_borrow_mut()?;
+        let mut this = slf.get().workings(slf.py())?;
         this.hand_on_kept(events)?;
         if this.decoder.is_some() && this.waits(slf.py())? {
             this.end.get_or_insert_with(|| End::Lost(message.map(String::from)));
@@ -238,6 +207,39 @@ impl Endpoint {
             error.setattr("args", (message,))?;
         }
         push(events, slf, &errors::failed(slf.py(), error)?)
+    }
+}
+
+impl Workings {
+    /// Whether what comes is to wait as bytes.
+    #[inline]
+    pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(match &self.delivery {
+            Delivery::Events => false,
+            Delivery::Later => true,
+            Delivery::Mailbox(mailbox) => mailbox.get().state(py)?.is_paused(),
+        })
+    }
+
+    /// How many bytes wait to be decoded.
+    pub fn undecoded(&self) -> usize {
+        self.early.len()
+    }
+
+    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
+    pub fn unsettled(&self) -> bool {
+        !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
+    }
+
+    /// Appends the events that were kept.
+    #[inline]
+    pub(super) fn hand_on_kept(&mut self, events: &Bound<'_, PyList>) -> PyResult<()> {
+        let Some(interruption) = &mut self.interruption else { return Ok(()) };
+        let kept = interruption.events.take();
+        if interruption.exception.is_none() {
+            self.interruption = None;
+        }
+        kept.map_or(Ok(()), |kept| kept.bind(events.py()).iter().try_for_each(|event| events.append(event)))
     }
 }
 

@@ -4,7 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::{Endpoint, Wire};
+use super::{Endpoint, Wire, Workings};
 use crate::encoder::{Encoder, Frame, Unsendable};
 use crate::frame::Opcode;
 use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
@@ -29,7 +29,7 @@ pub(super) struct Progress {
     unfinished: Option<Opcode>,
 }
 
-impl Endpoint {
+impl Workings {
     pub(super) fn progress(&self) -> Progress {
         Progress { state: self.state, unfinished: self.encoder.unfinished() }
     }
@@ -236,13 +236,15 @@ impl Endpoint {
             && self.encoder.unfinished().is_none()
             && !self.encoder.would_compress(len, compress)
     }
+}
 
+impl Endpoint {
     /// Brings frames on their way and, behind the last, the end of the stream.
     #[inline]
     pub(super) fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let (carrier, end) = {
-            let mut this = slf.try_borrow_mut()?;
+            let mut this = slf.get().workings(py)?;
             let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
             // What is corked goes out before the end.
             let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
