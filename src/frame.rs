@@ -150,41 +150,52 @@ impl Header {
     #[must_use]
     #[allow(clippy::decimal_bitwise_operands, reason = "lengths are decimal in §5.2")]
     pub fn write(&self) -> HeaderBytes {
-        let mut out = HeaderBytes { bytes: [0; HEADER_LIMIT], len: 0 };
-        out.push(&[if self.fin { FIN } else { 0 } | self.rsv | self.opcode.nibble()]);
+        let mut out = Unwritten { bytes: 0, len: 0 };
+        out.push([if self.fin { FIN } else { 0 } | self.rsv | self.opcode.nibble()]);
         let mask = if self.masking_key.is_some() { MASK } else { 0 };
         match (u8::try_from(self.payload_len), u16::try_from(self.payload_len)) {
-            (Ok(len @ ..=125), _) => out.push(&[mask | len]),
+            (Ok(len @ ..=125), _) => out.push([mask | len]),
             (_, Ok(len)) => {
-                out.push(&[mask | 126]);
-                out.push(&len.to_be_bytes());
+                out.push([mask | 126]);
+                out.push(len.to_be_bytes());
             }
             _ => {
-                out.push(&[mask | 127]);
-                out.push(&self.payload_len.to_be_bytes());
+                out.push([mask | 127]);
+                out.push(self.payload_len.to_be_bytes());
             }
         }
-        if let Some(key) = &self.masking_key {
+        if let Some(key) = self.masking_key {
             out.push(key);
         }
-        out
+        HeaderBytes { bytes: out.bytes.to_le_bytes(), len: out.len }
+    }
+}
+
+/// A header that is made in registers: what is written byte by byte and read in words has the processor wait.
+struct Unwritten {
+    /// The first byte is the lowest.
+    bytes: u128,
+    len: usize,
+}
+
+impl Unwritten {
+    #[inline]
+    fn push<const N: usize>(&mut self, bytes: [u8; N]) {
+        let mut padded = [0; size_of::<u128>()];
+        padded[..N].copy_from_slice(&bytes);
+        self.bytes |= u128::from_le_bytes(padded) << (8 * self.len);
+        self.len += N;
     }
 }
 
 /// A written header.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderBytes {
-    bytes: [u8; HEADER_LIMIT],
+    bytes: [u8; size_of::<u128>()],
     len: usize,
 }
 
 impl HeaderBytes {
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
     /// The bytes as they go on the wire.
     #[inline]
     #[must_use]
