@@ -126,6 +126,12 @@ pub fn fields<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<Fields<'a, 'py>>
     }
 }
 
+/// Whether the second field of a message says that no fragment follows: it is a `bool` and nothing else.
+#[inline]
+pub fn is_final(fin: &Bound<'_, PyAny>) -> bool {
+    fin.is(&*PyBool::new(fin.py(), true))
+}
+
 /// Makes a `Text`, `Binary`, `Ping` or `Pong` around `data`, without checks.
 #[inline]
 pub fn with_data(data: Bound<'_, PyAny>, kind: Kind, fin: bool) -> PyResult<Bound<'_, PyAny>> {
@@ -395,8 +401,12 @@ unsafe extern "C" fn vectorcall(
     unsafe {
         entered(ptr::null_mut(), |py| {
             let positional = usize::try_from(ffi::PyVectorcall_NARGS(nargsf)).unwrap_or_default();
-            let keys = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|keys| keys.cast_into::<PyTuple>().ok());
             let at = |i: usize| Bound::from_borrowed_ptr(py, *args.add(i));
+            if kwnames.is_null() && positional == 1 {
+                // So is each message made that is sent.
+                return construct(py, shape_of(py, callable.cast())?, Some(at(0)), None).map(Bound::into_ptr);
+            }
+            let keys = Bound::from_borrowed_ptr_or_opt(py, kwnames).and_then(|keys| keys.cast_into::<PyTuple>().ok());
             let named = keys.iter().flatten().enumerate().map(|(i, key)| (key, at(positional + i)));
             call(py, callable.cast(), (0..positional).map(at), named).map(Bound::into_ptr)
         })

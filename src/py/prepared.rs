@@ -52,7 +52,7 @@ impl PreparedMessage {
         let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
             return Err(PyTypeError::new_err("PreparedMessage takes a Text or a Binary"));
         };
-        if !fin.is_truthy()? {
+        if !events::is_final(fin) {
             return Err(local("a prepared message is whole: give it with fin=True"));
         }
         let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };

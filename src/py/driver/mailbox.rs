@@ -203,7 +203,7 @@ impl Mailbox {
         let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
             return Err(PyTypeError::new_err("a mailbox takes messages"));
         };
-        let message = Message { kind, data: data.clone(), fin: fin.is_truthy()? };
+        let message = Message { kind, data: data.clone(), fin: events::is_final(fin) };
         Self::put(slf, message, data.len()?).map(drop)
     }
 

@@ -60,7 +60,7 @@ impl Workings {
             EventKind::Text | EventKind::Binary => {
                 progress.state = self.may_send(progress.state, Kind::Message)?;
                 let opcode = if kind == EventKind::Text { Opcode::Text } else { Opcode::Binary };
-                let fin = second.is_none_or(|fin| fin.is_truthy().unwrap_or(true));
+                let fin = second.is_none_or(events::is_final);
                 if progress.unfinished.is_some_and(|unfinished| unfinished != opcode) {
                     return Err(local(Unsendable::Interleaved));
                 }
