@@ -482,7 +482,7 @@ class Arrival:
     def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context | None = None) -> None:
         """As an `asyncio.Future` does."""
 
-    def remove_done_callback(self, _callback: Callable[[Arrival], object]) -> int:
+    def remove_done_callback(self, callback: Callable[[Arrival], object]) -> int:
         """As an `asyncio.Future` does."""
 
     def done(self) -> bool:
