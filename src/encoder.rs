@@ -153,11 +153,18 @@ impl Encoder {
         self.fragment(opcode, payload, fin, rsv, compress)
     }
 
+    /// Whether compression and fragments have no part in the next message.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.compression.is_none() && self.unfinished.is_none()
+    }
+
     /// Makes the frame of a whole message, if compression and fragments have no part in it.
     #[inline]
     pub fn plain<'p>(&mut self, opcode: Opcode, payload: &'p [u8], rsv: u8) -> Option<Frame<'p>> {
-        let plain = self.compression.is_none() && self.unfinished.is_none();
-        plain.then(|| self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
+        self.is_plain()
+            .then(|| self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
     /// Makes the frame of a message that was compressed elsewhere, with an empty window, or not at all.

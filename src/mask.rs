@@ -5,13 +5,10 @@ use std::mem::MaybeUninit;
 /// The four bytes with which a client masks one frame.
 pub type MaskingKey = [u8; 4];
 
-/// From this length on it pays to align what is written.
+/// From this length on it pays to mind the cache; and how many bytes are unmasked before the first look at whether all were ASCII.
 const LARGE: usize = 4096;
 /// The longest vector that the processor writes at once.
 const VECTOR: usize = 32;
-/// Two lines of the cache; and how far ahead they are asked for.
-const LINES: usize = 128;
-const AHEAD: usize = 512;
 
 /// Writes `src` XOR `key` to `dst`, which has the same length.
 ///
@@ -106,6 +103,11 @@ fn dispatch<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUnin
 #[allow(clippy::inline_always)]
 fn lines<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+    /// Two lines of the cache.
+    const LINES: usize = 128;
+    /// How far ahead they are asked for.
+    const AHEAD: usize = 512;
 
     assert_eq!(src.len(), dst.len());
     let word = repeated(key);

@@ -48,6 +48,21 @@ def test_send_many_is_send_of_each(pair):
             assert conn.state is State.CLOSING
 
 
+MIXED = {
+    "messages": [Text("a"), Binary(b"b" * 70_000), Text("c" * 300)],
+    "control": [Ping(b"a"), Text("b"), Pong(b"c"), Close(1000, "d")],
+    "fragments": [Text("a"), Binary(b"b", fin=False), Ping(b"c"), Binary(b"d"), Text("e")],
+    "prepared": [Text("a"), Ping(b"b"), PreparedMessage(Text("c")), Text("d")],
+}
+
+
+@pytest.mark.parametrize("extensions", EXTENSIONS.values(), ids=EXTENSIONS)
+@pytest.mark.parametrize("events", MIXED.values(), ids=MIXED)
+def test_send_many_gives_the_bytes_of_send_of_each(events, extensions):
+    one, many = (opened(Http1, extensions, extensions, entropy=lambda n: bytes(range(n))).client for _ in range(2))
+    assert many.send_many(events) == b"".join(one.send(event) for event in events)
+
+
 def test_send_many_of_none_is_empty(pair):
     for conn, _ in ways(pair):
         assert conn.send_many([]) == b""

@@ -13,6 +13,7 @@ use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, exchange};
 use crate::frame::Opcode;
 use crate::py::attached::Attached;
+use crate::py::buffer::payload_of;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
 use crate::py::events::{self, Kind};
@@ -204,7 +205,7 @@ impl Mailbox {
             return Err(PyTypeError::new_err("a mailbox takes messages"));
         };
         let message = Message { kind, data: data.clone(), fin: events::is_final(fin) };
-        Self::put(slf, message, data.len()?).map(drop)
+        Self::put(slf, message, payload_of(kind, data)?.len()).map(drop)
     }
 
     /// Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop.
@@ -344,8 +345,12 @@ impl Mailbox {
 
     /// Has what is collected written: `now`, or with what others collect in this turn of the loop.
     fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
-        let exchange = slf.get().state(slf.py())?.exchange.bind(slf.py()).clone();
-        let due = slf.get().state(slf.py())?.due(&mut *exchange.get().state(slf.py())?, now);
+        let exchange;
+        let due = {
+            let mut this = slf.get().state(slf.py())?;
+            exchange = this.exchange.bind(slf.py()).clone();
+            this.due(&mut *exchange.get().state(slf.py())?, now)
+        };
         Self::bring(slf, &exchange, due)
     }
 

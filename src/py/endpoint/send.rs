@@ -172,14 +172,21 @@ impl Workings {
     }
 
     /// Makes the frames of what was checked, if all of it goes on the wire as it is.
-    pub(super) fn direct<'a>(&mut self, checked: &[Checked<'a>]) -> Option<Vec<Frame<'a>>> {
-        if self.transforms.is_some() || self.corked.is_some() {
+    pub(super) fn direct<'a>(&mut self, checked: &'a [Checked<'a>]) -> Option<Vec<Frame<'a>>> {
+        // Asked before a key is drawn for the first of them.
+        let takes_more = |event| matches!(event, &Checked::Message { fin: false, .. } | &Checked::Prepared { .. });
+        if self.transforms.is_some()
+            || self.corked.is_some()
+            || !self.encoder.is_plain()
+            || checked.iter().any(takes_more)
+        {
             return None;
         }
-        let frame = |event: &Checked<'a>| match event {
-            Checked::Message { opcode, payload, fin: true } => self.encoder.plain(*opcode, payload, 0),
+        let frame = |event: &'a Checked<'a>| match event {
+            Checked::Message { opcode, payload, .. } => self.encoder.plain(*opcode, payload, 0),
             Checked::Control { opcode, payload } => self.encoder.control(*opcode, payload).ok(),
-            _ => None,
+            Checked::Close(payload) => self.encoder.control(Opcode::Close, payload).ok(),
+            Checked::Prepared { .. } => None,
         };
         checked.iter().map(frame).collect()
     }
