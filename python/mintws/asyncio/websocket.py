@@ -28,8 +28,8 @@ from mintws.session import CLEAN_CODES, WRITE_HIGH, Ending, Pings
 if TYPE_CHECKING:
     from mintws.asyncio.link import Link
 
-#: From this size on a message is written without being copied to others.
-LARGE = 16 * 1024
+#: A message of more bytes is written without being copied to others.
+LARGE = 64 * 1024
 #: How long an application that does not receive may still answer earlier messages before the peer's Close is answered, and how long
 #: messages may wait untaken in the way of that Close, in seconds.
 GRACE = 1.0
@@ -313,7 +313,7 @@ class WebSocket(_core.Mailbox):
         if event is None:
             await self._send_fragments(message, compress)
             return
-        if isinstance(event, (Text, Binary)) and len(event.data) >= LARGE:
+        if isinstance(event, (Text, Binary)) and len(event.data) > LARGE:
             self._send_large(event, compress)
         else:
             self._encode(event, compress)

@@ -26,8 +26,9 @@ const BYTES_HIGH: usize = 256 * 1024;
 const BYTES_LOW: usize = 64 * 1024;
 /// Frames that are collected are written when they are more bytes than this.
 const FLUSH_SIZE: usize = 32 * 1024;
-/// From this size on a payload is not copied to other frames: more is done for it in Python.
-const LARGE: usize = 16 * 1024;
+/// A payload of more bytes is not copied to other frames, but written behind its header by a call of its own, from Python: that costs
+/// more than to copy a smaller one twice.
+const LARGE: usize = 64 * 1024;
 
 /// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
 #[pyclass(frozen, subclass, module = "mintws._core")]
@@ -328,7 +329,7 @@ impl Mailbox {
             let mut this = slf.get().state(slf.py())?;
             exchange = this.exchange.bind(py).clone();
             let mut outlet = exchange.get().state(slf.py())?;
-            if this.held_back || payload.len() >= LARGE || !outlet.has_room() {
+            if this.held_back || payload.len() > LARGE || !outlet.has_room() {
                 return Ok(Sent::NotYet);
             }
             let collected = this.connection.get().workings(py)?.collect(opcode, payload, compress);
