@@ -15,7 +15,7 @@ import memory
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--full", action="store_true", help="all cases, more rounds: about an hour")
+    parser.add_argument("--full", action="store_true", help="all cases, more rounds: about 25 minutes")
     args = parser.parse_args()
     start = time.monotonic()
     print(measure.describe(measure.machine()))
