@@ -116,6 +116,21 @@ async def picows(run: Run) -> None:
     await listener.done
 
 
+async def websocket_rs(run: Run) -> None:
+    """Its messages are views, made the `str` here that the others give."""
+    from websocket_rs import connect
+
+    async with await connect(run.url) as websocket:
+
+        async def send(text: str) -> None:
+            websocket.send(text)
+
+        async def recv() -> str:
+            return str(await websocket.recv(), "utf-8")
+
+        await run.talk(send, recv)
+
+
 async def floor(run: Run) -> None:
     """A socket without a loop that sends a frame made before, and counts bytes."""
     from mintws import Connection, Http1, Role, Text, UpgradeAccept, UpgradeRequest
@@ -148,6 +163,7 @@ CLIENTS: dict[str, Callable[[Run], Any]] = {
     "picows": picows,
     "aiohttp": aiohttp,
     "websockets": websockets,
+    "websocket-rs": websocket_rs,
 }
 
 

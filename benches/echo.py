@@ -78,6 +78,8 @@ CLIENTS = [
     ("aiohttp", "uvloop"),
     ("websockets", "asyncio"),
     ("websockets", "uvloop"),
+    ("websocket-rs", "asyncio"),
+    ("websocket-rs", "uvloop"),
 ]
 QUICK = [Scenario(32), Scenario(32, 64), Scenario(KIB, 64), Scenario(64 * KIB, 8), Scenario(MIB, 8)]
 FULL = [
@@ -225,7 +227,9 @@ def clients(scenarios: list[tuple[Scenario, int]], rounds: int) -> list[dict[str
             cases = {
                 f"{name} {loop}": case(name, loop)
                 for name, loop in CLIENTS
-                if loop == "asyncio" or measure.installed("uvloop")
+                if (loop == "asyncio" or measure.installed("uvloop"))
+                # It is for Python 3.12 and later, and a client only.
+                and (name != "websocket-rs" or measure.installed(name))
             }
             results = measure.interleave(cases, rounds)
             rows.append(_row("clients", scenario, results, rates))
