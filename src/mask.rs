@@ -40,7 +40,7 @@ fn masked<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit
 
 /// Masks block by block, with `ASCII` each twice as long as the one before.
 ///
-/// The first ends where a vector of `dst` begins: stores that lie across two lines of the cache take half as long again.
+/// The first ends where a vector of `dst` begins: with every second store across two lines of the cache it all takes a fifth longer.
 fn blocks<const ASCII: bool>(mut src: &[u8], mut key: MaskingKey, mut dst: &mut [MaybeUninit<u8>]) -> bool {
     assert_eq!(src.len(), dst.len());
     let mut next = if ASCII { LARGE } else { usize::MAX };
