@@ -21,6 +21,7 @@ __all__ = [
     "Endpoint",
     "Exchange",
     "Inbound",
+    "LoopState",
     "Mailbox",
     "Operation",
     "Ping",
@@ -326,11 +327,24 @@ class Endpoint:
     def _keep(self, events: list[Any]) -> None:
         """Keep events that an exception keeps from being handed on: they come first with the next ones."""
 
+    def _is_close_waiting(self) -> bool:
+        """Whether the peer's Close is among the bytes that wait to be decoded."""
+
     def _send_failed(self, code: object, message: object) -> bytes:
         """Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
 
         An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
         """
+
+@final
+class LoopState:
+    """The state that all transports of one event loop share.
+
+    Within a read callback, frames are collected as long as the WebSocket whose reader runs has unread messages. They are written by the
+    send that follows its last message, or else at the end of the callback.
+    """
+
+    def __new__(cls, buffer: memoryview) -> Self: ...
 
 @disjoint_base
 class Exchange:
@@ -340,10 +354,12 @@ class Exchange:
     """
 
     def __new__(cls, event_loop: AbstractEventLoop, *_args: Any, **_named: Any) -> Self: ...
-    #: Where is read into.
-    _buffer: memoryview | None
+    #: What is shared with the other transports of the loop.
+    _shared: LoopState | None
     #: The transport's `write`, while it is there.
     _writer: Callable[[Any], object] | None
+    #: The transport's `is_closing`.
+    _is_closing: Callable[[], bool] | None
     #: The connection that has the transport for itself.
     _only: Endpoint | None
     multiplexed: bool
@@ -356,7 +372,7 @@ class Exchange:
     def written(self) -> int:
         """How many bytes were given to the transport."""
 
-    def get_buffer(self, sizehint: int) -> memoryview | None:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Give what is to be read into."""
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -368,11 +384,11 @@ class Exchange:
     def wake(self) -> None:
         """Let readers go on for whom something has come."""
 
-    def flush(self) -> None:
-        """Write all that is collected."""
-
     def write(self, data: bytes | memoryview) -> None:
-        """Write what is due: `bytes`, or a `memoryview` of bytes."""
+        """Write what is due: `bytes`, or a `memoryview` of bytes.
+
+        A transport that is closing gets no more: it would log each further write.
+        """
 
 @disjoint_base
 class Mailbox:
@@ -395,6 +411,14 @@ class Mailbox:
     @property
     def discarded(self) -> int:
         """How many messages came that nobody took."""
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the application has taken a message and sent nothing since."""
+
+    @property
+    def taken(self) -> int:
+        """How many messages the application has taken."""
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and give it.
@@ -423,7 +447,9 @@ class Mailbox:
         """Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
 
         An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
-        Messages are written together where more than one is sent at a time, at once where only one is.
+        When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
+        through messages that came together, its sends are written by the send that follows the last of these messages, or when the
+        task waits for something else.
         A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
 
         Args:
@@ -439,10 +465,22 @@ class Mailbox:
         """Take a message that came in the chunk which opened the connection."""
 
     def _post(self, now: bool) -> None:
-        """Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop."""
+        """Have frames written that were sent on the connection: `now`, or when those of `send` are."""
 
-    def _discard(self) -> None:
-        """Take no more messages than those that wait already: later ones are counted."""
+    def _has_sent(self) -> None:
+        """Note that the application sends something, which may answer the messages that it has taken."""
+
+    def _check_thread(self) -> None:
+        """Raise `RuntimeError` in any thread but the loop's."""
+
+    def _begin_batch(self) -> None:
+        """Hold frames back until `_end_batch`."""
+
+    def _end_batch(self) -> None:
+        """Write the frames of the batch, unless it is within another."""
+
+    def _discard(self, discarding: bool) -> None:
+        """Take no more messages than those that wait already, or take them again. Later ones are counted."""
 
     def _finish(self) -> None:
         """Say that nothing follows the messages; a reader who waits is told."""

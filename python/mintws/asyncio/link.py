@@ -28,11 +28,11 @@ READ_SIZE = 256 * 1024
 #: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
 REFILL_INTERVAL = 60.0
 
-#: What is read is used up before the next read, so one buffer serves all connections of a loop.
-_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+#: The state that the transports of a loop share: a buffer to read into, and what is sent within a read callback.
+_states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
 
-class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a memoryview is what it may be
+class Link(_core.Exchange, asyncio.BufferedProtocol):
     """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
 
     Messages go from the core to the `WebSocket` that they are for; `handle` sees all other events.
@@ -82,16 +82,17 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         self._ending: deque[tuple[float, ReferenceType[Connection]]] = deque()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        buffer = _buffers.get(loop)
-        if buffer is None:
-            buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
-        self._buffer = buffer
+        shared = _states.get(loop)
+        if shared is None:
+            shared = _states[loop] = _core.LoopState(memoryview(bytearray(READ_SIZE)))
+        self._shared = shared
 
     # What asyncio calls, beside what the core does.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self._writer = self.transport.write
+        self._is_closing = self.transport.is_closing
         #: Either half can end by itself: not under TLS.
         self._half_closes = self.transport.can_write_eof()
 
@@ -214,6 +215,16 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):  # type: ignore[misc]  # a
         self.websockets.add(websocket)
         websocket.start_keepalive()
         return websocket
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._writer is None
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait in the transport."""
+        return 0 if self.lost else self.transport.get_write_buffer_size()
 
     @property
     def unsent(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mintws import _core
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
 #: A message of more bytes is written without being copied to others.
 LARGE = 64 * 1024
-#: How long an application that does not receive may still answer earlier messages before the peer's Close is answered, and how long
-#: messages may wait untaken in the way of that Close, in seconds.
+#: Seconds in which an application may take messages, and answer those that it has taken, before the peer's Close after them is answered.
 GRACE = 1.0
+#: Bytes of a message in fragments after which other tasks get a turn.
+TURN_SIZE = 256 * 1024
 
 
 class WebSocket(_core.Mailbox):
@@ -103,13 +105,13 @@ class WebSocket(_core.Mailbox):
 
     @property
     def state(self) -> State:
-        """Where the connection is."""
-        return self.connection.state
+        """Where the connection is: `CLOSED` as soon as nothing more can be sent, though messages may still be there to be received."""
+        return State.CLOSED if self._gone() else self.connection.state
 
     @property
     def close_code(self) -> int | None:
         """The status code with which it ended (RFC 6455 §7.1.5), or `None` while it is open."""
-        return self.ending.code if self._last is not None or self.connection.state is State.CLOSED else None
+        return self.ending.code if self._last is not None or self._gone() else None
 
     @property
     def close_reason(self) -> str | None:
@@ -146,6 +148,14 @@ class WebSocket(_core.Mailbox):
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes of what was sent the system has not taken yet.
+
+        They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
+        """
+        return self.connection.corked + self.connection.buffered + self._link.buffered
+
     async def ping(self, data: bytes | None = None) -> float:
         """Ask whether the peer is there; wait for its Pong and give the seconds until it came (RFC 6455 §5.5.2).
 
@@ -156,6 +166,33 @@ class WebSocket(_core.Mailbox):
             ConnectionClosed: the connection ended before the Pong came.
             LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
         """
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
+
+        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other tasks send meanwhile are
+        written with them.
+        """
+        self._begin_batch()
+        try:
+            yield
+        finally:
+            self._end_batch()
+
+    async def send_many(self, messages: Iterable[Any], *, compress: bool | None = None) -> None:
+        """Send several messages, and write them together.
+
+        Args:
+            messages: any that `send` takes.
+            compress: as in `send`, for each of them.
+
+        Raises:
+            ConnectionClosed, LocalProtocolError, TypeError: as from `send`; the messages before the one that it concerns were sent.
+        """
+        with self.batch():
+            for message in messages:
+                await self.send(message, compress=compress)
+
         pong: asyncio.Future[float] = self._link.loop.create_future()
         self.send_ping(pong, data)
         return await pong
@@ -183,7 +220,7 @@ class WebSocket(_core.Mailbox):
 
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
-        self._discard()
+        self._discard(True)
         self.ending.discarded = self.discarded
 
     async def wait_closed(self) -> None:
@@ -273,6 +310,7 @@ class WebSocket(_core.Mailbox):
         self._pings.add(time.perf_counter(), token, payload)
         self._post(True)
 
+        self._check_thread()
     def answer(self) -> None:
         """Answer the peer's Close, or its fault, once."""
         self._stop_end_timer()
@@ -323,6 +361,7 @@ class WebSocket(_core.Mailbox):
     async def _drained(self) -> None:
         """Wait until what was sent has mostly gone."""
         while not self._has_room() and not self._gone():
+        # The core calls this again for each chunk that comes meanwhile.
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
                 self._link.held_up.add(self)
@@ -335,8 +374,12 @@ class WebSocket(_core.Mailbox):
         parts = self._encode_by(self.connection.send_vectored, event, compress)
         # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
         for part in parts:
+        self._has_sent()
             self._link.write(part)
         if not parts:
+        if self.connection.state is not State.CLOSED and self._link.is_closing:
+            # Its loss says why nothing can be sent.
+            await asyncio.shield(self._link.gone)
             self._post(True)
 
     def _encode(self, event: Any, compress: bool | None) -> None:
@@ -386,6 +429,7 @@ class WebSocket(_core.Mailbox):
 
     def _when_closed(self) -> asyncio.Future[None]:
         if self._closed is None:
+            size = 0
             self._closed = self._link.loop.create_future()
         return self._closed
 
@@ -394,6 +438,10 @@ class WebSocket(_core.Mailbox):
         if self.waiting and waited < self._link.timing.close_timeout:
             self._end_timer = self._link.loop.call_later(GRACE, self._answer_late, waited + GRACE)
         else:
+                size += len(event.data)
+                if size >= TURN_SIZE:
+                    size = 0
+                    await asyncio.sleep(0)
             self.answer()
 
     def _give_up(self) -> None:
@@ -412,7 +460,7 @@ class WebSocket(_core.Mailbox):
             self._keepalive = None
 
     def _gone(self) -> bool:
-        return self._link.lost or self._link.left(self) or self.connection.state is State.CLOSED
+        return self._link.is_closing or self._link.left(self) or self.connection.state is State.CLOSED
 
     def _has_room(self) -> bool:
         if self._link.multiplexed:

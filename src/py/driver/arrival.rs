@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -86,9 +87,7 @@ impl Arrival {
             return Ok(false);
         }
         if let State::Awaited(callback, context) = this.move_to(py, State::Cancelled(msg))? {
-            let named = PyDict::new(py);
-            named.set_item("context", context)?;
-            this.event_loop.bind(py).call_method("call_soon", (callback, slf), Some(&named))?;
+            this.call_soon(py, &callback, context, slf.as_any())?;
         }
         Ok(true)
     }
@@ -139,28 +138,36 @@ impl Arrival {
         if slf.get().is_done(py)? {
             return Ok(());
         }
-        match slf.get().move_to(py, State::Done)? {
-            State::Awaited(callback, Some(context)) => {
-                context.bind(py).call_method1(intern!(py, "run"), (callback, done))?;
+        let State::Awaited(callback, context) = slf.get().move_to(py, State::Done)? else { return Ok(()) };
+        let woken = match &context {
+            Some(context) => context.bind(py).call_method1(intern!(py, "run"), (&callback, done)),
+            None => callback.bind(py).call1((done,)),
+        };
+        match woken {
+            // The task did not run, since its context is entered already or another task runs: the loop is to run it.
+            Err(error) if error.is_instance_of::<PyRuntimeError>(py) => {
+                slf.get().call_soon(py, &callback, context, done)
             }
-            State::Awaited(callback, None) => {
-                callback.bind(py).call1((done,))?;
-            }
-            _ => {}
+            woken => woken.map(drop),
         }
-        Ok(())
     }
 
-    /// Wakes the task, at once unless another is running.
+    /// Wakes the task in the next turn of the loop.
     pub fn wake_soon(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
-        static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let py = slf.py();
-        let event_loop = slf.get().event_loop.bind(py);
-        if CURRENT_TASK.import(py, "asyncio", "current_task")?.call1((event_loop,))?.is_none() {
-            Self::wake(slf, done)
-        } else {
-            event_loop.call_method1("call_soon", (slf.getattr("wake")?, done)).map(drop)
-        }
+        let event_loop = slf.get().event_loop.bind(slf.py());
+        event_loop.call_method1("call_soon", (slf.getattr("wake")?, done)).map(drop)
+    }
+
+    fn call_soon(
+        &self,
+        py: Python<'_>,
+        callback: &Py<PyAny>,
+        context: Option<Py<PyAny>>,
+        argument: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let named = PyDict::new(py);
+        named.set_item("context", context)?;
+        self.event_loop.bind(py).call_method("call_soon", (callback, argument), Some(&named)).map(drop)
     }
 }
 

@@ -3,11 +3,13 @@
 use std::cell::RefMut;
 
 use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::{Arrival, Mailbox};
+use super::{Arrival, LoopState, Mailbox};
 use crate::py::attached::Attached;
 use crate::py::buffer::filled;
 use crate::py::endpoint::Endpoint;
@@ -20,17 +22,20 @@ pub struct Exchange(Attached<State>);
 
 pub struct State {
     event_loop: Py<PyAny>,
-    /// Where is read into. It is used up before the next read, so all of a loop share one.
-    buffer: Option<Py<PyAny>>,
+    /// What is shared with the other transports of the loop; given by the subclass.
+    shared: Option<Py<LoopState>>,
     /// The transport's `write`; none before it is there and after it is gone.
     writer: Option<Py<PyAny>>,
+    /// The transport's `is_closing`.
+    is_closing: Option<Py<PyAny>>,
+    /// Nothing was written since the last chunk.
+    fresh: bool,
     /// The connection that has the transport for itself, over HTTP/1.1 behind the opening handshake.
     only: Option<Py<Endpoint>>,
     /// Many WebSockets share the transport.
     multiplexed: bool,
     /// The transport has more to write than it likes.
     full: bool,
-    turn: Turn,
     /// Those whose reader waits and for whom something has come.
     arrived: Vec<Py<Mailbox>>,
     /// Those with more messages than the application takes.
@@ -43,17 +48,6 @@ pub struct State {
     heard: u64,
     /// How many bytes were given to the transport.
     written: u64,
-}
-
-/// When what is sent is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// Behind the chunk that is being handled.
-    Receiving,
-    /// At once: nothing was sent since the last chunk.
-    Fresh,
-    /// At the end of the loop's turn, with what else is sent by then.
-    Collecting,
 }
 
 /// Who calls.
@@ -72,12 +66,13 @@ impl Exchange {
     fn new(event_loop: Py<PyAny>, _args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>) -> Self {
         Self(Attached::new(State {
             event_loop,
-            buffer: None,
+            shared: None,
             writer: None,
+            is_closing: None,
+            fresh: true,
             only: None,
             multiplexed: false,
             full: false,
-            turn: Turn::Fresh,
             arrived: Vec::new(),
             crowded: Vec::new(),
             posted: Vec::new(),
@@ -87,14 +82,14 @@ impl Exchange {
         }))
     }
 
-    #[getter(_buffer)]
-    fn read_into(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Ok(self.state(py)?.buffer.as_ref().map(|buffer| buffer.clone_ref(py)))
+    #[getter(_shared)]
+    fn get_shared(&self, py: Python<'_>) -> PyResult<Option<Py<LoopState>>> {
+        Ok(self.state(py)?.shared.as_ref().map(|shared| shared.clone_ref(py)))
     }
 
-    #[setter(_buffer)]
-    fn set_buffer(&self, py: Python<'_>, buffer: Option<Py<PyAny>>) -> PyResult<()> {
-        self.state(py)?.buffer = buffer;
+    #[setter(_shared)]
+    fn set_shared(&self, py: Python<'_>, shared: Option<Py<LoopState>>) -> PyResult<()> {
+        self.state(py)?.shared = shared;
         Ok(())
     }
 
@@ -106,6 +101,12 @@ impl Exchange {
     #[setter(_writer)]
     fn set_writer(&self, py: Python<'_>, writer: Option<Py<PyAny>>) -> PyResult<()> {
         self.state(py)?.writer = writer;
+        Ok(())
+    }
+
+    #[setter(_is_closing)]
+    fn set_is_closing(&self, py: Python<'_>, is_closing: Option<Py<PyAny>>) -> PyResult<()> {
+        self.state(py)?.is_closing = is_closing;
         Ok(())
     }
 
@@ -157,9 +158,9 @@ impl Exchange {
     }
 
     /// Give what is to be read into.
-    fn get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Option<Py<PyAny>>> {
+    fn get_buffer<'py>(&self, py: Python<'py>, sizehint: isize) -> PyResult<Bound<'py, PyAny>> {
         let _ = sizehint;
-        self.read_into(py)
+        Ok(self.shared(py)?.get().state(py)?.buffer(py))
     }
 
     /// Take what was read.
@@ -168,8 +169,9 @@ impl Exchange {
         let (buffer, only) = {
             let mut this = slf.get().state(slf.py())?;
             this.heard += 1;
-            let Some(buffer) = &this.buffer else { return Ok(()) };
-            (buffer.bind(py).clone(), this.only.as_ref().map(|only| only.bind(py).clone()))
+            this.fresh = true;
+            let buffer = this.shared()?.get().state(py)?.buffer(py);
+            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()))
         };
         let Some(connection) = only else {
             let chunk = buffer.get_item(PySlice::new(py, 0, nbytes.cast_signed(), 1))?;
@@ -188,33 +190,25 @@ impl Exchange {
 
     /// Let readers go on for whom something has come.
     fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::wake_all(slf, Caller::Any)
-    }
-
-    /// Write all that is collected.
-    pub fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let posted = std::mem::take(&mut slf.get().state(slf.py())?.posted);
-        match posted.as_slice() {
-            [] => Ok(()),
-            [mailbox] => Self::write(slf, Mailbox::flush(mailbox.bind(py))?.as_any()),
-            many => {
-                let mut all = Vec::new();
-                for mailbox in many {
-                    all.extend_from_slice(Mailbox::flush(mailbox.bind(py))?.as_bytes());
-                }
-                Self::write(slf, &PyBytes::new(py, &all))
-            }
-        }
+        Self::within_callback(slf, Caller::Any, |caller| Self::wake_all(slf, caller))
     }
 
     /// Write what is due: `bytes`, or a `memoryview` of bytes.
+    ///
+    /// A transport that is closing gets no more: it would log each further write.
     pub fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let len = data.len()?;
         if len == 0 {
             return Ok(());
         }
         let py = slf.py();
+        // A transport that has failed in a write says so only when it is asked.
+        let is_closing = slf.get().state(py)?.has_written(py);
+        if let Some(is_closing) = is_closing
+            && is_closing.call0()?.is_truthy()?
+        {
+            slf.get().state(py)?.writer = None;
+        }
         let writer = {
             let mut this = slf.get().state(slf.py())?;
             let Some(writer) = this.writer.as_ref().map(|writer| writer.bind(py).clone()) else { return Ok(()) };
@@ -228,8 +222,9 @@ impl Exchange {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.event_loop)?;
-        visit.call(&this.buffer)?;
+        visit.call(&this.shared)?;
         visit.call(&this.writer)?;
+        visit.call(&this.is_closing)?;
         visit.call(&this.only)?;
         visit.call(&this.done)?;
         this.arrived.iter().chain(&this.posted).chain(&this.crowded).try_for_each(|mailbox| visit.call(mailbox))
@@ -240,7 +235,14 @@ impl Exchange {
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
             let mailboxes = [&mut this.arrived, &mut this.posted, &mut this.crowded].map(std::mem::take);
-            (this.buffer.take(), this.writer.take(), this.only.take(), this.done.take(), mailboxes)
+            (
+                this.shared.take(),
+                this.writer.take(),
+                this.is_closing.take(),
+                this.only.take(),
+                this.done.take(),
+                mailboxes,
+            )
         };
         Ok(())
     }
@@ -259,25 +261,17 @@ impl Exchange {
         caller: Caller,
     ) -> PyResult<()> {
         Self::write(slf, reply)?;
-        // A reader that goes on may make room for what has waited.
-        let within;
-        {
-            let mut this = slf.get().state(slf.py())?;
-            within = std::mem::replace(&mut this.turn, Turn::Receiving) == Turn::Receiving;
-        }
-        let handled = Self::hand_on(slf, events, caller);
+        Self::within_callback(slf, caller, |caller| {
+            if !events.is_empty() {
+                slf.call_method1(intern!(slf.py(), "handle"), (events,))?;
+            }
+            Self::wake_all(slf, caller)
+        })?;
+        let py = slf.py();
         let (crowded, unsettled) = {
             let mut this = slf.get().state(slf.py())?;
-            if !within {
-                this.turn = Turn::Fresh;
-            }
             (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
         };
-        if !within {
-            Self::flush(slf)?;
-        }
-        handled?;
-        let py = slf.py();
         for mailbox in &crowded {
             // What has come since may have ended it.
             if mailbox.get().state(py)?.is_paused() {
@@ -290,11 +284,38 @@ impl Exchange {
         Ok(())
     }
 
-    fn hand_on(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, caller: Caller) -> PyResult<()> {
-        if !events.is_empty() {
-            slf.call_method1(intern!(slf.py(), "handle"), (events,))?;
+    /// Lets tasks go on as a read callback does, if `caller` is the loop, and then writes what they have sent.
+    fn within_callback(
+        slf: &Bound<'_, Self>,
+        caller: Caller,
+        go_on: impl FnOnce(Caller) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let shared = slf.get().shared(py)?;
+        let shared = shared.get();
+        if caller == Caller::Any && Self::is_in_task(slf)? {
+            return go_on(Caller::Any);
         }
-        Self::wake_all(slf, caller)
+        let outer = shared.state(py)?.begin();
+        let mut ended = go_on(Caller::Loop);
+        loop {
+            ended = ended.and(shared.flush(py));
+            let senders = shared.state(py)?.take_senders();
+            if senders.is_empty() {
+                break;
+            }
+            let woken = Self::wake_each(slf, senders.iter().map(|it| (it.bind(py).clone(), None)));
+            ended = ended.and(woken);
+        }
+        shared.state(py)?.end(outer);
+        ended
+    }
+
+    /// Whether a task runs.
+    fn is_in_task(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let event_loop = slf.get().state(slf.py())?.event_loop(slf.py());
+        Ok(!CURRENT_TASK.import(slf.py(), "asyncio", "current_task")?.call1((event_loop,))?.is_none())
     }
 
     fn wake_all(slf: &Bound<'_, Self>, caller: Caller) -> PyResult<()> {
@@ -303,14 +324,33 @@ impl Exchange {
         if arrived.is_empty() {
             return Ok(());
         }
+        let mut readers = Vec::with_capacity(arrived.len());
+        for mailbox in &arrived {
+            if let Some(waiter) = mailbox.get().state(py)?.waiter(py) {
+                readers.push((waiter, Some(mailbox)));
+            }
+        }
+        match caller {
+            Caller::Loop => Self::wake_each(slf, readers.into_iter()),
+            Caller::Any => {
+                let done = Self::done(slf)?;
+                readers.iter().try_for_each(|(waiter, _)| Arrival::wake_soon(waiter, &done))
+            }
+        }
+    }
+
+    /// Lets tasks go on one after the other, each with the mailbox whose reader it is.
+    fn wake_each<'py, 'a>(
+        slf: &Bound<'py, Self>,
+        waiters: impl ExactSizeIterator<Item = (Bound<'py, Arrival>, Option<&'a Py<Mailbox>>)>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let shared = slf.get().shared(py)?;
         let done = Self::done(slf)?;
-        for mailbox in arrived {
-            let waiter = mailbox.get().state(py)?.waiter(py);
-            let Some(waiter) = waiter else { continue };
-            let woken = match caller {
-                Caller::Loop => Arrival::wake(&waiter, &done),
-                Caller::Any => Arrival::wake_soon(&waiter, &done),
-            };
+        let mut left = waiters.len();
+        for (waiter, mailbox) in waiters {
+            left -= 1;
+            let woken = shared.get().run(py, mailbox, left > 0, || Arrival::wake(&waiter, &done));
             if let Err(error) = woken {
                 // Of what a task raises, this is what ends the loop, such as SystemExit: the transport has no part in it.
                 slf.call_method1(intern!(py, "_interrupt"), (error,))?;
@@ -331,18 +371,44 @@ impl Exchange {
         Ok(done)
     }
 
-    /// Has a mailbox written behind the chunk that is being handled, or at the end of the loop's turn.
-    pub fn schedule(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
+    /// Collects the frames of a mailbox, to be written by a later send or at the end of the read callback.
+    pub fn collect(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
+        let mut this = slf.get().state(slf.py())?;
+        if this.posted.is_empty() {
+            this.shared()?.get().state(slf.py())?.collect(slf);
+        }
+        this.posted.push(mailbox.clone().unbind());
+        Ok(())
+    }
+
+    /// Writes all that is collected for this transport.
+    pub fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let event_loop = {
-            let mut this = slf.get().state(slf.py())?;
-            this.posted.push(mailbox.clone().unbind());
-            if this.turn == Turn::Receiving || this.posted.len() > 1 {
-                return Ok(());
+        let posted = std::mem::take(&mut slf.get().state(slf.py())?.posted);
+        match posted.as_slice() {
+            [] => Ok(()),
+            [mailbox] => Self::write(slf, Mailbox::flush(mailbox.bind(py))?.as_any()),
+            many => {
+                let mut all = Vec::new();
+                let mut flushed = Ok(());
+                for mailbox in many {
+                    // One that fails keeps nothing from another.
+                    flushed = flushed
+                        .and(Mailbox::flush(mailbox.bind(py)).map(|frames| all.extend_from_slice(frames.as_bytes())));
+                }
+                flushed.and(Self::write(slf, &PyBytes::new(py, &all)))
             }
-            this.event_loop.clone_ref(py)
-        };
-        event_loop.call_method1(py, intern!(py, "call_soon"), (slf.getattr(intern!(py, "flush"))?,)).map(drop)
+        }
+    }
+
+    pub fn shared(&self, py: Python<'_>) -> PyResult<Py<LoopState>> {
+        Ok(self.state(py)?.shared()?.clone_ref(py))
+    }
+
+    /// Raises `RuntimeError` in any thread but the loop's.
+    pub fn check_thread(&self, py: Python<'_>) -> PyResult<()> {
+        let this = self.state(py)?;
+        this.shared()?.get().check_thread(this.event_loop.bind(py))
     }
 }
 
@@ -356,17 +422,19 @@ impl State {
         self.writer.is_some() && !self.full
     }
 
+    /// Notes that something is written; gives the transport's `is_closing` if that is not the first since the last chunk.
+    fn has_written<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let first = std::mem::replace(&mut self.fresh, false);
+        self.is_closing.as_ref().filter(|_| !first).map(|it| it.bind(py).clone())
+    }
+
     pub fn is_multiplexed(&self) -> bool {
         self.multiplexed
     }
 
-    /// Whether what is sent now is to be written now: the first since something came, if nothing is being handled.
-    pub fn writes_at_once(&mut self) -> bool {
-        let fresh = self.turn == Turn::Fresh;
-        if fresh {
-            self.turn = Turn::Collecting;
-        }
-        fresh
+    #[inline]
+    pub fn shared(&self) -> PyResult<&Py<LoopState>> {
+        self.shared.as_ref().ok_or_else(|| PyRuntimeError::new_err("the transport has no state of its loop"))
     }
 
     /// Takes note that something has come for a reader who waits.

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::loop_state::Due;
 use super::operation::{Operation, Reads};
-use super::{Arrival, Exchange, exchange};
+use super::{Arrival, Exchange, LoopState};
 use crate::frame::Opcode;
 use crate::py::attached::Attached;
 use crate::py::buffer::payload_of;
@@ -37,6 +38,7 @@ pub struct Mailbox(Attached<State>);
 pub struct State {
     connection: Py<Endpoint>,
     exchange: Py<Exchange>,
+    shared: Py<LoopState>,
     /// Messages that the application has not taken.
     messages: VecDeque<Letter>,
     /// How many bytes they were.
@@ -48,8 +50,13 @@ pub struct State {
     spare: Option<Py<Operation>>,
     intake: Intake,
     discarded: usize,
+    /// How many messages the application has taken.
+    taken: u64,
+    last: Last,
     /// The exchange is to write what is collected here.
     scheduled: bool,
+    /// How many batches are open: their end writes what is collected.
+    batches: usize,
     /// The peer's flow control lets no more pass.
     held_back: bool,
 }
@@ -63,6 +70,15 @@ enum Intake {
     Paused,
     /// Nobody takes them: beyond what may wait they are counted and dropped.
     Discarding,
+}
+
+/// What the application has done last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// It has taken a message, which it may be about to answer.
+    Took,
+    /// It has sent something, or nothing was there to be taken.
+    Sent,
 }
 
 /// A message that waits: an event is made of it only for a reader who asks for one.
@@ -87,27 +103,21 @@ pub enum Sent {
     Done,
     /// It is on its way, and more should wait until there is room.
     Crowded,
+    /// It is written when the other tasks of the read callback have run, which the sender is to wait for.
+    Together,
     /// It takes more than what is done here, and nothing was done yet.
     NotYet,
-}
-
-/// When what is collected is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    Now,
-    /// With what others collect in this turn of the loop.
-    Soon,
-    /// It is scheduled.
-    Already,
 }
 
 #[pymethods]
 impl Mailbox {
     #[new]
-    fn new(exchange: Py<Exchange>, connection: Py<Endpoint>) -> Self {
-        Self(Attached::new(State {
+    fn new(py: Python<'_>, exchange: Py<Exchange>, connection: Py<Endpoint>) -> PyResult<Self> {
+        let shared = exchange.get().shared(py)?;
+        Ok(Self(Attached::new(State {
             connection,
             exchange,
+            shared,
             messages: VecDeque::new(),
             bytes: 0,
             ended: false,
@@ -115,9 +125,12 @@ impl Mailbox {
             spare: None,
             intake: Intake::Open,
             discarded: 0,
+            taken: 0,
+            last: Last::Sent,
             scheduled: false,
+            batches: 0,
             held_back: false,
-        }))
+        })))
     }
 
     /// How many messages wait for the application.
@@ -142,6 +155,18 @@ impl Mailbox {
     #[getter]
     fn discarded(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.discarded)
+    }
+
+    /// Whether the application has taken a message and sent nothing since.
+    #[getter]
+    fn owes_answer(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.last == Last::Took)
+    }
+
+    /// How many messages the application has taken.
+    #[getter]
+    fn taken(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.state(py)?.taken)
     }
 
     /// Whether the peer's flow control lets no more pass.
@@ -185,7 +210,9 @@ impl Mailbox {
     /// Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
     ///
     /// An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
-    /// Messages are written together where more than one is sent at a time, at once where only one is.
+    /// When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
+    /// through messages that came together, its sends are written by the send that follows the last of these messages, or when the
+    /// task waits for something else.
     /// A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
     ///
     /// Args:
@@ -209,14 +236,55 @@ impl Mailbox {
         Self::put(slf, message, payload_of(kind, data)?.len()).map(drop)
     }
 
-    /// Have frames written that were sent on the connection: `now`, or with what else is sent in this turn of the loop.
+    /// Have frames written that were sent on the connection: `now`, or when those of `send` are.
     fn _post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
-        Self::post(slf, now)
+        let py = slf.py();
+        let due = {
+            let (this, due) = Self::state_in_thread(slf)?;
+            let corked = this.connection.get().workings(py)?.corked_len();
+            match this.due(due, corked) {
+                _ if now => Some(Due::Now),
+                // Whoever calls this does not wait.
+                Some(Due::Together) => Some(Due::Now),
+                due => due,
+            }
+        };
+        Self::bring(slf, due)
     }
 
-    /// Take no more messages than those that wait already: later ones are counted.
-    fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::go_on(slf, Intake::Discarding)
+    /// Note that the application sends something, which may answer the messages that it has taken.
+    fn _has_sent(&self, py: Python<'_>) -> PyResult<()> {
+        self.state(py)?.last = Last::Sent;
+        Ok(())
+    }
+
+    /// Raise `RuntimeError` in any thread but the loop's.
+    fn _check_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::check_thread(slf)
+    }
+
+    /// Hold frames back until `_end_batch`.
+    fn _begin_batch(&self, py: Python<'_>) -> PyResult<()> {
+        self.state(py)?.batches += 1;
+        Ok(())
+    }
+
+    /// Write the frames of the batch, unless it is within another.
+    fn _end_batch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().state(slf.py())?.batches -= 1;
+        Self::_post(slf, false)
+    }
+
+    /// Take no more messages than those that wait already, or take them again. Later ones are counted.
+    fn _discard(slf: &Bound<'_, Self>, discarding: bool) -> PyResult<()> {
+        if discarding {
+            return Self::go_on(slf, Intake::Discarding);
+        }
+        let mut this = slf.get().state(slf.py())?;
+        if this.intake == Intake::Discarding {
+            this.intake = Intake::Open;
+        }
+        Ok(())
     }
 
     /// Say that nothing follows the messages; a reader who waits is told.
@@ -234,6 +302,7 @@ impl Mailbox {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.connection)?;
         visit.call(&this.exchange)?;
+        visit.call(&this.shared)?;
         visit.call(&this.spare)?;
         visit.call(&this.waiter)
     }
@@ -282,6 +351,11 @@ impl Mailbox {
             return Ok(if this.ended { Found::End } else { Found::Nothing });
         };
         this.bytes -= len;
+        this.taken += 1;
+        this.last = Last::Took;
+        if this.messages.is_empty() {
+            this.shared.get().state(slf.py())?.has_taken_all(slf);
+        }
         this.keep_spare(operation);
         if this.messages.is_empty() && this.messages.capacity() > MESSAGES_LOW {
             this.messages = VecDeque::new();
@@ -291,6 +365,12 @@ impl Mailbox {
             Self::go_on(slf, Intake::Open)?;
         }
         Ok(Found::Message(Message { kind, data: data.into_bound(slf.py()), fin }))
+    }
+
+    /// Has the driver told that more has come than the application takes.
+    pub fn is_crowded(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().state(slf.py())?.exchange.get().state(slf.py())?.is_crowded(slf);
+        Ok(())
     }
 
     /// Lets the peer send again.
@@ -303,7 +383,7 @@ impl Mailbox {
 
     /// Makes what the next message is waited for by.
     pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
-        let mut this = slf.get().state(slf.py())?;
+        let (mut this, _) = Self::state_in_thread(slf)?;
         if this.waiter.is_some() {
             return Err(local("another task is receiving already: messages go to one reader"));
         }
@@ -324,43 +404,72 @@ impl Mailbox {
         } else {
             return Ok(Sent::NotYet);
         };
-        let exchange;
         let due = {
-            let mut this = slf.get().state(slf.py())?;
-            exchange = this.exchange.bind(py).clone();
-            let mut outlet = exchange.get().state(slf.py())?;
-            if this.held_back || payload.len() > LARGE || !outlet.has_room() {
+            let (mut this, due) = Self::state_in_thread(slf)?;
+            if this.held_back || payload.len() > LARGE || !this.exchange.get().state(py)?.has_room() {
                 return Ok(Sent::NotYet);
             }
             let collected = this.connection.get().workings(py)?.collect(opcode, payload, compress);
             let Some(collected) = collected else { return Ok(Sent::NotYet) };
-            this.due(&mut outlet, collected > FLUSH_SIZE)
+            this.last = Last::Sent;
+            match this.due(due, collected) {
+                None => return Ok(Sent::Done),
+                Some(Due::Later) if this.scheduled => return Ok(Sent::Done),
+                due => due,
+            }
         };
-        if due == Due::Already {
-            return Ok(Sent::Done);
-        }
-        Self::bring(slf, &exchange, due)?;
-        let room = !slf.get().state(slf.py())?.held_back && exchange.get().state(slf.py())?.has_room();
-        Ok(if room { Sent::Done } else { Sent::Crowded })
+        Self::bring(slf, due)?;
+        Ok(match due {
+            Some(Due::Together) => Sent::Together,
+            _ if slf.get().state(py)?.has_room(py)? => Sent::Done,
+            _ => Sent::Crowded,
+        })
     }
 
-    /// Has what is collected written: `now`, or with what others collect in this turn of the loop.
-    fn post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
-        let exchange;
-        let due = {
-            let mut this = slf.get().state(slf.py())?;
-            exchange = this.exchange.bind(slf.py()).clone();
-            this.due(&mut *exchange.get().state(slf.py())?, now)
+    fn bring(slf: &Bound<'_, Self>, due: Option<Due>) -> PyResult<()> {
+        let py = slf.py();
+        let (exchange, shared) = {
+            let mut this = slf.get().state(py)?;
+            let collected = this.shared.get().state(py)?.has_collected();
+            match due {
+                None => return Ok(()),
+                Some(Due::Now) if !collected => {}
+                Some(_) if std::mem::replace(&mut this.scheduled, true) => {}
+                Some(_) => Exchange::collect(this.exchange.bind(py), slf)?,
+            }
+            (this.exchange.bind(py).clone(), collected.then(|| this.shared.clone_ref(py)))
         };
-        Self::bring(slf, &exchange, due)
+        match (due, shared) {
+            (Some(Due::Now), Some(shared)) => shared.get().flush(py),
+            (Some(Due::Now), None) => Exchange::write(&exchange, Self::flush(slf)?.as_any()),
+            _ => Ok(()),
+        }
     }
 
-    fn bring(slf: &Bound<'_, Self>, exchange: &Bound<'_, Exchange>, due: Due) -> PyResult<()> {
-        match due {
-            Due::Now => Exchange::write(exchange, Self::flush(slf)?.as_any()),
-            Due::Soon => Exchange::schedule(exchange, slf),
-            Due::Already => Ok(()),
+    fn check_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().state(slf.py())?.exchange.get().check_thread(slf.py())
+    }
+
+    /// Lends the state, and says when the loop has frames written now; `RuntimeError` in any thread but the loop's.
+    #[inline]
+    fn state_in_thread<'a>(slf: &'a Bound<'_, Self>) -> PyResult<(RefMut<'a, State>, Due)> {
+        let this = slf.get().state(slf.py())?;
+        let due = this.shared.get().state(slf.py())?.due();
+        if let Some(due) = due {
+            return Ok((this, due));
         }
+        drop(this);
+        Self::check_thread(slf)?;
+        Self::state_in_thread(slf)
+    }
+
+    /// Makes what the sender waits for until what is collected in this read callback is written.
+    pub fn wait_for_flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+        let this = slf.get().state(slf.py())?;
+        let event_loop = this.exchange.get().state(slf.py())?.event_loop(slf.py());
+        let sender = Arrival::awaited(slf.py(), event_loop)?;
+        this.shared.get().state(slf.py())?.wait_for_flush(&sender);
+        Ok(sender)
     }
 
     /// Gives the frames that are collected.
@@ -409,14 +518,22 @@ impl State {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
     }
 
-    /// Says when what is collected is to be written.
-    fn due(&mut self, exchange: &mut exchange::State, now: bool) -> Due {
-        if now || exchange.writes_at_once() {
-            Due::Now
-        } else if std::mem::replace(&mut self.scheduled, true) {
-            Due::Already
-        } else {
-            Due::Soon
+    pub fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// Whether more may be sent without waiting.
+    pub fn has_room(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.held_back && self.exchange.get().state(py)?.has_room())
+    }
+
+    /// Says when frames are written of which `collected` bytes wait, where it is `due` that the loop has frames written. `None` leaves it
+    /// to the end of a batch.
+    #[inline]
+    fn due(&self, due: Due, collected: usize) -> Option<Due> {
+        if collected > FLUSH_SIZE {
+            return Some(Due::Now);
         }
+        (self.batches == 0).then_some(due)
     }
 }

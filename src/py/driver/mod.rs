@@ -1,7 +1,8 @@
 //! The busy half of the asyncio driver: what runs once for each message.
 //!
 //! ```text
-//! Exchange   one transport: what is read goes to mailboxes, what they send is written once a chunk
+//! LoopState  what the transports of one event loop share
+//! Exchange   one transport: what is read goes to mailboxes, what they send meanwhile is written together
 //! Mailbox    one WebSocket: messages that wait for the application, and those that it sends
 //! Operation  what `recv` and `send` are awaited by
 //! Arrival    what a reader waits for
@@ -11,17 +12,20 @@
 
 mod arrival;
 mod exchange;
+mod loop_state;
 mod mailbox;
 mod operation;
 
 pub use arrival::Arrival;
 pub use exchange::Exchange;
+pub use loop_state::LoopState;
 pub use mailbox::Mailbox;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<LoopState>()?;
     module.add_class::<Exchange>()?;
     module.add_class::<Mailbox>()?;
     module.add_class::<Arrival>()?;

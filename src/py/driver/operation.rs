@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::Arrival;
 use super::mailbox::{Found, Mailbox, Sent};
 use crate::py::attached::Attached;
 
@@ -46,6 +47,8 @@ enum Progress {
     Fresh(Py<Mailbox>, Work),
     /// A reader waits for a message.
     Waiting(Py<Mailbox>, Reads),
+    /// A sender waits until its message is written.
+    Sending(Py<Mailbox>, Py<Arrival>),
     /// A coroutine of the subclass does what is rare.
     Delegated(Py<PyAny>),
     Done,
@@ -139,6 +142,10 @@ impl Operation {
                 visit.call(message)
             }
             Progress::Fresh(mailbox, Work::Read(_)) | Progress::Waiting(mailbox, _) => visit.call(mailbox),
+            Progress::Sending(mailbox, sender) => {
+                visit.call(mailbox)?;
+                visit.call(sender)
+            }
             Progress::Delegated(coroutine) => visit.call(coroutine),
             Progress::Done => Ok(()),
         }
@@ -192,6 +199,14 @@ impl Operation {
                 mailbox.get().state(py)?.wait_no_more();
                 Self::read(slf, mailbox.into_bound(py), reads)
             }
+            Progress::Sending(mailbox, sender) => {
+                if !sender.get().is_done(py)? {
+                    slf.get().proceed(py, Progress::Sending(mailbox, sender))?;
+                    return Err(PyRuntimeError::new_err("another task awaits this call of send already"));
+                }
+                let room = mailbox.get().state(py)?.has_room(py)?;
+                Self::sent(slf, mailbox.bind(py), if room { Sent::Done } else { Sent::Crowded })
+            }
             Progress::Fresh(mailbox, Work::Read(reads)) => Self::read(slf, mailbox.into_bound(py), reads),
             Progress::Fresh(mailbox, Work::Send(message, compress)) => {
                 Self::write(slf, &mailbox.into_bound(py), &message.into_bound(py), compress)
@@ -205,19 +220,32 @@ impl Operation {
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
     ) -> PyResult<Step> {
-        let py = slf.py();
         match Mailbox::send_now(mailbox, message, compress)? {
-            Sent::Done => {
-                mailbox.get().state(py)?.keep_spare(slf);
-                Ok(Step::Return(py.None()))
+            Sent::NotYet => {
+                let sending = mailbox.call_method1(intern!(slf.py(), "_send"), (message, compress))?;
+                Self::delegate(slf, sending.unbind(), None)
+            }
+            sent => Self::sent(slf, mailbox, sent),
+        }
+    }
+
+    /// Goes on once a message is on its way.
+    #[inline]
+    fn sent(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, sent: Sent) -> PyResult<Step> {
+        let py = slf.py();
+        match sent {
+            Sent::Together => {
+                let sender = Mailbox::wait_for_flush(mailbox)?;
+                slf.get().proceed(py, Progress::Sending(mailbox.clone().unbind(), sender.clone().unbind()))?;
+                Ok(Step::Yield(sender.into_any().unbind()))
             }
             Sent::Crowded => {
                 let waiting = mailbox.call_method0(intern!(py, "_drained"))?;
                 Self::delegate(slf, waiting.unbind(), None)
             }
-            Sent::NotYet => {
-                let sending = mailbox.call_method1(intern!(py, "_send"), (message, compress))?;
-                Self::delegate(slf, sending.unbind(), None)
+            Sent::Done | Sent::NotYet => {
+                mailbox.get().state(py)?.keep_spare(slf);
+                Ok(Step::Return(py.None()))
             }
         }
     }

@@ -233,6 +233,11 @@ impl Workings {
         Some(corked.len())
     }
 
+    /// How many bytes wait for `flush`.
+    pub fn corked_len(&self) -> usize {
+        self.corked.as_ref().map_or(0, Vec::len)
+    }
+
     /// Whether a payload goes on the wire as it is, behind its header.
     pub(super) fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
         matches!(self.wire, Wire::Direct)
