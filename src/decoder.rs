@@ -243,6 +243,24 @@ impl Decoder {
         self.buffer.len() - self.lent + frame
     }
 
+    /// Whether a Close begins within `bytes`, which come next, as far as the headers of their frames tell.
+    #[must_use]
+    pub fn is_close_within(&self, mut bytes: &[u8]) -> bool {
+        let mut payload_len = match &self.phase {
+            Phase::Header { len: 0, .. } => 0,
+            Phase::Payload { header, taken } => header.payload_len - taken,
+            Phase::Header { .. } | Phase::Ended => return false,
+        };
+        loop {
+            let Some(rest) = usize::try_from(payload_len).ok().and_then(|len| bytes.get(len..)) else { return false };
+            match Header::parse(rest, self.rules.role) {
+                Ok(Some((Header { opcode: Opcode::Close, .. }, _))) => return true,
+                Ok(Some((header, size))) => (bytes, payload_len) = (&rest[size..], header.payload_len),
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
+
     #[cold]
     fn end(&mut self, fault: Fault) -> Fault {
         self.stop();
@@ -535,6 +553,34 @@ mod tests {
 
     fn rules(role: Role) -> Rules {
         Rules { role, limit: 1 << 20, parts: false, utf8: true, rsv: 0, inflater: None }
+    }
+
+    #[test]
+    fn a_close_is_found_among_bytes_that_wait() {
+        let decoder = Decoder::new(rules(Role::Client));
+        let text = b"\x81\x05hello".as_slice();
+        let close = b"\x88\x02\x03\xe8".as_slice();
+        assert!(!decoder.is_close_within(b""));
+        assert!(!decoder.is_close_within(text));
+        assert!(decoder.is_close_within(&[text, text, close].concat()));
+        // The payload of a message is none of its business.
+        assert!(!decoder.is_close_within(b"\x82\x04\x88\x02\x03\xe8"));
+        // A message that is not all here, and what is no frame.
+        assert!(!decoder.is_close_within(&[b"\x82\x7e\xff\xff".as_slice(), close].concat()));
+        assert!(!decoder.is_close_within(&[b"\x83\x00".as_slice(), close].concat()));
+    }
+
+    #[test]
+    fn a_close_is_found_behind_the_rest_of_a_frame() {
+        let mut decoder = Decoder::new(Rules { parts: true, ..rules(Role::Client) });
+        let mut begun = b"\x82\x04ab".as_slice();
+        assert!(decoder.next(&mut begun).is_ok());
+        assert!(decoder.is_close_within(b"cd\x88\x02\x03\xe8"));
+        assert!(!decoder.is_close_within(b"c"));
+        let mut header = b"\x82".as_slice();
+        let mut decoder = Decoder::new(rules(Role::Client));
+        assert!(matches!(decoder.next(&mut header), Ok(None)));
+        assert!(!decoder.is_close_within(b"\x00\x88\x00"));
     }
 
     fn said(decoder: &mut Decoder, mut chunk: &[u8]) -> Vec<Said> {

@@ -18,6 +18,10 @@ WRITE_HIGH = 64 * 1024
 #: Bytes of replies that a peer may make us keep, which does not take what we write, before it is read no more.
 REPLIES_HIGH = 64 * 1024
 
+#: Bytes that wait to be decoded, behind more messages than the application takes, at which a transport is read no more. Those before it
+#: may hold the peer's Close.
+UNDECODED_HIGH = 64 * 1024
+
 #: The status codes with which an iteration over messages ends and is no error: done, going away, and none.
 CLEAN_CODES = frozenset({1000, 1001, 1005})
 

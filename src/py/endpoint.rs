@@ -153,7 +153,7 @@ impl Endpoint {
     /// How many bytes `cork` holds back.
     #[getter]
     fn corked(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.workings(py)?.corked.as_ref().map_or(0, Vec::len))
+        Ok(self.workings(py)?.corked_len())
     }
 
     /// Make what follows the opening handshake; it is in place when that is done.
@@ -545,6 +545,12 @@ impl Endpoint {
     fn held(&self, py: Python<'_>) -> PyResult<usize> {
         let this = self.workings(py)?;
         Ok(this.early.len() + this.decoder.as_ref().map_or(0, Decoder::held))
+    }
+
+    /// Whether the peer's Close is among the bytes that wait to be decoded.
+    fn _is_close_waiting(&self, py: Python<'_>) -> PyResult<bool> {
+        let this = self.workings(py)?;
+        Ok(this.decoder.as_ref().is_some_and(|decoder| decoder.is_close_within(&this.early)))
     }
 
     // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.

@@ -228,6 +228,206 @@ def test_an_answer_to_a_close_waits_for_messages_that_are_being_taken(run, http)
     run(work())
 
 
+async def ticks(websocket):
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await websocket.send("tick")
+            await asyncio.sleep(0.02)
+
+
+async def subscribes_and_ticks(websocket):
+    await websocket.recv()
+    await ticks(websocket)
+
+
+async def waits(websocket):
+    await websocket.wait_closed()
+
+
+async def subscribes_and_waits(websocket):
+    await websocket.recv()
+    await websocket.wait_closed()
+
+
+async def is_busy(websocket):
+    await asyncio.sleep(4)
+
+
+@pytest.mark.parametrize("handler", [ticks, subscribes_and_ticks, waits, subscribes_and_waits, is_busy])
+def test_a_close_is_answered_at_once_where_nothing_is_unread(run, http, handler):
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            if handler in (subscribes_and_ticks, subscribes_and_waits):
+                await websocket.send("all of it")
+            await asyncio.sleep(0.1)
+            begun = now()
+            websocket.begin_close(4001, "enough")
+            while websocket.ending.received is None:
+                await asyncio.sleep(0.01)
+            assert now() - begun < GRACE / 2
+            assert websocket.ending.received == Close(4001, "enough")
+
+    run(work())
+
+
+@pytest.mark.parametrize("count", [5, 300, 2000])
+@pytest.mark.parametrize("handler", [ticks, is_busy])
+def test_a_close_after_messages_that_nobody_takes_is_answered_after_a_grace(run, http, handler, count):
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            websocket = await connect(url(server), http=http)
+            await websocket.send_many(["x"] * count)
+            await asyncio.sleep(0.1)
+            begun = now()
+            websocket.begin_close()
+            while websocket.ending.received is None:
+                await asyncio.sleep(0.01)
+            assert now() - begun < 3 * GRACE
+            assert websocket.ending.received.code == 1000
+
+    run(work())
+
+
+@pytest.mark.parametrize("count", [5, 300, 20_000])
+@pytest.mark.parametrize("handler", [waits, subscribes_and_waits])
+def test_no_message_stands_in_the_way_of_a_close_that_is_awaited(run, http, handler, count):
+    ends = []
+
+    async def ending(websocket):
+        await handler(websocket)
+        ends.append((websocket.close_code, websocket.close_reason, websocket.state))
+        ends.append(websocket.ending.discarded + websocket.waiting + websocket.taken)
+
+    async def work():
+        async with listening(ending, extensions=()) as server:
+            websocket = await connect(url(server), http=http)
+            await websocket.send_many(["x"] * count)
+            begun = now()
+            await websocket.close(1000, "done")
+            assert now() - begun < 3
+            assert websocket.ending.clean
+            while len(ends) < 2:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert ends == [(1000, "done", State.CLOSED), count]
+
+
+def test_messages_are_kept_for_a_reader_while_another_task_awaits_the_end(run, http):
+    got = []
+
+    async def handler(websocket):
+        waiting = asyncio.create_task(websocket.wait_closed())
+        with contextlib.suppress(ConnectionClosed):
+            async for message in websocket:
+                got.append(message)
+                if len(got) % 100 == 1:
+                    await asyncio.sleep(0.01)
+                await websocket.send(message)
+        await waiting
+        assert websocket.close_code == 1000
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            websocket = await connect(url(server), http=http)
+            reading = asyncio.create_task(take_all(websocket))
+            for i in range(3000):
+                await websocket.send(str(i))
+            await websocket.close()
+            assert await reading == [str(i) for i in range(3000)]
+
+    run(work())
+    assert got == [str(i) for i in range(3000)]
+
+
+def test_messages_are_kept_again_when_the_end_is_awaited_no_more(run, http):
+    async def handler(websocket):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(websocket.wait_closed(), 0.05)
+        await websocket.send("go on")
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(ConnectionClosed):
+            async for message in websocket:
+                await websocket.send(message)
+
+    async def work():
+        async with listening(handler, extensions=()) as server, connect(url(server), http=http) as websocket:
+            assert await websocket.recv() == "go on"
+            reading = asyncio.create_task(take_all(websocket))
+            for i in range(2000):
+                await websocket.send(str(i))
+            await websocket.close()
+            assert await reading == [str(i) for i in range(2000)]
+
+    run(work())
+
+
+def test_how_it_ended_is_known_when_the_peer_was_lost_after_messages_that_wait(run, http):
+    ends = []
+
+    async def handler(websocket):
+        await websocket.wait_closed()
+        ends.append((websocket.close_code, websocket.state, websocket.close_reason != ""))
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http, extensions=())
+            await websocket.send_many(["x"] * 1000)
+            await asyncio.sleep(0.05)
+            websocket.transport.abort()
+            while not ends:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert ends == [(1006, State.CLOSED, True)]
+
+
+async def send_metrics(websocket):
+    while True:
+        await websocket.send("metric")
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_client_that_only_sends_learns_that_the_server_has_closed(run, http, count):
+    async def handler(websocket):
+        for i in range(count):
+            await websocket.send(str(i))
+        await websocket.recv()
+        await websocket.close(4001, "enough")
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            begun = now()
+            with pytest.raises(ConnectionClosed) as closed:
+                await send_metrics(websocket)
+            assert closed.value.code == 4001
+            assert now() - begun < (GRACE / 2 if count == 0 else 3 * GRACE)
+
+    run(work())
+
+
+def test_an_answer_that_is_being_made_goes_out_before_a_close_is_answered(run, http):
+    async def handler(websocket):
+        question = await websocket.recv()
+        await asyncio.sleep(0.3)
+        await websocket.send(f"answer to {question}")
+        with contextlib.suppress(ConnectionClosed):
+            await websocket.recv()
+
+    async def work():
+        async with listening(handler) as server:
+            websocket = await connect(url(server), http=http)
+            await websocket.send("question")
+            websocket.begin_close()
+            assert await take_all(websocket) == ["answer to question"]
+            assert websocket.ending.clean
+
+    run(work())
+
+
 def test_a_closed_stream_leaves_no_timer_behind(run):
     async def work():
         async with listening() as server, connect_http2(url(server)) as client:
@@ -254,12 +454,14 @@ def test_a_stream_whose_peer_does_not_end_it_is_reset(run):
 
 def test_a_peer_that_says_nothing_behind_its_close_is_no_hurry(run):
     async def handler(websocket):
+        await websocket.recv()
         await asyncio.sleep(0.2)
         await websocket.send("late answer")
 
     async def work():
         async with listening(handler, extensions=()) as server:
             reader, writer = await raw_client(server)
+            writer.write(masked(TEXT, b"question"))
             writer.write(masked(CLOSE, close_payload(1000)))
             data = await reader.read()
             assert data == b"\x81\x0blate answer\x88\x02\x03\xe8"

@@ -17,7 +17,7 @@ from mintws.connection import Connection
 from mintws.events import Close, Failed, Ping, Pong, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import REPLIES_HIGH
+from mintws.session import REPLIES_HIGH, UNDECODED_HIGH
 
 if sys.platform != "win32":
     import fcntl
@@ -238,9 +238,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Whether what the peer sends is read.
 
         A peer that makes us write and takes nothing is read no more. What WebSockets send is no answer: its senders wait by themselves.
+        Where messages wait for the application, a little more is read, since the peer's Close may follow.
         """
         answers = self._replies > REPLIES_HIGH or not self.websockets
-        return self.http.reading and not (self.full and answers)
+        reading = self.http.reading or any(it.paused and it.connection.held < UNDECODED_HIGH for it in self.websockets)
+        return reading and not (self.full and answers)
 
     def probe(self) -> None:
         """Ask, beneath all WebSockets, whether the peer is there (RFC 9113 §6.7)."""

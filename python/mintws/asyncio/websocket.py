@@ -50,7 +50,9 @@ class WebSocket(_core.Mailbox):
 
     __slots__ = (
         "__weakref__",
+        "_awaiting_end",
         "_closed",
+        "_discards",
         "_drain",
         "_end_timer",
         "_fragmenting",
@@ -58,6 +60,7 @@ class WebSocket(_core.Mailbox):
         "_last",
         "_link",
         "_pings",
+        "_taken_before",
         "connection",
         "ending",
     )
@@ -74,6 +77,11 @@ class WebSocket(_core.Mailbox):
         self._fragmenting: asyncio.Future[None] | None = None
         self._pings: Pings | None = None
         self._keepalive: Keepalive | None = None
+        #: How many tasks await the end, and how many messages had been taken when the first of them began to.
+        self._awaiting_end = 0
+        self._taken_before = 0
+        #: The application has called `discard`.
+        self._discards = False
         #: Until the peer's Close must have come, or ours be sent.
         self._end_timer: asyncio.TimerHandle | None = None
         connection.owner = self
@@ -138,6 +146,14 @@ class WebSocket(_core.Mailbox):
         """How many bytes were given to the transport so far, for all WebSockets that share it."""
         return self._link.written
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes of what was sent the system has not taken yet.
+
+        They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
+        """
+        return self.connection.corked + self.connection.buffered + self._link.buffered
+
     async def __aenter__(self) -> WebSocket:
         return self
 
@@ -148,24 +164,6 @@ class WebSocket(_core.Mailbox):
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
 
-    @property
-    def unsent(self) -> int:
-        """How many bytes of what was sent the system has not taken yet.
-
-        They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
-        """
-        return self.connection.corked + self.connection.buffered + self._link.buffered
-
-    async def ping(self, data: bytes | None = None) -> float:
-        """Ask whether the peer is there; wait for its Pong and give the seconds until it came (RFC 6455 §5.5.2).
-
-        Args:
-            data: at most 125 bytes, different from those of other Pings under way; chosen if `None`.
-
-        Raises:
-            ConnectionClosed: the connection ended before the Pong came.
-            LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
-        """
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
         """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
@@ -193,6 +191,16 @@ class WebSocket(_core.Mailbox):
             for message in messages:
                 await self.send(message, compress=compress)
 
+    async def ping(self, data: bytes | None = None) -> float:
+        """Ask whether the peer is there; wait for its Pong and give the seconds until it came (RFC 6455 §5.5.2).
+
+        Args:
+            data: at most 125 bytes, different from those of other Pings under way; chosen if `None`.
+
+        Raises:
+            ConnectionClosed: the connection ended before the Pong came.
+            LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
+        """
         pong: asyncio.Future[float] = self._link.loop.create_future()
         self.send_ping(pong, data)
         return await pong
@@ -220,17 +228,26 @@ class WebSocket(_core.Mailbox):
 
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
-        self._discard(True)
-        self.ending.discarded = self.discarded
+        self._discards = True
+        self._set_discarding(True)
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ends it.
+        """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
 
-        Nothing is taken meanwhile: a peer whose messages nobody receives is paused, and the Close behind them does not come. Call
-        `discard` first if they are of no interest.
+        A Close of the peer is answered at once. Messages do not stand in its way: beyond those that may wait they are discarded, and
+        counted in `ending.discarded`. Both hold unless a task receives.
         """
-        if not self._link.left(self):
-            await asyncio.shield(self._when_closed())
+        if not self._awaiting_end:
+            self._taken_before = self.taken
+        self._awaiting_end += 1
+        try:
+            self._make_way()
+            if not self._link.left(self):
+                await asyncio.shield(self._when_closed())
+        finally:
+            self._awaiting_end -= 1
+            if not self._awaiting_end and not self._discards:
+                self._set_discarding(False)
 
     # What the link calls.
 
@@ -247,10 +264,10 @@ class WebSocket(_core.Mailbox):
         if self.connection.state is State.CLOSED:
             # Nobody is left to answer: what is sent from now on raises.
             self.connection.send(event)
-        elif self.awaited and not self.waiting:
+        elif self._answers_at_once():
             self.answer()
         elif self.connection.state is State.REMOTE_CLOSING:
-            self._end_timer = self._link.loop.call_later(GRACE, self._answer_late, GRACE)
+            self._give_grace()
         self.relieve()
 
     def pong(self, data: bytes) -> None:
@@ -269,9 +286,10 @@ class WebSocket(_core.Mailbox):
             self._link.held_up.discard(self)
 
     def finish(self) -> None:
-        """Take note that nothing more goes either way."""
+        """End both ways: the transport is gone, or the stream."""
         self._stop_keepalive()
         self._stop_end_timer()
+        self._make_way()
         self.answer()
         self.ending.discarded = self.discarded
         self._finish()
@@ -290,11 +308,13 @@ class WebSocket(_core.Mailbox):
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's; if the peer's has come, answer it."""
+        self._check_thread()
         state = self.connection.state
         if state is State.OPEN and not self._gone():
             close = Close(code, reason)
             self.connection.send(close)
             self._stop_keepalive()
+            self._stop_end_timer()
             self.ending.sent = close
             self._end_timer = self._link.loop.call_later(self._link.timing.close_timeout, self._give_up)
             self._post(True)
@@ -310,11 +330,10 @@ class WebSocket(_core.Mailbox):
         self._pings.add(time.perf_counter(), token, payload)
         self._post(True)
 
-        self._check_thread()
     def answer(self) -> None:
         """Answer the peer's Close, or its fault, once."""
-        self._stop_end_timer()
         if self.connection.state is State.REMOTE_CLOSING and self._last is not None:
+            self._stop_end_timer()
             self.connection.send(self._last)
             self.ending.sent = self._last if isinstance(self._last, Close) and not self._link.lost else None
             self._post(True)
@@ -330,6 +349,8 @@ class WebSocket(_core.Mailbox):
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
+        if self.connection.state is State.OPEN:
+            self._stop_end_timer()
         # First what has waited: there is no credit for what goes on waiting.
         events: list[Any] = []
         self.connection._receive_early(events)
@@ -338,7 +359,12 @@ class WebSocket(_core.Mailbox):
         self._link.go_on(events, self.connection._settle(events))
 
     def _pause(self) -> None:
+        # The core calls this again for each chunk that comes meanwhile.
         self.connection.pause()
+        self._make_way()
+        closing = self.connection.state is State.OPEN and self.connection._is_close_waiting()
+        if closing and self._end_timer is None:
+            self._give_grace()
 
     def _is_held_back(self) -> bool:
         return self.connection.buffered > WRITE_HIGH
@@ -346,8 +372,12 @@ class WebSocket(_core.Mailbox):
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""
         event = _event(message)
+        self._has_sent()
         while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
+        if self.connection.state is not State.CLOSED and self._link.is_closing:
+            # Its loss says why nothing can be sent.
+            await asyncio.shield(self._link.gone)
         if event is None:
             await self._send_fragments(message, compress)
             return
@@ -361,7 +391,6 @@ class WebSocket(_core.Mailbox):
     async def _drained(self) -> None:
         """Wait until what was sent has mostly gone."""
         while not self._has_room() and not self._gone():
-        # The core calls this again for each chunk that comes meanwhile.
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
                 self._link.held_up.add(self)
@@ -374,12 +403,8 @@ class WebSocket(_core.Mailbox):
         parts = self._encode_by(self.connection.send_vectored, event, compress)
         # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
         for part in parts:
-        self._has_sent()
             self._link.write(part)
         if not parts:
-        if self.connection.state is not State.CLOSED and self._link.is_closing:
-            # Its loss says why nothing can be sent.
-            await asyncio.shield(self._link.gone)
             self._post(True)
 
     def _encode(self, event: Any, compress: bool | None) -> None:
@@ -402,6 +427,7 @@ class WebSocket(_core.Mailbox):
         self._fragmenting = self._link.loop.create_future()
         kind: type[Text | Binary] | None = None
         try:
+            size = 0
             async for fragment in _fragments(fragments):
                 event = _event(fragment)
                 if not isinstance(event, (Text, Binary)) or not isinstance(event, kind or object):
@@ -410,6 +436,10 @@ class WebSocket(_core.Mailbox):
                 self._encode(_made(kind, event.data, False), compress)
                 self._post(False)
                 await self._drained()
+                size += len(event.data)
+                if size >= TURN_SIZE:
+                    size = 0
+                    await asyncio.sleep(0)
             if kind is None:
                 raise TypeError("an iterable without an element is no message: it would be neither text nor binary")
             self._encode(_made(kind, b"", True), compress)
@@ -429,24 +459,49 @@ class WebSocket(_core.Mailbox):
 
     def _when_closed(self) -> asyncio.Future[None]:
         if self._closed is None:
-            size = 0
             self._closed = self._link.loop.create_future()
         return self._closed
 
-    def _answer_late(self, waited: float) -> None:
-        """Answer for an application that does not receive; one that has messages left gets more time."""
-        if self.waiting and waited < self._link.timing.close_timeout:
-            self._end_timer = self._link.loop.call_later(GRACE, self._answer_late, waited + GRACE)
-        else:
-                size += len(event.data)
-                if size >= TURN_SIZE:
-                    size = 0
-                    await asyncio.sleep(0)
+    def _is_abandoned(self) -> bool:
+        """Whether a task awaits the end, and none has received since it began to."""
+        return self._awaiting_end > 0 and self._taken_before == self.taken and not self.awaited
+
+    def _make_way(self) -> None:
+        """Keep no message in the way of the peer's Close, and answer that, where the end is all that is awaited."""
+        if self._is_abandoned():
+            self._set_discarding(True)
             self.answer()
 
+    def _answers_at_once(self) -> bool:
+        """Whether nothing is to be sent before the peer's Close is answered."""
+        return self._is_abandoned() or (not self.waiting and (self.awaited or not self.owes_answer))
+
+    def _give_grace(self) -> None:
+        """Answer the peer's Close in a while, even if the application does not take the messages before it."""
+        timeout = self._link.timing.close_timeout
+        grace = min(GRACE, timeout / 2)
+        until = self._link.loop.time() + timeout - grace
+        self._end_timer = self._link.loop.call_later(grace, self._end_grace, grace, self.taken, until)
+
+    def _end_grace(self, grace: float, taken: int, until: float) -> None:
+        """Answer the peer's Close, unless the application has taken messages meanwhile: then it gets more time."""
+        self._end_timer = None
+        if self.waiting and self.taken != taken and self._link.loop.time() < until:
+            self._end_timer = self._link.loop.call_later(grace, self._end_grace, grace, self.taken, until)
+        elif self.connection.state is State.REMOTE_CLOSING:
+            self.answer()
+        else:
+            # It is still to be decoded, after more messages than may wait.
+            self.begin_close()
+
+    def _set_discarding(self, discarding: bool) -> None:
+        self._discard(discarding)
+        self.ending.discarded = self.discarded
+
     def _give_up(self) -> None:
-        """The peer has not closed."""
-        self.ending.cause = self.ending.cause or "the peer did not close in time"
+        """The peer has not closed, or nobody has taken what came before its Close."""
+        if not self.connection._is_close_waiting():
+            self.ending.cause = self.ending.cause or "the peer did not close in time"
         self._link.abort(self)
 
     def _stop_end_timer(self) -> None:

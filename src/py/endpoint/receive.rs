@@ -24,6 +24,9 @@ impl Endpoint {
         }
         if this.waits(slf.py())? {
             this.early.extend_from_slice(data);
+            if let Delivery::Mailbox(mailbox) = &this.delivery {
+                Mailbox::is_crowded(mailbox.bind(slf.py()))?;
+            }
             return Ok(());
         }
         if this.early.is_empty() {
