@@ -9,6 +9,7 @@ import time
 import charts
 import core
 import echo
+import fanout
 import measure
 import memory
 
@@ -19,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     start = time.monotonic()
     print(measure.describe(measure.machine()))
-    for name, suite in (("echo", echo.run), ("memory", memory.run), ("core", core.run)):
+    for name, suite in (("echo", echo.run), ("fanout", fanout.run), ("memory", memory.run), ("core", core.run)):
         measure.keep(name, suite(full=args.full), full=args.full)
     print(f"\nthe targets, after {time.monotonic() - start:.0f} s")
     charts.main()
