@@ -331,6 +331,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def _sweep_later(self, connection: Connection) -> None:
         """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
+        while self._ending and _has_ended(self._ending[0][1]):
+            self._ending.popleft()
         self._ending.append((self.loop.time() + self.timing.close_timeout, ref(connection)))
         if self._sweep_timer is None:
             self._sweep_timer = self.loop.call_later(self.timing.close_timeout, self._sweep)
@@ -353,6 +355,12 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Bound the time until the transport is gone: the peer may never read, or never close."""
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+
+
+def _has_ended(reference: ReferenceType[Connection]) -> bool:
+    """Whether the peer has ended the stream of a WebSocket too."""
+    connection = reference()
+    return connection is None or connection.carrier.done
 
 
 def _raise(error: BaseException) -> None:

@@ -51,6 +51,9 @@ class Library(h2.connection.H2Connection):
         closed: is called with each stream when it closes.
     """
 
+    #: How many streams that have closed are remembered, with how they did: some 200 bytes each, for header blocks that come late.
+    MAX_CLOSED_STREAMS = 1024
+
     def __init__(self, config: h2.config.H2Configuration, closed: Callable[[Stream], None]) -> None:
         super().__init__(config)
         self.encoder = _Encoder()

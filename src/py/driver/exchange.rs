@@ -6,7 +6,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::{Arrival, LoopState, Mailbox};
@@ -158,7 +158,7 @@ impl Exchange {
     }
 
     /// Give what is to be read into.
-    fn get_buffer<'py>(&self, py: Python<'py>, sizehint: isize) -> PyResult<Bound<'py, PyAny>> {
+    fn get_buffer<'py>(&self, py: Python<'py>, sizehint: isize) -> PyResult<Bound<'py, PySequence>> {
         let _ = sizehint;
         Ok(self.shared(py)?.get().state(py)?.buffer(py))
     }
@@ -174,7 +174,7 @@ impl Exchange {
             (buffer, this.only.as_ref().map(|only| only.bind(py).clone()))
         };
         let Some(connection) = only else {
-            let chunk = buffer.get_item(PySlice::new(py, 0, nbytes.cast_signed(), 1))?;
+            let chunk = buffer.get_slice(0, nbytes)?;
             return slf.call_method1(intern!(py, "receive"), (chunk,)).map(drop);
         };
         let events = PyList::empty(py);

@@ -5,6 +5,7 @@ use std::cell::RefMut;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PySequence;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{Arrival, Exchange, Mailbox};
@@ -24,7 +25,7 @@ pub struct LoopState(Attached<State>);
 
 pub struct State {
     /// Where all transports read into. It is used up before the next read.
-    buffer: Py<PyAny>,
+    buffer: Py<PySequence>,
     /// The thread in which the loop was seen to run.
     thread: usize,
     /// What runs within a read callback; `None` outside of one.
@@ -61,7 +62,7 @@ pub enum Due {
 impl LoopState {
     /// Make the state of a loop that runs in this thread.
     #[new]
-    fn new(buffer: Py<PyAny>) -> Self {
+    fn new(buffer: Py<PySequence>) -> Self {
         Self(Attached::new(State {
             buffer,
             thread: this_thread(),
@@ -143,7 +144,7 @@ impl LoopState {
 }
 
 impl State {
-    pub fn buffer<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+    pub fn buffer<'py>(&self, py: Python<'py>) -> Bound<'py, PySequence> {
         self.buffer.bind(py).clone()
     }
 
