@@ -7,13 +7,21 @@ import pickle
 
 import pytest
 
-from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, RemoteProtocolError, UpgradeError
+from mintws import (
+    ConnectionClosed,
+    ExtendedConnectDisabled,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ResponseTooLarge,
+    UpgradeError,
+)
 
 ERRORS = [
     LocalProtocolError("what to do"),
     ExtendedConnectDisabled("what to do"),
     RemoteProtocolError("what broke", code=1007, section="RFC 6455 §8.1", status=400),
     UpgradeError(403, (("x-why", "because"),), b"no"),
+    ResponseTooLarge(200, 1 << 20),
     ConnectionClosed(1001, "bye", clean=False),
     ConnectionClosed(1000),
 ]

@@ -15,6 +15,7 @@ from mintws.errors import (
     LocalProtocolError,
     MintWSError,
     RemoteProtocolError,
+    ResponseTooLarge,
     UpgradeError,
 )
 from mintws.events import Event, Failed, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -43,6 +44,7 @@ __all__ = [
     "Pong",
     "PreparedMessage",
     "RemoteProtocolError",
+    "ResponseTooLarge",
     "Role",
     "State",
     "Text",

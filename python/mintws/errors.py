@@ -62,6 +62,25 @@ class UpgradeError(MintWSError):
         return type(self), (self.status, self.headers, self.body), self.__dict__
 
 
+class ResponseTooLarge(MintWSError):
+    """The body of a response to an ordinary request is longer than the limit that was given for it.
+
+    Attributes:
+        status: the HTTP status of the response.
+        limit: the most bytes that were allowed.
+    """
+
+    def __init__(self, status: int, limit: int) -> None:
+        super().__init__(
+            f"the body of the response, a {status}, has more than {limit} bytes: give request() a larger limit, or None"
+        )
+        self.status = status
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.limit), self.__dict__
+
+
 class ConnectionClosed(MintWSError):
     """The WebSocket is closed: nothing more comes and nothing more can be sent.
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 
 import pytest
-from drivers.conftest import echo, listening
+from drivers.conftest import echo, listening, url
 from drivers.raw import silent_server
 from wire import GOAWAY, RST_STREAM, h2_frame
 
@@ -18,6 +18,7 @@ from mintws import (
     Http1,
     Http2,
     LocalProtocolError,
+    ResponseTooLarge,
     Role,
     Text,
     UpgradeAccept,
@@ -203,14 +204,52 @@ def test_a_connection_that_the_server_is_leaving_is_told_as_such(run):
     run(work())
 
 
-def test_a_response_that_is_too_long_to_be_kept_is_an_error(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+@pytest.mark.parametrize("size", [1, 262_145, 900_000, 1 << 20])
+def test_bodies_of_any_length_pass_both_ways(run, tls_contexts, tls, size):
     async def work():
-        pages = {"/fits": 1 << 20, "/long": (1 << 20) + 1}
-        async with listening(respond=lambda request: Response(200, body=b"x" * pages[request.target])) as server:
-            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+        server_tls, client_tls = tls_contexts if tls else (None, None)
+        body = bytes(size)
+        async with listening(ssl=server_tls, respond=lambda request: Response(200, body=request.body)) as server:
+            async with connect_http2(secure(server) if tls else url(server), ssl=client_tls) as client:
+                for _ in range(2):
+                    assert (await client.request("POST", "/", body=body)).body == body
+
+    run(work())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_a_response_is_as_long_as_its_limit_says(run, tls_contexts, tls):
+    async def work():
+        server_tls, client_tls = tls_contexts if tls else (None, None)
+        page = bytes(5_000_011)
+        async with listening(ssl=server_tls, respond=lambda request: Response(200, body=page)) as server:
+            async with connect_http2(secure(server) if tls else url(server), ssl=client_tls) as client:
+                for limit in (len(page), None):
+                    assert (await client.request("GET", "/", limit=limit)).body == page
+
+    run(work())
+
+
+def test_a_response_over_its_limit_is_an_error_and_hurts_no_other(run):
+    async def work():
+        pages = {"/fits": 1 << 20, "/long": (1 << 20) + 1, "/longer": 50_000_000}
+        async with listening(respond=lambda request: Response(200, body=bytes(pages[request.target]))) as server:
+            async with connect_http2(url(server)) as client:
+                websocket = await client.open()
                 assert len((await client.request("GET", "/fits")).body) == 1 << 20
-                response = await client.request("GET", "/long")
-                assert response.body is None
+                for how in ({}, {"limit": 1 << 20}, {"limit": 0}):
+                    for page in ("/long", "/longer"):
+                        with pytest.raises(ResponseTooLarge) as long:
+                            await client.request("GET", page, **how)
+                        assert (long.value.status, long.value.limit) == (200, how.get("limit", 1 << 20))
+                        assert str(long.value.limit) in str(long.value)
+                assert client.http.h2.open_outbound_streams == 1
+                await websocket.send("still here")
+                assert await websocket.recv() == "still here"
+                for limit, error in ((-1, LocalProtocolError), ("1", TypeError)):
+                    with pytest.raises(error):
+                        await client.request("GET", "/fits", limit=limit)
 
     run(work())
 

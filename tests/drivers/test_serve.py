@@ -7,12 +7,15 @@ import contextlib
 import logging
 import socket
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 from drivers.conftest import echo, listening, live_timers, url
 from drivers.raw import quiet_client, raw_client
-from wire import CLOSE, close_payload, masked
+from wire import CLOSE, DATA, RST_STREAM, close_payload, h2_frame, h2_frames, masked
 
-from mintws import ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject, UpgradeRequest
+from mintws import ConnectionClosed, Http2, LocalProtocolError, Role, State, UpgradeError, UpgradeReject, UpgradeRequest
 from mintws.asyncio import connect, connect_http2, link, serve
 from mintws.events import Response
 from mintws.session import check_origin
@@ -270,6 +273,81 @@ def test_ordinary_requests_are_answered_before_the_server_is_gone(run):
         assert (await asking).body == b"in time"
         assert (await answering).endswith(b"in time")
         await client.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_a_body_over_the_limit_is_answered_while_it_still_comes(run, http, tls, tls_contexts):
+    async def work():
+        async with listening(ssl=tls_contexts[0] if tls else None) as server:
+            named = {"ssl": tls_contexts[1], "server_hostname": "localhost"} if tls else {}
+            if tls:
+                tls_contexts[1].set_alpn_protocols(["h2" if http == "2" else "http/1.1"])
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, **named)
+            status = (upload_over_http2 if http == "2" else upload_over_http1)(reader, writer)
+            assert await asyncio.wait_for(status, 5) == 413
+            writer.transport.abort()
+
+    run(work())
+
+
+async def upload_over_http1(reader, writer):
+    """Send a body of a little over 1 MiB, of 1 GB that were promised; give the status."""
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+    for _ in range(211):
+        writer.write(bytes(5003))
+        await writer.drain()
+    return int((await reader.readline()).split()[1])
+
+
+async def upload_over_http2(reader, writer):
+    """The same on a stream; the status, when the stream has ended, and was reset some time later."""
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    peer.initiate_connection()
+    peer.send_headers(1, [(":method", "POST"), (":scheme", "https"), (":path", "/"), (":authority", "x")])
+    left, status, ended = 211 * 5003, 0, False
+    while True:
+        while left and peer.outbound_flow_control_window >= 5003 <= peer.local_flow_control_window(1):
+            peer.send_data(1, bytes(5003))
+            left -= 5003
+        writer.write(peer.data_to_send())
+        for event in peer.receive_data(await reader.read(65536)):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = int(dict(event.headers)[b":status"])
+            ended = ended or isinstance(event, h2.events.StreamEnded)
+            if isinstance(event, h2.events.StreamReset):
+                assert ended and event.error_code == 0
+                return status
+
+
+@pytest.mark.parametrize("timeout", [0.05, None])
+def test_a_stream_that_the_client_leaves_open_has_a_time_limit(run, timeout):
+    async def work():
+        async with listening(half_closed_timeout=timeout) as server:
+            peer = Http2(Role.CLIENT)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(peer.start())
+            while not peer.can_open:
+                writer.write(peer.receive(await reader.read(65536))[1])
+            connection = peer.open()
+            writer.write(connection.send(UpgradeRequest("x")))
+            while connection.state is not State.OPEN:
+                writer.write(peer.receive(await reader.read(65536))[1])
+            # Closed by hand, without END_STREAM.
+            writer.write(h2_frame(DATA, 0, 1, masked(CLOSE, close_payload(1000))))
+            (link,) = server.links
+            await until(lambda: link.http.half_closed)
+            if timeout is None:
+                await asyncio.sleep(0.3)
+                assert link.http.half_closed
+            else:
+                await until(lambda: not link.http.h2.open_inbound_streams)
+                frames = h2_frames(await reader.read(65536))
+                while frames[-1][0] != RST_STREAM:
+                    frames += h2_frames(await reader.read(65536))
+                assert frames[-1] == (RST_STREAM, 0, 1, bytes(4))
+            writer.transport.abort()
 
     run(work())
 

@@ -86,9 +86,9 @@ def test_wsproto_takes_no_interim_response() -> None:
     assert any(isinstance(event, RejectConnection) for event in client.events())
 
 
-def test_nghttpx_leaves_a_stream_open_which_is_reset_after_the_close_timeout(certificate: Certificate) -> None:
+def test_nghttpx_leaves_a_stream_open_which_is_reset_soon(certificate: Certificate) -> None:
     """It ends no stream that an HTTP/2 server has ended (RFC 9113 §5.1)."""
-    gateway, client, ours = Nghttpx(), Websockets(), Mintws(close_timeout=0.5)
+    gateway, client, ours = Nghttpx(), Websockets(), Mintws(half_closed_timeout=0.5)
     for needed in (gateway, client):
         needed.check()
 
@@ -103,5 +103,23 @@ def test_nghttpx_leaves_a_stream_open_which_is_reset_after_the_close_timeout(cer
             await asyncio.sleep(0.2)
             assert not websocket.connection.carrier.done
             assert await gone(websocket)
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))
+
+
+def test_600_websockets_pass_nghttpx_one_by_one(certificate: Certificate) -> None:
+    """It takes one connection for them, which may have fewer streams at a time: those that it leaves open take at most half."""
+    gateway, client, ours = Nghttpx(), Websockets(), Mintws(half_closed_timeout=60)
+    for needed in (gateway, client):
+        needed.check()
+
+    async def converse() -> None:
+        async with (
+            ours.serve(HTTP2[0], certificate) as serving,
+            gateway.between(HTTP1[0], HTTP2[0], serving.url, certificate) as url,
+        ):
+            for _ in range(600):
+                async with client.connect(url, HTTP1[0], certificate) as end:
+                    assert (await end.close(1000, "")).code == 1000
 
     asyncio.run(asyncio.wait_for(converse(), PATIENCE))

@@ -69,6 +69,62 @@ def test_closing_begun_by_the_server_ends_the_stream_both_ways():
     assert stream not in peer.http._streams
 
 
+def left_open(peer: H2Peer) -> int:
+    """As the client, open a WebSocket and close it, and never end its stream; return that."""
+    stream, conn = peer.open()
+    peer.hear(conn.send(Close(1000)))
+    assert peer.send(stream, masked(CLOSE, close_payload(1000))) == [(conn, Close(1000))]
+    assert peer.of(h2.events.StreamEnded, stream)
+    return stream
+
+
+def test_stream_that_the_client_does_not_end_behind_both_closes_is_reset():
+    # With NO_ERROR (RFC 9113 §8.1), as the application's clock has it: nghttpx ends none.
+    peer = H2Peer(Role.SERVER)
+    _, other = peer.open()
+    stream = left_open(peer)
+    assert peer.http.half_closed == 1
+    assert peer.http.reset_half_closed() == b""
+    late = left_open(peer)
+    assert h2_frames(peer.http.reset_half_closed()) == [(RST_STREAM, 0, stream, bytes(4))]
+    peer.h2.end_stream(late)
+    assert peer.deliver() == []
+    assert peer.http.reset_half_closed() == b""
+    assert (peer.http.half_closed, peer.http.h2.open_inbound_streams) == (0, 1)
+    assert other.state is State.OPEN
+
+
+def test_streams_that_the_client_does_not_end_take_half_of_its_streams_at_most():
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=10)
+    _, other = peer.open()
+    streams = [left_open(peer) for _ in range(30)]
+    assert peer.http.half_closed == 5
+    assert [it.stream_id for it in peer.of(h2.events.StreamReset)] == streams[:-5]
+    assert other.state is State.OPEN
+
+
+def test_stream_whose_close_waits_for_the_window_is_not_half_closed():
+    peer = H2Peer(Role.SERVER, {4: 0})
+    stream, conn = peer.open()
+    conn.send(Close(1000))
+    peer.send(stream, masked(CLOSE, close_payload(1000)))
+    assert peer.http.half_closed == 0
+    peer.h2.increment_flow_control_window(100, stream)
+    peer.deliver()
+    assert peer.http.half_closed == 1
+
+
+def test_client_resets_no_stream_that_the_server_has_not_ended():
+    peer = H2Peer(Role.CLIENT)
+    stream, conn = peer.answer()
+    peer.hear(conn.send(Close(1000)))
+    peer.send(stream, frame(CLOSE, close_payload(1000)))
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert peer.http.half_closed == 0
+    assert peer.http.reset_half_closed() == peer.http.reset_half_closed() == b""
+    assert stream in peer.http._streams
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_client_ends_its_stream_when_the_server_has(together):
     # Close and END_STREAM may come in one read or in two.

@@ -140,6 +140,41 @@ def test_body_that_is_broken_behind_its_response_ends_the_connection_without_ano
     assert http.done
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_over_the_limit_is_told_at_once_and_no_more_of_it_kept(chunked):
+    http = Http1(Role.SERVER)
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 3000000"
+    part = b"1000\r\n" + bytes(4096) + b"\r\n" if chunked else bytes(4096)
+    events, _ = http.receive(b"POST / HTTP/1.1\r\nHost: a\r\n" + length + b"\r\n\r\n")
+    made, taken = [http.collect(event) for _, event in events], 0
+    while not any(made):
+        taken += 4096
+        made = [http.collect(event) for _, event in http.receive(part)[0]]
+    assert taken == (1 << 20) + 4096
+    (request,) = filter(None, made)
+    assert (request.method, request.body) == ("POST", None)
+    assert http.respond(request, Response(413)).startswith(b"HTTP/1.1 413 ")
+    # The rest is dropped, and the next request is read.
+    while taken < 2_998_272:
+        taken += 4096
+        assert not any(http.collect(event) for _, event in http.receive(part)[0])
+    end = b"0\r\n\r\n" if chunked else bytes(3_000_000 - taken)
+    events, _ = http.receive(end + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    (request,) = filter(None, (http.collect(event) for _, event in events))
+    assert request.target == "/next"
+    assert http.respond(request, Response(204)).startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "kept"), [(10, 10, True), (11, 10, False), (1, 0, False), (3 << 20, None, True)]
+)
+def test_limit_of_a_body_may_be_chosen(size, limit, kept):
+    http = Http1(Role.SERVER)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    (request,) = filter(None, (http.collect(event, limit) for _, event in http.receive(head + bytes(size))[0]))
+    assert request.body == (bytes(size) if kept else None)
+
+
 EXPECT = b"Host: a\r\nExpect: 100-Continue\r\n"
 
 

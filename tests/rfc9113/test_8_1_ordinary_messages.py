@@ -2,7 +2,7 @@
 
 import h2.events
 import pytest
-from wire import CONNECT, END_STREAM, GET, GOAWAY, RST_STREAM, H2Peer, h2_frames, masked
+from wire import CONNECT, GET, GOAWAY, RST_STREAM, H2Peer, h2_frames, masked
 
 from mintws import LocalProtocolError, Role, Text, UpgradeReject
 from mintws.events import Request, Response
@@ -146,32 +146,115 @@ def test_header_of_the_connection_is_left_out_of_a_response(name):
     assert set(answer) == {":status", "x-one", "x-two", "content-length"}
 
 
-def collected(peer: H2Peer, number: int, size: int):
-    """As the peer, send a body of so many bytes on a stream; give the message, and the credit that came back for it."""
-    before = len(peer.of(h2.events.WindowUpdated, number))
-    while True:
-        part = min(size, 16384, peer.h2.local_flow_control_window(number))
-        assert part, "no credit came back"
-        size -= part
-        peer.h2.send_data(number, bytes(part), end_stream=not size)
-        made = [it for _, event in peer.deliver() if (it := peer.http.collect(event))]
-        if not size:
-            return made[0], sum(it.delta for it in peer.of(h2.events.WindowUpdated, number)[before:])
+def collected(peer: H2Peer, number: int, size: int, part: int, **how):
+    """As the peer, send a body of so many bytes, in parts, to a loop as the guide has it; give the message, and what is not sent then."""
+    while size:
+        len_now = min(part, size, 16384, peer.h2.local_flow_control_window(number))
+        assert len_now, "no credit came back"
+        size -= len_now
+        peer.h2.send_data(number, bytes(len_now), end_stream=not size)
+        events, reply = peer.http.receive(peer.h2.data_to_send())
+        peer.hear(reply)
+        made = [it for _, event in events if (it := peer.http.collect(event, **how))]
+        more, reply = peer.http.proceed()
+        peer.hear(reply)
+        assert more == []
+        if made:
+            return made[0], size
+    raise AssertionError("the message is not whole")
 
 
-@pytest.mark.parametrize(("size", "kept"), [((1 << 20), True), ((1 << 20) + 1, False), (3_000_000, False)])
-def test_body_of_more_than_1_mib_is_not_kept_and_gets_its_credit_back(size, kept):
-    peer = H2Peer(Role.CLIENT)
+def asked_by(role: Role) -> tuple[H2Peer, int]:
+    """A peer that is about to send a body: of its request, or of the response to ours."""
+    peer = H2Peer(role)
+    if role is Role.SERVER:
+        return peer, peer.ask([(":method", "POST"), *GET[1:]])
     number, data = peer.http.request(request())
     peer.hear(data)
     peer.h2.send_headers(number, [(":status", "200")])
-    response, credit = collected(peer, number, size)
-    assert (response.status, response.body) == (200, bytes(size) if kept else None)
-    assert credit >= size - 262144
-    peer = H2Peer(Role.SERVER)
-    asked, credit = collected(peer, peer.ask([(":method", "POST"), *GET[1:]]), size)
-    assert (asked.method, asked.body) == ("POST", bytes(size) if kept else None)
-    assert credit >= size - 262144
+    return peer, number
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("size", [1, 262_143, 262_145, 700_000, 900_001, 1 << 20])
+@pytest.mark.parametrize("part", [16384, 16383, 5003])
+def test_body_gets_its_credit_back_as_it_is_collected(role, size, part):
+    # The peer always sends all that it may.
+    peer, number = asked_by(role)
+    made, left = [], size
+    while not made:
+        had = left
+        while now := min(part, left, peer.h2.local_flow_control_window(number)):
+            left -= now
+            peer.h2.send_data(number, bytes(now), end_stream=not left)
+        assert left < had, "no credit came back"
+        events, reply = peer.http.receive(peer.h2.data_to_send())
+        made = [it for _, event in events if (it := peer.http.collect(event))]
+        peer.hear(reply + peer.http.proceed()[1])
+    assert made[0].body == bytes(size)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_body_that_comes_in_one_chunk_with_its_head_gets_its_credit_back(role):
+    # As much as the window lets pass, before `collect` has seen anything.
+    peer, number = asked_by(role)
+    while size := min(16384, peer.h2.local_flow_control_window(number)):
+        peer.h2.send_data(number, bytes(size))
+    events, reply = peer.http.receive(peer.h2.data_to_send())
+    peer.hear(reply)
+    assert [made for _, event in events if (made := peer.http.collect(event))] == []
+    assert peer.h2.local_flow_control_window(number) == 0
+    peer.hear(peer.http.proceed()[1])
+    assert peer.h2.local_flow_control_window(number) >= 131_072
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize(
+    ("how", "limit"), [({}, 1 << 20), ({"limit": 1000}, 1000), ({"limit": 0}, 0), ({"limit": 5_000_000}, 5_000_000)]
+)
+def test_body_over_the_limit_is_told_at_once_and_no_more_of_it_kept(role, how, limit):
+    peer, number = asked_by(role)
+    message, unsent = collected(peer, number, limit + 600_000, 5003, **how)
+    assert message.body is None
+    assert 600_000 - 5003 <= unsent < 600_000
+    # What is on its way brings no second message, and no credit for a third.
+    for _ in range(2):
+        while size := min(unsent, 16384, peer.h2.local_flow_control_window(number)):
+            unsent -= size
+            peer.h2.send_data(number, bytes(size), end_stream=not unsent)
+        assert [made for _, event in peer.deliver() if (made := peer.http.collect(event))] == []
+        peer.hear(peer.http.proceed()[1])
+    assert unsent > 600_000 - 262_144 - 5003
+    if role is Role.SERVER:
+        peer.hear(peer.http.respond(message, Response(413)))
+        assert answers(peer)[0][":status"] == "413"
+    else:
+        peer.hear(peer.http.cancel(number))
+        assert [it.error_code for it in peer.of(h2.events.StreamReset)] == [8]
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize(("size", "how"), [(1 << 20, {}), (0, {"limit": 0}), (3_000_001, {"limit": None})])
+def test_body_of_the_limit_is_kept(role, size, how):
+    peer, number = asked_by(role)
+    if size:
+        message, _ = collected(peer, number, size, 16384, **how)
+    else:
+        peer.h2.end_stream(number)
+        (message,) = [made for _, event in peer.deliver() if (made := peer.http.collect(event, **how))]
+    assert message.body == bytes(size)
+
+
+def test_who_reads_bodies_by_means_of_h2_acknowledges_them():
+    peer, number = asked_by(Role.SERVER)
+    peer.deliver()
+    for _ in range(16):
+        peer.send(number, bytes(16384))
+        peer.hear(peer.http.proceed()[1])
+    assert peer.h2.local_flow_control_window(number) == 0
+    peer.http.h2.acknowledge_received_data(262_144, number)
+    peer.hear(peer.http.h2.data_to_send())
+    assert peer.h2.local_flow_control_window(number) == 262_144
 
 
 def test_response_whose_body_was_not_kept_is_refused_locally():
@@ -303,16 +386,48 @@ def test_client_takes_any_number_of_interim_responses():
     assert [it.status for it in made] == [204]
 
 
-def test_response_ahead_of_the_end_of_its_request_ends_the_request_too():
-    # §8.1: RST_STREAM with NO_ERROR, behind the whole response.
-    peer = H2Peer(Role.SERVER)
+def uploading(peer: H2Peer) -> int:
+    """As the client, begin a request that goes on for long, and have it answered."""
     stream = peer.ask([(":method", "POST"), *GET[1:]])
     peer.deliver()
-    out = peer.http.respond(Request("POST", "/", stream=stream), Response(413))
-    frames = [
-        (kind, flags & END_STREAM, payload) for kind, flags, number, payload in h2_frames(out) if number == stream
-    ]
-    assert frames[0][1] == END_STREAM
-    assert frames[-1] == (RST_STREAM, 0, bytes(4))
-    assert peer.http.h2.open_inbound_streams == 0
+    peer.hear(peer.http.respond(Request("POST", "/", stream=stream), Response(413)))
+    assert peer.of(h2.events.StreamEnded, stream)
+    return stream
+
+
+def test_response_ahead_of_the_end_of_its_request_ends_the_request_too():
+    # §8.1: RST_STREAM with NO_ERROR, behind the whole response; not with it, which some clients take for a failure.
+    peer = H2Peer(Role.SERVER)
+    stream = uploading(peer)
+    assert peer.http.half_closed == 1
+    assert peer.http.reset_half_closed() == b""
+    late = uploading(peer)
+    assert h2_frames(peer.http.reset_half_closed()) == [(RST_STREAM, 0, stream, bytes(4))]
+    assert h2_frames(peer.http.reset_half_closed()) == [(RST_STREAM, 0, late, bytes(4))]
+    assert peer.http.half_closed == peer.http.h2.open_inbound_streams == 0
     assert not peer.http._streams
+
+
+@pytest.mark.parametrize("end", ["END_STREAM", "RST_STREAM"])
+def test_request_that_ends_behind_its_response_is_not_reset(end):
+    peer = H2Peer(Role.SERVER)
+    stream = uploading(peer)
+    peer.http.reset_half_closed()
+    if end == "END_STREAM":
+        peer.h2.end_stream(stream)
+    else:
+        peer.h2.reset_stream(stream)
+    events = peer.deliver()
+    assert [made for _, event in events if (made := peer.http.collect(event))] == []
+    assert peer.http.half_closed == 0
+    assert peer.http.reset_half_closed() == b""
+    assert not peer.http._streams
+
+
+@pytest.mark.parametrize(("most", "waiting"), [(100, 50), (3, 1), (1, 0)])
+def test_half_of_the_streams_may_be_half_closed(most, waiting):
+    peer = H2Peer(Role.SERVER, max_concurrent_streams=most)
+    streams = [uploading(peer) for _ in range(60)]
+    assert peer.http.half_closed == waiting
+    assert [it.stream_id for it in peer.of(h2.events.StreamReset)] == streams[: 60 - waiting]
+    assert {it.error_code for it in peer.of(h2.events.StreamReset)} == {0}

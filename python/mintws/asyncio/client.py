@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mintws.asyncio.dial import ClientLink, HttpVersion, Place
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Options, check_options
 from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
 from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
 from mintws.extensions import Extension
@@ -225,17 +225,28 @@ class Http2Client:
         *,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         body: bytes = b"",
+        limit: int | None = DEFAULT_LIMIT,
     ) -> Response:
-        """Make an ordinary request and wait for its response; a body of more than 1 MiB is not kept, and `None`.
+        """Make an ordinary request and wait for its response.
+
+        Args:
+            method: "GET" and so on.
+            target: path and query.
+            headers: further headers, as pairs or a mapping.
+            body: the body.
+            limit: the most bytes of the response's body, inclusive: 1 MiB unless it is given; `None` is no limit.
 
         Raises:
+            ResponseTooLarge: the body of the response is longer than `limit`; its stream is reset as soon as that is known.
+            LocalProtocolError: the request or `limit` is against a rule. Nothing was sent.
             ConnectionClosed: the connection ended, or the stream was reset, before the response was whole; or the server takes no new
                 ones.
 
         There is no time limit: `asyncio.wait_for` sets one.
         """
+        check_options({"limit": limit})
         fields: Headers = (("host", self._url.authority), *pairs(headers))
-        return await self._link.request(Request(method, target, fields, body))
+        return await self._link.request(Request(method, target, fields, body), limit)
 
     async def close(self) -> None:
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""

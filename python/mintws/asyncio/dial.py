@@ -10,8 +10,14 @@ from typing import Any, Literal, TypeAlias
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Connection, Options
-from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
+from mintws.connection import DEFAULT_LIMIT, Connection, Options
+from mintws.errors import (
+    ConnectionClosed,
+    ExtendedConnectDisabled,
+    LocalProtocolError,
+    ResponseTooLarge,
+    UpgradeError,
+)
 from mintws.events import Failed, Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.http2 import Http2
@@ -94,7 +100,8 @@ class ClientLink(Link):
         self._version = http
         self._options = options
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
-        self._responses: dict[int, asyncio.Future[Response]] = {}
+        #: Requests that wait for their response, with the limits of its body.
+        self._responses: dict[int, tuple[asyncio.Future[Response], int | None]] = {}
         #: Requests that wait for a stream.
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
@@ -138,8 +145,8 @@ class ClientLink(Link):
         finally:
             self._openings.pop(connection, None)
 
-    async def request(self, request: Request) -> Response:
-        """Make an ordinary request."""
+    async def request(self, request: Request, limit: int | None) -> Response:
+        """Make an ordinary request, and wait for its response, whose body has at most `limit` bytes."""
         assert isinstance(self.http, Http2)
         self._check_open()
         while not self.http.has_room:
@@ -149,11 +156,11 @@ class ClientLink(Link):
             self._check_open()
         stream, data = self.http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
-        self._responses[stream] = response
+        self._responses[stream] = response, limit
         self.write(data)
         try:
             return await response
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ResponseTooLarge):
             self._say_last(self.http.cancel(stream))
             raise
         finally:
@@ -205,7 +212,7 @@ class ClientLink(Link):
         everyone: list[asyncio.Future[Any]] = [
             self.ready,
             *self._openings.values(),
-            *self._responses.values(),
+            *(response for response, _ in self._responses.values()),
             *self._waiting,
         ]
         for waiting in everyone:
@@ -239,13 +246,17 @@ class ClientLink(Link):
     def receive_ordinary(self, event: Any) -> None:
         if not isinstance(self.http, Http2):
             return
-        response = self.http.collect(event)
         stream = getattr(event, "stream_id", None)
-        waiting = self._responses.get(stream) if stream else None
+        waiting, limit = self._responses.get(stream, (None, DEFAULT_LIMIT))
+        response = self.http.collect(event, limit)
         if waiting is None or waiting.done():
             return
         if isinstance(response, Response):
-            waiting.set_result(response)
+            if response.body is None:
+                assert limit is not None
+                waiting.set_exception(ResponseTooLarge(response.status, limit))
+            else:
+                waiting.set_result(response)
         elif type(event).__name__ == "StreamReset":
             waiting.set_exception(ConnectionClosed(1006, "the server reset the request's stream", clean=False))
 

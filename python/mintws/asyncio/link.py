@@ -146,9 +146,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         """Bring events to those whom they concern."""
+        ordinary = False
         for connection, event in events:
             websocket = connection.owner if connection is not None else None
             if connection is None:
+                ordinary = True
                 self.receive_ordinary(event)
             elif not isinstance(websocket, WebSocket):
                 self.receive_handshake(connection, event)
@@ -159,6 +161,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 self.check_done(websocket)
             elif not isinstance(event, Ping):
                 websocket._put(event)
+        if ordinary:
+            # Bodies that were collected have credit to give back.
+            self.proceed()
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         """Take an event of the opening handshake."""

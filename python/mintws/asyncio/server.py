@@ -57,7 +57,7 @@ class serve:  # noqa: N801  (used as a function)
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets; see `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
-        open_timeout, idle_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`.
+        open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
 
     Raises:
@@ -83,6 +83,7 @@ class serve:  # noqa: N801  (used as a function)
         open_timeout: float | None = 10.0,
         idle_timeout: float | None = 60.0,
         close_timeout: float = 10.0,
+        half_closed_timeout: float | None = 0.2,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
@@ -92,7 +93,7 @@ class serve:  # noqa: N801  (used as a function)
         for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
             if not callable(hook):
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
-        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout)
+        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
@@ -230,7 +231,7 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
-    __slots__ = ("_open_timer", "_server", "_start", "_working")
+    __slots__ = ("_half_closed_timer", "_open_timer", "_server", "_start", "_working")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, server.timing)
@@ -239,6 +240,7 @@ class ServerLink(Link):
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
         self._open_timer: asyncio.TimerHandle | None = None
+        self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -267,6 +269,8 @@ class ServerLink(Link):
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._stop_open_timer()
+        if self._half_closed_timer is not None:
+            self._half_closed_timer.cancel()
         self._server.links.discard(self)
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
@@ -281,6 +285,16 @@ class ServerLink(Link):
         request = self.http.collect(event)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
+
+    def check_done(self, websocket: WebSocket) -> None:
+        super().check_done(websocket)
+        if self.multiplexed:
+            # The Close, and the end of the stream behind it, are written by then.
+            self.loop.call_soon(self._limit_half_closed)
+
+    def _settle(self, crowded: bool, reply: int) -> None:
+        super()._settle(crowded, reply)
+        self._limit_half_closed()
 
     def leave(self, code: int, reason: str) -> None:
         """Close all WebSockets and take no more."""
@@ -431,12 +445,30 @@ class ServerLink(Link):
     def _end_task(self, task: asyncio.Task[None]) -> None:
         self._server.tasks.discard(task)
         self._working -= 1
+        self._limit_half_closed()
         if self._working or self.websockets or self.lost:
             return
         if self._server.leaving:
             self.close()
         elif self._close_timer is None:
             self._limit_silence(self.timing.idle_timeout)
+
+    def _limit_half_closed(self) -> None:
+        """Bound the time in which the client may leave streams open that have ended here."""
+        if self._half_closed_timer is None and isinstance(self.http, Http2) and self.http.half_closed:
+            self._reset_half_closed()
+
+    def _reset_half_closed(self) -> None:
+        """Reset the streams whose time is up, and wait for the others."""
+        self._half_closed_timer = None
+        timeout = self.timing.half_closed_timeout
+        if timeout is None or self.lost:
+            return
+        assert isinstance(self.http, Http2)
+        self.write(self.http.reset_half_closed())
+        if self.http.half_closed:
+            self._half_closed_timer = self.loop.call_later(timeout, self._reset_half_closed)
+        self.close_if_done()
 
     def _limit_silence(self, timeout: float | None) -> None:
         """Bound the time in which the client may ask for nothing."""

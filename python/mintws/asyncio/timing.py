@@ -19,6 +19,8 @@ class Timing:
         ping_timeout: for a sign of life behind the keepalive's Ping: its Pong, or anything else that comes or is taken; `None` does not
             mind.
         idle_timeout: on a server, for the next request on a connection that carries nothing any more.
+        half_closed_timeout: on a server, for the client's end of an HTTP/2 stream that has ended here, with a WebSocket whose Closes have
+            passed or with a response; then it is reset with NO_ERROR.
     """
 
     open_timeout: float | None = 10.0
@@ -26,6 +28,7 @@ class Timing:
     ping_interval: float | None = 20.0
     ping_timeout: float | None = 20.0
     idle_timeout: float | None = None
+    half_closed_timeout: float | None = 0.2
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -21,8 +21,6 @@ Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
 #: The most bytes kept of the body of a refusal.
 BODY_LIMIT = 64 * 1024
-#: The most bytes of the body of a request that `collect` gathers.
-REQUEST_LIMIT = 1024 * 1024
 #: Behind a request that is not answered yet, the bytes at which the transport is read no more.
 UNREAD_LIMIT = 64 * 1024
 #: The most interim responses that may come before the answer.
@@ -211,23 +209,26 @@ class Http1(Direct):
             return self._connection.receive_early()
         return self._read()
 
-    def collect(self, event: Any) -> Request | None:
+    def collect(self, event: Any, limit: int | None = DEFAULT_LIMIT) -> Request | None:
         """Gather an ordinary request out of events that were handed on; it is given when it is whole.
 
-        A body of more than 1 MiB is not kept.
+        Args:
+            event: the event.
+            limit: the most bytes of a body, inclusive; `None` is no limit. A request whose body is longer is given as soon as that is
+                known, with `None` for `body`, and nothing more of it is kept: `respond` to it, with a 413 say.
         """
         match event:
             case h11.Request():
                 self._collected = (event, bytearray())
             case h11.Data() if self._collected is not None:
-                _, body = self._collected
-                if len(body) <= REQUEST_LIMIT:
-                    body += event.data
+                head, body = self._collected
+                if limit is not None and len(body) + len(event.data) > limit:
+                    self._collected = None
+                    return _request(head, None)
+                body += event.data
             case h11.EndOfMessage() if self._collected is not None:
                 (head, body), self._collected = self._collected, None
-                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
-                kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
-                return Request(head.method.decode(), head.target.decode("latin-1"), headers, kept)
+                return _request(head, bytes(body))
         return None
 
     def respond(self, request: Request, response: Response) -> bytes:
@@ -449,6 +450,12 @@ class Http1(Direct):
         if self._header_case == "lower":
             return [(name.lower(), value) for name, value in headers]
         return list(headers)
+
+
+def _request(head: h11.Request, body: bytes | None) -> Request:
+    """Make the request that a head and a body are."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
+    return Request(head.method.decode(), head.target.decode("latin-1"), headers, body)
 
 
 def _reason(status: int) -> bytes:

@@ -27,7 +27,7 @@ from mintws.http2.floods import Floods
 from mintws.http2.incoming import Incoming
 from mintws.http2.library import Library, Stream
 from mintws.http2.ordinary import Collector
-from mintws.http2.outbound import Events, Outbound, Turns
+from mintws.http2.outbound import Events, HalfClosed, Outbound, Turns
 from mintws.http2.websocket import WebSocketStream, disabled
 
 #: Pairs of a connection and its event; what concerns ordinary streams comes as `None` and the event of `h2`. Typed so that only who has
@@ -122,6 +122,7 @@ class Http2:
         self._incoming = Incoming(self)
         self._streams: dict[int, Outbound] = {}
         self._turns = Turns(self)
+        self._half_closed = HalfClosed(max_concurrent_streams // 2)
         self._collector = Collector(self)
         #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
         self._waiting: OrderedDict[WebSocketStream, Headers] = OrderedDict()
@@ -240,9 +241,10 @@ class Http2:
         return self._hand_on(events, self._settle())
 
     def proceed(self) -> Received:
-        """Say what bytes mean that were held until an answer was given.
+        """Say what bytes mean that were held until an answer was given, and give what the answers leave to write.
 
-        Call it after an `UpgradeAccept`, for frames that the client sent behind its request.
+        Call it when the events of `receive` are handled: for frames that a client sent ahead of our `UpgradeAccept`, and for the
+        credit of bodies that `collect` has taken, without which their senders wait for ever.
         """
         events, self._kept = self._kept, []
         replies = []
@@ -250,14 +252,21 @@ class Http2:
         for connection in accepted.values():
             connection._receive_early(events)
             replies.append(self._settled(connection))
+        replies.append(self._flush())
         return self._hand_on(events, b"".join(replies))
 
-    def collect(self, event: h2.events.Event) -> Request | Response | None:
+    def collect(self, event: h2.events.Event, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
         """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
 
-        A body of more than 1 MiB is not kept: `body` is `None`. Credit for it is given back.
+        The credit for its body comes with the bytes of whatever is called next: call `proceed`.
+
+        Args:
+            event: the event.
+            limit: the most bytes of a body, inclusive; `None` is no limit. A message whose body is longer is given as soon as that is
+                known, with `None` for `body`, and nothing more of it is kept, nor gets credit: `respond` to the request, with a 413
+                say, or `cancel` the stream of the response.
         """
-        return self._collector.collect(event)
+        return self._collector.collect(event, limit)
 
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
@@ -310,6 +319,22 @@ class Http2:
         # h2 lets nothing follow its own GOAWAY, so the frame is made here.
         last = self._last_seen = self.h2.highest_inbound_stream_id
         return self._flush() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+
+    @property
+    def half_closed(self) -> int:
+        """On a server, how many streams have ended here, and not at the client (RFC 9113 §5.1): they still count as open."""
+        return len(self._half_closed)
+
+    def reset_half_closed(self) -> bytes:
+        """On a server, reset the streams that have been half-closed since the last call; returns bytes to write now.
+
+        Some clients never end their half of a WebSocket whose Closes have passed, and whoever is answered ahead of the end of its
+        request may go on with that. For whoever has a clock: call it every so often while `half_closed` is not 0. The reset is a
+        RST_STREAM with NO_ERROR (RFC 9113 §8.1). When half of the streams are half-closed that a client may have, the first of them is
+        reset at once.
+        """
+        self._half_closed.turn()
+        return self._flush()
 
     def refill(self) -> None:
         """Forget what the peer has done for nothing so far (RFC 9113 §10.5): for whoever has a clock, now and then.

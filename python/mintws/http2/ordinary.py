@@ -15,9 +15,6 @@ from mintws.http2.outbound import Events, Outbound
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
 
-#: The most bytes of the body of a message that are gathered.
-REQUEST_LIMIT = 1024 * 1024
-
 
 class OrdinaryStream(Outbound):
     """One stream whose request or response was written here."""
@@ -35,10 +32,6 @@ class OrdinaryStream(Outbound):
                 self._leave()
         events.append((None, event))
 
-    @property
-    def _is_answer(self) -> bool:
-        return self._http._role is Role.SERVER
-
 
 class Collector:
     """Gathers whole messages."""
@@ -48,38 +41,42 @@ class Collector:
         #: Messages that have begun: their head and body.
         self._begun: dict[int, tuple[Headers, bytearray]] = {}
 
-    def collect(self, event: h2.events.Event) -> Request | Response | None:
-        """Take an event; give the message that it makes whole."""
+    def collect(self, event: h2.events.Event, limit: int | None) -> Request | Response | None:
+        """Take an event; give the message that it makes whole, or whose body it makes too long."""
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived():
                 headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
                 self._begun[event.stream_id] = (headers, bytearray())
-            case h2.events.DataReceived():
+            case h2.events.DataReceived() if event.stream_id in self._begun:
+                headers, body = self._begun[event.stream_id]
+                if limit is not None and len(body) + len(event.data) > limit:
+                    # What still comes gets no credit.
+                    del self._begun[event.stream_id]
+                    return _message(event.stream_id, headers, None)
+                body += event.data
                 self._http.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                _, body = self._begun.get(event.stream_id, ((), bytearray()))
-                if len(body) <= REQUEST_LIMIT:
-                    body += event.data
             case h2.events.StreamReset():
                 self._begun.pop(event.stream_id, None)
             case h2.events.StreamEnded() if event.stream_id in self._begun:
-                return self._whole(event.stream_id)
+                headers, body = self._begun.pop(event.stream_id)
+                return _message(event.stream_id, headers, bytes(body))
         return None
 
     def forget(self, number: int) -> None:
         """Gather no more of a message."""
         self._begun.pop(number, None)
 
-    def _whole(self, number: int) -> Request | Response:
-        headers, body = self._begun.pop(number)
-        kept = bytes(body) if len(body) <= REQUEST_LIMIT else None
-        pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
-        others = tuple(pair for pair in headers if not pair[0].startswith(":"))
-        if ":status" in pseudo:
-            return Response(int(pseudo[":status"]), others, kept, number)
-        if ":authority" in pseudo:
-            # A Host that is there says the same (RFC 9113 §8.3.1).
-            others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
-        return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, kept, number)
+
+def _message(number: int, headers: Headers, body: bytes | None) -> Request | Response:
+    """Make the request or response of a stream."""
+    pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
+    others = tuple(pair for pair in headers if not pair[0].startswith(":"))
+    if ":status" in pseudo:
+        return Response(int(pseudo[":status"]), others, body, number)
+    if ":authority" in pseudo:
+        # A Host that is there says the same (RFC 9113 §8.3.1).
+        others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
+    return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, body, number)
 
 
 def respond(http: Http2, request: Request, response: Response) -> bytes:
@@ -96,6 +93,7 @@ def respond(http: Http2, request: Request, response: Response) -> bytes:
     head = request.method == "HEAD"
     headers = _core.write_ordinary_response(response.status, list(response.headers), len(body), head=head, http2=True)
     http._floods.answer()
+    http._collector.forget(request.stream)
     return OrdinaryStream(http, request.stream).send_head(tuple(headers), b"" if head else body)
 
 

@@ -13,7 +13,7 @@ from h2.stream import StreamState
 from mintws import _core
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers
+from mintws.events import Headers, Role
 
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
@@ -144,23 +144,25 @@ class Outbound:
     def _finish(self) -> None:
         """Note that END_STREAM is sent."""
         self.closed = True
-        if not self.remote_ended and self._is_answer:
-            # Nothing that the client still sends is of use (RFC 9113 §8.1).
-            self._http.h2.reset_stream(self.number, ErrorCodes.NO_ERROR)
-            self.remote_ended = True
         if self.remote_ended:
             self._leave()
+        elif self._is_refusal:
+            # The client has nothing to send (RFC 9113 §8.1).
+            self.reset(ErrorCodes.NO_ERROR)
+        elif self._http._role is Role.SERVER:
+            self._http._half_closed.add(self)
 
     @property
-    def _is_answer(self) -> bool:
-        """Whether what was sent is a response that is whole."""
-        raise NotImplementedError
+    def _is_refusal(self) -> bool:
+        """Whether what was sent refuses a handshake."""
+        return False
 
     def _leave(self) -> None:
         """Forget the stream."""
         self.closed = True
         self._pending.clear()
         self._http._turns.drop(self)
+        self._http._half_closed.drop(self)
         self._http._incoming.hidden = self.number
         self._http._inbound.drop(self.number)
         self._http._streams.pop(self.number, None)
@@ -193,3 +195,40 @@ class Turns:
             out.append(stream.pump(library.max_outbound_frame_size))
             shut = shut + 1 if stream.buffered == before else 0
         return b"".join(out)
+
+
+class HalfClosed:
+    """A server's streams on which END_STREAM is sent, and has not come (RFC 9113 §5.1): half-closed (local).
+
+    Some clients never end theirs, so each is reset in the end, with NO_ERROR (§8.1). A client that sends a body may take a reset which
+    comes with the response for a failure, so that is not done at once.
+
+    Args:
+        most: how many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        #: Those that have been so since the last turn, and those that have become so since.
+        self._old: dict[Outbound, None] = {}
+        self._new: dict[Outbound, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._old) + len(self._new)
+
+    def add(self, stream: Outbound) -> None:
+        """Add a stream; where that is one too many, the first is reset."""
+        self._new[stream] = None
+        if len(self) > self._most:
+            next(iter(self._old or self._new)).reset(ErrorCodes.NO_ERROR)
+
+    def drop(self, stream: Outbound) -> None:
+        """Drop a stream that has closed."""
+        self._old.pop(stream, None)
+        self._new.pop(stream, None)
+
+    def turn(self) -> None:
+        """Reset those that were here at the last turn."""
+        for stream in list(self._old):
+            stream.reset(ErrorCodes.NO_ERROR)
+        self._old, self._new = self._new, {}

@@ -205,18 +205,18 @@ class WebSocketStream(Outbound, Carrier):
         if self.closed:
             self._leave()
 
+    @property
+    def _is_refusal(self) -> bool:
+        connection = self.connection
+        refused = connection.request is None or connection.state is State.REQUESTED
+        return refused or isinstance(connection.response, UpgradeReject)
+
     def _reject(self, events: Events) -> None:
         assert self._rejection is not None
         status, headers, body = self._rejection
         self._rejection = None
         more, _ = self.connection.receive_rejection(status, headers, bytes(body))
         events += more
-
-    @property
-    def _is_answer(self) -> bool:
-        connection = self.connection
-        refused = connection.request is None or connection.state is State.REQUESTED
-        return refused or isinstance(connection.response, UpgradeReject)
 
 
 def _last_frame(frames: bytearray) -> bytearray:
