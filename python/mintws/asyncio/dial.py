@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Connection, Options
+from mintws.connection import Connection, Options
 from mintws.errors import (
     ConnectionClosed,
     ExtendedConnectDisabled,
@@ -246,10 +246,13 @@ class ClientLink(Link):
     def receive_ordinary(self, event: Any) -> None:
         if not isinstance(self.http, Http2):
             return
-        stream = getattr(event, "stream_id", None)
-        waiting, limit = self._responses.get(stream, (None, DEFAULT_LIMIT))
+        awaited = self._responses.get(getattr(event, "stream_id", None) or 0)
+        if awaited is None:
+            # It was taken back.
+            return
+        waiting, limit = awaited
         response = self.http.collect(event, limit)
-        if waiting is None or waiting.done():
+        if waiting.done():
             return
         if isinstance(response, Response):
             if response.body is None:
