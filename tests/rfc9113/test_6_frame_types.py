@@ -27,7 +27,8 @@ from wire import (
     opened,
 )
 
-from mintws import Binary, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+from mintws.events import Request
 
 
 def opened_on(role: Role = Role.SERVER):
@@ -109,12 +110,34 @@ def test_padding_of_headers_that_leaves_no_room_for_itself_ends_the_connection(p
     assert conn.state is State.CLOSED
 
 
+@pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_continuation_without_a_block_to_continue_is_protocol_error(number):
-    peer, _, conn = opened_on()
+def test_continuation_without_a_block_to_continue_is_protocol_error(role, number):
+    peer, _, conn = opened_on(role)
     _, reply = peer.http.receive(h2_frame(H2_CONTINUATION, END_HEADERS, number, b"\x82"))
     assert code_of(reply) == 1
     assert conn.state is State.CLOSED
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("end", ["the peer's reset", "our reset", "both ends", "the peer's end"])
+def test_continuation_on_a_stream_that_has_ended_is_protocol_error(role, end):
+    # What it says would change the table of HPACK.
+    peer, stream, conn = opened_on(role)
+    _, other = peer.open() if role is Role.SERVER else peer.answer()
+    if end == "the peer's reset":
+        peer.h2.reset_stream(stream, 8)
+    elif end == "our reset":
+        peer.hear(conn.abort())
+    else:
+        peer.h2.end_stream(stream)
+        if end == "both ends":
+            conn.send(Close(1000))
+    peer.deliver()
+    events, reply = peer.http.receive(h2_frame(H2_CONTINUATION, END_HEADERS, stream, b"\x40\x01x\x01y"))
+    assert code_of(reply) == 1
+    assert events[-1][1].error.section == "RFC 9113 §6.10"
+    assert other.state is State.CLOSED
 
 
 # PRIORITY, §6.3.
@@ -126,11 +149,93 @@ def test_priority_on_stream_0_is_protocol_error():
     assert code_of(reply) == 1
 
 
-@pytest.mark.parametrize("size", [0, 4, 6])
-def test_priority_of_another_size_is_frame_size_error(size):
-    peer, _, _ = opened_on()
-    _, reply = peer.http.receive(h2_frame(PRIORITY, 0, 1, bytes(size)))
-    assert code_of(reply) == 6
+#: Frames that are a fault of their stream alone, by the number of that, with the code and the section of the rule.
+OF_STREAM = {
+    **{
+        f"PRIORITY of {size} bytes": (
+            lambda number, size=size: h2_frame(PRIORITY, 0, number, bytes(size)),
+            6,
+            "RFC 9113 §6.3",
+        )
+        for size in (0, 4, 6)
+    },
+    "PRIORITY on itself": (
+        lambda number: h2_frame(PRIORITY, 0, number, (0x80000000 | number).to_bytes(4, "big") + b"\x10"),
+        1,
+        "RFC 7540 §5.3.1",
+    ),
+    "WINDOW_UPDATE of 0": (lambda number: h2_frame(WINDOW_UPDATE, 0, number, bytes(4)), 1, "RFC 9113 §6.9"),
+    "WINDOW_UPDATE of 0 and the reserved bit": (
+        lambda number: h2_frame(WINDOW_UPDATE, 0, number, b"\x80\0\0\0"),
+        1,
+        "RFC 9113 §6.9",
+    ),
+}
+OF_STREAMS = pytest.mark.parametrize(("make", "code", "section"), OF_STREAM.values(), ids=OF_STREAM)
+
+
+@OF_STREAMS
+@pytest.mark.parametrize("role", list(Role))
+def test_fault_of_a_websockets_stream_hurts_no_other(role, make, code, section):
+    peer, stream, conn = opened_on(role)
+    other, fine = peer.open() if role is Role.SERVER else peer.answer()
+    events, reply = peer.http.receive(make(stream))
+    assert h2_frames(reply) == [(RST_STREAM, 0, stream, code.to_bytes(4, "big"))]
+    ((it, failed),) = events
+    assert (it, failed.error.section) == (conn, section)
+    peer.hear(reply)
+    assert conn.send(failed) == b""
+    assert conn.state is State.CLOSED
+    message = masked(1, b"x") if role is Role.SERVER else b"\x81\x01x"
+    assert peer.send(other, message) == [(fine, Text("x"))]
+
+
+@OF_STREAMS
+@pytest.mark.parametrize("role", list(Role))
+def test_fault_of_an_ordinary_stream_hurts_no_other(role, make, code, section):
+    peer, other, fine = opened_on(role)
+    if role is Role.SERVER:
+        number = peer.ask([(":method", "POST"), *GET[1:]])
+        peer.deliver()
+    else:
+        number, data = peer.http.request(Request("GET", "/", (("host", "a"),)))
+        peer.hear(data)
+    events, reply = peer.http.receive(make(number))
+    assert h2_frames(reply) == [(RST_STREAM, 0, number, code.to_bytes(4, "big"))]
+    assert [(it, type(event), event.error_code) for it, event in events] == [(None, h2.events.StreamReset, code)]
+    peer.hear(reply)
+    message = masked(1, b"x") if role is Role.SERVER else b"\x81\x01x"
+    assert peer.send(other, message) == [(fine, Text("x"))]
+
+
+@OF_STREAMS
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("end", ["our reset", "the peer's reset", "both ends"])
+def test_fault_of_a_stream_that_has_closed_is_late(role, end, make, code, section):
+    peer, stream, conn = opened_on(role)
+    _, fine = peer.open() if role is Role.SERVER else peer.answer()
+    if end == "our reset":
+        peer.hear(conn.abort())
+    elif end == "the peer's reset":
+        peer.h2.reset_stream(stream, 8)
+    else:
+        peer.h2.end_stream(stream)
+    peer.deliver()
+    assert stream not in peer.http.h2.streams
+    assert peer.http.receive(make(stream)) == ([], b"")
+    assert fine.state is State.OPEN
+
+
+@OF_STREAMS
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("number", [0, 2, 99])
+def test_fault_of_a_stream_that_nobody_has_opened_ends_the_connection(role, make, code, section, number):
+    # RST_STREAM is not sent for an idle stream (§6.4).
+    peer, _, conn = opened_on(role)
+    _, reply = peer.http.receive(make(number))
+    assert [kind for kind, *_ in h2_frames(reply)] == [GOAWAY]
+    assert code_of(reply) == (code if number else 1)
+    assert conn.state is State.CLOSED
 
 
 # RST_STREAM, §6.4.

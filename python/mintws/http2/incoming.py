@@ -84,7 +84,12 @@ class Incoming:
         late = http.h2.has_closed(_stream_of(frame))
         if is_idle(frame, late=late):
             self._count_idle()
-        if _is_goaway(frame) and not self._in_headers:
+        fault = None if self._in_headers else _fault_of_stream(frame)
+        if fault is not None and late:
+            return
+        if fault is not None and _stream_of(frame) in http.h2.streams:
+            self._receive_event(http.h2.break_stream(_stream_of(frame), *fault), events)
+        elif _is_goaway(frame) and not self._in_headers:
             self._receive_goaway(frame, events)
         elif late:
             self._receive_late(frame, events)
@@ -113,6 +118,8 @@ class Incoming:
             if kind != 4 or flags & 1:
                 return "the first frame must be SETTINGS", "RFC 9113 §3.4"
             self._greeted = True
+        if kind == 9 and not self._in_headers:
+            return "CONTINUATION came where there is no header block to continue", "RFC 9113 §6.10"
         client = self._http._role is Role.CLIENT
         if kind == 1 and client and number and number % 2 == 0:
             return "a server opens no stream, since push is off", "RFC 9113 §5.1"
@@ -262,6 +269,18 @@ class Incoming:
 def _stream_of(frame: bytes) -> int:
     """The number of the stream that a frame is of."""
     return int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+
+
+def _fault_of_stream(frame: bytes) -> tuple[h2.exceptions.ProtocolError, str] | None:
+    """Say what is wrong with a frame that concerns its stream alone and that `h2` would end the connection for, with the section."""
+    kind, number = frame[3], _stream_of(frame)
+    if kind == 2 and len(frame) != 14:
+        return h2.exceptions.FrameDataMissingError("PRIORITY must have 5 bytes"), "RFC 9113 §6.3"
+    if kind == 2 and int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF == number:
+        return h2.exceptions.ProtocolError("a stream may not depend on itself"), "RFC 7540 §5.3.1"
+    if kind == 8 and len(frame) == 13 and not int.from_bytes(frame[9:], "big") & 0x7FFFFFFF:
+        return h2.exceptions.ProtocolError("WINDOW_UPDATE came with an increment of 0"), "RFC 9113 §6.9"
+    return None
 
 
 def _is_badly_padded(frame: bytes) -> bool:

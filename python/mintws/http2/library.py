@@ -80,6 +80,14 @@ class Library(h2.connection.H2Connection):
         """Whether a stream that has closed was reset, by either side."""
         return self._stream_is_closed_by_reset(number)
 
+    def break_stream(self, number: int, fault: ProtocolError, section: str) -> StreamReset:
+        """Reset an open stream for what came on it."""
+        stream = self.stream(number)
+        stream.section = section
+        frames, (event,) = stream._break(fault)
+        self._prepare_for_sending(frames)
+        return cast("StreamReset", event)
+
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
         plain = super()._begin_new_stream(stream_id, allowed_ids)
         stream = Stream(
@@ -111,7 +119,8 @@ class Stream(h2.stream.H2Stream):
     `h2` would end the connection for it.
 
     Attributes:
-        fault: what was wrong with a message, if the stream was reset for it.
+        fault: what was wrong with what came, if the stream was reset for it.
+        section: where the rule stands, if it is none of messages (RFC 9113 §8.1.1).
     """
 
     def __init__(
@@ -124,6 +133,7 @@ class Stream(h2.stream.H2Stream):
     ) -> None:
         super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
         self.fault = ""
+        self.section = ""
         self.state_machine = _States(stream_id, lambda: closed(self))
 
     def receive_headers(

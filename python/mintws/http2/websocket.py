@@ -132,7 +132,7 @@ class WebSocketStream(Outbound, Carrier):
                 # For what came on it, which is then no answer either.
                 self._rejection = None
                 assert self.h2 is not None
-                section = _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
+                section = self.h2.section or _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
                 self.fail(events, RemoteProtocolError(self.h2.fault or _name(event.error_code), section=section))
                 self._leave()
             case h2.events.StreamReset():
