@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from drivers.conftest import listening, live_timers, url
 from drivers.raw import raw_client, silent_server
-from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frames, masked
+from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frame, h2_frames, masked
 
 from mintws import (
     Close,
@@ -628,3 +628,20 @@ def test_the_client_says_goaway_before_it_closes_the_transport(run, many):
 
     run(work())
     assert goaways(got[0]) == [(0, 0)]
+
+
+def test_a_reader_is_told_what_the_servers_goaway_said(run):
+    async def leave(connection, event, writer):
+        if event == Text("leave"):
+            writer.write(h2_frame(GOAWAY, 0, 0, b"\0\0\0\1" + (11).to_bytes(4, "big") + b"too many pings"))
+            writer.close()
+
+    async def work():
+        async with silent_server("2", answer=leave) as address:
+            websocket = await connect(address, http="2", extensions=())
+            await websocket.send("leave")
+            with pytest.raises(ConnectionClosed, match=r"GOAWAY\(ENHANCE_YOUR_CALM\): too many pings"):
+                await websocket.recv()
+            assert (websocket.close_code, websocket.ending.clean) == (1006, False)
+
+    run(work())

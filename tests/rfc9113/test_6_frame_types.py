@@ -379,6 +379,70 @@ def test_ping_on_a_stream_is_protocol_error():
 # GOAWAY, §6.8.
 
 
+def goaway(last: int, code: int, debug_data: bytes = b"") -> bytes:
+    return h2_frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big") + debug_data)
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize(
+    ("code", "debug_data", "told"),
+    [
+        (11, b"too many pings", "GOAWAY(ENHANCE_YOUR_CALM): too many pings"),
+        (0, b"", "GOAWAY(NO_ERROR)"),
+        (0xBEEF, b"", "GOAWAY(48879)"),
+        (2, "für heute".encode(), "GOAWAY(INTERNAL_ERROR): für heute"),
+        (2, b"a\r\nb\x1b[2Jc\0\xff", "GOAWAY(INTERNAL_ERROR): a\ufffd\ufffdb\ufffd[2Jc\ufffd\ufffd"),
+        (2, b"x" * 16000, "GOAWAY(INTERNAL_ERROR): " + "x" * 120),
+    ],
+    ids=["debug data", "none", "an unknown code", "UTF-8", "no text", "too much"],
+)
+def test_goaway_is_told_of_a_websocket_that_is_lost_with_the_transport(role, code, debug_data, told):
+    peer, stream, conn = opened_on(role)
+    # It goes on until then.
+    events, _ = peer.http.receive(goaway(stream, code, debug_data))
+    assert conn.state is State.OPEN
+    events, _ = peer.http.receive(b"")
+    ((it, failed),) = events
+    who = "client" if role is Role.SERVER else "server"
+    assert (it, failed.error.code) == (conn, 1006)
+    assert failed.error.args[0] == f"the {who} ended the connection: {told}"
+
+
+def test_goaway_is_told_of_websockets_that_the_server_has_not_seen():
+    peer, stream, conn = opened_on(Role.CLIENT)
+    unseen = peer.http.open()
+    peer.hear(unseen.send(UpgradeRequest("example.com")))
+    events, _ = peer.http.receive(goaway(stream, 11, b"too many"))
+    (error,) = [event.error for it, event in events if it is unseen]
+    assert "GOAWAY(ENHANCE_YOUR_CALM): too many" in str(error)
+    assert conn.state is State.OPEN
+
+
+def test_goaway_is_told_of_handshakes_that_wait():
+    peer = H2Peer(Role.CLIENT, {3: 0})
+    conn = peer.http.open()
+    conn.send(UpgradeRequest("example.com"))
+    events, _ = peer.http.receive(goaway(0, 1, b"no more"))
+    (error,) = [event.error for it, event in events if it is conn]
+    assert "GOAWAY(PROTOCOL_ERROR): no more" in str(error)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_last_goaway_is_told(role):
+    peer, stream, _ = opened_on(role)
+    peer.http.receive(goaway((1 << 31) - 1, 0) + goaway(stream, 13))
+    ((_, failed),) = peer.http.receive(b"")[0]
+    assert "GOAWAY(HTTP_1_1_REQUIRED)" in str(failed.error)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_code_of_a_reset_is_told(role):
+    peer, stream, conn = opened_on(role)
+    ((it, failed),), _ = peer.http.receive(h2_frame(RST_STREAM, 0, stream, (11).to_bytes(4, "big")))
+    assert it is conn
+    assert "ENHANCE_YOUR_CALM" in str(failed.error)
+
+
 def test_no_stream_is_opened_behind_a_goaway():
     peer, _, _ = opened_on(Role.CLIENT)
     asked = peer.http.open()

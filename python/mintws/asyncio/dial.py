@@ -261,7 +261,9 @@ class ClientLink(Link):
             else:
                 waiting.set_result(response)
         elif type(event).__name__ == "StreamReset":
-            waiting.set_exception(ConnectionClosed(1006, "the server reset the request's stream", clean=False))
+            code = getattr(event.error_code, "name", event.error_code)
+            reset = f"the server reset the request's stream with {code}"
+            waiting.set_exception(ConnectionClosed(1006, reset, clean=False))
 
 
 def _lost(error: object = None) -> ConnectionClosed:

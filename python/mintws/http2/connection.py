@@ -233,7 +233,11 @@ class Http2:
         if self._ended:
             return events, b""
         if not data:
-            self._end(events, "the transport ended without a Close")
+            goaway = self._incoming.goaway
+            told = (
+                f"the {self._peer} ended the connection: {goaway}" if goaway else "the transport ended without a Close"
+            )
+            self._end(events, told)
             return self._hand_on(events, b"")
         self._incoming.receive(data, events)
         if self._waiting:
@@ -377,6 +381,11 @@ class Http2:
             # By means of h2.
             self._floods.answer()
 
+    @property
+    def _peer(self) -> str:
+        """What the peer is called: "server" or "client"."""
+        return "server" if self._role is Role.CLIENT else "client"
+
     def _waste(self) -> None:
         """Take note of a request that comes to nothing, through the client's fault."""
         if self._role is Role.SERVER:
@@ -451,7 +460,8 @@ class Http2:
         waiting, self._waiting = self._waiting, OrderedDict()
         for stream in waiting:
             if self.leaving:
-                stream.lose(events, "the connection takes no new streams any more")
+                why = f": {self._incoming.goaway}" if self._peer_leaves else ""
+                stream.lose(events, f"the connection takes no new streams any more{why}")
             else:
                 reason = disabled()
                 error = RemoteProtocolError(str(reason), code=1006, section="RFC 8441 §3")

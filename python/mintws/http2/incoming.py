@@ -13,7 +13,7 @@ from mintws.errors import RemoteProtocolError
 from mintws.events import Role, State
 from mintws.http2.floods import is_idle
 from mintws.http2.outbound import Events
-from mintws.http2.websocket import WebSocketStream
+from mintws.http2.websocket import WebSocketStream, code_name
 
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
@@ -31,6 +31,9 @@ OfStream: TypeAlias = (
 )
 _OF_STREAMS = get_args(OfStream)
 
+#: The most bytes of a GOAWAY's debug data that are told.
+DEBUG_LIMIT = 120
+
 
 class Incoming:
     """What a connection receives, and how far it has come.
@@ -39,11 +42,13 @@ class Incoming:
         hidden: the stream of which nothing is handed on as ordinary: its request was not, or it carried a WebSocket that has just
             left it.
         settings_came: the peer's SETTINGS have come.
+        goaway: what the last GOAWAY said, for whoever reads why a WebSocket was lost; empty if none has come.
     """
 
     def __init__(self, http: Http2) -> None:
         self._http = http
         self.settings_came = False
+        self.goaway = ""
         #: What comes is frames: a client's preface has come.
         self._begun = http._role is Role.CLIENT
         #: The first frame has come, which is SETTINGS (RFC 9113 §3.4).
@@ -204,12 +209,13 @@ class Incoming:
         event.error_code = int.from_bytes(frame[13:17], "big")
         event.additional_data = bytes(frame[17:]) or None
         self._http._peer_leaves = True
+        self.goaway = _described(event.error_code, frame[17:])
         events.append((None, event))
         ours = 1 if self._http._role is Role.CLIENT else 0
         for number in [it for it in self._http.h2.streams if it > event.last_stream_id and it % 2 == ours]:
             stream = self._http._streams.get(number)
             if stream is not None:
-                stream.lose(events, "the server went away before it saw the request")
+                stream.lose(events, f"the {self._http._peer} went away before it saw the request: {self.goaway}")
             if not isinstance(stream, WebSocketStream):
                 # What was not seen may be asked again elsewhere (§8.7).
                 refused = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.REFUSED_STREAM)
@@ -286,6 +292,13 @@ def _fault_of_stream(frame: bytes) -> tuple[h2.exceptions.ProtocolError, str] | 
 def _is_badly_padded(frame: bytes) -> bool:
     """Whether the padding of a DATA frame leaves no room for itself: `h2` is to refuse it (RFC 9113 §6.1)."""
     return bool(frame[4] & 8) and (len(frame) == 9 or frame[9] >= len(frame) - 9)
+
+
+def _described(code: int, debug_data: bytes) -> str:
+    """Say in a line what a GOAWAY said (RFC 9113 §6.8): its debug data are anybody's."""
+    text = debug_data[:DEBUG_LIMIT].decode("utf-8", "replace")
+    told = "".join(it if it.isprintable() else "\ufffd" for it in text)
+    return f"GOAWAY({code_name(code)})" + (f": {told}" if told else "")
 
 
 def _is_goaway(frame: bytes) -> bool:

@@ -133,10 +133,10 @@ class WebSocketStream(Outbound, Carrier):
                 self._rejection = None
                 assert self.h2 is not None
                 section = self.h2.section or _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
-                self.fail(events, RemoteProtocolError(self.h2.fault or _name(event.error_code), section=section))
+                self.fail(events, RemoteProtocolError(self.h2.fault or code_name(event.error_code), section=section))
                 self._leave()
             case h2.events.StreamReset():
-                self.lose(events, f"the peer reset the stream with {_name(event.error_code)}")
+                self.lose(events, f"the peer reset the stream with {code_name(event.error_code)}")
                 self._leave()
 
     def lose(self, events: Events, message: str) -> None:
@@ -237,7 +237,8 @@ def disabled() -> ExtendedConnectDisabled:
     )
 
 
-def _name(code: int | None) -> str:
+def code_name(code: int | None) -> str:
+    """Give the name of an error code (RFC 9113 §7)."""
     try:
         return ErrorCodes(code or 0).name
     except ValueError:
