@@ -8,6 +8,8 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -77,6 +79,34 @@ def node_modules() -> Path:
             missing("npm's ws", f"npm ci failed: {done.stderr[-500:]}")
         stamp.write_text(lock)
     return there / "node_modules"
+
+
+@cache
+def h2spec() -> Path:
+    """Build h2spec, once for each set of modules."""
+    need_program("go", "golang-go")
+    source = Path(__file__).parent / "h2spec"
+    modules = (source / "go.mod").read_text() + (source / "go.sum").read_text()
+    program = CACHE / "h2spec"
+    stamp = CACHE / "h2spec.modules"
+    if not program.exists() or not stamp.exists() or stamp.read_text() != modules:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = ["go", "build", "-o", str(program), "github.com/summerwind/h2spec/cmd/h2spec"]
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=180, check=False)
+        if done.returncode:
+            missing("h2spec", f"go build failed: {done.stderr[-500:]}")
+        stamp.write_text(modules)
+    return program
+
+
+@asynccontextmanager
+async def command_serving(certificate: Certificate | None) -> AsyncIterator[int]:
+    """Run `mintws serve`, over TLS with a certificate; gives its port."""
+    port = free_port()
+    tls = ["--cert", certificate.cert, "--key", certificate.key] if certificate else []
+    command = [sys.executable, "-m", "mintws", "serve", "--port", str(port), *tls]
+    async with running(command, ports=[port], stdout=DEVNULL, stderr=DEVNULL):
+        yield port
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the peers that pip and npm do not bring: gateways, a browser and Node, from Debian's packages. It takes root.
-# npm's `ws` is installed by the tests themselves, under .cache/.
+# Installs the peers that pip and npm do not bring: gateways, a browser, curl, Node and Go, from Debian's packages. It takes root.
+# npm's `ws` and Go's h2spec are installed by the tests themselves, under .cache/.
 set -eu
 
 missing=""
@@ -9,6 +9,8 @@ command -v nghttpx >/dev/null || missing="$missing nghttp2-proxy"
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
+command -v curl >/dev/null || missing="$missing curl"
+command -v go >/dev/null || missing="$missing golang-go"
 command -v openssl >/dev/null || missing="$missing openssl"
 [ -n "$missing" ] || exit 0
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 from conversation import PATIENCE, Certificate
-from process import free_port, need_program, running
+from process import command_serving, need_program, running
 
 VERSIONS = {"1.1": "--http1.1", "2": "--http2-prior-knowledge"}
 
@@ -19,16 +16,6 @@ VERSIONS = {"1.1": "--http1.1", "2": "--http2-prior-knowledge"}
 @pytest.fixture(autouse=True)
 def _needed() -> None:
     need_program("curl", "curl")
-
-
-@asynccontextmanager
-async def command_serving(certificate: Certificate | None) -> AsyncIterator[str]:
-    """Run `mintws serve`; gives its URL."""
-    port = free_port()
-    tls = ["--cert", certificate.cert, "--key", certificate.key] if certificate else []
-    command = [sys.executable, "-m", "mintws", "serve", "--port", str(port), *tls]
-    async with running(command, ports=[port], stdout=DEVNULL, stderr=DEVNULL):
-        yield f"{'https' if certificate else 'http'}://localhost:{port}/"
 
 
 async def post(url: str, http: str, certificate: Certificate, body: Path) -> tuple[int, str]:
@@ -52,7 +39,8 @@ def test_bodies_within_the_limit_and_over_it_get_their_answers(
     body.write_bytes(bytes(size))
 
     async def converse() -> None:
-        async with command_serving(certificate if tls else None) as url:
+        async with command_serving(certificate if tls else None) as port:
+            url = f"{'https' if tls else 'http'}://localhost:{port}/"
             for _ in range(20):
                 assert await post(url, http, certificate, body) == (0, f"{status} {http}")
 
