@@ -250,7 +250,8 @@ def test_requests_that_are_reset_end_the_connection_however_they_are_cut(waste, 
     much = len(b"".join(made)) > 16 * 1024 * 1024 and together == 1000
     assert calmed(replies) != much
     assert peer.http.done
-    assert seen < 1000
+    # Up to three for each that is ordinary.
+    assert seen < 1600
     assert not peer.http._streams
 
 
@@ -258,19 +259,19 @@ def test_requests_that_are_reset_end_the_connection_however_they_are_cut(waste, 
 @pytest.mark.parametrize("step", [2, 1000])
 def test_numbers_that_are_passed_over_are_no_requests(start, step):
     peer = H2Peer(Role.SERVER)
-    for i in range(201):
+    for i in range(513):
         assert not peer.http.done
         peer.http.receive(requests(peer, 1, reset, start=start + step * i)[0])
     assert peer.http.done
 
 
-def test_requests_above_the_limit_are_refused_200_times():
+def test_requests_above_the_limit_are_refused_512_times():
     peer = H2Peer(Role.SERVER, max_concurrent_streams=10)
     for request in requests(peer, 10, lambda _: b""):
         peer.http.receive(request)
-    made = requests(peer, 300, lambda _: b"", GET, end=True, start=21)
+    made = requests(peer, 600, lambda _: b"", GET, end=True, start=21)
     refused = b"".join(peer.http.receive(request)[1] for request in made)
-    assert [kind for kind, *_ in h2_frames(refused)] == [RST_STREAM] * 201 + [GOAWAY]
+    assert [kind for kind, *_ in h2_frames(refused)] == [RST_STREAM] * 513 + [GOAWAY]
     assert peer.http.done
 
 

@@ -226,6 +226,21 @@ def test_stream_above_the_limit_is_refused_and_no_other_hurt():
     assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
 
 
+def test_256_websockets_are_open_at_a_time_and_may_all_be_taken_back():
+    # What a page takes back that is left, twice over, is no flood (§10.5).
+    peer = H2Peer(Role.SERVER)
+    assert peer.h2.remote_settings.max_concurrent_streams == 256
+    stream, conn = peer.open()
+    for _ in range(2):
+        asked = [peer.ask() for _ in range(255)]
+        assert len(peer.deliver()) == 255
+        assert errors(peer.wrote) == []
+        for number in asked:
+            peer.h2.reset_stream(number, 8)
+        peer.deliver()
+    assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
 def test_client_keeps_to_the_servers_limit():
     peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
     peer.answer()

@@ -42,6 +42,10 @@ MAX_FRAME_SIZE = 16384
 #: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
 HEADER_LIMIT = 64 * 1024
 
+#: SETTINGS_MAX_CONCURRENT_STREAMS: what clients use. Many put all WebSockets of a host on one connection and let those wait for which
+#: there is no stream; Chromium has at most 256 of them, Firefox 200 WebSockets. Servers have 100 to 250, or no limit.
+MAX_CONCURRENT_STREAMS = 256
+
 _DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
 #: The highest number that a client's stream can have (RFC 9113 §5.1.1).
@@ -75,7 +79,7 @@ class Http2:
         scheme: str = "http",
         window: int = STREAM_WINDOW,
         enable_connect: bool = True,
-        max_concurrent_streams: int = 100,
+        max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         limit: int | None = DEFAULT_LIMIT,
         parts: bool = False,
         text_as_bytes: bool = False,
@@ -344,7 +348,7 @@ class Http2:
         """Forget what the peer has done for nothing so far (RFC 9113 §10.5): for whoever has a clock, now and then.
 
         A peer may send 10,000 frames that do nothing, such as PING or SETTINGS, and each DATA frame of either side that carries
-        something makes up for ten; a client may waste 200 requests, and each that is answered makes up for one. More ends the
+        something makes up for ten; a client may waste 512 requests, and each that is answered makes up for one. More ends the
         connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
         10,000 of them, unless this is called.
         """

@@ -13,8 +13,8 @@ PER_DATA = 10
 #: An answered request makes up for as many as so many DATA frames.
 PER_ANSWER = 10
 #: How many requests a client may waste, and each that is answered makes up for one: those that it takes back before their answer, and
-#: those that are reset or refused for its fault.
-WASTED_REQUESTS = 200
+#: those that are reset or refused for its fault. Twice as many as it may have at a time: a page that is left takes back all it has.
+WASTED_REQUESTS = 512
 
 
 class Floods:
