@@ -96,15 +96,6 @@ KNOWN: tuple[Known, ...] = (
         " (protocol/h2.py): all other streams are lost, and the application is never told.",
         http="2",
     ),
-    Known(
-        "nghttpx",
-        ("client closes", "server closes"),
-        "is still open 2 s after the closing handshake",
-        "Towards an HTTP/2 server it forgets a stream that the server has ended, without END_STREAM or RST_STREAM of its own (RFC 9113"
-        " §5.1): our server resets it after the close timeout.",
-        serving=False,
-        http="2",
-    ),
 )
 
 

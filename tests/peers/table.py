@@ -75,6 +75,8 @@ Besides, in `tests/peers/test_known_defects.py`:
 - **hypercorn**, over HTTP/2: when it closes one WebSocket, our END_STREAM ends its whole connection, with all other WebSockets on it.
 - **wsproto** sends the status codes 0, 999 and 1016, which may not be sent (RFC 6455 §7.4): we fail the connection with 1002.
 - **wsproto** answers a Close with 1014, which is registered, with 1002.
+- **nghttpx**, towards an HTTP/2 server, never ends a stream that the server has ended (RFC 9113 §5.1): ours resets it after
+  `half_closed_timeout`.
 - **wsproto**, as a client, takes an interim response (103) for a refusal (RFC 9110 §15.2).
 """
 
