@@ -107,11 +107,9 @@ impl PerMessageDeflate {
     /// [`Fault::UnacceptableExtension`], if it is another extension, or breaks §7, §7.1.1 or §7.1.2.
     pub fn agree(&self, answer: &Element) -> Result<Agreed, Fault> {
         let answer = Params::of(answer).ok_or(Fault::UnacceptableExtension)?;
-        let server_window = match (self.server_max_window_bits, answer.server_max_window_bits) {
-            (Some(offered), Some(bits)) => bits <= offered,
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
+        // Without the parameter the window is 15 bits, which is what an offer of 15 asks for (§7.1.2.1).
+        let server_window =
+            answer.agreed().server_max_window_bits <= self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let client_window = match (self.client_max_window_bits, answer.client_max_window_bits) {
             (_, None) => true,
             (Some(offered), Some(Some(bits))) => bits <= offered.unwrap_or(MAX_WINDOW_BITS),
@@ -597,6 +595,8 @@ mod tests {
         };
         assert_eq!(agreed(&NOTHING, ""), (false, false, 15, 15));
         assert_eq!(agreed(&NOTHING, "; server_max_window_bits=8"), (false, false, 8, 15));
+        let full = PerMessageDeflate { server_max_window_bits: Some(15), ..NOTHING };
+        assert_eq!(agreed(&full, ""), (false, false, 15, 15));
         let both = "; client_no_context_takeover; server_no_context_takeover";
         assert_eq!(agreed(&NOTHING, both), (true, true, 15, 15));
         let any_bits = PerMessageDeflate { client_max_window_bits: Some(None), ..NOTHING };

@@ -161,6 +161,11 @@ def test_answer_may_not_widen_the_clients_window(wish, answer, ok):
         (12, "; server_max_window_bits=9", True),
         (12, "; server_max_window_bits=13", False),
         (12, "", False),
+        (14, "", False),
+        # Left out, the window is 15 bits, which was offered.
+        (15, "", True),
+        (15, "; server_max_window_bits=15", True),
+        (15, "; server_max_window_bits=9", True),
         (None, "; server_max_window_bits=9", True),
     ],
 )
