@@ -13,9 +13,9 @@ use pyo3::{PyVisit, Python};
 pub struct Attached<T>(RefCell<T>);
 
 // SAFETY: what is here is reached with a `Python` or by the collector's traversal, so by a thread that is attached. The module is loaded
-// under the GIL only (`super::require_gil`), and by interpreters that share the main one's, which is CPython's default for modules that
-// do not say more: there is one such thread at a time, and it sees what those before it wrote. What is lent stays borrowed while
-// Python lets another thread run, since the guard cannot leave its thread: there, to borrow it is an error.
+// under the GIL only (`super::require_gil`), and by the main interpreter only (`super::require_main_interpreter`): there is one such
+// thread at a time, and it sees what those before it wrote. What is lent stays borrowed while Python lets another thread run, since the
+// guard cannot leave its thread: there, to borrow it is an error.
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Attached<T> {}
 

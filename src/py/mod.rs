@@ -14,11 +14,13 @@ mod prepared;
 mod states;
 
 use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 // With this a build without a GIL turns it on, unless it was told not to.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    require_main_interpreter()?;
     require_gil(module.py())?;
     events::register(module)?;
     module.add_class::<endpoint::Endpoint>()?;
@@ -34,6 +36,18 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
     driver::register(module)?;
     handshake::register(module)
+}
+
+/// Refuses to be loaded by a second interpreter of the process: classes, errors and states are kept once for all of them.
+fn require_main_interpreter() -> PyResult<()> {
+    // SAFETY: a thread that loads a module is attached to an interpreter, and the process has a main one.
+    #[allow(unsafe_code)]
+    if unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() } {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "mintws runs in the main interpreter of a process only: use threads or processes instead",
+    ))
 }
 
 /// Refuses to be loaded where threads run Python side by side: [`attached::Attached`] relies on it.
