@@ -1,10 +1,12 @@
 //! The opening handshake over HTTP/2: extended CONNECT (RFC 8441 §4-5) within the header rules of RFC 9113 §8.
 //!
-//! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5): never sent, and not looked at if they come, as some
-//! proxies send both.
+//! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5), and a client neither sends the one nor looks at the
+//! other. A server answers a key that comes nevertheless: a proxy that turns HTTP/1.1 into HTTP/2 may hand it on and leave
+//! the answer to the server, and some clients of HTTP/2 send it and want it answered. A key that is none is passed over.
 
 use crate::extension::Element;
 use crate::fault::Fault;
+use crate::handshake::{ACCEPT, accept_key, is_key};
 use crate::header::{self, Answered, Asked, Fields, Line, Misuse, Request, line, misuse};
 
 /// Writes the headers of a client's CONNECT; `scheme` is `https` for a `wss:` URL and `http` for a `ws:` URL.
@@ -55,14 +57,19 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
         return Err(Fault::InvalidHost);
     }
     fields.check_request()?;
-    let mut asked = fields.into_asked(authority.to_owned(), path.to_owned(), String::new())?;
+    let key = match *fields.key {
+        [key] if is_key(key) => key.to_owned(),
+        _ => String::new(),
+    };
+    let mut asked = fields.into_asked(authority.to_owned(), path.to_owned(), key)?;
     asked.headers = join_cookies(asked.headers);
     Ok(Some(asked))
 }
 
 /// Writes the headers of the 200 that accepts what [`read_request`] returned.
 ///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers.
+/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers; `key` is the
+/// client's, or empty.
 ///
 /// # Errors
 ///
@@ -72,8 +79,13 @@ pub fn write_response(
     subprotocol: Option<&str>,
     extensions: &[Element],
     headers: &[(String, String)],
+    key: &str,
 ) -> Result<Vec<(String, String)>, Misuse> {
-    Ok(with_status(200, header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?))
+    let mut lines = header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+    if !key.is_empty() {
+        lines.insert(0, line(ACCEPT, &accept_key(key)));
+    }
+    Ok(with_status(200, lines))
 }
 
 /// Reads the headers of a 2xx, `:status` among them, to a client that offered `offered_subprotocols`.
@@ -276,7 +288,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().target, "/chat");
         let asked = [String::from("chat")];
-        let lines = write_response(&asked, Some("chat"), &[], &pairs(&[("X-A", "1")])).unwrap();
+        let lines = write_response(&asked, Some("chat"), &[], &pairs(&[("X-A", "1")]), "").unwrap();
         assert_eq!(lines, pairs(&[(":status", "200"), ("sec-websocket-protocol", "chat"), ("x-a", "1")]));
         let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let answered = read_response(&bytes(&lines), &asked).unwrap();
@@ -375,11 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn key_and_accept_are_ignored_and_not_handed_on() {
+    fn key_and_accept_are_no_fault_and_not_handed_on() {
         let lines = [("sec-websocket-key", "nonsense"), ("sec-websocket-accept", "a"), ("sec-websocket-accept", "b")];
         let asked = asked_and(&lines).unwrap();
         assert_eq!((asked.headers, asked.key.as_str()), (vec![], ""));
         assert_eq!(answered(&lines).unwrap().headers, []);
+    }
+
+    #[test]
+    fn one_key_that_is_well_formed_is_answered() {
+        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(asked_and(&[key]).unwrap().key, key.1);
+        assert_eq!(asked_and(&[key, key]).unwrap().key, "");
+        let lines = write_response(&[], None, &[], &[], key.1);
+        assert_eq!(lines, Ok(pairs(&[(":status", "200"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")])));
     }
 
     #[test]

@@ -74,7 +74,9 @@ pub enum Fault {
     UnsupportedVersion,
     /// A Sec-WebSocket-Key that is missing or not 16 bytes in base64.
     InvalidKey,
-    /// A Sec-WebSocket-Accept that is missing or does not answer the key.
+    /// An answer without Sec-WebSocket-Accept.
+    MissingAccept,
+    /// A Sec-WebSocket-Accept that does not answer the key.
     InvalidAccept,
     /// A Sec-WebSocket-Protocol that is no list of different tokens.
     InvalidSubprotocol,
@@ -120,6 +122,7 @@ impl Fault {
             | Self::UnexpectedBody
             | Self::UnsupportedVersion
             | Self::InvalidKey
+            | Self::MissingAccept
             | Self::InvalidAccept
             | Self::InvalidSubprotocol
             | Self::UnofferedSubprotocol
@@ -167,6 +170,7 @@ impl Fault {
             | Self::InvalidConnection
             | Self::UnsupportedVersion
             | Self::InvalidKey
+            | Self::MissingAccept
             | Self::InvalidAccept
             | Self::InvalidSubprotocol
             | Self::UnofferedSubprotocol => "RFC 6455 §4.1",
@@ -202,7 +206,8 @@ impl Fault {
             | Self::ForbiddenHeader => Some(400),
             Self::UnsupportedVersion => Some(426),
             Self::UnsupportedProtocol => Some(501),
-            Self::InvalidAccept
+            Self::MissingAccept
+            | Self::InvalidAccept
             | Self::UnofferedSubprotocol
             | Self::UnacceptableExtension
             | Self::ReservedBits
@@ -267,6 +272,7 @@ impl fmt::Display for Fault {
             Self::UnexpectedBody => f.write_str("a handshake must have no body"),
             Self::UnsupportedVersion => f.write_str("Sec-WebSocket-Version must be 13"),
             Self::InvalidKey => f.write_str("Sec-WebSocket-Key must be 16 bytes in base64"),
+            Self::MissingAccept => f.write_str("Sec-WebSocket-Accept is missing"),
             Self::InvalidAccept => f.write_str("Sec-WebSocket-Accept must answer the key"),
             Self::InvalidSubprotocol => f.write_str("Sec-WebSocket-Protocol must list different tokens"),
             Self::UnofferedSubprotocol => f.write_str("the subprotocol must be one that was asked for"),

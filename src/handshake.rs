@@ -93,7 +93,7 @@ pub fn write_response(
 ) -> Result<Vec<(String, String)>, Misuse> {
     let shared = header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
     let accept = accept_key(key);
-    let own = [UPGRADE, ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept.as_str())];
+    let own = [UPGRADE, ("Connection", "Upgrade"), (ACCEPT, accept.as_str())];
     Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
 }
 
@@ -109,9 +109,10 @@ pub fn read_response(headers: &[Line<'_>], key: &str, offered_subprotocols: &[St
         return Err(Fault::InvalidUpgrade);
     }
     check_upgrade(&fields)?;
-    match header::once(&fields.accept, "Sec-WebSocket-Accept")? {
+    match header::once(&fields.accept, ACCEPT)? {
         Some(accept) if accept == accept_key(key) => fields.into_answered(offered_subprotocols),
-        _ => Err(Fault::InvalidAccept),
+        Some(_) => Err(Fault::InvalidAccept),
+        None => Err(Fault::MissingAccept),
     }
 }
 
@@ -195,12 +196,15 @@ fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
 
 /// Says whether `key` decodes to 16 bytes: 22 digits of base64, of which the last has four bits to spare, and padding.
 /// Those bits need not be zero (RFC 4648 §3.5), as no one decodes the key.
-fn is_key(key: &str) -> bool {
+pub(crate) fn is_key(key: &str) -> bool {
     let digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(digit))
 }
 
 const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
+
+/// The header that answers a key.
+pub(crate) const ACCEPT: &str = "Sec-WebSocket-Accept";
 
 /// What only a WebSocket server would put behind a key (§1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -447,9 +451,10 @@ mod tests {
     #[test]
     fn a_response_answers_the_key() {
         assert!(answered("Sec-WebSocket-Accept", &["\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo= "]).is_ok());
-        for values in [&[][..], &[""], &["S3pPLMBiTxaQ9kYGzzhZRbK+xOo="], &[KEY]] {
-            assert_eq!(answered("Sec-WebSocket-Accept", values), Err(Fault::InvalidAccept), "{values:?}");
+        for value in ["", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", KEY] {
+            assert_eq!(answered("Sec-WebSocket-Accept", &[value]), Err(Fault::InvalidAccept), "{value:?}");
         }
+        assert_eq!(answered("Sec-WebSocket-Accept", &[]), Err(Fault::MissingAccept));
     }
 
     #[test]

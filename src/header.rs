@@ -51,7 +51,7 @@ pub struct Asked {
     pub subprotocols: Vec<String>,
     /// Offers of extensions, the client's best first.
     pub extensions: Vec<Element>,
-    /// Sec-WebSocket-Key; empty over HTTP/2, which has none.
+    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered.
     pub key: String,
 }
 

@@ -682,9 +682,10 @@ def write_response(
     extensions: Sequence[Offer],
     headers: _Headers,
     *,
-    key: str | None = None,
+    key: str,
+    http2: bool,
 ) -> _Headers:
-    """Write a server's yes: over HTTP/1.1 with the client's `key`."""
+    """Write a server's yes to the client's `key`, which over HTTP/2 may be empty."""
 
 def read_response(
     headers: _Lines, offered_subprotocols: list[str], *, key: str | None = None

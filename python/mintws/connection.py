@@ -371,17 +371,18 @@ class Connection(_core.Endpoint):
         assert self.request is not None
         asked = [it for it in self.request.extensions if isinstance(it, Offer)]
         agreed = choose(asked, accept.extensions)
-        http1 = self.carrier.http_version == "1.1"
+        http2 = self.carrier.http_version != "1.1"
         headers = _core.write_response(
             list(self.request.subprotocols),
             accept.subprotocol,
             [it.answer for it in agreed],
             list(accept.headers),
-            key=self._key if http1 else None,
+            key=self._key,
+            http2=http2,
         )
         # Whatever can raise comes before the response, so that nothing has moved if it does.
         self._begin(agreed)
-        data = self.carrier.send_response(101 if http1 else 200, tuple(headers), None)
+        data = self.carrier.send_response(200 if http2 else 101, tuple(headers), None)
         self._sent("UpgradeAccept")
         self.response = accept
         self._agree(agreed)

@@ -106,23 +106,20 @@ fn read_request(
     }
 }
 
-/// Write a server's yes: over HTTP/1.1 with the client's `key`.
+/// Write a server's yes to the client's `key`, which over HTTP/2 may be empty.
 #[pyfunction]
-#[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key=None))]
+#[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key, http2))]
 #[allow(clippy::needless_pass_by_value)]
 fn write_response(
     asked_subprotocols: Vec<String>,
     subprotocol: Option<&str>,
     extensions: Vec<(String, Parameters)>,
     headers: Headers,
-    key: Option<&str>,
+    key: &str,
+    http2: bool,
 ) -> PyResult<Headers> {
-    let extensions = elements(extensions);
-    match key {
-        Some(key) => handshake::write_response(&asked_subprotocols, subprotocol, &extensions, &headers, key),
-        None => connect::write_response(&asked_subprotocols, subprotocol, &extensions, &headers),
-    }
-    .map_err(misuse)
+    let write = if http2 { connect::write_response } else { handshake::write_response };
+    write(&asked_subprotocols, subprotocol, &elements(extensions), &headers, key).map_err(misuse)
 }
 
 /// Read a server's yes: over HTTP/1.1 with the `key` that was sent.

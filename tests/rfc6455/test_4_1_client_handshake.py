@@ -260,7 +260,6 @@ def test_answer_without_connection_upgrade_fails(lines):
 @pytest.mark.parametrize(
     "accept",
     [
-        None,
         b"",
         b"AAAA",
         ACCEPT.encode()[:-1],
@@ -270,8 +269,13 @@ def test_answer_without_connection_upgrade_fails(lines):
     ],
 )
 def test_answer_with_another_accept_fails(accept):
-    lines = [UPGRADE, CONNECTION] + ([] if accept is None else [b"Sec-WebSocket-Accept: " + accept])
-    assert refused(*lines).section == "RFC 6455 §4.1"
+    error = refused(UPGRADE, CONNECTION, b"Sec-WebSocket-Accept: " + accept)
+    assert (error.args[0], error.section) == ("Sec-WebSocket-Accept must answer the key", "RFC 6455 §4.1")
+
+
+def test_answer_without_an_accept_fails_and_says_so():
+    error = refused(UPGRADE, CONNECTION)
+    assert (error.args[0], error.section) == ("Sec-WebSocket-Accept is missing", "RFC 6455 §4.1")
 
 
 def test_accept_with_space_around_it_opens():

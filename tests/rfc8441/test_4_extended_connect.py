@@ -199,9 +199,34 @@ def test_content_length_that_is_no_number_opens_nothing():
     refused([*CONNECT, ("content-length", "x")], None)
 
 
-def test_key_of_a_proxy_is_passed_over():
+def accepts(*headers: tuple[str, str]) -> list[str]:
+    """Open a WebSocket with further headers, and give the Sec-WebSocket-Accept of the answer."""
     peer = H2Peer(Role.SERVER)
-    stream, _ = peer.open(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="))
+    stream, conn = peer.open(*headers)
+    assert conn.state is State.OPEN
+    (answer,) = peer.of(h2.events.ResponseReceived, stream)
+    return [value for name, value in answer.headers if name == "sec-websocket-accept"]
+
+
+def test_key_that_a_request_has_is_answered():
+    # RFC 6455 §1.3 has this key and its answer.
+    assert accepts(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")) == ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]
+    assert accepts() == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["x"], [""], ["dGhlIHNhbXBsZSBub25jZQ"], ["dGhlIHNhbXBsZSBub25jZQ=="] * 2, ["dGhlIHNhbXBsZSBub25jZQ==", "x"]],
+)
+def test_key_that_is_none_or_not_the_only_one_is_passed_over(keys):
+    assert accepts(*(("sec-websocket-key", key) for key in keys)) == []
+
+
+def test_refusal_answers_no_key():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask([*CONNECT, ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")])
+    ((conn, _),) = peer.deliver()
+    peer.hear(conn.send(UpgradeReject(403)))
     (answer,) = peer.of(h2.events.ResponseReceived, stream)
     assert "sec-websocket-accept" not in dict(answer.headers)
 
