@@ -10,6 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
+from weakref import ReferenceType, ref
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
@@ -145,7 +146,6 @@ class Connection(_core.Endpoint):
 
     Attributes:
         role: which end.
-        carrier: what carries it.
         request: the request of the opening handshake, once it was sent or received.
         response: the server's answer, once it was sent or received.
         extensions: what was agreed on, in the order of the header.
@@ -154,11 +154,11 @@ class Connection(_core.Endpoint):
 
     __slots__ = (
         "__weakref__",
+        "_carrier",
         "_entropy",
         "_key",
         "_options",
         "_seed",
-        "carrier",
         "extensions",
         "owner",
         "request",
@@ -188,7 +188,7 @@ class Connection(_core.Endpoint):
         }
         check_options(options)
         self.role = role
-        self.carrier = carrier
+        self._carrier: Carrier | ReferenceType[Carrier] = carrier
         self.request: UpgradeRequest | None = None
         self.response: UpgradeAccept | UpgradeReject | None = None
         self.extensions: tuple[Agreed, ...] = ()
@@ -200,6 +200,12 @@ class Connection(_core.Endpoint):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.role.name} {self.state.name} over HTTP/{self.carrier.http_version}>"
+
+    @property
+    def carrier(self) -> Carrier:
+        """What carries it."""
+        carrier = self._carrier
+        return (carrier() or _LEFT) if isinstance(carrier, ReferenceType) else carrier
 
     @property
     def subprotocol(self) -> str | None:
@@ -328,6 +334,10 @@ class Connection(_core.Endpoint):
         self._fail(events, error)
         return events, b""
 
+    def _hold(self, carrier: Carrier, *, weakly: bool) -> None:
+        """Hold a carrier that holds the connection: weakly, so that neither waits for the collector, unless it is to send a head."""
+        self._carrier = ref(carrier) if weakly else carrier
+
     def _check_turn(self, role: Role, state: State, rule: str) -> None:
         """Raise unless what is handed in is of the opening handshake as it stands."""
         if self.role is not role or self.state is not state:
@@ -439,11 +449,28 @@ class Direct(Carrier):
 
     __slots__ = ()
 
+    http_version = "1.1"
+
     def send_data(self, data: bytes) -> bytes:
         return data
 
     def send_end(self) -> bytes:
         return b""
+
+
+class _Left(Direct):
+    """What carries a connection to whose carrier nobody holds: nothing comes any more."""
+
+    __slots__ = ()
+
+    def send_request(self, target: str, headers: Headers) -> bytes:
+        return b""
+
+    def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
+        return b""
+
+
+_LEFT = _Left()
 
 
 def _lines(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

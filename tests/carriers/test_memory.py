@@ -1,10 +1,11 @@
-"""Nothing of a connection outlives those who hold it."""
+"""Nothing of a connection outlives those who hold it; what has ended does not even wait for the collector."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,10 +32,13 @@ from mintws import (
     Agreed,
     Connection,
     Extension,
+    Failed,
     Http1,
     Http2,
+    LocalProtocolError,
     Offer,
     Role,
+    State,
     Text,
     Transform,
     UpgradeAccept,
@@ -42,6 +46,13 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.events import Response
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class Plain(Transform):
@@ -82,8 +93,14 @@ def test_a_connection_that_nobody_holds_is_gone(cls: Any, extensions: Any, live:
     pair = opened(cls, extensions, extensions)
     live(pair)
     alive = [weakref.ref(it) for it in (pair.client, pair.server, pair.wire.client, pair.wire.server)]
+    if live is close:
+        for http, conn in ((pair.wire.client, pair.client), (pair.wire.server, pair.server)):
+            http.receive(b"")
+            assert (conn.state, conn.carrier.http_version) == (State.CLOSED, "1.1" if cls is Http1 else "2")
+        del http, conn
     del pair
-    gc.collect()
+    if live is talk:
+        gc.collect()
     assert [ref() for ref in alive] == [None] * 4
 
 
@@ -108,7 +125,6 @@ def test_a_closed_stream_is_forgotten_by_its_http2_connection() -> None:
     wire = pair.wire
     wire._forget()
     del pair
-    gc.collect()
     assert [ref() for ref in alive] == [None] * 2
     assert wire.client.can_open
 
@@ -167,10 +183,12 @@ def test_a_websocket_that_has_ended_is_forgotten_by_its_http2_connection(role: R
         assert reply
     alive = weakref.ref(conn)
     del conn
-    gc.collect()
     assert alive() is None
     assert not peer.http._streams
     assert peer.http.done or not peer.http.h2.streams
+    alive = [weakref.ref(it) for it in (peer.http, peer.http.h2)]
+    del peer
+    assert [ref() for ref in alive] == [None] * 2
 
 
 REFUSALS = {
@@ -190,7 +208,6 @@ def test_a_handshake_that_was_refused_is_forgotten_by_its_http2_connection(refus
         peer.http.receive(h2_frame(DATA, 0, stream, bytes(16384)) * 5)
     alive = weakref.ref(conn)
     del conn
-    gc.collect()
     assert alive() is None
 
 
@@ -204,7 +221,6 @@ def test_a_handshake_that_waited_in_vain_is_forgotten_by_its_http2_connection() 
         end(conn)
         del conn
     peer.http.receive(h2_frame(H2_PING, 1, 0, bytes(8)))
-    gc.collect()
     assert [ref() for ref in alive] == [None] * 2
 
 
@@ -222,5 +238,84 @@ def test_an_http1_connection_that_has_ended_and_that_nobody_holds_is_gone(how: A
     how(end)
     alive = [weakref.ref(end.conn), weakref.ref(end.http)]
     del end
-    gc.collect()
     assert [ref() for ref in alive] == [None] * 2
+
+
+def refused_by_the_server() -> Http1:
+    http = Http1(Role.CLIENT)
+    http.open().send(UpgradeRequest("example.com"))
+    ((_, reject),), _ = http.receive(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert type(reject) is UpgradeReject
+    return http
+
+
+def answered_wrongly() -> Http1:
+    http = Http1(Role.CLIENT)
+    http.open().send(UpgradeRequest("example.com"))
+    ((_, failed),), _ = http.receive(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    assert type(failed) is Failed
+    return http
+
+
+def answered_with_what_is_no_http() -> Http1:
+    http = Http1(Role.CLIENT)
+    http.open().send(UpgradeRequest("example.com"))
+    ((_, failed),), _ = http.receive(b"220 mail.example.com\r\n\r\n")
+    assert type(failed) is Failed
+    return http
+
+
+def request_that_cannot_be_sent() -> Http1:
+    http = Http1(Role.CLIENT)
+    conn = http.open()
+    with pytest.raises(LocalProtocolError):
+        conn.send(UpgradeRequest("example.com", headers=[("Upgrade", "h2c")]))
+    conn.abort()
+    return http
+
+
+def refused_by_us() -> Http1:
+    http = Http1(Role.SERVER)
+    ((conn, _),), _ = http.receive(REQUEST + b"\r\n")
+    conn.send(UpgradeReject(403))
+    return http
+
+
+def request_that_is_none() -> Http1:
+    http = Http1(Role.SERVER)
+    ((_, failed),), _ = http.receive(b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\n\r\n")
+    assert type(failed) is Failed
+    return http
+
+
+def left_without_an_answer() -> Http1:
+    http = Http1(Role.SERVER)
+    http.receive(REQUEST + b"\r\n")
+    http.receive(b"")
+    return http
+
+
+def ordinary_requests_only() -> Http1:
+    http = Http1(Role.SERVER)
+    events, _ = http.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    (request,) = filter(None, (http.collect(event) for _, event in events))
+    http.respond(request, Response(200, body=b"a page"))
+    return http
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        refused_by_the_server,
+        answered_wrongly,
+        answered_with_what_is_no_http,
+        request_that_cannot_be_sent,
+        refused_by_us,
+        request_that_is_none,
+        left_without_an_answer,
+        ordinary_requests_only,
+    ],
+)
+def test_an_http1_connection_without_a_websocket_that_nobody_holds_is_gone(live: Any) -> None:
+    alive = weakref.ref(live())
+    assert alive() is None

@@ -64,8 +64,6 @@ class Http1(Direct):
         "h11",
     )
 
-    http_version = "1.1"
-
     def __init__(
         self,
         role: Role,
@@ -88,6 +86,7 @@ class Http1(Direct):
             auto_pong=auto_pong,
             entropy=entropy,
         )
+        self._connection._hold(self, weakly=True)
         ours = h11.CLIENT if role is Role.CLIENT else h11.SERVER
         self.h11 = h11.Connection(ours, max_incomplete_event_size=HEAD_LIMIT)
         self._role = role
@@ -133,6 +132,7 @@ class Http1(Direct):
         if not self.can_open:
             raise LocalProtocolError(_OVER)
         self._opened = True
+        self._connection._hold(self, weakly=False)
         return self._connection
 
     @property
@@ -195,6 +195,7 @@ class Http1(Direct):
             raise TypeError("receive() takes bytes, or a bytearray or memoryview whose items are bytes in one piece")
         if not view.nbytes:
             self._ended = self._reader.ended = True
+            self._connection._hold(self, weakly=True)
         elif not self._ended:
             self._reader.unread.append(view)
         return self._read()
@@ -274,14 +275,20 @@ class Http1(Direct):
             raise LocalProtocolError(_OVER)
         if self.h11.our_state is not h11.IDLE:
             raise LocalProtocolError("an ordinary request has no response yet: ask for the WebSocket behind it")
-        return self._write(h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage())
+        written = self._write(
+            h11.Request(method="GET", target=target, headers=self._cased(headers)), h11.EndOfMessage()
+        )
+        self._connection._hold(self, weakly=True)
+        return written
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if body is not None:
-            return self._write_response(status, headers, b"" if self._reader.answers_head else body)
-        answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
-        written = self._write(answer)
-        self._switch()
+            written = self._write_response(status, headers, b"" if self._reader.answers_head else body)
+        else:
+            answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
+            written = self._write(answer)
+            self._switch()
+        self._connection._hold(self, weakly=True)
         return written
 
     def pause(self) -> None:
@@ -293,6 +300,7 @@ class Http1(Direct):
 
     def abort(self) -> bytes:
         self._ended = True
+        self._connection._hold(self, weakly=True)
         return b""
 
     @property
@@ -387,6 +395,7 @@ class Http1(Direct):
             lines, method=request.method, target=request.target, http_version=request.http_version
         )
         if self._connection.state is State.REQUESTED:
+            self._connection._hold(self, weakly=False)
             # A handshake has no body, so this is the end of the message: what follows is the WebSocket's.
             self.h11.next_event()
         return events, reply

@@ -82,6 +82,8 @@ class Reader:
         except h11.RemoteProtocolError as error:
             # It quotes what came, as much as it was.
             why, status = str(error).partition(": bytearray(")[0], error.error_status_hint
+            # A frame of h11 that it names holds the error.
+            error.__traceback__ = None
             return RemoteProtocolError(why, section="RFC 9112", status=status)
 
     def _read_on(self) -> H11Event | RemoteProtocolError | None:

@@ -427,7 +427,7 @@ class Http2:
         for connection in unsettled:
             stream = connection.carrier
             assert isinstance(stream, WebSocketStream)
-            out.append(stream.settle())
+            out.append(stream.settle(connection))
         if self._unblocked:
             self._unblocked = False
             out.append(self._turns.pump())
@@ -471,6 +471,7 @@ class Http2:
                 error = RemoteProtocolError(str(reason), code=1006, section="RFC 8441 §3")
                 error.__cause__ = reason
                 stream.fail(events, error)
+            stream._leave()
 
     @property
     def leaving(self) -> bool:

@@ -12,7 +12,7 @@ from h2.settings import SettingCodes
 from mintws.errors import RemoteProtocolError
 from mintws.events import Role, State
 from mintws.http2.floods import is_idle
-from mintws.http2.outbound import Events
+from mintws.http2.outbound import Events, Part
 from mintws.http2.websocket import WebSocketStream, code_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _OF_STREAMS = get_args(OfStream)
 DEBUG_LIMIT = 120
 
 
-class Incoming:
+class Incoming(Part):
     """What a connection receives, and how far it has come.
 
     Attributes:
@@ -46,7 +46,7 @@ class Incoming:
     """
 
     def __init__(self, http: Http2) -> None:
-        self._http = http
+        super().__init__(http)
         self.settings_came = False
         self.goaway = ""
         #: What comes is frames: a client's preface has come.
@@ -246,16 +246,17 @@ class Incoming:
         stream = WebSocketStream(self._http, event.stream_id)
         self._http._streams[event.stream_id] = stream
         stream.remote_ended = event.stream_ended is not None
-        more, reply = stream.connection.receive_request(headers)
+        connection = stream.connection
+        more, reply = connection.receive_request(headers)
         self._http._replies.append(reply)
-        if stream.connection.state is State.REQUESTED:
+        if connection.state is State.REQUESTED:
             if stream.remote_ended:
                 # A WebSocket needs both ways (RFC 8441 §5).
-                more, _ = stream.connection.receive_end("the request ended its stream")
+                more, _ = connection.receive_end("the request ended its stream")
                 stream.reset(ErrorCodes.PROTOCOL_ERROR)
             else:
                 stream.carry()
-        if stream.connection.state is State.CLOSED:
+        if connection.state is State.CLOSED:
             self._http._waste()
         events += more
 

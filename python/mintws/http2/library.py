@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
+from weakref import WeakMethod, ref
 
 import h2.config
 import h2.connection
@@ -48,7 +49,7 @@ class Library(h2.connection.H2Connection):
 
     Args:
         config: that of `h2`.
-        closed: is called with each stream when it closes.
+        closed: a method, called with each stream when it closes; its object is not kept alive by that.
     """
 
     #: How many streams that have closed are remembered, with how they did: some 200 bytes each, for header blocks that come late.
@@ -58,7 +59,8 @@ class Library(h2.connection.H2Connection):
         super().__init__(config)
         self.encoder = _Encoder()
         self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
-        self._closed = closed
+        self._closed = WeakMethod(closed)
+        self._frame_dispatch_table = _Receivers(self)  # type: ignore[assignment]
         #: How many streams are open of those that a server has opened, and of those that a client has.
         self._open = [0, 0]
 
@@ -91,7 +93,7 @@ class Library(h2.connection.H2Connection):
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
         plain = super()._begin_new_stream(stream_id, allowed_ids)
         stream = Stream(
-            stream_id, self.config, plain.inbound_flow_control_window, plain.outbound_flow_control_window, self._forget
+            stream_id, self.config, plain.inbound_flow_control_window, plain.outbound_flow_control_window, self
         )
         stream.max_outbound_frame_size = plain.max_outbound_frame_size
         self.streams[stream_id] = stream
@@ -106,11 +108,13 @@ class Library(h2.connection.H2Connection):
     def _open_streams(self, remainder: int) -> int:
         return self._open[remainder]
 
-    def _forget(self, stream: Stream) -> None:
-        del self.streams[stream.stream_id]
-        self._closed_streams[stream.stream_id] = stream.closed_by
-        self._open[stream.stream_id % 2] -= 1
-        self._closed(stream)
+    def _forget(self, number: int) -> None:
+        stream = cast("Stream", self.streams.pop(number))
+        self._closed_streams[number] = stream.closed_by
+        self._open[number % 2] -= 1
+        closed = self._closed()
+        if closed is not None:
+            closed(stream)
 
 
 class Stream(h2.stream.H2Stream):
@@ -129,12 +133,12 @@ class Stream(h2.stream.H2Stream):
         config: h2.config.H2Configuration,
         inbound_window_size: int,
         outbound_window_size: int,
-        closed: Callable[[Stream], None],
+        library: Library,
     ) -> None:
         super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
         self.fault = ""
         self.section = ""
-        self.state_machine = _States(stream_id, lambda: closed(self))
+        self.state_machine = _States(stream_id, library)
 
     def receive_headers(
         self, headers: Iterable[Header], end_stream: bool, header_encoding: bool | str | None
@@ -242,12 +246,23 @@ class _Uncounted(h2.windows.WindowManager):
         return None
 
 
-class _States(h2.stream.H2StreamStateMachine):
-    """The states of a stream; `closed` is called when it has closed."""
+class _Receivers:
+    """What `h2` calls for a frame of each kind: its own table of bound methods would keep the connection from being freed."""
 
-    def __init__(self, stream_id: int, closed: Callable[[], None]) -> None:
+    def __init__(self, library: Library) -> None:
+        self._library = ref(library)
+        self._names = {kind: method.__name__ for kind, method in library._frame_dispatch_table.items()}
+
+    def __getitem__(self, kind: type[Frame]) -> Any:
+        return getattr(self._library(), self._names[kind])
+
+
+class _States(h2.stream.H2StreamStateMachine):
+    """The states of a stream, which has the library forget it when it has closed."""
+
+    def __init__(self, stream_id: int, library: Library) -> None:
         super().__init__(stream_id)
-        self._closed: Callable[[], None] | None = closed
+        self._library = ref(library)
 
     def process_input(self, input_: StreamInputs) -> list[Event]:
         try:
@@ -258,6 +273,6 @@ class _States(h2.stream.H2StreamStateMachine):
                 self.stream_closed_by = self.stream_closed_by or StreamClosedBy.SEND_RST_STREAM
             raise
         finally:
-            if self.state is StreamState.CLOSED and self._closed is not None:
-                closed, self._closed = self._closed, None
-                closed()
+            library = self._library()
+            if self.state is StreamState.CLOSED and library is not None and self.stream_id in library.streams:
+                library._forget(self.stream_id)

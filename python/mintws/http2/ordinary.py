@@ -10,7 +10,7 @@ from h2.errors import ErrorCodes
 from mintws import _core
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, Request, Response, Role
-from mintws.http2.outbound import Events, Outbound
+from mintws.http2.outbound import Events, Outbound, Part
 
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
@@ -33,11 +33,11 @@ class OrdinaryStream(Outbound):
         events.append((None, event))
 
 
-class Collector:
+class Collector(Part):
     """Gathers whole messages."""
 
     def __init__(self, http: Http2) -> None:
-        self._http = http
+        super().__init__(http)
         #: Messages that have begun: their head and body.
         self._begun: dict[int, tuple[Headers, bytearray]] = {}
 

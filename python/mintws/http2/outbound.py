@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import ref
 
 import h2.events
 import h2.exceptions
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 USEFUL_SIZE = 512
 #: What is received, as pairs of a connection and its event: to be appended to.
 Events: TypeAlias = list[tuple[Connection | None, Any]]
+
+
+class Part:
+    """A part of a connection, which does not keep it alive."""
+
+    def __init__(self, http: Http2) -> None:
+        self._reference = ref(http)
+
+    @property
+    def _http(self) -> Http2:
+        http = self._reference()
+        assert http is not None
+        return http
 
 
 class Outbound:
@@ -168,11 +182,11 @@ class Outbound:
         self._http._streams.pop(self.number, None)
 
 
-class Turns:
+class Turns(Part):
     """The streams that have more to send than the windows let pass, in the order of their turns (RFC 9113 §5.3.2)."""
 
     def __init__(self, http: Http2) -> None:
-        self._http = http
+        super().__init__(http)
         self._streams: OrderedDict[Outbound, None] = OrderedDict()
 
     def add(self, stream: Outbound) -> None:

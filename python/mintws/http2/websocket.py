@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import h2.events
 from h2.errors import ErrorCodes
@@ -32,7 +33,9 @@ class WebSocketStream(Outbound, Carrier):
 
     def __init__(self, http: Http2, number: int = 0) -> None:
         super().__init__(http, number)
-        self.connection = Connection(http._role, self, **http._options)
+        #: It holds the stream too: that goes one way only once the stream is left, lest both wait for the collector.
+        self._held: Connection | None = Connection(http._role, self, **http._options)
+        self._connection = ref(self._held)
         self._rejection: tuple[int, Headers, bytearray] | None = None
         #: Pongs that wait behind what is pending.
         self._pongs = bytearray()
@@ -40,6 +43,13 @@ class WebSocketStream(Outbound, Carrier):
         self._paused = False
         #: What is being sent are Pongs.
         self._answers = False
+
+    @property
+    def connection(self) -> Connection:
+        """The WebSocket."""
+        connection = self._connection()
+        assert connection is not None
+        return connection
 
     @property
     def scheme(self) -> str:  # type: ignore[override]
@@ -69,14 +79,13 @@ class WebSocketStream(Outbound, Carrier):
     def buffered(self) -> int:
         return len(self._pending) + len(self._pongs)
 
-    def settle(self) -> bytes:
+    def settle(self, connection: Connection) -> bytes:
         """Send what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
         self._answers = True
         try:
-            out = self._http._settled(self.connection)
+            out = self._http._settled(connection)
         finally:
             self._answers = False
-        connection = self.connection
         if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
             # Too much came ahead of the answer, and now there will be none.
             self._http._waste()
@@ -165,6 +174,7 @@ class WebSocketStream(Outbound, Carrier):
     def _leave(self) -> None:
         self._pongs.clear()
         self._http._accepted.pop(self.number, None)
+        self._held = None
         super()._leave()
 
     def _break(self, events: Events, message: str, section: str) -> None:
@@ -193,13 +203,14 @@ class WebSocketStream(Outbound, Carrier):
             self.reset(ErrorCodes.PROTOCOL_ERROR)
 
     def _receive_end(self, events: Events) -> None:
+        connection = self.connection
         self.remote_ended = True
         self._http._inbound.drop(self.number)
         if self._rejection:
             self._reject(events)
         else:
             self.lose(events, "the peer ended the stream without a Close")
-        if self.connection.state is State.CLOSED and not self.closed and not self.connection.corked:
+        if connection.state is State.CLOSED and not self.closed and not connection.corked:
             self.ending = True
             self._http._replies.append(self.pump())
         if self.closed:
