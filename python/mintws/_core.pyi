@@ -294,7 +294,7 @@ class Endpoint:
     def _deliver_to(self, mailbox: Mailbox | None) -> None:
         """Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
 
-        What a mailbox does not take waits as bytes; they go on with `_receive_early`.
+        What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
         """
 
     def _sent(self, kind: str) -> None:

@@ -203,10 +203,13 @@ impl Endpoint {
 
     /// Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
     ///
-    /// What a mailbox does not take waits as bytes; they go on with `_receive_early`.
+    /// What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
     #[pyo3(signature = (mailbox))]
     fn _deliver_to(&self, py: Python<'_>, mailbox: Option<Py<Mailbox>>) -> PyResult<()> {
-        self.workings(py)?.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
+        let mut this = self.workings(py)?;
+        if !this.state.is_over() {
+            this.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
+        }
         Ok(())
     }
 

@@ -36,6 +36,8 @@ async def silent_server(http: str = "1.1", *, accept: bool = True, answer: Any =
                         writer.write(connection.send(UpgradeAccept()))
                     elif answer is not None:
                         await answer(connection, event, writer)
+            if accept:
+                carrier.receive(b"")
 
     async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mintws.asyncio.dial import ClientLink, HttpVersion, Place
-from mintws.asyncio.timing import Timing
+from mintws.asyncio.timing import Timing, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Options, check_options
 from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
@@ -93,7 +93,7 @@ class connect:  # noqa: N801  (used as a function)
         await self._websocket.__aexit__(kind, error, trace)
 
     async def _connect(self) -> WebSocket:
-        return await asyncio.wait_for(self._connect_by_turns(), self._timing.open_timeout)
+        return await limited(self._connect_by_turns(), self._timing.open_timeout)
 
     async def _connect_by_turns(self) -> WebSocket:
         try:
@@ -164,12 +164,13 @@ class connect_http2:  # noqa: N801  (used as a function)
         await self._client.close()
 
     async def _connect(self) -> Http2Client:
-        return await asyncio.wait_for(self._dial(), self._timing.open_timeout)
+        return await limited(self._dial(), self._timing.open_timeout)
 
     async def _dial(self) -> Http2Client:
         link = await self._place.dial("2", self._timing, self._options)
         try:
             await link.ready
+            link.check_open()
         except BaseException:
             link.transport.abort()
             raise
@@ -216,7 +217,7 @@ class Http2Client:
         """
         offered = self._offer if extensions is None else extensions
         request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
-        return await asyncio.wait_for(self._link.open(request), self._link.timing.open_timeout)
+        return await limited(self._link.open(request), self._link.timing.open_timeout)
 
     async def request(
         self,

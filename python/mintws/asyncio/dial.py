@@ -106,7 +106,7 @@ class ClientLink(Link):
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
         self.single = False
-        #: The server's SETTINGS have come.
+        #: The server's SETTINGS have come, or never will: `check_open` tells.
         self.ready: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -128,7 +128,7 @@ class ClientLink(Link):
 
     async def open(self, request: UpgradeRequest) -> WebSocket:
         """Open a WebSocket."""
-        self._check_open()
+        self.check_open()
         opening: asyncio.Future[WebSocket] = self.loop.create_future()
         connection = self.http.open()
         connection._deliver_to(None)
@@ -144,16 +144,18 @@ class ClientLink(Link):
             raise
         finally:
             self._openings.pop(connection, None)
+            # The future holds what it raises, and that this frame.
+            del opening
 
     async def request(self, request: Request, limit: int | None) -> Response:
         """Make an ordinary request, and wait for its response, whose body has at most `limit` bytes."""
         assert isinstance(self.http, Http2)
-        self._check_open()
+        self.check_open()
         while not self.http.has_room:
             room: asyncio.Future[None] = self.loop.create_future()
             self._waiting.append(room)
             await room
-            self._check_open()
+            self.check_open()
         stream, data = self.http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
         self._responses[stream] = response, limit
@@ -165,8 +167,10 @@ class ClientLink(Link):
             raise
         finally:
             self._responses.pop(stream, None)
+            # As in `open`.
+            del response
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         """Raise `ConnectionClosed` if nothing more can be begun on the connection."""
         if self.lost or self._close_timer is not None:
             raise _lost()
@@ -208,19 +212,16 @@ class ClientLink(Link):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        lost = _lost(error)
-        everyone: list[asyncio.Future[Any]] = [
-            self.ready,
+        unanswered: list[asyncio.Future[Any]] = [
             *self._openings.values(),
             *(response for response, _ in self._responses.values()),
-            *self._waiting,
         ]
-        for waiting in everyone:
+        for asked in unanswered:
+            if not asked.done():
+                asked.set_exception(_lost(error))
+        for waiting in [self.ready, *self._waiting]:
             if not waiting.done():
-                waiting.set_exception(lost)
-        if self.ready.done():
-            # Nobody may be waiting for it.
-            self.ready.cancelled() or self.ready.exception()
+                waiting.set_result(None)
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         opening = self._openings.get(connection)

@@ -12,7 +12,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from mintws import _core
 from mintws.asyncio.timing import Timing
-from mintws.asyncio.websocket import WebSocket
+from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
 from mintws.events import Close, Failed, Ping, Pong, State
 from mintws.http1 import Http1
@@ -148,13 +148,18 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Bring events to those whom they concern."""
         ordinary = False
         for connection, event in events:
-            websocket = connection.owner if connection is not None else None
             if connection is None:
                 ordinary = True
                 self.receive_ordinary(event)
-            elif not isinstance(websocket, WebSocket):
+                continue
+            owner = connection.owner
+            if not isinstance(owner, Owner):
                 self.receive_handshake(connection, event)
-            elif isinstance(event, Pong):
+                continue
+            websocket = owner()
+            if websocket is None:
+                continue
+            if isinstance(event, Pong):
                 websocket.pong(event.data)
             elif isinstance(event, (Close, Failed)):
                 websocket.end(event)

@@ -145,14 +145,14 @@ class Server:
         self._closed: asyncio.Future[None] | None = None
 
     async def listen(self, **address: Any) -> Server:
-        if self._listener is not None:
+        if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
-        self._closed = loop.create_future()
         if address["ssl"] is not None:
             address["ssl_handshake_timeout"] = self.timing.open_timeout
         listen = loop.create_unix_server if "path" in address else loop.create_server
         self._listener = await listen(lambda: ServerLink(loop, self), **address)
+        self._closed = loop.create_future()
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
@@ -194,10 +194,13 @@ class Server:
         Raises:
             LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
-        assert self._listener is not None and self._closed is not None
+        assert self._closed is not None
         _core.check_close(code, reason)
         self.leaving = True
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
+            # It knows the server.
+            self._listener = None
         for link in list(self.links):
             link.leave(code, reason)
         try:

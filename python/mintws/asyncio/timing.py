@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from mintws.errors import LocalProtocolError
+
+T = TypeVar("T")
+
+if sys.version_info >= (3, 11):
+
+    async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Wait for a coroutine for so many seconds.
+
+        `asyncio.wait_for` of Python 3.11 leaves a cycle of its frame, its task and what that raises, which keeps what all frames of the
+        traceback hold.
+
+        Raises:
+            TimeoutError: time is up.
+        """
+        async with asyncio.timeout(seconds):
+            return await work
+
+else:
+    limited = asyncio.wait_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio.keepalive import Keepalive
@@ -35,6 +36,12 @@ LARGE = 64 * 1024
 GRACE = 1.0
 #: Bytes of a message in fragments after which other tasks get a turn.
 TURN_SIZE = 256 * 1024
+
+
+class Owner(ReferenceType["WebSocket"]):
+    """The owner of a connection: a WebSocket, which holds the connection."""
+
+    __slots__ = ()
 
 
 class WebSocket(_core.Mailbox):
@@ -84,7 +91,7 @@ class WebSocket(_core.Mailbox):
         self._discards = False
         #: Until the peer's Close must have come, or ours be sent.
         self._end_timer: asyncio.TimerHandle | None = None
-        connection.owner = self
+        connection.owner = Owner(self)
         connection.cork()
         connection._deliver_to(self)
 
@@ -203,7 +210,11 @@ class WebSocket(_core.Mailbox):
         """
         pong: asyncio.Future[float] = self._link.loop.create_future()
         self.send_ping(pong, data)
-        return await pong
+        try:
+            return await pong
+        finally:
+            # The future holds what it raises, and that this frame.
+            del pong
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait until the peer has done so too and the transport is free; at most for the close timeout.
@@ -290,6 +301,7 @@ class WebSocket(_core.Mailbox):
         self._stop_keepalive()
         self._stop_end_timer()
         self._make_way()
+        self._suspend()
         self.answer()
         self.ending.discarded = self.discarded
         self._finish()
@@ -353,7 +365,10 @@ class WebSocket(_core.Mailbox):
             self._stop_end_timer()
         # First what has waited: there is no credit for what goes on waiting.
         events: list[Any] = []
+        self.connection._deliver_to(self)
         self.connection._receive_early(events)
+        if self._link.left(self):
+            self._suspend()
         # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
         self._link.write(self.connection.resume())
         self._link.go_on(events, self.connection._settle(events))
@@ -450,6 +465,11 @@ class WebSocket(_core.Mailbox):
             raise
         finally:
             self._end_fragments()
+
+    def _suspend(self) -> None:
+        """Have the connection hold this no more, once it has ended, while more messages wait than are taken."""
+        if self.paused:
+            self.connection._deliver_to(None)
 
     def _end_fragments(self) -> None:
         """Let messages go on that wait behind one in fragments."""
