@@ -391,3 +391,14 @@ def test_a_websocket_that_has_ended_tells_all_that_it_did(run, http, side):
     assert websocket.transport.get_extra_info("peername")[0] == "127.0.0.1"
     assert f"{side.upper()} CLOSED over HTTP/{http}" in repr(websocket)
     assert websocket.connection.buffered == 0
+
+
+def test_clients_of_one_loop_that_say_nothing_of_extensions_share_one_pool(run):
+    async def main() -> list[Any]:
+        async with listening() as server, connect_http2(url(server)) as client:
+            async with connect(url(server)) as one, connect(url(server)) as other, await client.open() as third:
+                return [it.connection.request.extensions[0].pool for it in (one, other, third)]
+
+    one, other, third = run(main())
+    assert one is other is third
+    assert run(main())[0] is not one

@@ -6,7 +6,9 @@ import asyncio
 import socket
 import ssl as tls
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mintws.asyncio.dial import ClientLink, HttpVersion, Place
 from mintws.asyncio.timing import Timing, limited
@@ -21,6 +23,9 @@ from mintws.url import Url, parse
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+#: What clients offer that say nothing of extensions: those of one loop share contexts.
+_offers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Extension, ...]] = WeakKeyDictionary()
 
 
 class connect:  # noqa: N801  (used as a function)
@@ -75,7 +80,8 @@ class connect:  # noqa: N801  (used as a function)
         self._http: HttpVersion = http
         check_options(options)
         self._url = parse(url)
-        self._request = _request(self._url, headers, subprotocols, extensions, origin)
+        self._request = _request(self._url, headers, subprotocols, extensions or (), origin)
+        self._offers_default = extensions is None
         self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
@@ -106,10 +112,11 @@ class connect:  # noqa: N801  (used as a function)
         return await self._connect_once("1.1")
 
     async def _connect_once(self, http: HttpVersion) -> WebSocket:
+        request = replace(self._request, extensions=_default_offer()) if self._offers_default else self._request
         link = await self._place.dial(http, self._timing, self._options)
         link.single = True
         try:
-            return await link.open(self._request)
+            return await link.open(request)
         except BaseException as error:
             error.http_version = "2" if link.multiplexed else "1.1"  # type: ignore[attr-defined]
             link.transport.abort()
@@ -189,7 +196,6 @@ class Http2Client:
         self.http = link.http
         self._link = link
         self._url = url
-        self._offer = default_offer()
 
     async def __aenter__(self) -> Http2Client:
         return self
@@ -215,7 +221,7 @@ class Http2Client:
         Raises:
             UpgradeError, ExtendedConnectDisabled, ConnectionClosed, LocalProtocolError, TimeoutError: as in `connect`.
         """
-        offered = self._offer if extensions is None else extensions
+        offered = _default_offer() if extensions is None else extensions
         request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
         return await limited(self._link.open(request), self._link.timing.open_timeout)
 
@@ -262,7 +268,7 @@ def _request(
     url: Url,
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
     subprotocols: Sequence[str],
-    extensions: Sequence[Extension] | None,
+    extensions: Sequence[Extension],
     origin: str | None,
 ) -> UpgradeRequest:
     fields = pairs(headers)
@@ -270,5 +276,13 @@ def _request(
         fields = (("Origin", origin), *fields)
     if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
         fields = (("Authorization", url.authorization), *fields)
-    offered = default_offer() if extensions is None else extensions
-    return UpgradeRequest(url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=offered)
+    return UpgradeRequest(url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=extensions)
+
+
+def _default_offer() -> tuple[Extension, ...]:
+    """Give what the running loop's clients offer that say nothing of extensions."""
+    loop = asyncio.get_running_loop()
+    offer = _offers.get(loop)
+    if offer is None:
+        offer = _offers[loop] = default_offer()
+    return offer
