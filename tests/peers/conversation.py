@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 #: Payload sizes in bytes: empty, the edges of the three length forms (RFC 6455 §5.2), and our default limit of a message.
 SIZES = (0, 1, 125, 126, 65535, 65536, 1 << 20)
@@ -108,6 +108,8 @@ class Peer(ABC):
     fragments = True
     #: It can send a Ping in the midst of them.
     pings = True
+    #: Arguments of our `connect` or `serve` that it needs.
+    ours: ClassVar[dict[str, Any]] = {}
 
     @property
     @abstractmethod

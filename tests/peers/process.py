@@ -61,13 +61,13 @@ def printed(*command: str) -> str:
 
 
 @cache
-def node_modules() -> Path:
-    """Install what the Node peers need, once for each lock file."""
+def node_modules(folder: str = "node") -> Path:
+    """Install what npm has for the peers of a folder, once for each lock file."""
     need_program("node", "nodejs")
     need_program("npm", "npm")
-    source = Path(__file__).parent / "node"
+    source = Path(__file__).parent / folder
     lock = (source / "package-lock.json").read_text()
-    there = CACHE / "node"
+    there = CACHE / folder
     stamp = there / "node_modules" / ".installed"
     if not stamp.exists() or stamp.read_text() != lock:
         there.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def node_modules() -> Path:
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         done = subprocess.run(command, cwd=there, capture_output=True, text=True, timeout=180, check=False)
         if done.returncode:
-            missing("npm's ws", f"npm ci failed: {done.stderr[-500:]}")
+            missing(f"what {source.name}/package.json names", f"npm ci failed: {done.stderr[-500:]}")
         stamp.write_text(lock)
     return there / "node_modules"
 
@@ -175,7 +175,9 @@ def make_certificate(folder: Path) -> Certificate:
         "-days",
         "2",
     ]
-    _run(*make, "-subj", "/CN=localhost", "-addext", names, "-keyout", key, "-out", cert)
+    # Deno takes no certificate of an authority for that of a server.
+    extensions = ("-addext", names, "-addext", "basicConstraints=critical,CA:FALSE")
+    _run(*make, "-subj", "/CN=localhost", *extensions, "-keyout", key, "-out", cert)
     public = _run("openssl", "x509", "-in", cert, "-pubkey", "-noout")
     der = _run("openssl", "pkey", "-pubin", "-outform", "der", given=public)
     spki = (

@@ -65,6 +65,7 @@ of the loopback interface, and what was said over it.
 - **pings**: a Ping and its Pong, and Pings between the fragments of a message.
 - **client closes**, **server closes**: each end begins the closing handshake; code and reason must arrive, the code be echoed, and the
   transport, or the stream over HTTP/2, be free within 2 s.
+- **refusal**: a runtime that is answered with 403 tells that nothing is open.
 
 """
 

@@ -1,4 +1,4 @@
-"""Libraries in Python: each as our server and as our client, in every way in which both can speak."""
+"""Libraries and runtimes: each as our server and as our client, in every way in which both can speak."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from table import Row
 from with_aiohttp import Aiohttp
 from with_hypercorn import Hypercorn
 from with_node import Node
+from with_runtimes import Bun, Deno, Undici
+from with_runtimes import Node as NodeItself
 from with_websockets import Websockets
 from with_wsproto import Wsproto
 
-PEERS = (Websockets(), Aiohttp(), Wsproto(), Hypercorn(), Node())
+PEERS = (Websockets(), Aiohttp(), Wsproto(), Hypercorn(), Node(), NodeItself(), Undici(), Bun(), Deno())
 CELLS = [
     pytest.param(peer, serving, variant, id=f"{peer.name}-{'server' if serving else 'client'}-{variant}")
     for peer in PEERS
@@ -31,7 +33,7 @@ def test_peer(peer: Peer, serving: bool, variant: Variant, check: str, certifica
     row.peer, row.version, row.direction = peer.name, peer.version, "server" if serving else "client"
     row.http, row.tls, row.deflate, row.check = variant.http, variant.tls, variant.deflate, check
     row.known = known.find(peer.name, serving, variant, check)
-    ours = Mintws()
+    ours = Mintws(**peer.ours)
     server, client = (peer, ours) if serving else (ours, peer)
     error: Exception | None = None
     try:
