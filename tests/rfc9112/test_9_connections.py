@@ -2,7 +2,7 @@
 
 import h11
 import pytest
-from wire import ANSWER, REQUEST, accept_of, closing, cost, fault, frame, header_of, masked, opened, said
+from wire import ANSWER, REQUEST, End, accept_of, closing, cost, fault, frame, header_of, masked, opened, said
 
 from mintws import Http1, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Request, Response
@@ -377,3 +377,40 @@ def test_what_is_not_bytes_is_a_type_error_at_any_time(data):
         assert http.done is before
     assert said(fresh.receive(bytearray(GET % 1)))
     assert said(opened.receive(memoryview(masked(1, b"hi")))) == [Text("hi")]
+
+
+@pytest.mark.parametrize(
+    ("data", "lingers"),
+    [
+        (GET % 1, False),
+        (COUNTED % 1, False),
+        (GET % 1 + GET[:9] % 2, True),
+        (b"GET\r\n\r\n", True),
+        (REQUEST, True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", True),
+    ],
+    ids=["whole", "whole body", "more behind", "no HTTP", "half a head", "half a body"],
+)
+def test_server_says_whether_the_client_may_still_send_when_it_is_done(data, lingers):
+    # §9.6: then the transport is closed in two steps.
+    http, requests = server(data)
+    for request in requests:
+        http.respond(request, Response(200))
+    assert http.lingers is lingers
+    http.receive(b"")
+    assert not http.lingers
+
+
+def test_websocket_that_has_closed_properly_expects_nothing_more():
+    pair = opened(Http1)
+    closing(pair)
+    assert pair.wire.server.done and not pair.wire.server.lingers and not pair.wire.client.lingers
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_peer_may_still_send_after_its_fault(role):
+    end = End(role)
+    end.fails(b"\xff\xff")
+    assert end.http.lingers
+    end.http.receive(b"")
+    assert not end.http.lingers

@@ -96,3 +96,18 @@ def test_malformed_request_is_protocol_error_of_its_stream():
     _, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, block))
     assert h2_frames(reply) == [(RST_STREAM, 0, 3, b"\0\0\0\x01")]
     assert conn.state is State.OPEN
+
+
+def test_after_a_fault_of_the_connection_the_peer_may_still_send():
+    for role in Role:
+        peer = H2Peer(role)
+        peer.http.receive(h2_frame(H2_PING, 0, 0, b"short"))
+        assert peer.http.done and peer.http.lingers
+
+
+def test_a_server_that_leaves_says_whether_the_client_may_still_send():
+    peer = H2Peer(Role.SERVER)
+    peer.http.shutdown()
+    assert peer.http.done and peer.http.lingers
+    peer.http.receive(h2_frame(GOAWAY, 0, 0, bytes(8)))
+    assert peer.http.done and not peer.http.lingers

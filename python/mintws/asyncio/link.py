@@ -27,6 +27,10 @@ if sys.platform != "win32":
 READ_SIZE = 256 * 1024
 #: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
 REFILL_INTERVAL = 60.0
+#: How long what the peer still sends is read, and discarded, before the transport is cut, in seconds.
+LINGER = 2.0
+#: Over TLS, where the peer is not told that our half has ended: the silence after which it sends nothing more, in seconds.
+QUIET = 0.25
 
 #: The state that the transports of a loop share: a buffer to read into, and what is sent within a read callback.
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
@@ -309,13 +313,53 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         elif not self.multiplexed and any(it.connection.state is State.CLOSED for it in self.websockets):
             self._limit_close()
 
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called: nothing more is written."""
+        return self._writer is None
+
     def close(self) -> None:
-        """Close the transport behind what was written, and bound the time until it is gone."""
-        if self.lost:
+        """Close the transport after what was written, and bound the time until it is gone.
+
+        If it were closed while the peer still sends, the system would answer with a reset, and that may overtake what was written
+        last. So where more may come, only our half is closed, or none under TLS, and what comes is discarded for a while.
+        """
+        if self.lost or self.closing:
             return
         self.say_goodbye()
-        # What answers the peer from now on goes nowhere.
         self._writer = None
+        if not self._lingers:
+            self._close_transport()
+            return
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        linger = min(LINGER, self.timing.close_timeout)
+        if self._half_closes:
+            try:
+                self.transport.write_eof()
+            except OSError:
+                # The peer was quicker, which the transport does not know yet.
+                self.transport.abort()
+                return
+            self._close_timer = self.loop.call_later(linger, self.transport.abort)
+        else:
+            self._close_when_quiet(self.loop.time() + linger, -1)
+        self.transport.resume_reading()
+
+    @property
+    def _lingers(self) -> bool:
+        """Whether the peer may be sending still, though the connection is done."""
+        return not self._peer_ended and hasattr(self, "http") and self.http.lingers
+
+    def _close_when_quiet(self, end: float, heard: int) -> None:
+        """Close the transport when nothing has come for a while, at the latest at `end`."""
+        self._close_timer = None
+        if self.heard != heard and self.loop.time() < end:
+            self._close_timer = self.loop.call_later(QUIET, self._close_when_quiet, end, self.heard)
+        else:
+            self._close_transport()
+
+    def _close_transport(self) -> None:
         self.transport.close()
         self._limit_close()
 

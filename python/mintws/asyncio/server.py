@@ -30,9 +30,6 @@ logger = logging.getLogger("mintws.server")
 #: What a client that speaks HTTP/2 by prior knowledge begins with (RFC 9113 §3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-#: How long what a client still sends is read, and dropped, before it is cut off, in seconds.
-LINGER = 2.0
-
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
 Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], Answer | Awaitable[Answer]]
@@ -308,26 +305,11 @@ class ServerLink(Link):
         if not self.websockets and not self._working:
             self.close()
 
-    def close(self) -> None:
-        """Close our half of the transport, and the rest when the client has done so too (RFC 6455 §7.1.1).
-
-        If it were closed while the client still sends, the system would answer with a reset, and that may overtake what was written.
-        """
-        if self.lost or self._close_timer is not None:
-            return
-        if self._peer_ended or not self._half_closes or not hasattr(self, "http"):
-            super().close()
-            return
-        self.say_goodbye()
-        self._writer = None
-        try:
-            self.transport.write_eof()
-        except OSError:
-            # The client was quicker, which the transport does not know yet.
-            self.transport.abort()
-            return
-        self.transport.resume_reading()
-        self._close_timer = self.loop.call_later(min(LINGER, self.timing.close_timeout), self.transport.abort)
+    @property
+    def _lingers(self) -> bool:
+        # A client that sees our half end may do the same first (RFC 6455 §7.1.1), so a server that can tells it always.
+        ends_half = self._half_closes and not self._peer_ended and hasattr(self, "http")
+        return ends_half or super()._lingers
 
     def leave_soon(self, websocket: WebSocket) -> None:
         """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
@@ -453,7 +435,7 @@ class ServerLink(Link):
             return
         if self._server.leaving:
             self.close()
-        elif self._close_timer is None:
+        elif not self.closing:
             self._limit_silence(self.timing.idle_timeout)
 
     def _limit_half_closed(self) -> None:

@@ -166,6 +166,20 @@ class Http1(Direct):
         waiting = 0 if self._switched else len(self._reader.unread) + self._connection.held
         return self._reading and waiting < UNREAD_LIMIT
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the peer may still be sending when `done` says to close the transport (RFC 9112 §9.6).
+
+        So it is after a fault, and on a server after a refusal or a response that came before the request was whole. Bytes that come
+        for a transport that is closed are answered with a reset, which may overtake what was written last: read on, and discard
+        what comes, until the peer ends it too, for a while.
+        """
+        if self._ended:
+            return False
+        if self._switched:
+            return self._connection.failed or self._connection.state is not State.CLOSED
+        return self._role is Role.SERVER and (self._connection.state is State.CLOSED or self._reader.begun)
+
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
 

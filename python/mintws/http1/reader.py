@@ -52,6 +52,11 @@ class Reader:
         return self._head and self.connection.our_state is h11.SEND_RESPONSE
 
     @property
+    def begun(self) -> bool:
+        """A message has begun and is not whole."""
+        return self._head_len > 0 or len(self.unread) > 0 or self.connection.their_state is h11.SEND_BODY
+
+    @property
     def body_follows(self) -> bool:
         """The message that is being read has a body, or more of it."""
         return self.connection.their_state is h11.SEND_BODY and self._left != 0

@@ -207,6 +207,16 @@ class Http2:
         """Whether the transport is to be read: always, since each stream has a window of its own."""
         return True
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the peer may still be sending when `done` says to close the transport (RFC 9113 §5.4.1).
+
+        So it is after a fault of the connection, and on a server whose client has not said GOAWAY too. Bytes that come for a
+        transport that is closed are answered with a reset, which may overtake what was written last: read on, and discard what comes,
+        until the peer ends it too, for a while.
+        """
+        return self._ended or (self._role is Role.SERVER and not self._peer_leaves)
+
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
 
