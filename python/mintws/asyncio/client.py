@@ -119,7 +119,7 @@ class connect:  # noqa: N801  (used as a function)
             return await link.open(request)
         except BaseException as error:
             error.http_version = "2" if link.multiplexed else "1.1"  # type: ignore[attr-defined]
-            link.transport.abort()
+            link.cut()
             raise
 
 
@@ -179,7 +179,7 @@ class connect_http2:  # noqa: N801  (used as a function)
             await link.ready
             link.check_open()
         except BaseException:
-            link.transport.abort()
+            link.cut()
             raise
         return Http2Client(link, self._url)
 
@@ -257,6 +257,8 @@ class Http2Client:
 
     async def close(self) -> None:
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
+        if self._link.lost:
+            return
         try:
             await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
         finally:

@@ -48,6 +48,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "_draining",
         "_ending",
         "_half_closes",
+        "_lost",
         "_peer_ended",
         "_refill_due",
         "_replies",
@@ -56,7 +57,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "held_up",
         "http",
         "loop",
-        "lost",
         "timing",
         "transport",
         "websockets",
@@ -69,7 +69,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.timing = timing
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
-        self.lost = False
+        self._lost = False
         #: The peer's half of it is.
         self._peer_ended = False
         self.websockets: set[WebSocket] = set()
@@ -130,9 +130,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             self._draining = None
         if hasattr(self, "http"):
             events, _ = self.http.receive(b"")
-            self.lost = True
+            self._lost = True
             self.handle(events)
-        self.lost = True
+        self._lost = True
         for websocket in list(self.websockets):
             websocket.finish()
         self.websockets.clear()
@@ -282,6 +282,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     # Ends.
 
+    @property
+    def lost(self) -> bool:
+        """Whether the transport is gone, or its loop is closed, so that nothing can be done with it."""
+        return self._lost or self.loop.is_closed()
+
     def check_done(self, websocket: WebSocket) -> None:
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
         if websocket.connection.state is not State.CLOSED:
@@ -301,8 +306,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             websocket.finish()
 
     def left(self, websocket: WebSocket) -> bool:
-        """Whether a WebSocket has been let go."""
-        return websocket not in self.websockets
+        """Whether a WebSocket has been let go, or can never be."""
+        return websocket not in self.websockets or self.loop.is_closed()
 
     def close_if_done(self) -> None:
         """Close the transport if the connection says so; a client waits for the server to do it, a while."""
@@ -368,11 +373,15 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if isinstance(getattr(self, "http", None), Http2):
             self._say_last(self.http.shutdown())
 
+    def cut(self) -> None:
+        """End the transport at once."""
+        if not self.lost:
+            self.transport.abort()
+
     def abort(self, websocket: WebSocket) -> None:
         """End a WebSocket without a closing handshake."""
         if not self.multiplexed:
-            if not self.lost:
-                self.transport.abort()
+            self.cut()
             return
         self._say_last(websocket.connection.abort())
         self.let_go(websocket)

@@ -193,6 +193,8 @@ class Server:
         """
         assert self._closed is not None
         _core.check_close(code, reason)
+        if self._loop_is_closed:
+            return
         self.leaving = True
         if self._listener is not None:
             self._listener.close()
@@ -208,12 +210,23 @@ class Server:
             if gone:
                 await asyncio.wait(gone, timeout=1)
         finally:
-            for task in self.tasks - {asyncio.current_task()}:
-                task.cancel()
-            for link in list(self.links):
-                link.transport.abort()
-            if not self._closed.done():
-                self._closed.set_result(None)
+            if not self._loop_is_closed:
+                self._cut_off()
+
+    @property
+    def _loop_is_closed(self) -> bool:
+        assert self._closed is not None
+        return self._closed.get_loop().is_closed()
+
+    def _cut_off(self) -> None:
+        """End what is left."""
+        assert self._closed is not None
+        for task in self.tasks - {asyncio.current_task()}:
+            task.cancel()
+        for link in list(self.links):
+            link.cut()
+        if not self._closed.done():
+            self._closed.set_result(None)
 
     async def _end_tasks(self) -> None:
         """Wait for handlers and answers, for as long as the close timeout, and then cancel them."""
@@ -360,8 +373,9 @@ class ServerLink(Link):
             code = 1011
         except BaseException as error:
             # Whoever cancels, or ends the process, does not want to wait for the peer.
-            websocket.begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
-            self.leave_soon(websocket)
+            if not self.lost:
+                websocket.begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
+                self.leave_soon(websocket)
             raise
         websocket.discard()
         await websocket.close(code)

@@ -473,7 +473,7 @@ class WebSocket(_core.Mailbox):
 
     def _end_fragments(self) -> None:
         """Let messages go on that wait behind one in fragments."""
-        if self._fragmenting is not None:
+        if self._fragmenting is not None and not self._link.loop.is_closed():
             self._fragmenting.set_result(None)
             self._fragmenting = None
 
