@@ -11,12 +11,22 @@ from typing import Any
 
 from wire import REQUEST
 
-from mintws import Connection, Http1, Http2, Role, State, UpgradeAccept, UpgradeRequest
+from mintws import Close, Connection, Http1, Http2, Role, State, UpgradeAccept, UpgradeRequest
 from mintws.asyncio import Server
 
 
+async def close_alone(connection: Connection, event: Any, writer: asyncio.StreamWriter) -> None:
+    """Answer a Close, and end neither the stream nor the transport."""
+    if isinstance(event, Close):
+        close = connection.send(event)
+        # Over HTTP/2 an empty DATA frame follows that ends the stream.
+        writer.write(close[:-9] if connection.carrier.http_version == "2" else close)
+
+
 @contextlib.asynccontextmanager
-async def silent_server(http: str = "1.1", *, accept: bool = True, answer: Any = None) -> AsyncIterator[str]:
+async def silent_server(
+    http: str = "1.1", *, accept: bool = True, answer: Any = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve handshakes, or not even these, and say nothing more but what `answer` does; give the URL."""
     writers = []
 
@@ -39,8 +49,10 @@ async def silent_server(http: str = "1.1", *, accept: bool = True, answer: Any =
             if accept:
                 carrier.receive(b"")
 
-    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    if tls is not None:
+        tls.set_alpn_protocols(["h2" if http == "2" else "http/1.1"])
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=tls) as server:
+        yield f"{'wss' if tls else 'ws'}://localhost:{server.sockets[0].getsockname()[1]}"
         for writer in writers:
             writer.close()
             with contextlib.suppress(OSError):

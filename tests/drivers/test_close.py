@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 from drivers.conftest import listening, live_timers, url
-from drivers.raw import raw_client, silent_server
+from drivers.raw import close_alone, raw_client, silent_server
 from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frame, h2_frames, masked
 
 from mintws import (
@@ -529,6 +529,47 @@ def test_the_client_closes_the_transport_of_a_server_that_does_not(run):
 
     run(work())
     assert 0.2 < waited[0] < 3
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_close_does_not_wait_for_a_server_that_does_not_end_the_transport(run, http, tls, tls_contexts):
+    # RFC 6455 §7.1.1 has the client wait: the transport does.
+    theirs, ours = tls_contexts if tls else (None, None)
+
+    async def work():
+        async with silent_server(http, answer=close_alone, tls=theirs) as address:
+            websocket = await connect(address, http=http, ssl=ours, extensions=())
+            reading = asyncio.ensure_future(websocket.recv())
+            begun = now()
+            await websocket.close(4000, "enough")
+            await websocket.wait_closed()
+            assert now() - begun < 2
+            for waiting in (reading, websocket.recv(), websocket.send("x"), websocket.ping()):
+                with pytest.raises(ConnectionClosed) as closed:
+                    await waiting
+                assert (closed.value.code, closed.value.clean) == (4000, True)
+            assert (websocket.close_code, websocket.close_reason) == (4000, "enough")
+            assert websocket.transport.get_extra_info("peername")[0] == "127.0.0.1"
+            assert not websocket._link.lost and not websocket.transport.is_closing()
+
+    run(work())
+
+
+def test_messages_before_the_close_are_there_after_close(run, http):
+    async def answer(connection, event, writer):
+        if isinstance(event, Close):
+            writer.write(connection.send(Text("last")))
+            await close_alone(connection, event, writer)
+
+    async def work():
+        async with silent_server(http, answer=answer) as address:
+            websocket = await connect(address, http=http, extensions=())
+            await websocket.close()
+            assert await websocket.recv() == "last"
+            with pytest.raises(ConnectionClosed):
+                await websocket.recv()
+
+    run(work())
 
 
 @pytest.mark.parametrize("begun_by", ["client", "server"])

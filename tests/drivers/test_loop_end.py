@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from drivers.raw import close_alone, silent_server
 
 #: A server that answers no handshake, a WebSocket that echoes, hooks that never end.
 BEGIN = """
@@ -126,3 +128,30 @@ def test_a_loop_that_is_closed_with_connections_open_shows_no_exception_of_ours(
     own = ("Task was destroyed but it is pending!", "task: <Task pending ")
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if not line.startswith(own)] == []
+
+
+CLOSE_AND_END = """
+import asyncio, ssl, sys
+from mintws.asyncio import connect
+
+URL, HTTP, CA = sys.argv[1:]
+
+async def work():
+    context = ssl.create_default_context(cafile=CA) if URL.startswith("wss") else None
+    async with connect(URL, http=HTTP, ssl=context, extensions=()):
+        pass
+
+asyncio.run(work())
+"""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_loop_that_ends_when_a_websocket_has_closed_leaves_no_transport(run, http, tls, tls_contexts, tmp_path):
+    async def work():
+        async with silent_server(http, answer=close_alone, tls=tls_contexts[0] if tls else None) as url:
+            program = [sys.executable, "-W", "error", "-c", CLOSE_AND_END, url, http, str(tmp_path / "certificate.pem")]
+            client = await asyncio.create_subprocess_exec(*program, stderr=subprocess.PIPE)
+            _, shown = await client.communicate()
+            assert (client.returncode, shown) == (0, b"")
+
+    run(work())

@@ -18,12 +18,15 @@ from mintws.errors import (
     ResponseTooLarge,
     UpgradeError,
 )
-from mintws.events import Failed, Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.url import Url
 
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
+
+#: How long a WebSocket that has ended waits for the server to end the transport too, in seconds.
+PARTING = 0.1
 
 
 class Place:
@@ -90,7 +93,18 @@ class Alpn:
 class ClientLink(Link):
     """A client's transport."""
 
-    __slots__ = ("_openings", "_options", "_responses", "_url", "_version", "_waiting", "ready", "single")
+    __slots__ = (
+        "_openings",
+        "_options",
+        "_outliving",
+        "_parting_timer",
+        "_responses",
+        "_url",
+        "_version",
+        "_waiting",
+        "ready",
+        "single",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options
@@ -106,6 +120,9 @@ class ClientLink(Link):
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
         self.single = False
+        #: Until the WebSocket no longer waits for the end of the transport, and what does so then.
+        self._parting_timer: asyncio.TimerHandle | None = None
+        self._outliving: asyncio.Task[None] | None = None
         #: The server's SETTINGS have come, or never will: `check_open` tells.
         self.ready: asyncio.Future[None] = loop.create_future()
 
@@ -177,13 +194,19 @@ class ClientLink(Link):
         if isinstance(self.http, Http2) and self.http.leaving:
             raise ConnectionClosed(1006, "the connection takes no new streams any more: connect again", clean=False)
 
+    @property
+    def shared(self) -> bool:
+        return self.multiplexed and not self.single
+
     def check_done(self, websocket: WebSocket) -> None:
         super().check_done(websocket)
-        self._leave_if_single()
+        if websocket.connection.state is State.CLOSED and not self.shared:
+            self._part()
 
     def abort(self, websocket: WebSocket) -> None:
         super().abort(websocket)
-        self._leave_if_single()
+        if self.multiplexed and not self.shared:
+            self._part()
 
     def receive(self, data: bytes | memoryview) -> None:
         super().receive(data)
@@ -203,14 +226,37 @@ class ClientLink(Link):
                 if not room.done():
                     room.set_result(None)
 
-    def _leave_if_single(self) -> None:
-        """Take no more on a connection over HTTP/2 that is for one WebSocket, when that has ended."""
-        if self.single and self.multiplexed and not self.websockets and not self.lost:
-            self.write(self.http.shutdown())
-            self.close_if_done()
-            self._limit_close()
+    def _part(self) -> None:
+        """Leave the end of the transport, whose WebSocket has ended, to the server, and let the WebSocket go if it takes its time.
+
+        RFC 6455 §7.1.1 has the client wait for the server. The transport does, and who waits for the WebSocket need not.
+        """
+        if self.lost or self._parting_timer is not None:
+            return
+        self.write(self.http.shutdown())
+        self.close_if_done()
+        self._limit_close()
+        self._parting_timer = self.loop.call_later(PARTING, self._let_go)
+
+    def _let_go(self) -> None:
+        if self.transport.get_write_buffer_size():
+            # The server has not got our Close yet.
+            self._parting_timer = self.loop.call_later(PARTING, self._let_go)
+            return
+        self._outliving = self.loop.create_task(self._outlive())
+        for websocket in list(self.websockets):
+            self.let_go(websocket)
+
+    async def _outlive(self) -> None:
+        """Wait for the end of the transport; a loop that ends before cancels this."""
+        try:
+            await asyncio.shield(self.gone)
+        finally:
+            self.cut()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._parting_timer is not None:
+            self._parting_timer.cancel()
         super().connection_lost(error)
         unanswered: list[asyncio.Future[Any]] = [
             *self._openings.values(),

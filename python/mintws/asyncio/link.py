@@ -291,13 +291,18 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
         if websocket.connection.state is not State.CLOSED:
             return
-        if self.multiplexed:
+        if self.multiplexed and not websocket.connection.carrier.done:
+            self._sweep_later(websocket.connection)
+        if self.shared:
             self.let_go(websocket)
-            if not websocket.connection.carrier.done:
-                self._sweep_later(websocket.connection)
         else:
             websocket.discard()
         self.close_if_done()
+
+    @property
+    def shared(self) -> bool:
+        """Whether the transport is for more than one WebSocket, and outlives each."""
+        return self.multiplexed
 
     def let_go(self, websocket: WebSocket) -> None:
         """Have done with a WebSocket, over HTTP/2 long before the transport ends."""

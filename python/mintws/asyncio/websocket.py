@@ -217,7 +217,9 @@ class WebSocket(_core.Mailbox):
             del pong
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Close, and wait until the peer has done so too and the transport is free; at most for the close timeout.
+        """Close, and wait until the peer has done so too, at most for the close timeout.
+
+        A client does not wait for a server that takes its time to end the transport: that goes on by itself.
 
         Closing twice does nothing more. Messages that still come are there to be received; if nobody takes them, they are dropped and
         counted in `ending.discarded`.
