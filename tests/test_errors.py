@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 
 import pytest
 
 from mintws import (
+    ConnectError,
     ConnectionClosed,
+    ConnectTimeout,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    MintWSError,
     RemoteProtocolError,
     ResponseTooLarge,
     UpgradeError,
 )
+from mintws.asyncio.dial import _ConnectTimeout
 
 ERRORS = [
     LocalProtocolError("what to do"),
     ExtendedConnectDisabled("what to do"),
     RemoteProtocolError("what broke", code=1007, section="RFC 6455 §8.1", status=400),
+    ConnectError("where to, and why not", errno=111),
+    ConnectError("where to, and why not"),
+    ConnectTimeout("what was waited for", errno=110),
+    _ConnectTimeout("what was waited for"),
     UpgradeError(403, (("x-why", "because"),), b"no"),
     ResponseTooLarge(200, 1 << 20),
+    UpgradeError(503, (("retry-after", "5"), ("location", "/")), b"busy"),
     ConnectionClosed(1001, "bye", clean=False),
     ConnectionClosed(1000),
 ]
@@ -33,3 +43,20 @@ def test_an_error_that_is_copied_or_pickled_says_the_same(error, again):
     other = again(error)
     assert type(other) is type(error)
     assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
+    assert getattr(other, "errno", None) == getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kinds"),
+    [
+        (ConnectError(""), {MintWSError, OSError}),
+        (ConnectTimeout(""), {ConnectError, TimeoutError}),
+        (_ConnectTimeout(""), {ConnectTimeout, asyncio.TimeoutError}),
+        (UpgradeError(403), {ConnectError}),
+        (ExtendedConnectDisabled(""), {ConnectError, LocalProtocolError}),
+    ],
+    ids=lambda it: "",
+)
+def test_what_fails_to_open_a_websocket_is_caught_as(error, kinds):
+    assert all(isinstance(error, kind) for kind in kinds)
+    assert not isinstance(error, ConnectionClosed)

@@ -10,7 +10,9 @@ from mintws import _core
 from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
 from mintws.connection import Carrier, Connection
 from mintws.errors import (
+    ConnectError,
     ConnectionClosed,
+    ConnectTimeout,
     ExtendedConnectDisabled,
     LocalProtocolError,
     MintWSError,
@@ -28,6 +30,8 @@ __all__ = [
     "Binary",
     "Carrier",
     "Close",
+    "ConnectError",
+    "ConnectTimeout",
     "Connection",
     "ConnectionClosed",
     "Event",

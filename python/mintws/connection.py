@@ -131,6 +131,11 @@ class Carrier(ABC):
         return 0
 
     @property
+    def refusal(self) -> tuple[int, Headers, bytes | bytearray] | None:
+        """The status, the headers and the body so far of a server's no whose body has not ended."""
+        return None
+
+    @property
     def done(self) -> bool:
         """Whether nothing more is awaited from the peer."""
         return False
@@ -216,6 +221,14 @@ class Connection(_core.Endpoint):
     def buffered(self) -> int:
         """How many bytes were sent that the peer's flow control does not let pass yet: always 0 over HTTP/1.1."""
         return self.carrier.buffered
+
+    @property
+    def refusal(self) -> UpgradeReject | None:
+        """A server's no, from when its head has come: with the body so far, and then whole, as `response` has it."""
+        if isinstance(self.response, UpgradeReject):
+            return self.response
+        refusal = self.carrier.refusal if self.state is State.REQUESTED else None
+        return None if refusal is None else _rejection(*refusal)
 
     def pause(self) -> None:
         """Let the peer send no more than it may already, while the caller is busy with earlier messages.
@@ -312,7 +325,7 @@ class Connection(_core.Endpoint):
             LocalProtocolError: on a server, or no answer is awaited.
         """
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
-        self.response = UpgradeReject(status, headers=_core.read_rejection(list(headers)), body=body)
+        self.response = _rejection(status, headers, body)
         self._received("UpgradeReject")
         return [(self, self.response)], b""
 
@@ -471,6 +484,10 @@ class _Left(Direct):
 
 
 _LEFT = _Left()
+
+
+def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> UpgradeReject:
+    return UpgradeReject(status, headers=_core.read_rejection(list(headers)), body=body)
 
 
 def _lines(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

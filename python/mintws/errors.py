@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
+
+#: How many characters of a refusal's body, and of each of its headers, the text of an `UpgradeError` has.
+SHOWN = 200
 
 
 class MintWSError(Exception):
@@ -13,11 +17,53 @@ class LocalProtocolError(MintWSError):
     """The caller broke a rule: nothing was sent, the state is as before. The message says what to do."""
 
 
-class ExtendedConnectDisabled(LocalProtocolError):
+class ConnectError(MintWSError, OSError):
+    """The server could not be reached, or opened no WebSocket; `__cause__` is the error beneath, where there is one.
+
+    Attributes:
+        errno: the number of the error beneath, as of any `OSError`, or `None`.
+    """
+
+    def __init__(self, message: str, *, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An OSError does not keep its number in its dict.
+        return type(self), self.args, {**self.__dict__, "errno": self.errno}
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """The server could not be reached, or did not answer, in time; the message says what was waited for."""
+
+
+class ExtendedConnectDisabled(ConnectError, LocalProtocolError):
     """The HTTP/2 server does not take WebSockets: its SETTINGS do not enable extended CONNECT (RFC 8441 §3).
 
     The connection is as good as before for ordinary requests; for a WebSocket, connect again with HTTP/1.1.
     """
+
+
+class UpgradeError(ConnectError):
+    """The server refused the WebSocket (RFC 6455 §4.2.2).
+
+    Its text has the status, its name, Location and Retry-After where the answer has them, and the beginning of the body.
+
+    Attributes:
+        status: the HTTP status of its answer.
+        headers: the headers of the answer, names in lower case.
+        body: the body of the answer, cut at 64 KiB; what has come of it where it does not end.
+    """
+
+    def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
+        super().__init__(_describe_refusal(status, headers, body))
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made anew from its `args`, which are the message.
+        return type(self), (self.status, self.headers, self.body), self.__dict__
 
 
 class RemoteProtocolError(MintWSError):
@@ -40,26 +86,6 @@ class RemoteProtocolError(MintWSError):
         if self.__cause__ is not None:
             message = f"{message}: {self.__cause__!r}"
         return f"{message} ({self.section})" if self.section else message
-
-
-class UpgradeError(MintWSError):
-    """The server refused the WebSocket (RFC 6455 §4.2.2).
-
-    Attributes:
-        status: the HTTP status of its answer.
-        headers: the headers of the answer, names in lower case.
-        body: the body of the answer, cut at 64 KiB.
-    """
-
-    def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
-        super().__init__(f"the server answered {status} and opened no WebSocket")
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is made anew from its `args`, which are the message.
-        return type(self), (self.status, self.headers, self.body), self.__dict__
 
 
 class ResponseTooLarge(MintWSError):
@@ -98,3 +124,24 @@ class ConnectionClosed(MintWSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.reason), self.__dict__
+
+
+def _describe_refusal(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
+    """Say in one line what a server answered instead of opening a WebSocket."""
+    try:
+        said = f"the server answered {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        said = f"the server answered {status}"
+    fields = {name.lower(): value for name, value in headers}
+    notes = [f"{name}: {_line(fields[name.lower()])}" for name in ("Location", "Retry-After") if name.lower() in fields]
+    said += " and opened no WebSocket" + (f" ({', '.join(notes)})" if notes else "")
+    # Encoded content is nothing to read. A character has at most 4 bytes.
+    text = "" if "content-encoding" in fields else _line(body[: 4 * SHOWN].decode("utf-8", "replace"))
+    return f"{said}: {text}" if text else said
+
+
+def _line(text: str) -> str:
+    """Give the beginning of a text on one line, with nothing that could move a terminal's cursor."""
+    line = " ".join(text.split())
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in line[:SHOWN])
+    return shown + "…" if len(line) > SHOWN else shown

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from wire import REQUEST
@@ -93,3 +95,57 @@ async def quiet_client(server: Server, http: str) -> AsyncIterator[Connection]:
     writer.transport.pause_reading()
     yield connection
     writer.transport.abort()
+
+
+@contextlib.contextmanager
+def blocking_server(talk: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Hand each connection to `talk`, in a thread, behind the handshake of TLS if there is a context; give the port.
+
+    Unlike asyncio's, OpenSSL's own sockets send the alert when they refuse a client.
+    """
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                sock.settimeout(10)
+                with sock, contextlib.suppress(OSError):
+                    if context is None:
+                        talk(sock)
+                    else:
+                        with context.wrap_socket(sock, server_side=True) as secure:
+                            talk(secure)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        # A listener that is only closed lets a thread wait in accept.
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def open_by_hand(sock: socket.socket, carrier: Any) -> Connection:
+    """Open a WebSocket on a blocking socket, as a server or, with a request, as a client."""
+    sock.sendall(carrier.start())
+    client = carrier._role is Role.CLIENT
+    connection = None
+    while True:
+        if client and connection is None and carrier.can_open:
+            connection = carrier.open()
+            sock.sendall(connection.send(UpgradeRequest("localhost", "/")))
+        events, reply = carrier.receive(sock.recv(65536))
+        sock.sendall(reply)
+        for found, event in events:
+            if isinstance(event, UpgradeRequest):
+                sock.sendall(found.send(UpgradeAccept()))
+                return found
+            if isinstance(event, UpgradeAccept):
+                return found
+
+
+def reset(sock: socket.socket) -> None:
+    """End TCP with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

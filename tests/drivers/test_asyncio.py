@@ -13,8 +13,8 @@ from drivers.conftest import echo, listening, url
 
 from mintws import (
     Binary,
+    ConnectError,
     ConnectionClosed,
-    ExtendedConnectDisabled,
     Http1,
     LocalProtocolError,
     PerMessageDeflate,
@@ -430,7 +430,7 @@ def test_a_server_without_http2_is_reached_by_http_1_1(run):
         async with listening(http2=False) as server:
             async with connect(url(server)) as websocket:
                 assert websocket.http_version == "1.1"
-            with pytest.raises((ConnectionClosed, ExtendedConnectDisabled)):
+            with pytest.raises(ConnectError, match="the server does not speak HTTP/2"):
                 await connect(url(server), http="2", open_timeout=2)
 
     run(work())

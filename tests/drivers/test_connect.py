@@ -14,6 +14,7 @@ from wire import GOAWAY, RST_STREAM, h2_frame
 
 from mintws import (
     Close,
+    ConnectError,
     ConnectionClosed,
     Http1,
     Http2,
@@ -63,7 +64,7 @@ def test_a_server_that_does_not_choose_http2_is_sent_none(run, tls_contexts, pro
         server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=server_tls)
         address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
         for call in (connect(address, http="2", ssl=client_tls), connect_http2(address, ssl=client_tls)):
-            with pytest.raises(ConnectionClosed, match="HTTP/2"):
+            with pytest.raises(ConnectError, match="HTTP/2"):
                 await call
         server.close()
         await server.wait_closed()
@@ -82,7 +83,7 @@ def test_a_server_that_speaks_no_http2_is_no_client(run):
         async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
             address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             for call in (connect_http2(address), connect(address, http="2")):
-                with pytest.raises(ConnectionClosed):
+                with pytest.raises(ConnectError, match="the server does not speak HTTP/2"):
                     await call
 
     run(work())
@@ -142,7 +143,7 @@ def test_a_connection_that_has_ended_opens_nothing(run):
             client._link.transport.abort()
             await asyncio.sleep(0.01)
             for call in (client.open(), client.request("GET", "/")):
-                with pytest.raises(ConnectionClosed):
+                with pytest.raises(ConnectError, match="the connection has ended"):
                     await call
             await client.close()
 
@@ -198,7 +199,7 @@ def test_a_connection_that_the_server_is_leaving_is_told_as_such(run):
                 await asyncio.sleep(0)
                 await websocket.send("leave")
                 for call in (*waiting, client.open(), client.request("GET", "/")):
-                    with pytest.raises(ConnectionClosed, match="takes no new streams"):
+                    with pytest.raises(ConnectError, match="takes no new streams"):
                         await asyncio.wait_for(call, 5)
 
     run(work())
@@ -316,7 +317,7 @@ def test_a_server_that_takes_no_websockets_over_http2_is_asked_again(run, tls_co
         address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
         async with connect(address, ssl=client_tls) as websocket:
             assert websocket.http_version == "1.1"
-        with pytest.raises((ConnectionClosed, LocalProtocolError)):
+        with pytest.raises(ConnectError):
             await connect(address, http="2", ssl=client_tls)
         server.close()
 

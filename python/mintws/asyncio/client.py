@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from mintws.asyncio.dial import ClientLink, HttpVersion, Place
-from mintws.asyncio.timing import Timing, limited
+from mintws.asyncio.dial import Attempt, ClientLink, HttpVersion, Place
+from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Options, check_options
-from mintws.errors import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
+from mintws.errors import ConnectError, LocalProtocolError, UpgradeError
 from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
 from mintws.extensions import Extension
 from mintws.http2 import Http2
@@ -47,11 +47,12 @@ class connect:  # noqa: N801  (used as a function)
         options: see `Options`.
 
     Raises:
-        UpgradeError: the server answered no.
+        UpgradeError: the server answered no. The body of its answer is waited for at most a second, within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
-        ConnectionClosed: the connection ended before the answer.
+        ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
+            system or of TLS. The three above are such errors too, and all of them an `OSError`.
         LocalProtocolError: an argument is wrong.
-        OSError, TimeoutError: the server cannot be reached, or not in time.
     """
 
     def __init__(
@@ -99,26 +100,26 @@ class connect:  # noqa: N801  (used as a function)
         await self._websocket.__aexit__(kind, error, trace)
 
     async def _connect(self) -> WebSocket:
-        return await limited(self._connect_by_turns(), self._timing.open_timeout)
+        attempt = Attempt(self._url)
+        return await attempt.within(self._timing.open_timeout, self._connect_by_turns(attempt))
 
-    async def _connect_by_turns(self) -> WebSocket:
+    async def _connect_by_turns(self, attempt: Attempt) -> WebSocket:
         try:
-            return await self._connect_once(self._http)
-        except (ExtendedConnectDisabled, ConnectionClosed, UpgradeError) as error:
+            return await self._connect_once(self._http, attempt)
+        except ConnectError as error:
             refused = isinstance(error, UpgradeError) and error.status not in RETRY_STATUSES
             once = self._http != "auto" or not self._place.can_dial_again
-            if once or refused or getattr(error, "http_version", "1.1") != "2":
+            if once or refused or not attempt.multiplexed:
                 raise
-        return await self._connect_once("1.1")
+        return await self._connect_once("1.1", attempt)
 
-    async def _connect_once(self, http: HttpVersion) -> WebSocket:
+    async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
         request = replace(self._request, extensions=_default_offer()) if self._offers_default else self._request
-        link = await self._place.dial(http, self._timing, self._options)
+        link = await self._place.dial(http, self._timing, self._options, attempt)
         link.single = True
         try:
-            return await link.open(request)
-        except BaseException as error:
-            error.http_version = "2" if link.multiplexed else "1.1"  # type: ignore[attr-defined]
+            return await link.open(request, attempt)
+        except BaseException:
             link.cut()
             raise
 
@@ -132,8 +133,9 @@ class connect_http2:  # noqa: N801  (used as a function)
             `connect`.
 
     Raises:
-        ConnectionClosed: the server does not choose HTTP/2 by ALPN, or ends the connection.
-        OSError, TimeoutError: the server cannot be reached, or not in time.
+        ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, does not choose HTTP/2 by ALPN, or ends the connection; as in `connect`.
+        LocalProtocolError: an argument is wrong.
     """
 
     def __init__(
@@ -171,16 +173,12 @@ class connect_http2:  # noqa: N801  (used as a function)
         await self._client.close()
 
     async def _connect(self) -> Http2Client:
-        return await limited(self._dial(), self._timing.open_timeout)
+        attempt = Attempt(self._url)
+        return await attempt.within(self._timing.open_timeout, self._dial(attempt))
 
-    async def _dial(self) -> Http2Client:
-        link = await self._place.dial("2", self._timing, self._options)
-        try:
-            await link.ready
-            link.check_open()
-        except BaseException:
-            link.cut()
-            raise
+    async def _dial(self, attempt: Attempt) -> Http2Client:
+        link = await self._place.dial("2", self._timing, self._options, attempt)
+        await link.settings(attempt)
         return Http2Client(link, self._url)
 
 
@@ -219,11 +217,13 @@ class Http2Client:
             headers, subprotocols, extensions, origin: as in `connect`.
 
         Raises:
-            UpgradeError, ExtendedConnectDisabled, ConnectionClosed, LocalProtocolError, TimeoutError: as in `connect`.
+            UpgradeError, ExtendedConnectDisabled, ConnectTimeout, LocalProtocolError: as in `connect`.
+            ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
         offered = _default_offer() if extensions is None else extensions
         request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
-        return await limited(self._link.open(request), self._link.timing.open_timeout)
+        attempt = Attempt(self._url)
+        return await attempt.within(self._link.timing.open_timeout, self._link.open(request, attempt))
 
     async def request(
         self,
@@ -246,8 +246,8 @@ class Http2Client:
         Raises:
             ResponseTooLarge: the body of the response is longer than `limit`; its stream is reset as soon as that is known.
             LocalProtocolError: the request or `limit` is against a rule. Nothing was sent.
-            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole; or the server takes no new
-                ones.
+            ConnectError: the connection has ended, or takes no new requests: connect again. This one was not made.
+            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
 
         There is no time limit: `asyncio.wait_for` sets one.
         """

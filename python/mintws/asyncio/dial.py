@@ -5,25 +5,78 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as tls
-from typing import Any, Literal, TypeAlias
+import sys
+from collections.abc import Coroutine
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from mintws.asyncio.link import Link, check_context
-from mintws.asyncio.timing import Timing
+from mintws.asyncio.timing import Timing, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.errors import (
+    ConnectError,
     ConnectionClosed,
+    ConnectTimeout,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    RemoteProtocolError,
     ResponseTooLarge,
     UpgradeError,
 )
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.http2 import Http2
+from mintws.http2.websocket import WebSocketStream
 from mintws.url import Url
 
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
+T = TypeVar("T")
+
+#: How long the body of a refusal is waited for once its head has come, in seconds.
+REFUSAL_WAIT = 1.0
+
+if sys.version_info >= (3, 11):
+    _ConnectTimeout = ConnectTimeout
+else:
+
+    class _ConnectTimeout(ConnectTimeout, asyncio.TimeoutError):
+        """The `ConnectTimeout` that is an `asyncio.TimeoutError` too, which is a class of its own there."""
+
+
+class Attempt:
+    """What a client waits for until a connection, or a WebSocket on it, is open.
+
+    Attributes:
+        awaits: what the server has not done yet.
+        refusal: its no, whose body had not ended when time was up.
+        multiplexed: HTTP/2 is spoken.
+    """
+
+    __slots__ = ("_url", "awaits", "multiplexed", "refusal")
+
+    def __init__(self, url: Url) -> None:
+        self._url = url
+        self.awaits = "the server's answer"
+        self.refusal: UpgradeReject | None = None
+        self.multiplexed = False
+
+    async def within(self, timeout: float | None, opening: Coroutine[Any, Any, T]) -> T:
+        """Wait for an opening for so many seconds.
+
+        Raises:
+            UpgradeError: time is up, and a refusal has come whose body has not ended.
+            ConnectTimeout: time is up.
+        """
+        try:
+            return await limited(opening, timeout)
+        except ConnectError:
+            raise
+        except asyncio.TimeoutError:
+            if self.refusal is not None:
+                raise _refused(self.refusal) from None
+            late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
+            raise _ConnectTimeout(f"cannot connect to {self._url.authority}: {late}") from None
+
 
 #: How long a WebSocket that has ended waits for the server to end the transport too, in seconds.
 PARTING = 0.1
@@ -57,35 +110,48 @@ class Place:
         #: A socket of the caller's is connected once.
         self.can_dial_again = sock is None
 
-    async def dial(self, http: HttpVersion, timing: Timing, options: Options) -> ClientLink:
-        """Connect the transport."""
+    async def dial(self, http: HttpVersion, timing: Timing, options: Options, attempt: Attempt) -> ClientLink:
+        """Connect the transport.
+
+        Raises:
+            ConnectError: the server cannot be reached, or does not speak this version of HTTP.
+        """
         loop = asyncio.get_running_loop()
         named = dict(self._address)
+        attempt.awaits = "the connection" if self._unix else "the TCP connection"
         if self._url.secure:
             context = self._ssl or tls.create_default_context()
-            named["ssl"] = Alpn(context, {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http])
+            protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http]
+            named["ssl"] = Alpn(context, protocols, attempt)
             named["server_hostname"] = self._server_hostname or self._url.host
             named["ssl_handshake_timeout"] = timing.open_timeout
         connect: Any = loop.create_unix_connection if self._unix else loop.create_connection
         link: ClientLink
-        _, link = await connect(lambda: ClientLink(loop, timing, self._url, http, options), **named)
+        try:
+            _, link = await connect(lambda: ClientLink(loop, timing, self._url, http, options), **named)
+        except OSError as error:
+            raise _unreachable(self._url, error) from error
         if not hasattr(link, "http"):
             link.transport.abort()
-            raise ConnectionClosed(1006, f"the server does not speak HTTP/{http} (ALPN)", clean=False)
+            raise ConnectError(f"cannot connect to {self._url.authority}: the server does not speak HTTP/{http} (ALPN)")
+        attempt.multiplexed = link.multiplexed
         return link
 
 
 class Alpn:
     """A TLS context that offers the protocols of one connection, though others use it at the same time."""
 
-    def __init__(self, context: tls.SSLContext, protocols: list[str]) -> None:
+    def __init__(self, context: tls.SSLContext, protocols: list[str], attempt: Attempt) -> None:
         self._context = context
         self._protocols = protocols
+        self._attempt = attempt
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     def wrap_bio(self, *args: Any, **named: Any) -> tls.SSLObject:
+        # The handshake begins, so TCP is connected.
+        self._attempt.awaits = "the end of the TLS handshake"
         self._context.set_alpn_protocols(self._protocols)
         return self._context.wrap_bio(*args, **named)
 
@@ -98,6 +164,7 @@ class ClientLink(Link):
         "_options",
         "_outliving",
         "_parting_timer",
+        "_refusals",
         "_responses",
         "_url",
         "_version",
@@ -116,6 +183,8 @@ class ClientLink(Link):
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         #: Requests that wait for their response, with the limits of its body.
         self._responses: dict[int, tuple[asyncio.Future[Response], int | None]] = {}
+        #: Openings that are refused, until when the body of the refusal may come.
+        self._refusals: dict[Connection, asyncio.TimerHandle] = {}
         #: Requests that wait for a stream.
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
@@ -143,8 +212,12 @@ class ClientLink(Link):
             self.ready.set_result(None)
         self.write(self.http.start())
 
-    async def open(self, request: UpgradeRequest) -> WebSocket:
-        """Open a WebSocket."""
+    async def open(self, request: UpgradeRequest, attempt: Attempt) -> WebSocket:
+        """Open a WebSocket.
+
+        Raises:
+            ConnectError: the server refuses it, or the connection ends before its answer.
+        """
         self.check_open()
         opening: asyncio.Future[WebSocket] = self.loop.create_future()
         connection = self.http.open()
@@ -153,19 +226,42 @@ class ClientLink(Link):
         try:
             self.write(connection.send(request))
             return await opening
-        except asyncio.CancelledError:
+        except BaseException:
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 self.abort(opening.result())
             else:
+                attempt.awaits, attempt.refusal = self._awaited_by(connection), connection.refusal
                 self._say_last(connection.abort())
             raise
         finally:
             self._openings.pop(connection, None)
             # The future holds what it raises, and that this frame.
             del opening
+            refusal = self._refusals.pop(connection, None)
+            if refusal is not None:
+                refusal.cancel()
+
+    async def settings(self, attempt: Attempt) -> None:
+        """Wait for the server's SETTINGS.
+
+        Raises:
+            ConnectError: the connection ends before.
+        """
+        attempt.awaits = "the server's SETTINGS"
+        try:
+            await self.ready
+            self.check_open()
+        except BaseException:
+            self.cut()
+            raise
 
     async def request(self, request: Request, limit: int | None) -> Response:
-        """Make an ordinary request, and wait for its response, whose body has at most `limit` bytes."""
+        """Make an ordinary request, and wait for its response, whose body has at most `limit` bytes.
+
+        Raises:
+            ConnectError: the connection takes no new requests.
+            ConnectionClosed: the connection, or the request's stream, ends before the response does.
+        """
         assert isinstance(self.http, Http2)
         self.check_open()
         while not self.http.has_room:
@@ -188,11 +284,20 @@ class ClientLink(Link):
             del response
 
     def check_open(self) -> None:
-        """Raise `ConnectionClosed` if nothing more can be begun on the connection."""
-        if self.lost or self._close_timer is not None:
-            raise _lost()
+        """Raise `ConnectError` if nothing more can be begun on the connection."""
+        if self.lost or self.closing:
+            raise _unreachable(self._url, self.error)
         if isinstance(self.http, Http2) and self.http.leaving:
-            raise ConnectionClosed(1006, "the connection takes no new streams any more: connect again", clean=False)
+            leaving = "the connection takes no new streams any more: connect again"
+            raise ConnectError(f"cannot connect to {self._url.authority}: {leaving}")
+
+    def _awaited_by(self, connection: Connection) -> str:
+        """Name what an opening waits for."""
+        if isinstance(self.http, Http2) and self.http.can_open is None:
+            return "the server's SETTINGS"
+        if isinstance(connection.carrier, WebSocketStream) and not connection.carrier.number:
+            return "a free stream"
+        return "the server's answer"
 
     @property
     def shared(self) -> bool:
@@ -212,7 +317,16 @@ class ClientLink(Link):
         super().receive(data)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
+        for connection in self._openings.keys() - self._refusals.keys():
+            if connection.refusal is not None:
+                self._refusals[connection] = self.loop.call_later(REFUSAL_WAIT, self._refuse, connection)
         self._offer_room()
+
+    def _refuse(self, connection: Connection) -> None:
+        """Tell of a refusal whose body does not end."""
+        opening, refusal = self._openings[connection], connection.refusal
+        if not opening.done() and refusal is not None:
+            opening.set_exception(_refused(refusal))
 
     def _say_last(self, data: bytes) -> None:
         super()._say_last(data)
@@ -258,13 +372,14 @@ class ClientLink(Link):
         if self._parting_timer is not None:
             self._parting_timer.cancel()
         super().connection_lost(error)
-        unanswered: list[asyncio.Future[Any]] = [
-            *self._openings.values(),
-            *(response for response, _ in self._responses.values()),
-        ]
-        for asked in unanswered:
-            if not asked.done():
-                asked.set_exception(_lost(error))
+        for opening in self._openings.values():
+            if not opening.done():
+                opening.set_exception(_unreachable(self._url, self.error))
+        for response, _ in self._responses.values():
+            if not response.done():
+                ended = ConnectionClosed(1006, str(self.error or "the server closed it"), clean=False)
+                ended.__cause__ = self.error
+                response.set_exception(ended)
         for waiting in [self.ready, *self._waiting]:
             if not waiting.done():
                 waiting.set_result(None)
@@ -280,19 +395,20 @@ class ClientLink(Link):
                     self.abort(websocket)
                 else:
                     opening.set_result(websocket)
-            case UpgradeReject(status) if opening is not None and not opening.done():
-                opening.set_exception(UpgradeError(status, event.headers, event.body))
+            case UpgradeReject() if opening is not None and not opening.done():
+                opening.set_exception(_refused(event))
             case Failed(error) if opening is not None and not opening.done():
                 if isinstance(error.__cause__, ExtendedConnectDisabled):
                     opening.set_exception(error.__cause__)
                 else:
-                    closed = ConnectionClosed(error.code, str(error), clean=False)
-                    closed.__cause__ = error
-                    opening.set_exception(closed)
+                    # That the transport has ended is told by its own error, where it has one.
+                    why = self.error if error.code == 1006 and self.error is not None else error
+                    opening.set_exception(_unreachable(self._url, why))
 
     def receive_ordinary(self, event: Any) -> None:
         if not isinstance(self.http, Http2):
             return
+        super().receive_ordinary(event)
         awaited = self._responses.get(getattr(event, "stream_id", None) or 0)
         if awaited is None:
             # It was taken back.
@@ -313,5 +429,20 @@ class ClientLink(Link):
             waiting.set_exception(ConnectionClosed(1006, reset, clean=False))
 
 
-def _lost(error: object = None) -> ConnectionClosed:
-    return ConnectionClosed(1006, f"the connection ended: {error or 'the server closed it'}", clean=False)
+def _refused(refusal: UpgradeReject) -> UpgradeError:
+    return UpgradeError(refusal.status, refusal.headers, refusal.body)
+
+
+def _unreachable(url: Url, error: Exception | None) -> ConnectError:
+    """Make the error that names why nothing can be opened, which is its cause."""
+    if error is None:
+        why = "the connection has ended"
+    elif isinstance(error, RemoteProtocolError) and error.code == 1006:
+        # Without the section on status codes, which nobody has sent.
+        why = error.args[0]
+    else:
+        why = str(error) or type(error).__name__
+    kind = _ConnectTimeout if isinstance(error, TimeoutError) else ConnectError
+    made = kind(f"cannot connect to {url.authority}: {why}", errno=getattr(error, "errno", None))
+    made.__cause__ = error
+    return made

@@ -53,6 +53,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "_refill_due",
         "_replies",
         "_sweep_timer",
+        "error",
         "gone",
         "held_up",
         "http",
@@ -70,6 +71,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
+        #: What ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
+        self.error: Exception | None = None
         #: The peer's half of it is.
         self._peer_ended = False
         self.websockets: set[WebSocket] = set()
@@ -125,6 +128,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._writer = None
+        self.error = self.error or error
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
@@ -180,6 +184,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def receive_ordinary(self, event: Any) -> None:
         """Take an event that concerns no WebSocket."""
+        if isinstance(event, Failed):
+            self.error = event.error
 
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, MintWSError, UpgradeError
+from mintws import ConnectError, ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
 from mintws import asyncio as driver
 from mintws.cli.lines import Lines
 from mintws.cli.output import OutputLost, put, tell
@@ -69,18 +69,10 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
         return WRONG_USAGE
     except UpgradeError as error:
         tell(f"refused: {_describe_refusal(error)}")
-    except ConnectionClosed as error:
-        tell(f"cannot connect: {error.reason or error}")
-    except tls.SSLCertVerificationError as error:
-        tell(f"cannot connect: the certificate is not trusted: {error.verify_message} (--cafile, --insecure)")
-    except asyncio.TimeoutError:
-        tell("cannot connect: no answer came in time")
-    except tls.SSLError as error:
-        tell(f"cannot connect: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
-    except OSError as error:
-        tell(f"cannot connect: {describe_failure(error)}")
-    except MintWSError as error:
-        tell(f"cannot connect: {error}")
+    except ConnectError as error:
+        # Its text names the server too, which who typed its URL knows.
+        beneath = error.__cause__
+        tell(f"cannot connect: {describe_failure(beneath)}" if isinstance(beneath, OSError) else str(error))
     return NOT_CONNECTED
 
 
@@ -185,7 +177,11 @@ class _Printer:
 
 
 def describe_failure(error: OSError) -> str:
-    """Say why the network failed, once for all addresses that were tried."""
+    """Say why the network or TLS failed, once for all addresses that were tried."""
+    if isinstance(error, tls.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message} (--cafile, --insecure)"
+    if isinstance(error, tls.SSLError):
+        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     # Of several that fail differently, if only in their addresses, asyncio makes one error without a number.
     numbers = re.findall(r"\[Errno (\d+)\]", str(error))
     if isinstance(error, socket.gaierror) or not numbers:

@@ -305,6 +305,10 @@ class Http1(Direct):
         self._connection._hold(self, weakly=True)
         return written
 
+    @property
+    def refusal(self) -> tuple[int, Headers, bytearray] | None:
+        return self._rejection
+
     def pause(self) -> None:
         self._reading = False
 

@@ -79,6 +79,10 @@ class WebSocketStream(Outbound, Carrier):
     def buffered(self) -> int:
         return len(self._pending) + len(self._pongs)
 
+    @property
+    def refusal(self) -> tuple[int, Headers, bytearray] | None:
+        return self._rejection
+
     def settle(self, connection: Connection) -> bytes:
         """Send what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
         self._answers = True
