@@ -182,6 +182,15 @@ impl Fault {
         }
     }
 
+    /// What the receiver can do where the limit that was passed is one of its own; the peer is not told.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks => "raise `limit`",
+            _ => "",
+        }
+    }
+
     /// The HTTP status with which a server refuses the request, or `None` if no request can have this fault.
     ///
     /// 426 tells that another version will do (RFC 6455 §4.4), 501 that no server code exists for the protocol

@@ -25,6 +25,7 @@ ERRORS = [
     LocalProtocolError("what to do"),
     ExtendedConnectDisabled("what to do"),
     RemoteProtocolError("what broke", code=1007, section="RFC 6455 §8.1", status=400),
+    RemoteProtocolError("too much", code=1009, hint="raise it"),
     ConnectError("where to, and why not", errno=111),
     ConnectError("where to, and why not"),
     ConnectTimeout("what was waited for", errno=110),
@@ -33,6 +34,7 @@ ERRORS = [
     ResponseTooLarge(200, 1 << 20),
     UpgradeError(503, (("retry-after", "5"), ("location", "/")), b"busy"),
     ConnectionClosed(1001, "bye", clean=False),
+    ConnectionClosed(1009, "too much", clean=False, ended_by="us"),
     ConnectionClosed(1000),
 ]
 
@@ -60,3 +62,18 @@ def test_an_error_that_is_copied_or_pickled_says_the_same(error, again):
 def test_what_fails_to_open_a_websocket_is_caught_as(error, kinds):
     assert all(isinstance(error, kind) for kind in kinds)
     assert not isinstance(error, ConnectionClosed)
+
+
+@pytest.mark.parametrize(
+    ("closed", "says"),
+    [
+        (ConnectionClosed(1000), "the connection ended with 1000"),
+        (ConnectionClosed(1000, "bye", ended_by="us"), "we closed with 1000: bye"),
+        (ConnectionClosed(1009, "too much", ended_by="peer"), "the peer closed with 1009: too much"),
+        (ConnectionClosed(1006, "silence", ended_by="us"), "we ended the connection with 1006: silence"),
+        (ConnectionClosed(1006, "reset", clean=False), "the connection ended with 1006: reset"),
+    ],
+    ids=lambda it: "",
+)
+def test_the_end_of_a_websocket_says_who_ended_it(closed, says):
+    assert str(closed) == says

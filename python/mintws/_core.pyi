@@ -31,6 +31,7 @@ __all__ = [
     "Text",
     "__version__",
     "check_close",
+    "closing",
     "data_frames",
     "deflate_accept",
     "deflate_agree",
@@ -330,11 +331,8 @@ class Endpoint:
     def _is_close_waiting(self) -> bool:
         """Whether the peer's Close is among the bytes that wait to be decoded."""
 
-    def _send_failed(self, code: object, message: object) -> bytes:
-        """Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
-
-        An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
-        """
+    def _send_failed(self, close: Close) -> bytes:
+        """Answer a fault with `close`, if a Close is owed."""
 
 @final
 class LoopState:
@@ -630,6 +628,12 @@ class Inbound:
 
 def check_close(code: int | None, reason: str) -> None:
     """Raise `LocalProtocolError` for what no Close may say."""
+
+def closing(code: object, message: object) -> Close:
+    """Make the Close that answers a fault, of its `code` and as much of its `message` as fits.
+
+    An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+    """
 
 def data_frames(stream: int, payload: Buffer, max_frame_size: int) -> bytes:
     """Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1)."""

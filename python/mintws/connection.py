@@ -365,8 +365,8 @@ class Connection(_core.Endpoint):
                 return self._accept(event)
             case UpgradeReject():
                 return self._reject(event)
-            case Failed(RemoteProtocolError() as error):
-                return self._send_failed(error.code, error.args[0] if error.args else "")
+            case Failed(RemoteProtocolError()):
+                return self._send_failed(closing(event))
         raise TypeError(f"send() takes an event, not {type(event).__name__}: wrap str in Text and bytes in Binary")
 
     def _ask(self, request: UpgradeRequest) -> bytes:
@@ -455,6 +455,12 @@ class Connection(_core.Endpoint):
         if not isinstance(drawn, bytes) or len(drawn) != count:
             raise LocalProtocolError(f"entropy must give as many bytes as it is asked for: {count}")
         return drawn
+
+
+def closing(failed: Failed) -> _core.Close:
+    """Make the Close that answers a fault (RFC 6455 §7.1.7)."""
+    error = failed.error
+    return _core.closing(error.code, error.args[0] if error.args else "")
 
 
 class Direct(Carrier):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 #: How many characters of a refusal's body, and of each of its headers, the text of an `UpgradeError` has.
 SHOWN = 200
@@ -73,19 +73,24 @@ class RemoteProtocolError(MintWSError):
         code: the status code to close with (RFC 6455 §7.4.1); 1006 says that the peer left without a Close.
         section: where the rule stands, such as "RFC 6455 §5.2".
         status: the HTTP status that refused a broken opening handshake, or `None`.
+        hint: what to do on this side, where the limit that was passed is its own; the peer is not told.
     """
 
-    def __init__(self, message: str, *, code: int = 1002, section: str = "", status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: int = 1002, section: str = "", status: int | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.section = section
         self.status = status
+        self.hint = hint
 
     def __str__(self) -> str:
         message = super().__str__()
         if self.__cause__ is not None:
             message = f"{message}: {self.__cause__!r}"
-        return f"{message} ({self.section})" if self.section else message
+        notes = "; ".join(note for note in (self.hint, self.section) if note)
+        return f"{message} ({notes})" if notes else message
 
 
 class ResponseTooLarge(MintWSError):
@@ -110,20 +115,31 @@ class ResponseTooLarge(MintWSError):
 class ConnectionClosed(MintWSError):
     """The WebSocket is closed: nothing more comes and nothing more can be sent.
 
+    `__cause__` is what the peer did wrong, or that it left, whose own `__cause__` is the error of the transport, where there is one.
+
     Attributes:
         code: the status code that the peer closed with; 1005 if its Close had none, 1006 if no Close came (RFC 6455 §7.1.5).
         reason: the reason in the peer's Close, or why none came.
         clean: both sides sent a Close.
+        ended_by: "us", "peer", or `None` where the transport ended by itself.
     """
 
-    def __init__(self, code: int, reason: str = "", *, clean: bool = True) -> None:
-        super().__init__(f"the WebSocket is closed with {code}" + (f": {reason}" if reason else ""))
+    def __init__(
+        self, code: int, reason: str = "", *, clean: bool = True, ended_by: Literal["us", "peer"] | None = None
+    ) -> None:
+        super().__init__(code, reason)
         self.code = code
         self.reason = reason
         self.clean = clean
+        self.ended_by = ended_by
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.code, self.reason), self.__dict__
+    def __str__(self) -> str:
+        who = {"us": "we", "peer": "the peer", None: "the connection"}[self.ended_by]
+        if self.ended_by is None:
+            did = "ended"
+        else:
+            did = "ended the connection" if self.code == 1006 else "closed"
+        return f"{who} {did} with {self.code}" + (f": {self.reason}" if self.reason else "")
 
 
 def _describe_refusal(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:

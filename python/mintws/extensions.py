@@ -307,7 +307,7 @@ class Chain:
             return None, failure(cause)
         if self._limit is not None and len(data) > self._limit:
             too_big = f"a message has more than {self._limit} bytes"
-            return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4")
+            return None, RemoteProtocolError(too_big, code=1009, section="RFC 6455 §10.4", hint="raise `limit`")
         return data, None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mintws.connection import Connection
@@ -45,8 +45,8 @@ class Ending:
 
     Attributes:
         received: the peer's Close.
-        sent: our Close.
-        error: what the peer did wrong.
+        sent: our Close: the first one, or the answer to the peer's, or to its fault.
+        error: what the peer did wrong; where it left, `__cause__` is the error of the transport, if that had one.
         cause: why we ended it without a Close of the peer, for the reader of a log.
         discarded: how many messages came that nobody took any more, after it was closed here.
     """
@@ -82,9 +82,20 @@ class Ending:
         """Both sides have sent a Close (§7.1.4)."""
         return self.received is not None and self.sent is not None
 
+    @property
+    def ended_by(self) -> Literal["us", "peer"] | None:
+        """Who closed first, or failed the connection; `None` where the transport ended by itself."""
+        if self.received is not None:
+            # Who answers a Close sends it back as it is.
+            first = self.sent is not None and self.sent is not self.received and self.sent.code == self.received.code
+            return "us" if first else "peer"
+        if self.error is not None and self.error.code == 1006 and not self.cause:
+            return None
+        return "us" if self.error is not None or self.cause or self.sent is not None else None
+
     def exception(self) -> ConnectionClosed:
         """Make the exception that says so."""
-        closed = ConnectionClosed(self.code, self.reason, clean=self.clean)
+        closed = ConnectionClosed(self.code, self.reason, clean=self.clean, ended_by=self.ended_by)
         closed.__cause__ = self.error
         return closed
 

@@ -467,28 +467,22 @@ impl Endpoint {
         if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
     }
 
-    /// Answer a fault, if a Close is owed, with one that says `code` and as much of `message` as fits.
-    ///
-    /// An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
-    fn _send_failed<'py>(
-        slf: &Bound<'py, Self>,
-        code: &Bound<'py, PyAny>,
-        message: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    /// Answer a fault with `close`, if a Close is owed.
+    fn _send_failed<'py>(slf: &Bound<'py, Self>, close: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
             let mut this = slf.get().workings(slf.py())?;
             let this = &mut *this;
-            let owed = this.state == State::RemoteClosing;
             let after = this.may_send(this.state, Kind::Failed)?;
-            let out = if owed {
-                let code = code.extract().ok().filter(|code| close::may_be_sent(*code)).unwrap_or(INTERNAL_ERROR);
-                let message = message.cast::<PyString>().map(|message| message.to_string_lossy()).unwrap_or_default();
-                let reason = &message[..message.floor_char_boundary(REASON_LIMIT)];
-                let payload = Encoder::close_payload(Some(code), reason).map_err(local)?;
-                this.encode(py, Checked::Close(payload), None)?
+            let owed = if this.state == State::RemoteClosing {
+                let mut progress = this.progress();
+                this.check(close, &mut progress)?
             } else {
-                Some(PyBytes::new(py, b""))
+                None
+            };
+            let out = match owed {
+                Some(owed) => this.encode(py, owed, None)?,
+                None => Some(PyBytes::new(py, b"")),
             };
             this.enter(after);
             out
@@ -603,6 +597,17 @@ impl Endpoint {
 #[pyfunction]
 pub fn check_close(code: Option<u16>, reason: &str) -> PyResult<()> {
     Encoder::close_payload(code, reason).map(drop).map_err(local)
+}
+
+/// Make the Close that answers a fault, of its `code` and as much of its `message` as fits.
+///
+/// An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+#[pyfunction]
+pub fn closing<'py>(code: &Bound<'py, PyAny>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = code.py();
+    let code = code.extract().ok().filter(|code| close::may_be_sent(*code)).unwrap_or(INTERNAL_ERROR);
+    let message = message.cast::<PyString>().map(|message| message.to_string_lossy()).unwrap_or_default();
+    events::close(py, Some(code), &message[..message.floor_char_boundary(REASON_LIMIT)])
 }
 
 /// Tell the sources of masking-keys that this process is a new fork.

@@ -16,6 +16,7 @@ pub fn remote<'py>(py: Python<'py>, fault: &Fault) -> PyResult<Bound<'py, PyAny>
     named.set_item("code", fault.close_code())?;
     named.set_item("section", fault.section())?;
     named.set_item("status", fault.http_status())?;
+    named.set_item("hint", fault.hint())?;
     class.call((fault.to_string(),), Some(&named))
 }
 

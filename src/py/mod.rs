@@ -32,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(data::data_frames, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::check_close, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::closing, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
     driver::register(module)?;

@@ -90,7 +90,7 @@ def test_the_demonstration_fails_if_the_server_does(
 
     monkeypatch.setattr(demo, "echo", leave)
     assert main(["demo"]) == 1
-    assert "failed: the WebSocket is closed with 1000" in capsys.readouterr().out
+    assert "failed: the peer closed with 1000" in capsys.readouterr().out
 
 
 def test_the_demonstration_runs_without_the_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

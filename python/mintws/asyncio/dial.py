@@ -426,7 +426,7 @@ class ClientLink(Link):
         elif type(event).__name__ == "StreamReset":
             code = getattr(event.error_code, "name", event.error_code)
             reset = f"the server reset the request's stream with {code}"
-            waiting.set_exception(ConnectionClosed(1006, reset, clean=False))
+            waiting.set_exception(ConnectionClosed(1006, reset, clean=False, ended_by="peer"))
 
 
 def _refused(refusal: UpgradeReject) -> UpgradeError:

@@ -11,7 +11,7 @@ from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio.keepalive import Keepalive
-from mintws.connection import Connection
+from mintws.connection import Connection, closing
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
     Binary,
@@ -271,6 +271,8 @@ class WebSocket(_core.Mailbox):
             self.ending.received = event
         else:
             self.ending.error = event.error
+            if event.error.code == 1006 and event.error.__cause__ is None:
+                event.error.__cause__ = self._link.error
         self._finish()
         self._stop_keepalive()
         self._stop_end_timer()
@@ -349,7 +351,8 @@ class WebSocket(_core.Mailbox):
         if self.connection.state is State.REMOTE_CLOSING and self._last is not None:
             self._stop_end_timer()
             self.connection.send(self._last)
-            self.ending.sent = self._last if isinstance(self._last, Close) and not self._link.lost else None
+            if not self._link.lost and not (self._link.multiplexed and self.connection.carrier.done):
+                self.ending.sent = self._last if isinstance(self._last, Close) else closing(self._last)
             self._post(True)
             self._link.check_done(self)
 
