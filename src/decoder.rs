@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::frame::{CONTROL_LIMIT, HEADER_LIMIT, Header, Opcode, RSV1};
 use crate::mask::{self, MaskingKey};
 use crate::state::Role;
+use crate::traffic::Traffic;
 
 /// What one fragment costs of the budget that a message has for them, beside its bytes.
 const FRAGMENT_COST: u64 = 16;
@@ -160,6 +161,8 @@ pub struct Decoder {
     most: usize,
     /// How many bytes of the last piece were left over, since the others inflated to a part.
     left: usize,
+    /// What has come so far; a frame counts when it begins.
+    pub received: Traffic,
 }
 
 impl Decoder {
@@ -177,6 +180,7 @@ impl Decoder {
             scratch: Vec::new(),
             most,
             left: 0,
+            received: Traffic { messages: 0, frames: 0, bytes: 0 },
         }
     }
 
@@ -278,7 +282,7 @@ impl Decoder {
 
     #[inline]
     #[allow(clippy::type_complexity)]
-    fn whole_message<'c>(&self, chunk: &mut &'c [u8]) -> Result<Option<(Opcode, u8, Payload<'c>)>, Fault> {
+    fn whole_message<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<(Opcode, u8, Payload<'c>)>, Fault> {
         // What is wrong is said by the slow way, in one order however the bytes are cut.
         let Ok(Some((header, size))) = Header::parse(chunk, self.rules.role) else { return Ok(None) };
         if !header.fin || header.rsv & !self.rules.rsv != 0 || !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
@@ -291,6 +295,8 @@ impl Decoder {
         let Ok(len) = usize::try_from(header.payload_len) else { return Ok(None) };
         let Some((bytes, rest)) = rest.split_at_checked(len) else { return Ok(None) };
         *chunk = rest;
+        self.received.frames += 1;
+        self.received.count(len, true);
         let payload = Payload { bytes, masking_key: header.masking_key, checked: false };
         Ok(Some((header.opcode, header.rsv, payload)))
     }
@@ -316,6 +322,7 @@ impl Decoder {
                         return Ok(None);
                     };
                     *chunk = &chunk[size - had..];
+                    self.received.frames += 1;
                     self.begin(&header)?;
                     self.phase = Phase::Payload { header, taken: 0 };
                     continue;
@@ -488,6 +495,7 @@ impl Decoder {
         match found {
             Found::Message { opcode, rsv, fin, len, checked } => {
                 self.lent = len;
+                self.received.count(len, fin);
                 let payload = Payload { bytes: &self.buffer[..len], masking_key: None, checked };
                 Event::Message { opcode, fin, rsv, payload }
             }

@@ -8,6 +8,7 @@ use crate::deflate::Deflater;
 use crate::frame::{CONTROL_LIMIT, Header, HeaderBytes, Opcode, RSV1};
 use crate::keys::Keys;
 use crate::mask::{self, MaskingKey};
+use crate::traffic::Traffic;
 
 /// A buffer of more bytes is given back, so that an idle connection holds none.
 const KEPT_CAPACITY: usize = 4096;
@@ -115,6 +116,8 @@ pub struct Encoder {
     compression: Option<Box<Compression>>,
     unfinished: Option<Unfinished>,
     compressed: Vec<u8>,
+    /// What was made so far.
+    pub sent: Traffic,
 }
 
 impl Encoder {
@@ -127,6 +130,7 @@ impl Encoder {
             compression: compression.map(Box::new),
             unfinished: None,
             compressed: Vec::new(),
+            sent: Traffic::default(),
         }
     }
 
@@ -163,11 +167,14 @@ impl Encoder {
     /// Makes the frame of a whole message, if compression and fragments have no part in it.
     #[inline]
     pub fn plain<'p>(&mut self, opcode: Opcode, payload: &'p [u8], rsv: u8) -> Option<Frame<'p>> {
-        self.is_plain()
-            .then(|| self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
+        if !self.is_plain() {
+            return None;
+        }
+        self.sent.count(payload.len(), true);
+        Some(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
-    /// Makes the frame of a message that was compressed elsewhere, with an empty window, or not at all.
+    /// Makes the frame of a message of `len` bytes that was compressed elsewhere, with an empty window, or not at all.
     ///
     /// # Errors
     ///
@@ -176,6 +183,7 @@ impl Encoder {
         &'s mut self,
         opcode: Opcode,
         payload: &'s [u8],
+        len: usize,
         compressed: bool,
     ) -> Result<Frame<'s>, Unsendable> {
         if self.unfinished.is_some() {
@@ -184,8 +192,15 @@ impl Encoder {
         if let (true, Some(compression)) = (compressed, &mut self.compression) {
             compression.deflater.forget();
         }
+        self.sent.count(len, true);
         let rsv = if compressed { RSV1 } else { 0 };
         Ok(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
+    }
+
+    /// Counts a message of `len` bytes whose frame was made elsewhere.
+    pub const fn count_shared(&mut self, len: usize) {
+        self.sent.count(len, true);
+        self.sent.frames += 1;
     }
 
     /// Makes a Ping or a Pong.
@@ -282,6 +297,7 @@ impl Encoder {
             None => self.would_compress(if fin { payload.len() } else { usize::MAX }, compress),
         };
         self.unfinished = (!fin).then_some(Unfinished { opcode, compressed });
+        self.sent.count(payload.len(), fin);
         let header = Header {
             fin,
             rsv: if first { rsv | if compressed { RSV1 } else { 0 } } else { 0 },
@@ -296,6 +312,7 @@ impl Encoder {
             self.compressed = out;
             let masking_key = self.keys.as_mut().map(|keys| keys.draw());
             let header = Header { payload_len: self.compressed.len() as u64, masking_key, ..header };
+            self.sent.frames += 1;
             return Ok(Frame { header: header.write(), masking_key, payload: &self.compressed });
         }
         Ok(self.frame(header, payload))
@@ -306,6 +323,7 @@ impl Encoder {
     fn frame<'p>(&mut self, header: Header, payload: &'p [u8]) -> Frame<'p> {
         let masking_key = self.keys.as_mut().map(|keys| keys.draw());
         let header = Header { payload_len: payload.len() as u64, masking_key, ..header };
+        self.sent.frames += 1;
         Frame { header: header.write(), masking_key, payload }
     }
 }
@@ -335,7 +353,7 @@ mod tests {
         assert_eq!(wire(&server.message(Opcode::Text, b"Hel", false, 0, None).unwrap()), b"\x01\x03Hel");
         assert_eq!(wire(&server.control(Opcode::Ping, b"").unwrap()), b"\x89\x00");
         assert_eq!(server.message(Opcode::Binary, b"lo", true, 0, None).unwrap_err(), Unsendable::Interleaved);
-        assert_eq!(server.prepared(Opcode::Text, b"lo", false).unwrap_err(), Unsendable::PreparedWithin);
+        assert_eq!(server.prepared(Opcode::Text, b"lo", 2, false).unwrap_err(), Unsendable::PreparedWithin);
         assert_eq!(wire(&server.message(Opcode::Text, b"lo", true, 0, None).unwrap()), b"\x80\x02lo");
         assert_eq!(wire(&server.message(Opcode::Binary, b"", true, 0, None).unwrap()), b"\x82\x00");
     }

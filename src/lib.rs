@@ -4,7 +4,7 @@
 //! decoder: bytes to messages ── frame, mask, deflate      state: who may say what when
 //! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
 //! handshake (HTTP/1.1), connect (HTTP/2) ── header, extension: the opening handshakes
-//! data: the DATA frames of HTTP/2
+//! data: the DATA frames of HTTP/2                         traffic: how much has passed
 //! py: the only part that names Python
 //! ```
 
@@ -22,6 +22,7 @@ pub mod header;
 pub mod keys;
 pub mod mask;
 pub mod state;
+pub mod traffic;
 
 #[cfg(feature = "python")]
 mod py;

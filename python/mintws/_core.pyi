@@ -298,6 +298,10 @@ class Endpoint:
         What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
         """
 
+    @property
+    def _traffic(self) -> list[int]:
+        """How many messages, frames and payload bytes have come and were sent: three and three."""
+
     def _sent(self, kind: str) -> None:
         """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 from weakref import ReferenceType, ref
 
 from mintws import _core
@@ -83,6 +83,25 @@ def check_options(options: Mapping[str, object]) -> None:
                     raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
             case _:
                 raise TypeError(f"{name} is no option; known are {', '.join(Options.__annotations__)}")
+
+
+class Counters(NamedTuple):
+    """What has passed on a connection since its opening handshake.
+
+    Attributes:
+        messages_received, messages_sent: whole messages.
+        frames_received, frames_sent: frames, control frames among them.
+        bytes_received, bytes_sent: payload bytes of messages, uncompressed; those of fragments and parts count as they come and go.
+
+    Sent is what has been encoded: it may still wait to be written.
+    """
+
+    messages_received: int
+    frames_received: int
+    bytes_received: int
+    messages_sent: int
+    frames_sent: int
+    bytes_sent: int
 
 
 class Carrier(ABC):
@@ -216,6 +235,11 @@ class Connection(_core.Endpoint):
     def subprotocol(self) -> str | None:
         """The subprotocol that was agreed on."""
         return self.response.subprotocol if isinstance(self.response, UpgradeAccept) else None
+
+    @property
+    def counters(self) -> Counters:
+        """How many messages, frames and bytes have passed."""
+        return Counters(*self._traffic)
 
     @property
     def buffered(self) -> int:

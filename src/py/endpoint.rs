@@ -156,6 +156,15 @@ impl Endpoint {
         Ok(self.workings(py)?.corked_len())
     }
 
+    /// How many messages, frames and payload bytes have come and were sent: three and three.
+    #[getter(_traffic)]
+    fn traffic(&self, py: Python<'_>) -> PyResult<[u64; 6]> {
+        let this = self.workings(py)?;
+        let received = this.decoder.as_ref().map(|decoder| decoder.received).unwrap_or_default();
+        let sent = this.encoder.sent;
+        Ok([received.messages, received.frames, received.bytes, sent.messages, sent.frames, sent.bytes])
+    }
+
     /// Make what follows the opening handshake; it is in place when that is done.
     #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]

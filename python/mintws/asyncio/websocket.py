@@ -11,7 +11,7 @@ from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio.keepalive import Keepalive
-from mintws.connection import Connection, closing
+from mintws.connection import Connection, Counters, closing
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
     Binary,
@@ -97,6 +97,11 @@ class WebSocket(_core.Mailbox):
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.connection!r}>"
+
+    @property
+    def counters(self) -> Counters:
+        """How many messages, frames and bytes have passed."""
+        return self.connection.counters
 
     @property
     def request(self) -> UpgradeRequest | None:

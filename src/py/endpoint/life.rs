@@ -74,7 +74,9 @@ impl Workings {
     fn free(&mut self) {
         if self.state.is_over() {
             self.opening = None;
+            let sent = self.encoder.sent;
             self.encoder = Encoder::new(None, None);
+            self.encoder.sent = sent;
             self.transforms = None;
             self.delivery = Delivery::Events;
             self.early = Vec::new();

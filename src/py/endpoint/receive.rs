@@ -128,12 +128,15 @@ impl Endpoint {
                             }
                             _ => made.into_event()?,
                         },
-                        Err(Failure::Fault(fault)) => {
-                            let error = errors::remote(py, &fault)?;
+                        Err(failure) => {
+                            decoder.received.discount(len, fin);
+                            let error = match failure {
+                                Failure::Fault(fault) => errors::remote(py, &fault)?,
+                                Failure::Peer(error) => error,
+                                Failure::Python(error) => return Err(error),
+                            };
                             return Self::fail(slf, this, error, events);
                         }
-                        Err(Failure::Peer(error)) => return Self::fail(slf, this, error, events),
-                        Err(Failure::Python(error)) => return Err(error),
                     }
                 }
                 Event::Ping(payload) => {

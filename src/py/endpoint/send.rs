@@ -116,6 +116,7 @@ impl Workings {
             Checked::Prepared { message } => {
                 let would = self.encoder.would_compress(message.get().len(py), compress);
                 if let (false, false) = (self.encoder.masks(), would) {
+                    self.encoder.count_shared(message.get().len(py));
                     return Ok(Some(message.get().frame(py)));
                 }
                 let mut out = Vec::new();
@@ -157,7 +158,8 @@ impl Workings {
                 let message = message.get();
                 let compressed = self.encoder.compressed_window(message.len(py), compress);
                 let payload = message.payload(py, compressed);
-                let frame = self.encoder.prepared(message.opcode(), payload.as_bytes(), compressed.is_some());
+                let (payload, len) = (payload.as_bytes(), message.len(py));
+                let frame = self.encoder.prepared(message.opcode(), payload, len, compressed.is_some());
                 frame.map_err(local)?.append_to(out);
             }
             Checked::Control { opcode, payload } => {
@@ -200,11 +202,13 @@ impl Workings {
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = Vec::new();
         let mut messages = 0;
+        let sent = self.encoder.sent;
         for checked in all {
             let is_message = matches!(checked, Checked::Message { .. });
             if let Err(error) = self.append(py, checked, compress, &mut out) {
                 // An extension of the caller's own raised: what was made so far is not sent.
                 self.encoder.forget();
+                self.encoder.sent = sent;
                 if let Some(transforms) = &self.transforms {
                     transforms.bind(py).call_method1(intern!(py, "forget"), (messages,))?;
                 }
