@@ -200,8 +200,9 @@ def test_the_server_reads_on_until_a_peer_that_it_ended_has_gone(run):
     async def work():
         async with listening(limit=1000, extensions=()) as server:
             reader, writer = await raw_client(server)
+            large = masked(TEXT, b"x" * 100_000)
             for _ in range(50):
-                writer.write(masked(TEXT, b"x" * 100_000))
+                writer.write(large)
                 await asyncio.sleep(0)
             data = await reader.read()
             assert data[:4] == b"\x88" + bytes([len(data) - 2]) + close_payload(1009)
