@@ -292,11 +292,16 @@ class Endpoint:
     ) -> None:
         """Make what follows the opening handshake; it is in place when that is done."""
 
-    def _deliver_to(self, mailbox: Mailbox | None) -> None:
+    def _deliver_to(self, mailbox: Mailbox | None, *, traced: bool = False) -> None:
         """Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
 
         What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
+        `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the mailbox.
         """
+
+    @property
+    def _auto_pong(self) -> bool:
+        """Whether Pings are answered by themselves."""
 
     @property
     def _traffic(self) -> list[int]:
@@ -463,9 +468,6 @@ class Mailbox:
             TypeError: the message is nothing of the kind.
         """
 
-    def _put(self, event: Text | Binary) -> None:
-        """Take a message that came in the chunk which opened the connection."""
-
     def _post(self, now: bool) -> None:
         """Have frames written that were sent on the connection: `now`, or when those of `send` are."""
 
@@ -557,6 +559,9 @@ class PreparedMessage:
     """
 
     def __new__(cls, event: Text | Binary, *, level: int = 6) -> Self: ...
+    @property
+    def _content(self) -> tuple[bool, bytes]:
+        """Whether it is text, and its bytes."""
 
 @final
 class Contexts:

@@ -173,7 +173,8 @@ class Connection(_core.Endpoint):
         request: the request of the opening handshake, once it was sent or received.
         response: the server's answer, once it was sent or received.
         extensions: what was agreed on, in the order of the header.
-        owner: whatever the caller wants to find again when an event comes; `None` at first.
+        owner: whatever the caller wants to find again when an event comes; `None` at first. For what the asyncio driver keeps here, see
+            the `upgrade` hook of `serve`.
     """
 
     __slots__ = (

@@ -56,6 +56,8 @@ enum Delivery {
     Later,
     /// As many as it takes; what is behind them waits as bytes, however much they would become when inflated.
     Mailbox(Py<Mailbox>),
+    /// The same, and each is an event too, for a log.
+    Traced(Py<Mailbox>),
 }
 
 /// How what came has ended.
@@ -213,13 +215,21 @@ impl Endpoint {
     /// Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
     ///
     /// What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
-    #[pyo3(signature = (mailbox))]
-    fn _deliver_to(&self, py: Python<'_>, mailbox: Option<Py<Mailbox>>) -> PyResult<()> {
+    /// `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the mailbox.
+    #[pyo3(signature = (mailbox, *, traced=false))]
+    fn _deliver_to(&self, py: Python<'_>, mailbox: Option<Py<Mailbox>>, traced: bool) -> PyResult<()> {
+        let deliver = if traced { Delivery::Traced } else { Delivery::Mailbox };
         let mut this = self.workings(py)?;
         if !this.state.is_over() {
-            this.delivery = mailbox.map_or(Delivery::Later, Delivery::Mailbox);
+            this.delivery = mailbox.map_or(Delivery::Later, deliver);
         }
         Ok(())
+    }
+
+    /// Whether Pings are answered by themselves.
+    #[getter(_auto_pong)]
+    fn auto_pong(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.workings(py)?.auto_pong)
     }
 
     /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
@@ -568,7 +578,7 @@ impl Endpoint {
                 visit.call(carrier)?;
             }
         }
-        if let Delivery::Mailbox(mailbox) = &this.delivery {
+        if let Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) = &this.delivery {
             visit.call(mailbox)?;
         }
         if let Some(End::Fault(error)) = &this.end {

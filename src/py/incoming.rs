@@ -33,6 +33,7 @@ impl From<PyErr> for Failure<'_> {
 }
 
 /// A message that came, or a fragment of one.
+#[derive(Clone)]
 pub struct Message<'py> {
     /// `Text` or `Binary`.
     pub kind: EventKind,

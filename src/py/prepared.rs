@@ -76,6 +76,12 @@ impl PreparedMessage {
             deflated: Mutex::new([const { None }; WINDOWS]),
         })
     }
+
+    /// Whether it is text, and its bytes.
+    #[getter(_content)]
+    fn content<'py>(&self, py: Python<'py>) -> (bool, Bound<'py, PyBytes>) {
+        (self.opcode == Opcode::Text, self.plain.bind(py).clone())
+    }
 }
 
 impl PreparedMessage {

@@ -111,6 +111,7 @@ class connect:  # noqa: N801  (used as a function)
             once = self._http != "auto" or not self._place.can_dial_again
             if once or refused or not attempt.multiplexed:
                 raise
+            attempt.log(error, "; HTTP/1.1 is tried")
         return await self._connect_once("1.1", attempt)
 
     async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
@@ -187,11 +188,13 @@ class Http2Client:
 
     Attributes:
         http: the `Http2` beneath.
+        id: its name in the log: the number of its transport in this process.
     """
 
     def __init__(self, link: ClientLink, url: Url) -> None:
         assert isinstance(link.http, Http2)
         self.http = link.http
+        self.id = str(link.id)
         self._link = link
         self._url = url
 
@@ -222,7 +225,8 @@ class Http2Client:
         """
         offered = _default_offer() if extensions is None else extensions
         request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
-        attempt = Attempt(self._url)
+        attempt = Attempt(self._url._replace(target=target))
+        attempt.id = self._link.id
         return await attempt.within(self._link.timing.open_timeout, self._link.open(request, attempt))
 
     async def request(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl as tls
 import sys
 from collections.abc import Coroutine
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing, limited
 from mintws.asyncio.websocket import WebSocket
@@ -32,6 +34,8 @@ from mintws.url import Url
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
 T = TypeVar("T")
 
+logger = logging.getLogger("mintws.client")
+
 #: How long the body of a refusal is waited for once its head has come, in seconds.
 REFUSAL_WAIT = 1.0
 
@@ -49,15 +53,17 @@ class Attempt:
     Attributes:
         awaits: what the server has not done yet.
         refusal: its no, whose body had not ended when time was up.
+        id: the number of the transport, once there is one.
         multiplexed: HTTP/2 is spoken.
     """
 
-    __slots__ = ("_url", "awaits", "multiplexed", "refusal")
+    __slots__ = ("_url", "awaits", "id", "multiplexed", "refusal")
 
     def __init__(self, url: Url) -> None:
         self._url = url
         self.awaits = "the server's answer"
         self.refusal: UpgradeReject | None = None
+        self.id = 0
         self.multiplexed = False
 
     async def within(self, timeout: float | None, opening: Coroutine[Any, Any, T]) -> T:
@@ -69,13 +75,27 @@ class Attempt:
         """
         try:
             return await limited(opening, timeout)
-        except ConnectError:
+        except ConnectError as error:
+            self.log(error)
             raise
         except asyncio.TimeoutError:
-            if self.refusal is not None:
-                raise _refused(self.refusal) from None
-            late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
-            raise _ConnectTimeout(f"cannot connect to {self._url.authority}: {late}") from None
+            late = self._late(timeout)
+            self.log(late)
+            raise late from None
+
+    def _late(self, timeout: float | None) -> ConnectError:
+        """Make the error that says that time is up."""
+        if self.refusal is not None:
+            return _refused(self.refusal)
+        late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
+        return _ConnectTimeout(f"cannot connect to {self._url.authority}: {late}")
+
+    def log(self, error: ConnectError, then: str = "") -> None:
+        """Log why nothing was opened; of a refusal no more than its status, since the rest may be secret."""
+        if logger.isEnabledFor(logging.DEBUG):
+            why = f"the server answered {error.status}" if isinstance(error, UpgradeError) else log.shown(str(error))
+            where = f"{self._url.authority} {log.path(self._url.target)}"
+            logger.debug("%s not opened: %s: %s%s", self.id or "-", where, why, then)
 
 
 #: How long a WebSocket that has ended waits for the server to end the transport too, in seconds.
@@ -134,7 +154,7 @@ class Place:
         if not hasattr(link, "http"):
             link.transport.abort()
             raise ConnectError(f"cannot connect to {self._url.authority}: the server does not speak HTTP/{http} (ALPN)")
-        attempt.multiplexed = link.multiplexed
+        attempt.id, attempt.multiplexed = link.id, link.multiplexed
         return link
 
 
@@ -172,6 +192,10 @@ class ClientLink(Link):
         "ready",
         "single",
     )
+
+    logger = logger
+    #: What fails is raised, so nobody need look here for it.
+    level = logging.DEBUG
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import ssl
 import sys
 from collections import deque
@@ -11,6 +13,7 @@ from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from mintws import _core
+from mintws.asyncio import log
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
@@ -32,6 +35,8 @@ LINGER = 2.0
 #: Over TLS, where the peer is not told that our half has ended: the silence after which it sends nothing more, in seconds.
 QUIET = 0.25
 
+#: The numbers of the transports of this process.
+_numbers = itertools.count(1)
 #: The state that the transports of a loop share: a buffer to read into, and what is sent within a read callback.
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
@@ -57,17 +62,23 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "gone",
         "held_up",
         "http",
+        "id",
         "loop",
+        "peername",
         "timing",
         "transport",
         "websockets",
     )
 
     http: Http1 | Http2
+    #: Where is logged, and at which level what is no frame.
+    logger: logging.Logger
+    level: int
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timing: Timing) -> None:
         self.loop = loop
         self.timing = timing
+        self.id = next(_numbers)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
@@ -98,6 +109,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        # Some transports do not know it any more when they have ended.
+        self.peername = transport.get_extra_info("peername")
         self._writer = self.transport.write
         self._is_closing = self.transport.is_closing
         #: Either half can end by itself: not under TLS.
@@ -165,18 +178,22 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 self.receive_handshake(connection, event)
                 continue
             websocket = owner()
-            if websocket is None:
-                continue
-            if isinstance(event, Pong):
-                websocket.pong(event.data)
-            elif isinstance(event, (Close, Failed)):
-                websocket.end(event)
-                self.check_done(websocket)
-            elif not isinstance(event, Ping):
-                websocket._put(event)
+            if websocket is not None:
+                websocket.trace("received", event)
+                self._handle(websocket, event)
         if ordinary:
             # Bodies that were collected have credit to give back.
             self.proceed()
+
+    def _handle(self, websocket: WebSocket, event: Any) -> None:
+        """Bring an event to its WebSocket."""
+        if isinstance(event, Pong):
+            websocket.pong(event.data)
+        elif isinstance(event, (Close, Failed)):
+            websocket.end(event)
+            self.check_done(websocket)
+        elif isinstance(event, Ping) and websocket.connection._auto_pong:
+            websocket.trace("sent", Pong(event.data))
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         """Take an event of the opening handshake."""
@@ -186,6 +203,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Take an event that concerns no WebSocket."""
         if isinstance(event, Failed):
             self.error = event.error
+            self.logger.log(self.level, "%s failed: %s: %s", self.id, log.peer(self), log.shown(str(event.error)))
 
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""
@@ -234,6 +252,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             self._only = connection
         self.websockets.add(websocket)
         websocket.start_keepalive()
+        log.opened(self, connection)
         return websocket
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
+from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
@@ -49,7 +50,8 @@ class serve:  # noqa: N801  (used as a function)
         ssl: the TLS context of a server with TLS; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
-            or `None` for what the other arguments say.
+            or `None` for what the other arguments say. Meanwhile `connection.owner.transport` is the transport, whose
+            `get_extra_info` tells who asks.
         subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets; see `session.check_origin` for what holds if nothing is said.
@@ -246,6 +248,9 @@ class ServerLink(Link):
 
     __slots__ = ("_half_closed_timer", "_open_timer", "_server", "_start", "_working")
 
+    logger = logger
+    level = logging.INFO
+
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, server.timing)
         self._server = server
@@ -291,10 +296,11 @@ class ServerLink(Link):
             self._start_task(self._serve(connection, event))
         elif isinstance(event, Failed):
             if event.error.code != 1006:
-                logger.info("refused a handshake from %s: %s", self.transport.get_extra_info("peername"), event.error)
+                log.refused(self, connection, event.error)
             self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
+        super().receive_ordinary(event)
         request = self.http.collect(event)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
@@ -336,10 +342,12 @@ class ServerLink(Link):
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
         answer: UpgradeAccept | UpgradeReject
+        connection.owner = self
         try:
-            answer = await self._decide(connection, request)
-        except Exception:
-            logger.exception("the upgrade hook failed")
+            answer, why = await self._decide(connection, request)
+        except Exception as error:
+            why = "the upgrade hook failed"
+            log.failed(self, connection, why, error)
             answer = UpgradeReject(500)
         except BaseException:
             # It is cancelled, or the process ends: the client should not wait for an answer.
@@ -347,15 +355,20 @@ class ServerLink(Link):
                 self.write(connection.send(UpgradeReject(503)))
                 self.proceed()
             raise
+        finally:
+            connection.owner = None
         if self._server.leaving:
-            answer = UpgradeReject(503)
+            answer, why = UpgradeReject(503), "the server is closing"
         if self.lost or connection.state is not State.REQUESTED:
             return
         try:
             self.write(connection.send(answer))
-        except Exception:
-            logger.exception("the answer to a handshake is not allowed")
+        except Exception as error:
+            why = "the answer to the handshake is not allowed"
+            log.failed(self, connection, why, error)
             self.write(connection.send(UpgradeReject(500)))
+        if isinstance(connection.response, UpgradeReject):
+            log.refused(self, connection, f"{connection.response.status}, {why}")
         if isinstance(connection.response, UpgradeAccept):
             websocket = self.adopt(connection)
             # A task of its own, so that this one's frame does not live as long as the WebSocket.
@@ -369,7 +382,7 @@ class ServerLink(Link):
         except Exception as error:
             # That its own WebSocket has ended is no failure of the handler; that another has is one.
             if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
-                logger.exception("the handler of a WebSocket failed")
+                log.failed(self, websocket.connection, "the handler of a WebSocket failed", error)
             code = 1011
         except BaseException as error:
             # Whoever cancels, or ends the process, does not want to wait for the peer.
@@ -380,20 +393,25 @@ class ServerLink(Link):
         websocket.discard()
         await websocket.close(code)
 
-    async def _decide(self, connection: Connection, request: UpgradeRequest) -> UpgradeAccept | UpgradeReject:
+    async def _decide(
+        self, connection: Connection, request: UpgradeRequest
+    ) -> tuple[UpgradeAccept | UpgradeReject, str]:
+        """Give the answer to a handshake and, for a refusal, whose it is."""
         server = self._server
         refused = check_origin(request, server.origins)
         if refused is not None:
-            return refused
+            origins = [value for key, value in request.headers if key.lower() == "origin"]
+            return refused, f"not for a page of {' and of '.join(origins) or 'no origin'}"
         if server.upgrade is not None:
             answer = server.upgrade(connection, request)
             if inspect.isawaitable(answer):
                 answer = await answer
             if isinstance(answer, (UpgradeAccept, UpgradeReject)):
-                return answer
+                return answer, "by the upgrade hook"
             if answer is not None:
                 raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
-        return UpgradeAccept(subprotocol=choose_subprotocol(request, server.subprotocols), extensions=server.extensions)
+        chosen = choose_subprotocol(request, server.subprotocols)
+        return UpgradeAccept(subprotocol=chosen, extensions=server.extensions), ""
 
     async def _respond(self, request: Request) -> None:
         """Answer an ordinary request, and go on with the next when there is room for its answer."""
@@ -401,7 +419,7 @@ class ServerLink(Link):
             response = await self._response(request)
             data = b"" if self.lost else self.http.respond(request, response)
         except Exception:
-            logger.exception("the response hook failed")
+            logger.exception("%s: %s %s: the response hook failed", self.id, log.peer(self), log.path(request.target))
             data = b"" if self.lost else self.http.respond(request, _text(500, "the server failed"))
         except BaseException:
             # As in `_serve`.

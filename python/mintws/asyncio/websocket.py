@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType
 
 from mintws import _core
+from mintws.asyncio import log
 from mintws.asyncio.keepalive import Keepalive
 from mintws.connection import Connection, Counters, closing
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -68,6 +70,7 @@ class WebSocket(_core.Mailbox):
         "_link",
         "_pings",
         "_taken_before",
+        "_traced",
         "connection",
         "ending",
     )
@@ -91,12 +94,19 @@ class WebSocket(_core.Mailbox):
         self._discards = False
         #: Until the peer's Close must have come, or ours be sent.
         self._end_timer: asyncio.TimerHandle | None = None
+        #: Frames are logged.
+        self._traced = link.logger.isEnabledFor(logging.DEBUG)
         connection.owner = Owner(self)
         connection.cork()
-        connection._deliver_to(self)
+        connection._deliver_to(self, traced=self._traced)
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.connection!r}>"
+
+    @property
+    def id(self) -> str:
+        """Its name in the log: the number of its transport in this process and, over HTTP/2, behind a dot that of its stream."""
+        return log.name(self._link, self.connection)
 
     @property
     def counters(self) -> Counters:
@@ -321,6 +331,12 @@ class WebSocket(_core.Mailbox):
                 token.set_exception(self.ending.exception())
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
+        log.ended(self._link, self)
+
+    def trace(self, way: Literal["received", "sent"], event: object) -> None:
+        """Log a frame, if frames are logged."""
+        if self._traced:
+            log.frame(self._link, self.connection, way, event)
 
     def start_keepalive(self) -> None:
         """Send a Ping every so often, and end the connection when its Pong stays away."""
@@ -334,6 +350,7 @@ class WebSocket(_core.Mailbox):
         if state is State.OPEN and not self._gone():
             close = Close(code, reason)
             self.connection.send(close)
+            self.trace("sent", close)
             self._stop_keepalive()
             self._stop_end_timer()
             self.ending.sent = close
@@ -358,6 +375,7 @@ class WebSocket(_core.Mailbox):
             self.connection.send(self._last)
             if not self._link.lost and not (self._link.multiplexed and self.connection.carrier.done):
                 self.ending.sent = self._last if isinstance(self._last, Close) else closing(self._last)
+                self.trace("sent", self.ending.sent)
             self._post(True)
             self._link.check_done(self)
 
@@ -375,7 +393,7 @@ class WebSocket(_core.Mailbox):
             self._stop_end_timer()
         # First what has waited: there is no credit for what goes on waiting.
         events: list[Any] = []
-        self.connection._deliver_to(self)
+        self.connection._deliver_to(self, traced=self._traced)
         self.connection._receive_early(events)
         if self._link.left(self):
             self._suspend()
@@ -439,11 +457,13 @@ class WebSocket(_core.Mailbox):
         if self._gone():
             raise self.ending.exception()
         try:
-            return encode(event, compress=compress)
+            encoded = encode(event, compress=compress)
         except LocalProtocolError:
             if self.connection.state > State.OPEN:
                 raise self.ending.exception() from None
             raise
+        self.trace("sent", event)
+        return encoded
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""

@@ -99,6 +99,9 @@ async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> 
         if lost.reason:
             raise
     ending = websocket.ending
+    if ending.error is not None:
+        # It names an argument that this command does not have.
+        ending.error.hint = ""
     proper = ending.clean and ending.code in (1000, 1001, 1005)
     how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
     tell(how + (f": {_harmless(ending.reason)}" if ending.reason else ""))

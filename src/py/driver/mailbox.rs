@@ -3,7 +3,6 @@
 use std::cell::RefMut;
 use std::collections::VecDeque;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -14,10 +13,9 @@ use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, LoopState};
 use crate::frame::Opcode;
 use crate::py::attached::Attached;
-use crate::py::buffer::payload_of;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
-use crate::py::events::{self, Kind};
+use crate::py::events::Kind;
 use crate::py::incoming::Message;
 
 /// Messages, and their bytes, that wait for the application before the peer is paused; and how few let it go on.
@@ -227,15 +225,6 @@ impl Mailbox {
         Operation::sending(slf, message, compress)
     }
 
-    /// Take a message that came in the chunk which opened the connection.
-    fn _put(slf: &Bound<'_, Self>, event: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Some((kind @ (Kind::Text | Kind::Binary), data, Some(fin))) = events::fields(event) else {
-            return Err(PyTypeError::new_err("a mailbox takes messages"));
-        };
-        let message = Message { kind, data: data.clone(), fin: events::is_final(fin) };
-        Self::put(slf, message, payload_of(kind, data)?.len()).map(drop)
-    }
-
     /// Have frames written that were sent on the connection: `now`, or when those of `send` are.
     fn _post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
         let py = slf.py();
@@ -324,6 +313,7 @@ impl Mailbox {
     }
 
     /// Takes a message of the peer, and says whether another may follow at once.
+    #[inline]
     pub fn put(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
         let mut this = slf.get().state(slf.py())?;
         let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;

@@ -10,7 +10,7 @@ use crate::frame::Opcode;
 use crate::py::driver::Mailbox;
 use crate::py::errors;
 use crate::py::events::{self, Kind as EventKind};
-use crate::py::incoming::{Failure, bytes_of, message, transformed};
+use crate::py::incoming::{Failure, Message, bytes_of, message, transformed};
 use crate::state::{Kind, after_receiving, after_sending};
 
 impl Endpoint {
@@ -24,7 +24,7 @@ impl Endpoint {
         }
         if this.waits(slf.py())? {
             this.early.extend_from_slice(data);
-            if let Delivery::Mailbox(mailbox) = &this.delivery {
+            if let Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) = &this.delivery {
                 Mailbox::is_crowded(mailbox.bind(slf.py()))?;
             }
             return Ok(());
@@ -126,7 +126,13 @@ impl Endpoint {
                                 }
                                 break;
                             }
-                            _ => made.into_event()?,
+                            Delivery::Traced(mailbox) => {
+                                if Self::put_traced(slf, mailbox, made, len, events)? {
+                                    continue;
+                                }
+                                break;
+                            }
+                            Delivery::Events | Delivery::Later => made.into_event()?,
                         },
                         Err(failure) => {
                             decoder.received.discount(len, fin);
@@ -159,6 +165,21 @@ impl Endpoint {
         decoder.idle();
         this.enter(after);
         Ok(())
+    }
+
+    /// Gives a message to a mailbox, and as an event too; says whether another may follow at once.
+    #[cold]
+    fn put_traced<'py>(
+        slf: &Bound<'py, Self>,
+        mailbox: &Py<Mailbox>,
+        made: Message<'py>,
+        len: usize,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<bool> {
+        let event = made.clone().into_event()?;
+        let more = Mailbox::put(mailbox.bind(slf.py()), made, len)?;
+        push(events, slf, &event)?;
+        Ok(more)
     }
 
     /// Ends the input with `Failed`.
@@ -223,7 +244,7 @@ impl Workings {
         Ok(match &self.delivery {
             Delivery::Events => false,
             Delivery::Later => true,
-            Delivery::Mailbox(mailbox) => mailbox.get().state(py)?.is_paused(),
+            Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) => mailbox.get().state(py)?.is_paused(),
         })
     }
 

@@ -4,7 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::{Endpoint, Wire, Workings};
+use super::{Delivery, Endpoint, Wire, Workings};
 use crate::encoder::{Encoder, Frame, Unsendable};
 use crate::frame::Opcode;
 use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
@@ -228,7 +228,8 @@ impl Workings {
     /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
     pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
         let open = matches!(self.state, State::Open | State::RemoteClosing);
-        if !open || self.transforms.is_some() || self.encoder.unfinished().is_some() {
+        let traced = matches!(self.delivery, Delivery::Traced(_));
+        if !open || traced || self.transforms.is_some() || self.encoder.unfinished().is_some() {
             return None;
         }
         let corked = self.corked.as_mut()?;
