@@ -141,7 +141,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._writer = None
-        self.error = self.error or error
+        if self.error is None and error is not None:
+            # Its frames are the event loop's, and would keep transport and link alive together.
+            self.error = error.with_traceback(None)
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
