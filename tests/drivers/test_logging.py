@@ -238,7 +238,7 @@ def test_a_client_logs_what_did_not_open(run, log):
 
     run(work())
     assert only(log("mintws.client"), r"^- not opened: 127\.0\.0\.1:\d+ /: cannot connect to .*\d: .+")
-    assert only(log("mintws.client"), r"^\d+ not opened: 127\.0\.0\.1:\d+ /late: .*the server's answer did not come")
+    assert only(log("mintws.client"), r"^\d+ not opened: [^ ]+ /late: .*the server's answer did not come")
 
 
 def test_a_client_logs_that_it_asks_again_over_http_1_1(run, log, tls_contexts):
@@ -387,7 +387,7 @@ def test_the_upgrade_hook_can_ask_who_asks(run, http):
         async with listening(echo, upgrade=upgrade) as server:
             async with connect(url(server), http=http) as websocket:
                 assert asked[0][0] == websocket.transport.get_extra_info("sockname")
-                assert asked[0][1].owner in server.websockets
+                assert asked[0][1].owner() in server.websockets
             with pytest.raises(UpgradeError):
                 await connect(url(server, "/no"), http=http)
             assert asked[1][1].owner is None

@@ -79,16 +79,19 @@ class Attempt:
             self.log(error)
             raise
         except asyncio.TimeoutError:
-            late = self._late(timeout)
-            self.log(late)
-            raise late from None
+            # A frame that holds what it raises would wait for the collector.
+            raise self._late(timeout) from None
 
     def _late(self, timeout: float | None) -> ConnectError:
-        """Make the error that says that time is up."""
+        """Make the error that says that time is up, and log it."""
+        error: ConnectError
         if self.refusal is not None:
-            return _refused(self.refusal)
-        late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
-        return _ConnectTimeout(f"cannot connect to {self._url.authority}: {late}")
+            error = _refused(self.refusal)
+        else:
+            late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
+            error = _ConnectTimeout(f"cannot connect to {self._url.authority}: {late}")
+        self.log(error)
+        return error
 
     def log(self, error: ConnectError, then: str = "") -> None:
         """Log why nothing was opened; of a refusal no more than its status, since the rest may be secret."""

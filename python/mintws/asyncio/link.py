@@ -142,8 +142,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 timer.cancel()
         self._writer = None
         if self.error is None and error is not None:
-            # Its frames are the event loop's, and would keep transport and link alive together.
+            # Its frames, and those of an exception that was handled when it was raised, would keep transport and link alive together.
             self.error = error.with_traceback(None)
+            self.error.__context__ = None
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
