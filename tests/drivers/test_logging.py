@@ -10,7 +10,7 @@ import socket
 
 import pytest
 from drivers.conftest import listening, url
-from drivers.raw import blocking_server, open_by_hand, reset, silent_server
+from drivers.raw import blocking_server, open_by_hand, quiet_client, reset, silent_server
 from wire import REQUEST, h2_frame, masked
 
 from mintws import (
@@ -427,3 +427,53 @@ def test_text_as_bytes_and_parts_are_logged_too(run, log):
         run(work(port))
     assert only(log("mintws.client"), r" received text, to be continued, 2 bytes: b'ab'$")
     assert only(log("mintws.client"), r" received text, 1 bytes: b'c'$")
+
+
+# What keeps a WebSocket from sending.
+
+
+async def stalls(websocket, *messages):
+    """Send until the peer takes no more; give what waits."""
+    sending = asyncio.create_task(websocket.send_many(messages))
+    await asyncio.sleep(0.3)
+    assert not sending.done()
+    unsent = websocket.unsent
+    sending.cancel()
+    return unsent
+
+
+def test_a_send_that_waits_long_says_what_for(run, http, log, monkeypatch):
+    monkeypatch.setattr("mintws.asyncio.websocket.STALL", 0.05)
+    unsent = []
+
+    async def handler(websocket):
+        unsent.append(await stalls(websocket, b"x" * 20_000_000))
+
+    async def work():
+        async with listening(handler, extensions=(), close_timeout=0.1) as server, quiet_client(server, http):
+            await until(lambda: unsent)
+
+    run(work())
+    line = only(log("mintws.server"), "cannot send")
+    awaited = {"1.1": "the peer to read", "2": "the peer's flow-control window of the stream"}[http]
+    assert re.fullmatch(rf"[\d.]+ cannot send: 127\.0\.0\.1:\d+ /: {unsent[0]} bytes wait for {awaited}", line)
+    assert unsent[0] > 1_000_000
+
+
+def test_both_sides_that_send_first_are_told_what_they_wait_for(run, log, monkeypatch):
+    """Neither receives, so the windows of both directions stay shut."""
+    monkeypatch.setattr("mintws.asyncio.websocket.STALL", 0.05)
+    unsent = []
+
+    async def handler(websocket):
+        unsent.append(await stalls(websocket, *[b"x" * 1000] * 1000))
+
+    async def work():
+        async with listening(handler, extensions=(), close_timeout=0.1) as server:
+            async with connect(url(server), http="2", extensions=(), close_timeout=0.1) as websocket:
+                unsent.append(await stalls(websocket, *[b"x" * 1000] * 1000))
+                await until(lambda: len(unsent) == 2)
+
+    run(work())
+    assert min(unsent) > 32_000
+    assert len([line for line in log() if "cannot send" in line]) == 2

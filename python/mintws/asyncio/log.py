@@ -89,6 +89,19 @@ def ended(link: Link, websocket: WebSocket) -> None:
         )
 
 
+def stalled(link: Link, websocket: WebSocket) -> None:
+    """Log what keeps a WebSocket from sending."""
+    connection = websocket.connection
+    awaited = "the peer to read" if link.full else getattr(connection.carrier, "awaits", "the peer")
+    link.logger.debug(
+        "%s cannot send: %s: %d bytes wait for %s",
+        name(link, connection),
+        place(link, connection),
+        websocket.unsent,
+        awaited,
+    )
+
+
 def failed(link: Link, connection: Connection, what: str, error: Exception) -> None:
     """Log what the application has raised, with its traceback."""
     link.logger.error("%s: %s: %s", name(link, connection), place(link, connection), what, exc_info=error)

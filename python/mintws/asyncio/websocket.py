@@ -38,6 +38,8 @@ LARGE = 64 * 1024
 GRACE = 1.0
 #: Bytes of a message in fragments after which other tasks get a turn.
 TURN_SIZE = 256 * 1024
+#: Seconds that a send waits for the peer before it is logged what it waits for.
+STALL = 5.0
 
 
 class Owner(ReferenceType["WebSocket"]):
@@ -437,7 +439,10 @@ class WebSocket(_core.Mailbox):
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
                 self._link.held_up.add(self)
-            await asyncio.shield(self._drain)
+            drain = self._drain
+            if self._traced and not (await asyncio.wait([drain], timeout=STALL))[0]:
+                log.stalled(self._link, self)
+            await asyncio.shield(drain)
 
     # Its own parts.
 

@@ -69,6 +69,12 @@ class Outbound:
             return 0
         return min(self.h2.outbound_flow_control_window, self._http.h2.outbound_flow_control_window)
 
+    @property
+    def awaits(self) -> str:
+        """What is pending waits for, for a log."""
+        shut = self._http.h2.outbound_flow_control_window <= 0
+        return f"the peer's flow-control window of the {'connection' if shut else 'stream'}"
+
     def begin(self, headers: Headers, *, end: bool = False) -> None:
         """Open the stream with a request."""
         http = self._http
