@@ -167,14 +167,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An ordinary HTTP request, whole.
+    """An ordinary HTTP request.
 
     Attributes:
         method: "GET" and so on.
         target: path and query.
         headers: as pairs or a mapping; Host is among them, over HTTP/2 too, which calls it `:authority`. Received, their names are in
             lower case.
-        body: the body; `None` if it was too long to be kept.
+        body: the body; `None` if it was too long to be kept, or has not come to its end.
         stream: the stream that it came on, over HTTP/2.
     """
 

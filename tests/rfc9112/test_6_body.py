@@ -2,7 +2,7 @@
 
 import h11
 import pytest
-from wire import REQUEST, fault, header_of, said
+from wire import REQUEST, fault, header_of, opened, said
 
 from mintws import Http1, LocalProtocolError, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.events import Request, Response
@@ -251,3 +251,43 @@ def test_length_that_is_none_is_refused(value):
     assert fault(said((events, reply))).status == 400
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert http.done
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", 0),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", 4),
+        (b"POST / HTTP/1.1\r\nHo", None),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf", 4),
+    ],
+    ids=["no body", "half a body", "half a head", "HEAD"],
+)
+def test_request_that_is_not_whole_can_be_refused(data, size):
+    # RFC 9110 §15.5.9: the connection is closed behind it.
+    http = Http1(Role.SERVER)
+    for event in said(http.receive(data)):
+        assert http.collect(event) is None
+    assert [(request.body, count) for request, count in http.collecting] == ([] if size is None else [(None, size)])
+    if size is None:
+        answer, body = http.shutdown(), b"the head of the request took too long\n"
+    else:
+        ((request, _),) = http.collecting
+        assert (request.method.encode(), request.target) == (data.split()[0], "/")
+        answer, body = http.respond(request, Response(408, {"Connection": "close"}, b"too slow\n")), b"too slow\n"
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"\r\nconnection: close\r\n" in answer.lower()
+    assert answer.endswith(b"\r\n\r\n" if data.startswith(b"HEAD") else b"\r\n\r\n" + body)
+    assert http.done and http.lingers and http.collecting == []
+    assert http.shutdown() == b""
+    for event in said(http.receive(b"x" * 9)):
+        assert http.collect(event) is None
+    assert http.proceed() == ([], b"")
+
+
+def test_nothing_is_refused_where_no_request_has_begun():
+    server = Http1(Role.SERVER)
+    server.receive(b"\r\n")
+    for http, done in ((server, True), (Http1(Role.CLIENT), True), (opened(Http1).wire.server, False)):
+        assert http.collecting == []
+        assert http.shutdown() == b""
+        assert http.done is done

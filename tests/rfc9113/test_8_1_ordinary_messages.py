@@ -431,3 +431,46 @@ def test_half_of_the_streams_may_be_half_closed(most, waiting):
     assert peer.http.half_closed == waiting
     assert [it.stream_id for it in peer.of(h2.events.StreamReset)] == streams[: 60 - waiting]
     assert {it.error_code for it in peer.of(h2.events.StreamReset)} == {0}
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+def test_request_that_is_not_whole_can_be_refused(method):
+    # RFC 9110 §15.5.9, RFC 9113 §8.1: the response is whole, and nothing more is asked for. Others go on.
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    slow = peer.ask([(":method", method), *GET[1:]])
+    peer.h2.send_data(slow, b"half")
+    for _, event in peer.deliver():
+        assert peer.http.collect(event) is None
+    ((refused, size),) = peer.http.collecting
+    assert (refused.method, refused.body, refused.stream, size) == (method, None, slow, 4)
+    slowly = Response(408, {"Connection": "close"}, b"too slow\n")
+    peer.hear(peer.http.respond(refused, slowly))
+    assert [answer[":status"] for answer in answers(peer)][1:] == ["408"]
+    assert b"".join(it.data for it in peer.of(h2.events.DataReceived)) == (b"too slow\n" if method == "POST" else b"")
+    assert peer.of(h2.events.StreamEnded, slow) and not peer.of(h2.events.StreamReset)
+    peer.hear(peer.http.reset_half_closed() + peer.http.reset_half_closed())
+    assert [(it.stream_id, it.error_code) for it in peer.of(h2.events.StreamReset)] == [(slow, 0)]
+    assert peer.http.collecting == [] and not peer.http.done
+    assert peer.http.respond(refused, slowly) == b""
+    peer.hear(conn.send(Text("still here")))
+    assert peer.of(h2.events.DataReceived)[-1].stream_id == stream
+
+
+def test_client_refuses_no_request():
+    peer = H2Peer(Role.CLIENT)
+    number, data = peer.http.request(Request("GET", "/", (HOST,)))
+    peer.hear(data)
+    peer.h2.send_headers(number, [(":status", "200")])
+    for _, event in peer.deliver():
+        peer.http.collect(event)
+    assert peer.http.collecting == []
+    with pytest.raises(LocalProtocolError, match="a client makes requests"):
+        peer.http.respond(Request("GET", "/", (HOST,), stream=number), Response(408))
+
+
+def test_bytes_that_wait_for_room_are_counted():
+    peer = H2Peer(Role.SERVER)
+    assert peer.http.buffered == 0
+    peer.hear(peer.http.respond(requested(peer), Response(200, body=bytes(100_000))))
+    assert peer.http.buffered == 100_000 - 65535

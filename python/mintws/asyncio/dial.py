@@ -389,7 +389,7 @@ class ClientLink(Link):
             self.let_go(websocket)
 
     async def _outlive(self) -> None:
-        """Wait for the end of the transport; a loop that ends before cancels this."""
+        """Wait for the end of the transport; a loop that ends before cancels this, and the transport is cut."""
         try:
             await asyncio.shield(self.gone)
         finally:

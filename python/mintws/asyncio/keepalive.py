@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mintws.asyncio.link import Link
     from mintws.asyncio.websocket import WebSocket
 
-#: Bytes on their way that do not keep a Ping from the peer for long.
+#: Bytes on their way that keep nothing from the peer for long.
 FEW = 16 * 1024
 
 

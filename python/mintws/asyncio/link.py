@@ -402,8 +402,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._limit_close()
 
     def say_goodbye(self) -> None:
-        """Tell the peer which of its streams we have seen (RFC 9113 §6.8)."""
-        if isinstance(getattr(self, "http", None), Http2):
+        """Tell the peer which of its streams we have seen (RFC 9113 §6.8), or that its request took too long (RFC 9110 §15.5.9)."""
+        if hasattr(self, "http"):
             self._say_last(self.http.shutdown())
 
     def cut(self) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
 from mintws.asyncio import log
+from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
-from mintws.asyncio.timing import Timing
+from mintws.asyncio.timing import LEAST_RATE, Timing, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -246,7 +247,7 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
-    __slots__ = ("_half_closed_timer", "_open_timer", "_server", "_start", "_working")
+    __slots__ = ("_half_closed_timer", "_request_timer", "_server", "_start", "_uploads", "_working")
 
     logger = logger
     level = logging.INFO
@@ -257,7 +258,10 @@ class ServerLink(Link):
         self._start = b""
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
-        self._open_timer: asyncio.TimerHandle | None = None
+        #: Requests whose bodies are still coming: since when, by the numbers of their streams.
+        self._uploads: dict[int, float] = {}
+        #: Until when those have to be whole, or, while nothing is under way, the head of the next has to be there.
+        self._request_timer: asyncio.TimerHandle | None = None
         self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -286,10 +290,15 @@ class ServerLink(Link):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._stop_open_timer()
+        self._stop_request_timer()
         if self._half_closed_timer is not None:
             self._half_closed_timer.cancel()
         self._server.links.discard(self)
+
+    def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
+        super().handle(events)
+        if self._uploads or self.http.collecting:
+            self._limit_requests()
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         if isinstance(event, UpgradeRequest):
@@ -428,10 +437,35 @@ class ServerLink(Link):
                 self.proceed()
             raise
         self.write(data)
-        await self.drained()
+        await self._taken()
         if not self.lost:
             self.proceed()
             self.update_reading()
+
+    async def _taken(self) -> None:
+        """Wait until the transport has room; end it if the client is stuck."""
+        timeout = self.timing.idle_timeout
+        while self.full and not self.lost:
+            untaken = self._untaken
+            try:
+                await limited(self.drained(), timeout)
+            except asyncio.TimeoutError:
+                if self._is_stuck(untaken, timeout or 0):
+                    self.cut()
+
+    @property
+    def _untaken(self) -> int:
+        """How many bytes the client has not taken yet, those included for which its windows have no room."""
+        return self.unsent + (self.http.buffered if isinstance(getattr(self, "http", None), Http2) else 0)
+
+    def _is_stuck(self, untaken: int, timeout: float) -> bool:
+        """Whether the client takes nothing, or too little, of what waited for it some seconds ago.
+
+        Args:
+            untaken: how many bytes waited then; few are no reason to wait longer.
+            timeout: how many seconds ago.
+        """
+        return untaken <= FEW or self._untaken > max(0, untaken - LEAST_RATE * timeout)
 
     async def _response(self, request: Request) -> Response:
         if request.body is None:
@@ -453,8 +487,8 @@ class ServerLink(Link):
         self.write(self.http.start())
 
     def _start_task(self, work: Any) -> None:
-        self._stop_open_timer()
         self._working += 1
+        self._limit_requests()
         task = self.loop.create_task(work)
         self._server.tasks.add(task)
         task.add_done_callback(self._end_task)
@@ -463,12 +497,7 @@ class ServerLink(Link):
         self._server.tasks.discard(task)
         self._working -= 1
         self._limit_half_closed()
-        if self._working or self.websockets or self.lost:
-            return
-        if self._server.leaving:
-            self.close()
-        elif not self.closing:
-            self._limit_silence(self.timing.idle_timeout)
+        self._limit_requests()
 
     def _limit_half_closed(self) -> None:
         """Bound the time in which the client may leave streams open that have ended here."""
@@ -487,24 +516,57 @@ class ServerLink(Link):
             self._half_closed_timer = self.loop.call_later(timeout, self._reset_half_closed)
         self.close_if_done()
 
-    def _limit_silence(self, timeout: float | None) -> None:
-        """Bound the time in which the client may ask for nothing."""
-        self._stop_open_timer()
-        if timeout is not None:
-            self._open_timer = self.loop.call_later(timeout, self._give_up)
-
-    def _give_up(self) -> None:
-        """The client has taken too long with its request."""
-        self._open_timer = None
-        if hasattr(self, "http") and self.multiplexed:
+    def _limit_requests(self) -> None:
+        """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
+        self._stop_request_timer()
+        begun, now = self.http.collecting, self.loop.time()
+        self._uploads = {request.stream: self._uploads.get(request.stream, now) for request, _ in begun}
+        if self.lost or self.closing:
+            return
+        if begun:
+            if self.timing.open_timeout is not None:
+                due = min(self._due(*upload) for upload in begun)
+                self._request_timer = self.loop.call_at(due, self._refuse_slow_uploads)
+        elif self._working or self.websockets:
+            return
+        elif self._server.leaving:
             self.close()
         else:
-            self.transport.abort()
+            self._limit_silence(self.timing.idle_timeout)
 
-    def _stop_open_timer(self) -> None:
-        if self._open_timer is not None:
-            self._open_timer.cancel()
-            self._open_timer = None
+    def _due(self, request: Request, size: int) -> float:
+        """Say until when a request is waited for, of whose body so many bytes have come."""
+        return self._uploads[request.stream] + (self.timing.open_timeout or 0) + size / LEAST_RATE
+
+    def _refuse_slow_uploads(self) -> None:
+        """Refuse the requests whose time is over, and wait for the others."""
+        if self.closing:
+            return
+        now = self.loop.time()
+        for request, size in self.http.collecting:
+            if self._due(request, size) <= now:
+                slow = _text(408, "the request took too long", (("Connection", "close"),))
+                self.write(self.http.respond(request, slow))
+        self._limit_half_closed()
+        self._limit_requests()
+        self.close_if_done()
+
+    def _limit_silence(self, timeout: float | None) -> None:
+        """Bound the time in which the client may ask for nothing."""
+        if timeout is not None:
+            self._request_timer = self.loop.call_later(timeout, self._give_up, self._untaken, timeout)
+
+    def _give_up(self, untaken: int, timeout: float) -> None:
+        """The client has taken too long with its request; unless it is still taking the response to the one before."""
+        if self._is_stuck(untaken, timeout):
+            self.close()
+        else:
+            self._limit_silence(timeout)
+
+    def _stop_request_timer(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:

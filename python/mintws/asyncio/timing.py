@@ -12,6 +12,9 @@ from mintws.errors import LocalProtocolError
 
 T = TypeVar("T")
 
+#: The least rate at which a client sends the body of a request, and takes a response, in bytes a second.
+LEAST_RATE = 240
+
 if sys.version_info >= (3, 11):
 
     async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
@@ -35,13 +38,14 @@ class Timing:
     """How long to wait for the peer, in seconds; `None`, where it may be, is without end.
 
     Attributes:
-        open_timeout: for the opening handshake: on a client from the call on, on a server for the client's first request, whatever it
-            asks for, from the connection on, and for the handshake of TLS before.
+        open_timeout: for the opening handshake: on a client from the call on, on a server for the head of the client's first request,
+            whatever it asks for, from the connection on, and for the handshake of TLS before. The body of an ordinary request has this
+            long from its head on, and one second more for each 240 bytes of it that have come; else it is answered with 408.
         close_timeout: for the peer's half of the closing handshake.
         ping_interval: between two Pings of the keepalive; `None` sends none.
         ping_timeout: for a sign of life behind the keepalive's Ping: its Pong, or anything else that comes or is taken; `None` does not
             mind.
-        idle_timeout: on a server, for the next request on a connection that carries nothing any more.
+        idle_timeout: on a server, for the head of the next request on a connection that carries nothing any more.
         half_closed_timeout: on a server, for the client's end of an HTTP/2 stream that has ended here, with a WebSocket whose Closes have
             passed or with a response; then it is reset with NO_ERROR.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
 
@@ -102,8 +103,8 @@ class Http1(Direct):
         self._opened = False
         self._interim = 0
         self._rejection: tuple[int, Headers, bytearray] | None = None
-        #: An ordinary request that `collect` gathers: its head and body.
-        self._collected: tuple[h11.Request, bytearray] | None = None
+        #: An ordinary request that `collect` gathers, and its body so far.
+        self._collected: tuple[Request, bytearray] | None = None
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
@@ -234,17 +235,28 @@ class Http1(Direct):
         """
         match event:
             case h11.Request():
-                self._collected = (event, bytearray())
+                self._collected = (_begin_request(event), bytearray())
             case h11.Data() if self._collected is not None:
-                head, body = self._collected
+                request, body = self._collected
                 if limit is not None and len(body) + len(event.data) > limit:
                     self._collected = None
-                    return _request(head, None)
+                    return request
                 body += event.data
             case h11.EndOfMessage() if self._collected is not None:
-                (head, body), self._collected = self._collected, None
-                return _request(head, bytes(body))
+                (request, body), self._collected = self._collected, None
+                return replace(request, body=bytes(body))
         return None
+
+    @property
+    def collecting(self) -> list[tuple[Request, int]]:
+        """The request that `collect` has begun to gather, with `None` for `body`, and how many bytes of it have come.
+
+        `respond` to it without waiting for the rest if it takes too long, with a 408 and "Connection: close".
+        """
+        if self._collected is None:
+            return []
+        request, body = self._collected
+        return [(request, len(body))]
 
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; then call `proceed` for the next one.
@@ -268,7 +280,9 @@ class Http1(Direct):
         )
         if self._leaving:
             headers.append(("Connection", "close"))
-        return self._write_response(response.status, headers, b"" if head else body)
+        written = self._write_response(response.status, headers, b"" if head else body)
+        self._collected = None
+        return written
 
     def shutdown(self) -> bytes:
         """Take no more requests, and make none; `done` holds as soon as no WebSocket is open and no request is unanswered.
@@ -277,10 +291,14 @@ class Http1(Direct):
         transport all the same.
 
         Returns:
-            Nothing to write: HTTP/1.1 has no words for it.
+            Bytes to write now: on a server the 408 to a request of whose head a part has come (RFC 9110 §15.5.9), else none.
         """
         self._leaving = True
-        return b""
+        if self._role is Role.CLIENT or self._ended or self._connection.state is not State.CONNECTING:
+            return b""
+        if self.h11.our_state is not h11.IDLE or not self._reader.begun:
+            return b""
+        return self._refuse(408, "the head of the request took too long")
 
     def send_request(self, target: str, headers: Headers) -> bytes:
         if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
@@ -479,10 +497,10 @@ class Http1(Direct):
         return list(headers)
 
 
-def _request(head: h11.Request, body: bytes | None) -> Request:
-    """Make the request that a head and a body are."""
+def _begin_request(head: h11.Request) -> Request:
+    """Make the request that begins with a head."""
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
-    return Request(head.method.decode(), head.target.decode("latin-1"), headers, body)
+    return Request(head.method.decode(), head.target.decode("latin-1"), headers, None)
 
 
 def _reason(status: int) -> bytes:

@@ -286,6 +286,19 @@ class Http2:
         """
         return self._collector.collect(event, limit)
 
+    @property
+    def collecting(self) -> list[tuple[Request, int]]:
+        """The requests that `collect` has begun to gather, with `None` for `body`, and how many bytes of it have come.
+
+        `respond` to one without waiting for the rest if it takes too long, with a 408 say.
+        """
+        return self._collector.requests
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes the peer's windows do not let pass yet, on all streams."""
+        return sum(stream.buffered for stream in self._streams.values())
+
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
 

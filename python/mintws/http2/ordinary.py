@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import h2.events
@@ -38,45 +39,50 @@ class Collector(Part):
 
     def __init__(self, http: Http2) -> None:
         super().__init__(http)
-        #: Messages that have begun: their head and body.
-        self._begun: dict[int, tuple[Headers, bytearray]] = {}
+        #: Messages that have begun, by their streams, and their bodies so far.
+        self._begun: dict[int, tuple[Request | Response, bytearray]] = {}
 
     def collect(self, event: h2.events.Event, limit: int | None) -> Request | Response | None:
         """Take an event; give the message that it makes whole, or whose body it makes too long."""
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived():
                 headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
-                self._begun[event.stream_id] = (headers, bytearray())
+                self._begun[event.stream_id] = (_begin(event.stream_id, headers), bytearray())
             case h2.events.DataReceived() if event.stream_id in self._begun:
-                headers, body = self._begun[event.stream_id]
+                message, body = self._begun[event.stream_id]
                 if limit is not None and len(body) + len(event.data) > limit:
                     # What still comes gets no credit.
                     del self._begun[event.stream_id]
-                    return _message(event.stream_id, headers, None)
+                    return message
                 body += event.data
                 self._http.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2.events.StreamReset():
                 self._begun.pop(event.stream_id, None)
             case h2.events.StreamEnded() if event.stream_id in self._begun:
-                headers, body = self._begun.pop(event.stream_id)
-                return _message(event.stream_id, headers, bytes(body))
+                message, body = self._begun.pop(event.stream_id)
+                return replace(message, body=bytes(body))
         return None
+
+    @property
+    def requests(self) -> list[tuple[Request, int]]:
+        """The requests that have begun, and how many bytes of their bodies have come."""
+        return [(message, len(body)) for message, body in self._begun.values() if isinstance(message, Request)]
 
     def forget(self, number: int) -> None:
         """Gather no more of a message."""
         self._begun.pop(number, None)
 
 
-def _message(number: int, headers: Headers, body: bytes | None) -> Request | Response:
-    """Make the request or response of a stream."""
+def _begin(number: int, headers: Headers) -> Request | Response:
+    """Make the request or response that begins on a stream."""
     pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
     others = tuple(pair for pair in headers if not pair[0].startswith(":"))
     if ":status" in pseudo:
-        return Response(int(pseudo[":status"]), others, body, number)
+        return Response(int(pseudo[":status"]), others, None, number)
     if ":authority" in pseudo:
         # A Host that is there says the same (RFC 9113 §8.3.1).
         others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
-    return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, body, number)
+    return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, None, number)
 
 
 def respond(http: Http2, request: Request, response: Response) -> bytes:
