@@ -92,6 +92,11 @@ WORK = {
             server, url, websocket = await opened(handler=never)
             await server.close()
     """,
+    "within the drain of the server": """
+        async def work():
+            server, url, websocket = await opened(handler=never)
+            await server.drain(None)
+    """,
     "within the end of many": """
         async def work():
             server, url = await serving(handler=never)

@@ -279,16 +279,22 @@ def read_slowly(port, request, pause):
         return bytes(got)
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, keep):
+@pytest.mark.parametrize("end", ["idle", "close", "drain"])
+def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, end):
     monkeypatch.setattr(link, "LINGER", 0.2)
     size = 16 << 20
 
     async def work():
-        async with listening(respond=lambda _: Response(200, body=bytes(size)), idle_timeout=0.2) as server:
-            close = b"" if keep else b"Connection: close\r\n"
+        timing = {"idle_timeout": 0.2, "close_timeout": 0.2}
+        async with listening(respond=lambda _: Response(200, body=bytes(size)), **timing) as server:
+            close = b"Connection: close\r\n" if end == "close" else b""
             request = b"GET / HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n"
-            got = await asyncio.to_thread(read_slowly, server.port, request, 0.02)
+            reading = asyncio.ensure_future(asyncio.to_thread(read_slowly, server.port, request, 0.02))
+            if end == "drain":
+                while not any(link.full for link in server.links):
+                    await asyncio.sleep(0.01)
+                await server.drain(None)
+            got = await reading
             assert len(got.partition(b"\r\n\r\n")[2]) == size
 
     run(work())

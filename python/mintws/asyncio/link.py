@@ -344,7 +344,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def close_if_done(self) -> None:
         """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        if self.lost or self.transport.is_closing() or not hasattr(self, "http"):
+        if self.lost or self.transport.is_closing() or not hasattr(self, "http") or self._draining is not None:
             return
         if self.http.done:
             self.close()

@@ -14,7 +14,7 @@ from mintws import _core
 from mintws.asyncio import log
 from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
-from mintws.asyncio.timing import LEAST_RATE, Timing, limited
+from mintws.asyncio.timing import LEAST_RATE, Timing, check_seconds, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -140,9 +140,12 @@ class Server:
         self.port = 0
         self.leaving = False
         self.links: set[ServerLink] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        #: What handles and answers, and for which transport.
+        self.tasks: dict[asyncio.Task[None], ServerLink] = {}
         self._listener: asyncio.Server | None = None
         self._closed: asyncio.Future[None] | None = None
+        #: What waits for the work that is under way: done when some of it has ended.
+        self._work_ended: asyncio.Future[None] | None = None
 
     async def listen(self, **address: Any) -> Server:
         if self._closed is not None:
@@ -182,6 +185,31 @@ class Server:
         assert self._closed is not None
         await asyncio.shield(self._closed)
 
+    async def drain(self, timeout: float | None, code: int = 1001, reason: str = "") -> None:
+        """Stop listening, let what is under way come to its end, and close what is left then.
+
+        No connections, requests and WebSockets are taken any more, which clients are told by GOAWAY, or by `Connection: close` in the
+        response that is due; connections that carry nothing are closed at once. Requests that have begun get their responses, and
+        WebSockets go on until they are closed by either side.
+
+        If the call is cancelled, nothing more is taken all the same, and what is under way goes on: call `drain` again, or `close`.
+
+        Args:
+            timeout: how long that may take, in seconds, before `close` is called; `None` waits for as long as it takes.
+            code, reason: as in `close`, for the WebSockets that are left.
+
+        Raises:
+            LocalProtocolError, TypeError: an argument is wrong; the server goes on.
+        """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        _core.check_close(code, reason)
+        if self._loop_is_closed:
+            return
+        self._leave()
+        await self._wait_for_work(timeout)
+        await self.close(code, reason)
+
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Stop listening, close all WebSockets, and wait for their handlers and for answers to ordinary requests.
 
@@ -194,19 +222,18 @@ class Server:
         Raises:
             LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
-        assert self._closed is not None
         _core.check_close(code, reason)
         if self._loop_is_closed:
             return
-        self.leaving = True
-        if self._listener is not None:
-            self._listener.close()
-            # It knows the server.
-            self._listener = None
-        for link in list(self.links):
-            link.leave(code, reason)
+        self._leave()
+        for websocket in self.websockets:
+            websocket.begin_close(code, reason)
         try:
-            await self._end_tasks()
+            await self._wait_for_work(self.timing.close_timeout)
+            while tasks := self.tasks.keys() - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
             for link in list(self.links):
                 link.close()
             gone = [link.gone for link in self.links]
@@ -221,27 +248,49 @@ class Server:
         assert self._closed is not None
         return self._closed.get_loop().is_closed()
 
+    def note_end(self) -> None:
+        """Look again whether there is work under way: some of it has ended."""
+        if self._work_ended is not None:
+            self._work_ended.set_result(None)
+            self._work_ended = None
+
+    def _leave(self) -> None:
+        """Take nothing new."""
+        self.leaving = True
+        if self._listener is not None:
+            self._listener.close()
+            # It knows the server.
+            self._listener = None
+        for link in list(self.links):
+            link.leave()
+
+    async def _wait_for_work(self, timeout: float | None) -> None:
+        """Wait until no work is under way, but that of the calling task."""
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while self._is_busy():
+            rest = None if end is None else end - loop.time()
+            if rest is not None and rest <= 0:
+                return
+            if self._work_ended is None:
+                self._work_ended = loop.create_future()
+            await asyncio.wait([self._work_ended], timeout=rest)
+
+    def _is_busy(self) -> bool:
+        calling = asyncio.current_task()
+        own = None if calling is None else self.tasks.get(calling)
+        open_links = [link for link in self.links if link is not own and not link.closing]
+        return bool(open_links or self.tasks.keys() - {calling})
+
     def _cut_off(self) -> None:
         """End what is left."""
         assert self._closed is not None
-        for task in self.tasks - {asyncio.current_task()}:
+        for task in self.tasks.keys() - {asyncio.current_task()}:
             task.cancel()
         for link in list(self.links):
             link.cut()
         if not self._closed.done():
             self._closed.set_result(None)
-
-    async def _end_tasks(self) -> None:
-        """Wait for handlers and answers, for as long as the close timeout, and then cancel them."""
-        deadline = asyncio.get_running_loop().time() + self.timing.close_timeout
-        while tasks := self.tasks - {asyncio.current_task()}:
-            rest = deadline - asyncio.get_running_loop().time()
-            if rest <= 0:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-            else:
-                await asyncio.wait(tasks, timeout=rest)
 
 
 class ServerLink(Link):
@@ -294,6 +343,7 @@ class ServerLink(Link):
         if self._half_closed_timer is not None:
             self._half_closed_timer.cancel()
         self._server.links.discard(self)
+        self._server.note_end()
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         super().handle(events)
@@ -324,14 +374,17 @@ class ServerLink(Link):
         super()._settle(crowded, reply)
         self._limit_half_closed()
 
-    def leave(self, code: int, reason: str) -> None:
-        """Close all WebSockets and take no more."""
-        if isinstance(getattr(self, "http", None), Http2):
+    def leave(self) -> None:
+        """Take nothing new, and close the transport when what is under way has ended."""
+        if hasattr(self, "http"):
             self.write(self.http.shutdown())
-        for websocket in list(self.websockets):
-            websocket.begin_close(code, reason)
-        if not self.websockets and not self._working:
+            self.close_if_done()
+        else:
             self.close()
+
+    def close(self) -> None:
+        super().close()
+        self._server.note_end()
 
     @property
     def _lingers(self) -> bool:
@@ -490,14 +543,15 @@ class ServerLink(Link):
         self._working += 1
         self._limit_requests()
         task = self.loop.create_task(work)
-        self._server.tasks.add(task)
+        self._server.tasks[task] = self
         task.add_done_callback(self._end_task)
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
-        self._server.tasks.discard(task)
+        del self._server.tasks[task]
         self._working -= 1
         self._limit_half_closed()
         self._limit_requests()
+        self._server.note_end()
 
     def _limit_half_closed(self) -> None:
         """Bound the time in which the client may leave streams open that have ended here."""
@@ -527,12 +581,10 @@ class ServerLink(Link):
             if self.timing.open_timeout is not None:
                 due = min(self._due(*upload) for upload in begun)
                 self._request_timer = self.loop.call_at(due, self._refuse_slow_uploads)
-        elif self._working or self.websockets:
-            return
-        elif self._server.leaving:
-            self.close()
-        else:
-            self._limit_silence(self.timing.idle_timeout)
+        elif not self._working and not self.websockets:
+            self.close_if_done()
+            if not self.closing:
+                self._limit_silence(self.timing.idle_timeout)
 
     def _due(self, request: Request, size: int) -> float:
         """Say until when a request is waited for, of whose body so many bytes have come."""
@@ -549,7 +601,6 @@ class ServerLink(Link):
                 self.write(self.http.respond(request, slow))
         self._limit_half_closed()
         self._limit_requests()
-        self.close_if_done()
 
     def _limit_silence(self, timeout: float | None) -> None:
         """Bound the time in which the client may ask for nothing."""

@@ -60,11 +60,13 @@ class Timing:
     def __post_init__(self) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None and name != "close_timeout":
-                continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool):
-                raise TypeError(f"{name} is a number of seconds, not {value!r}")
-            # A Ping every 0 seconds would be all that is sent.
-            if not (value > 0 if name.startswith("ping_") else value >= 0):
-                least = "more than 0" if name.startswith("ping_") else "0 or more"
-                raise LocalProtocolError(f"{name} must be {least} seconds, not {value}")
+            if value is not None or name == "close_timeout":
+                check_seconds(name, value, zero=not name.startswith("ping_"))
+
+
+def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
+    """Raise if `value` is no number of seconds; without `zero`, if it is 0: a Ping every 0 seconds would be all that is sent."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not (value >= 0 if zero else value > 0):
+        raise LocalProtocolError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {value}")
