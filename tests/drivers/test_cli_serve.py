@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drivers.command import BOUND, MINTWS, posix, serving
+from drivers.command import BOUND, MINTWS, posix, serving, talk
 from drivers.conftest import listening, url
 
 from mintws.asyncio import connect_http2
@@ -117,3 +117,22 @@ def test_the_page_says_why_a_browser_will_not_connect() -> None:
     """.replace("SCRIPT", json.dumps(script))
     done = subprocess.run(["node", "-e", shown], capture_output=True, text=True, timeout=BOUND, check=False)
     assert done.stdout == "cannot connect closed Connect cannot connect: ws://localhost:8765/ chat\n", done.stderr
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("spoken", ["auto", "1.1"])
+def test_http_is_what_the_server_speaks(certificate: tuple[Path, Path], tls: bool, spoken: str) -> None:
+    cert, key = certificate
+    options = ["--cert", str(cert), "--key", str(key)] if tls else []
+    trust = ["--cafile", str(cert)] if tls else []
+    with serving(*options, "--http", spoken) as (_, port):
+        address = f"{'wss' if tls else 'ws'}://localhost:{port}"
+        for http, works in (("1.1", True), ("auto", True), ("2", spoken == "auto")):
+            done = talk(address, *trust, "--http", http, lines=b"hello\n")
+            assert (done.returncode, done.stdout) == ((0, b"hello\n") if works else (1, b"")), (http, done.stderr)
+
+
+def test_a_version_that_cannot_be_served_alone_is_wrong_usage() -> None:
+    command = [*MINTWS, "serve", "--http", "2"]
+    done = subprocess.run(command, capture_output=True, timeout=BOUND, check=False)
+    assert done.returncode == 2 and b"--http" in done.stderr

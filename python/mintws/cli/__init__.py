@@ -82,6 +82,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)"
     )
+    parser.add_argument(
+        "--http",
+        choices=["1.1", "auto"],
+        default="auto",
+        help="the versions of HTTP (%(default)s: 1.1 and 2, as the client says)",
+    )
     parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
     parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
     parser.add_argument(

@@ -29,6 +29,7 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
             ssl=context,
             respond=respond_with_page(arguments.subprotocol),
             subprotocols=arguments.subprotocol,
+            http2=arguments.http == "auto",
         )
     except OSError as error:
         tell(f"cannot listen: {error.strerror or error}")
