@@ -12,6 +12,7 @@ from wire import CLOSE, GOAWAY, TEXT, close_payload, h2_frame, h2_frames, masked
 
 from mintws import (
     Close,
+    ConnectError,
     ConnectionClosed,
     Http1,
     Http2,
@@ -685,5 +686,30 @@ def test_a_reader_is_told_what_the_servers_goaway_said(run):
             with pytest.raises(ConnectionClosed, match=r"GOAWAY\(ENHANCE_YOUR_CALM\): too many pings"):
                 await websocket.recv()
             assert (websocket.close_code, websocket.ending.clean) == (1006, False)
+
+    run(work())
+
+
+def test_who_awaits_an_answer_is_told_what_the_servers_goaway_said(run):
+    async def serve_one(reader, writer):
+        http = Http2(Role.SERVER)
+        writer.write(http.start())
+        asked = 0
+        while asked < 2:
+            events, reply = http.receive(await reader.read(65536))
+            writer.write(reply)
+            asked += sum(connection is not None or hasattr(event, "headers") for connection, event in events)
+        writer.write(h2_frame(GOAWAY, 0, 0, b"\0\0\0\3" + (11).to_bytes(4, "big") + b"too many pings"))
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+                said = r"GOAWAY\(ENHANCE_YOUR_CALM\): too many pings"
+                opening, asking = asyncio.gather(client.open()), asyncio.gather(client.request("GET", "/"))
+                with pytest.raises(ConnectError, match=said):
+                    await opening
+                with pytest.raises(ConnectionClosed, match=said):
+                    await asking
 
     run(work())

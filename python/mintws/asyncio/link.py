@@ -17,6 +17,7 @@ from mintws.asyncio import log
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
+from mintws.errors import RemoteProtocolError
 from mintws.events import Close, Failed, Ping, Pong, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
@@ -141,6 +142,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._writer = None
+        http = getattr(self, "http", None)
+        if self.error is None and isinstance(http, Http2) and http.goaway:
+            ended = f"the peer ended the connection: {http.goaway}"
+            self.error = RemoteProtocolError(ended, code=1006, section="RFC 9113 §6.8")
         if self.error is None and error is not None:
             # Its frames, and those of an exception that was handled when it was raised, would keep transport and link alive together.
             self.error = error.with_traceback(None)
@@ -259,11 +264,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         return websocket
 
     @property
-    def is_closing(self) -> bool:
-        """Whether nothing more can be written."""
-        return self._writer is None
-
-    @property
     def buffered(self) -> int:
         """How many bytes wait in the transport."""
         return 0 if self.lost else self.transport.get_write_buffer_size()
@@ -353,7 +353,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     @property
     def closing(self) -> bool:
-        """Whether `close` was called: nothing more is written."""
+        """Whether nothing more is written: `close` was called, or the transport has failed or is gone."""
         return self._writer is None
 
     def close(self) -> None:

@@ -420,7 +420,7 @@ class WebSocket(_core.Mailbox):
         self._has_sent()
         while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
-        if self.connection.state is not State.CLOSED and self._link.is_closing:
+        if self.connection.state is not State.CLOSED and self._link.closing:
             # Its loss says why nothing can be sent.
             await asyncio.shield(self._link.gone)
         if event is None:
@@ -570,7 +570,7 @@ class WebSocket(_core.Mailbox):
             self._keepalive = None
 
     def _gone(self) -> bool:
-        return self._link.is_closing or self._link.left(self) or self.connection.state is State.CLOSED
+        return self._link.closing or self._link.left(self) or self.connection.state is State.CLOSED
 
     def _has_room(self) -> bool:
         if self._link.multiplexed:

@@ -177,6 +177,11 @@ class Http2:
         return bool(self.h2.remote_settings.enable_connect_protocol)
 
     @property
+    def goaway(self) -> str:
+        """What the peer's last GOAWAY said (RFC 9113 §6.8), its code and debug data on a line; empty if none has come."""
+        return self._incoming.goaway
+
+    @property
     def has_room(self) -> bool:
         """Whether the peer allows one more stream now (RFC 9113 §5.1.2): an ordinary request cannot wait for it by itself."""
         return not self.leaving and self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
