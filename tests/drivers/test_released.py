@@ -132,7 +132,7 @@ async def cut_by_the_server(http: str) -> None:
 
     async with opened(http, handler) as (_, websocket):
         with pytest.raises(ConnectionClosed):
-            await asyncio.gather(websocket.ping(), websocket.ping())
+            await websocket.ping()
 
 
 async def reset_by_the_client(http: str) -> None:
@@ -219,12 +219,15 @@ async def without_an_answer(http: str) -> None:
 
 
 async def cancelled(http: str) -> None:
+    async def open_in_vain(at: str) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await connect(at, http=http)
+
     async with silent_server(http, accept=False) as at:
-        opening = asyncio.ensure_future(connect(at, http=http)._connect())
+        opening = asyncio.ensure_future(open_in_vain(at))
         await asyncio.sleep(0.05)
         opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
+        await opening
 
 
 async def cancelled_while_its_hook_decides(http: str) -> None:
@@ -356,7 +359,7 @@ def test_nothing_of_a_connection_that_has_ended_waits_for_the_collector(run, htt
     assert run(left_by(kind, http)) == []
 
 
-def test_nothing_of_a_connection_over_tls_waits_for_the_collector(run, http, tls_contexts):
+def test_nothing_of_a_connection_over_tls_waits_for_the_collector(run, http, tls_contexts, pytestconfig):
     async def talk(http: str) -> None:
         async with listening(ssl=tls_contexts[0]) as server:
             at = f"wss://localhost:{server.port}"
@@ -364,7 +367,11 @@ def test_nothing_of_a_connection_over_tls_waits_for_the_collector(run, http, tls
                 await websocket.send("one")
                 assert await websocket.recv() == "one"
 
-    assert run(left_by(talk, http)) == []
+    left = run(left_by(talk, http))
+    if pytestconfig.getoption("loop") == "uvloop":
+        # Its closed TLS transport holds our protocol, which holds the transport: a WebSocket is held by neither.
+        left = [it for it in left if isinstance(it, WebSocket)]
+    assert left == []
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

@@ -20,8 +20,8 @@ if sys.version_info >= (3, 11):
     async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
         """Wait for a coroutine for so many seconds.
 
-        `asyncio.wait_for` of Python 3.11 leaves a cycle of its frame, its task and what that raises, which keeps what all frames of the
-        traceback hold.
+        `asyncio.wait_for` before Python 3.12 leaves a cycle of its frame, its task and what that raises, which keeps what all frames of
+        the traceback hold.
 
         Raises:
             TimeoutError: time is up.
@@ -30,7 +30,27 @@ if sys.version_info >= (3, 11):
             return await work
 
 else:
-    limited = asyncio.wait_for
+
+    async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Wait for a coroutine for so many seconds; `asyncio.TimeoutError` if time is up."""
+        task, expired = asyncio.current_task(), False
+        assert task is not None
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            task.cancel()
+
+        timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, expire)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if expired:
+                raise asyncio.TimeoutError from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 @dataclass(frozen=True, slots=True)
