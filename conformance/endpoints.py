@@ -20,6 +20,7 @@ import mintws.asyncio
 from mintws import (
     Binary,
     Close,
+    ConnectError,
     Connection,
     ConnectionClosed,
     Failed,
@@ -147,7 +148,7 @@ async def _drive(opening: Awaitable[mintws.asyncio.WebSocket]) -> None:
         async with await opening as websocket:
             await _echo(websocket)
 
-    with suppress(ConnectionClosed, asyncio.TimeoutError):
+    with suppress(ConnectError, ConnectionClosed, asyncio.TimeoutError):
         await asyncio.wait_for(echo(), CASE_TIMEOUT)
 
 

@@ -329,7 +329,7 @@ def test_1000_websockets_on_10_connections_lose_nothing(run):
 def test_more_websockets_than_streams_wait_for_their_turn(run):
     async def work():
         async with listening() as server, connect_http2(url(server)) as client:
-            first = await asyncio.gather(*(client.open() for _ in range(100)))
+            first = await asyncio.gather(*(client.open() for _ in range(256)))
             late = asyncio.create_task(client.open("/late"))
             await asyncio.sleep(0.05)
             assert not late.done()

@@ -24,7 +24,7 @@ from wire import (
     masked,
 )
 
-from mintws import ConnectionClosed, UpgradeReject
+from mintws import ConnectError, ConnectionClosed, UpgradeReject
 from mintws.asyncio import connect, connect_http2, link
 
 #: More than the system's buffers take, so that whoever sends it waits for the peer to read.
@@ -180,7 +180,7 @@ def test_a_server_that_breaks_http2_gets_the_goaway(run, contexts):
     async def work():
         for _ in range(4):
             async with blocking_server(theirs, "h2", serve_one) as (url, serving):
-                with contextlib.suppress(ConnectionClosed):
+                with contextlib.suppress(ConnectError):
                     await connect_http2(url, ssl=ours)
                 got = (await serving)[24:]
                 assert [payload[4:8] for kind, *_, payload in h2_frames(got) if kind == GOAWAY] == [b"\0\0\0\x06"]

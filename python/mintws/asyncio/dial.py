@@ -256,7 +256,7 @@ class ClientLink(Link):
         except BaseException:
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 self.abort(opening.result())
-            else:
+            elif not self.lost:
                 attempt.awaits, attempt.refusal = self._awaited_by(connection), connection.refusal
                 self._say_last(connection.abort())
             raise
@@ -438,7 +438,7 @@ class ClientLink(Link):
         super().receive_ordinary(event)
         awaited = self._responses.get(getattr(event, "stream_id", None) or 0)
         if awaited is None:
-            # It was taken back.
+            # Of no request that waits for its response.
             return
         waiting, limit = awaited
         response = self.http.collect(event, limit)
