@@ -10,7 +10,7 @@ from drivers.conftest import echo, listening, live_timers, url
 from drivers.raw import raw_client
 from wire import GOAWAY, h2_frames
 
-from mintws import ConnectionClosed, Http2, LocalProtocolError, Role, UpgradeError
+from mintws import ConnectError, ConnectionClosed, Http2, LocalProtocolError, Role, UpgradeError
 from mintws.asyncio import connect, connect_http2
 from mintws.events import Request, Response
 
@@ -128,9 +128,9 @@ def test_nobody_new_is_taken(run, http):
             await connect(url(server), http=http)
         await websocket.send("x")
         assert await websocket.recv() == "x"
-        with pytest.raises(ConnectionClosed, match="no new streams"):
+        with pytest.raises(ConnectError, match="no new streams"):
             await many.open()
-        with pytest.raises(ConnectionClosed, match="no new streams"):
+        with pytest.raises(ConnectError, match="no new streams"):
             await many.request("GET", "/")
         await many.close()
         await asyncio.wait_for(draining, 5)
