@@ -309,7 +309,7 @@ class ServerLink(Link):
         self._working = 0
         #: Requests whose bodies are still coming: since when, by the numbers of their streams.
         self._uploads: dict[int, float] = {}
-        #: Until when those have to be whole, or, while nothing is under way, the head of the next has to be there.
+        #: Ends the wait for the rest of those, or, while nothing is under way, for the head of the next.
         self._request_timer: asyncio.TimerHandle | None = None
         self._half_closed_timer: asyncio.TimerHandle | None = None
 

@@ -65,7 +65,8 @@ class Timing:
         ping_interval: between two Pings of the keepalive; `None` sends none.
         ping_timeout: for a sign of life behind the keepalive's Ping: its Pong, or anything else that comes or is taken; `None` does not
             mind.
-        idle_timeout: on a server, for the head of the next request on a connection that carries nothing any more.
+        idle_timeout: on a server, for the head of the next request on a connection that carries nothing any more, and for a client that
+            takes nothing of a response.
         half_closed_timeout: on a server, for the client's end of an HTTP/2 stream that has ended here, with a WebSocket whose Closes have
             passed or with a response; then it is reset with NO_ERROR.
     """
