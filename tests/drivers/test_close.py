@@ -252,7 +252,8 @@ async def subscribes_and_waits(websocket):
 
 
 async def is_busy(websocket):
-    await asyncio.sleep(4)
+    while websocket.connection.state in (State.OPEN, State.REMOTE_CLOSING):
+        await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("handler", [ticks, subscribes_and_ticks, waits, subscribes_and_waits, is_busy])

@@ -54,8 +54,10 @@ def test_a_server_that_does_not_choose_http2_is_sent_none(run, tls_contexts, pro
     read = []
 
     async def serve_one(reader, writer):
+        data = b""
         with contextlib.suppress(ConnectionError):
-            read.append(await reader.read())
+            data = await reader.read()
+        read.append(data)
         writer.close()
 
     async def work():

@@ -432,10 +432,11 @@ def test_text_as_bytes_and_parts_are_logged_too(run, log):
 # What keeps a WebSocket from sending.
 
 
-async def stalls(websocket, *messages):
+async def stalls(websocket, log, *messages):
     """Send until the peer takes no more; give what waits."""
     sending = asyncio.create_task(websocket.send_many(messages))
-    await asyncio.sleep(0.3)
+    stalled = websocket.id + " cannot send"
+    await until(lambda: any(line.startswith(stalled) for line in log()))
     assert not sending.done()
     unsent = websocket.unsent
     sending.cancel()
@@ -447,7 +448,7 @@ def test_a_send_that_waits_long_says_what_for(run, http, log, monkeypatch):
     unsent = []
 
     async def handler(websocket):
-        unsent.append(await stalls(websocket, b"x" * 20_000_000))
+        unsent.append(await stalls(websocket, log, b"x" * 20_000_000))
 
     async def work():
         async with listening(handler, extensions=(), close_timeout=0.1) as server, quiet_client(server, http):
@@ -465,15 +466,21 @@ def test_both_sides_that_send_first_are_told_what_they_wait_for(run, log, monkey
     monkeypatch.setattr("mintws.asyncio.websocket.STALL", 0.05)
     unsent = []
 
-    async def handler(websocket):
-        unsent.append(await stalls(websocket, *[b"x" * 1000] * 1000))
+    def stalled():
+        return [line for line in log() if "cannot send" in line]
+
+    async def send(websocket):
+        sending = asyncio.create_task(websocket.send_many([b"x" * 1000] * 1000))
+        await until(lambda: len(stalled()) == 2)
+        unsent.append(websocket.unsent)
+        sending.cancel()
 
     async def work():
-        async with listening(handler, extensions=(), close_timeout=0.1) as server:
+        async with listening(send, extensions=(), close_timeout=0.1) as server:
             async with connect(url(server), http="2", extensions=(), close_timeout=0.1) as websocket:
-                unsent.append(await stalls(websocket, *[b"x" * 1000] * 1000))
+                await send(websocket)
                 await until(lambda: len(unsent) == 2)
 
     run(work())
     assert min(unsent) > 32_000
-    assert len([line for line in log() if "cannot send" in line]) == 2
+    assert all("the peer's flow-control window of the stream" in line for line in stalled())

@@ -78,12 +78,11 @@ class Runtime(Peer):
 
 
 class Node(Runtime):
-    """Node's own WebSocket, which waits for the end of the server's stream before it tells of its own: see `ours`."""
+    """Node's own WebSocket, which waits for the end of the server's stream before it tells of its own."""
 
     name = "Node"
     calls = (*_HTTP1, *_HTTP2)
     program = f"node-linux-{'arm64' if os.uname().machine == 'aarch64' else 'x64'}/bin/node"
-    ours: ClassVar[dict[str, Any]] = {"close_timeout": 0.5}
 
 
 class Undici(Node):
