@@ -107,7 +107,7 @@ def test_handshake_may_be_sent_ahead_of_the_start_and_waits():
 WRONG = [None, "", "x", 0, 5, [], [1], (), {}, 1.5, object(), memoryview(b"abcd")[::2], memoryview(b"abcd").cast("I")]
 
 
-@pytest.mark.parametrize("data", WRONG, ids=lambda data: repr(data)[:20])
+@pytest.mark.parametrize("data", WRONG, ids=[f"{type(it).__name__}-{at}" for at, it in enumerate(WRONG)])
 @pytest.mark.parametrize("role", list(Role))
 def test_what_is_no_bytes_is_a_type_error_at_any_time(role, data):
     http = Http2(role)
