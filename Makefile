@@ -61,7 +61,7 @@ rust-test: rust
 	$(CARGO) test --no-default-features --quiet
 
 everyday: build $(VENV)/.test
-	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest -m "not slow"
+	HYPOTHESIS_PROFILE=everyday PYTHONHASHSEED=0 $(PY) -m pytest -m "not slow" --numprocesses 4
 
 # The driver's tests once more, on the other loop.
 .PHONY: uvloop

@@ -391,6 +391,9 @@ class Exchange:
     def wake(self) -> None:
         """Let readers go on for whom something has come."""
 
+    def _flush(self) -> None:
+        """Write all that is collected on the loop, and let its senders go on; the loop calls this."""
+
     def write(self, data: bytes | memoryview) -> None:
         """Write what is due: `bytes`, or a `memoryview` of bytes.
 
@@ -483,8 +486,11 @@ class Mailbox:
     def _end_batch(self) -> None:
         """Write the frames of the batch, unless it is within another."""
 
-    def _discard(self, discarding: bool) -> None:
-        """Take no more messages than those that wait already, or take them again. Later ones are counted."""
+    def _discard(self) -> None:
+        """Take no more messages than those that wait already: later ones are counted."""
+
+    def _abandon(self, abandoned: bool) -> None:
+        """Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too."""
 
     def _finish(self) -> None:
         """Say that nothing follows the messages; a reader who waits is told."""

@@ -344,6 +344,82 @@ def test_messages_are_kept_for_a_reader_while_another_task_awaits_the_end(run, h
     assert got == [str(i) for i in range(3000)]
 
 
+@pytest.mark.parametrize("count", [5, 400])
+def test_a_reader_that_begins_after_the_end_is_awaited_loses_nothing(run, http, count):
+    """Nor does its peer, whose Close comes with its messages."""
+
+    async def handler(websocket):
+        async def read():
+            await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionClosed):
+                async for message in websocket:
+                    await websocket.send(message)
+
+        reading = asyncio.create_task(read())
+        await websocket.wait_closed()
+        await reading
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            websocket = await connect(url(server), http=http)
+            reading = asyncio.create_task(take_all(websocket))
+            await websocket.send_many([str(i) for i in range(count)])
+            await websocket.close()
+            assert await reading == [str(i) for i in range(count)]
+
+    run(work())
+
+
+def test_a_reader_that_is_busy_when_the_end_is_awaited_loses_nothing(run, http):
+    got = []
+
+    async def handler(websocket):
+        async def read():
+            with contextlib.suppress(ConnectionClosed):
+                async for message in websocket:
+                    got.append(message)
+                    if len(got) == 1:
+                        busy.set()
+                        await asyncio.sleep(0.3)
+
+        busy = asyncio.Event()
+        reading = asyncio.create_task(read())
+        await busy.wait()
+        await websocket.wait_closed()
+        await reading
+
+    async def work():
+        async with listening(handler, extensions=()) as server, connect(url(server), http=http) as websocket:
+            await websocket.send_many([str(i) for i in range(2000)])
+
+    run(work())
+    assert got == [str(i) for i in range(2000)]
+
+
+def test_close_waits_for_a_reader_that_takes_its_time(run, http):
+    async def handler(websocket):
+        await websocket.send_many([str(i) for i in range(600)])
+        await websocket.wait_closed()
+
+    async def slowly(websocket):
+        got = []
+        async for message in websocket:
+            got.append(message)
+            await asyncio.sleep(0.003)
+        return got
+
+    async def work():
+        async with listening(handler, extensions=()) as server:
+            websocket = await connect(url(server), http=http, extensions=())
+            reading = asyncio.create_task(slowly(websocket))
+            await asyncio.sleep(0.1)
+            await websocket.close()
+            assert await reading == [str(i) for i in range(600)]
+            assert websocket.ending.discarded == 0
+
+    run(work())
+
+
 def test_messages_are_kept_again_when_the_end_is_awaited_no_more(run, http):
     async def handler(websocket):
         with pytest.raises(asyncio.TimeoutError):

@@ -117,6 +117,36 @@ def test_answers_to_a_burst_are_written_by_the_send_after_its_last_message(run):
     assert written == [0, 0, 9]
 
 
+def turn_the_loop_within_a_task():
+    """Run the loop within a task of its own, as nested event loops of notebooks do."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    asyncio.tasks._leave_task(loop, task)
+    loop._run_once()
+    asyncio.tasks._enter_task(loop, task)
+
+
+def test_a_loop_that_runs_within_a_burst_writes_what_was_sent_before(run, http, request):
+    if request.config.getoption("loop") == "uvloop":
+        pytest.skip("uvloop's loop cannot be run within itself")
+    written = []
+
+    async def handler(websocket):
+        start = websocket.written
+        async for message in websocket:
+            await websocket.send(message)
+            turn_the_loop_within_a_task()
+            written.append(websocket.written > start)
+            start = websocket.written
+
+    async def work():
+        async with listening(handler, extensions=()) as server, connect(url(server), http=http) as websocket:
+            await websocket.send_many(["1", "2", "3"])
+            assert [await websocket.recv() for _ in range(3)] == ["1", "2", "3"]
+
+    run(work())
+    assert written == [True] * 3
+
+
 def test_a_burst_to_others_is_written_by_the_send_after_its_last_message(run, http):
     receivers, written = [], []
 

@@ -279,7 +279,7 @@ class Server:
     def _is_busy(self) -> bool:
         calling = asyncio.current_task()
         own = None if calling is None else self.tasks.get(calling)
-        open_links = [link for link in self.links if link is not own and not link.closing]
+        open_links = [link for link in self.links if link is not own and not (link.closing and not link.buffered)]
         return bool(open_links or self.tasks.keys() - {calling})
 
     def _cut_off(self) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LARGE = 64 * 1024
 #: Seconds in which an application may take messages, and answer those that it has taken, before the peer's Close after them is answered.
 GRACE = 1.0
+#: Seconds after which a WebSocket of which nobody has taken a message, and whose end is awaited, is taken to have no reader.
+READER_WAIT = 0.05
 #: Bytes of a message in fragments after which other tasks get a turn.
 TURN_SIZE = 256 * 1024
 #: Seconds that a send waits for the peer before it is logged what it waits for.
@@ -63,7 +65,6 @@ class WebSocket(_core.Mailbox):
         "__weakref__",
         "_awaiting_end",
         "_closed",
-        "_discards",
         "_drain",
         "_end_timer",
         "_fragmenting",
@@ -73,6 +74,8 @@ class WebSocket(_core.Mailbox):
         "_pings",
         "_taken_before",
         "_traced",
+        "_way_is_clear",
+        "_way_timer",
         "connection",
         "ending",
     )
@@ -92,8 +95,9 @@ class WebSocket(_core.Mailbox):
         #: How many tasks await the end, and how many messages had been taken when the first of them began to.
         self._awaiting_end = 0
         self._taken_before = 0
-        #: The application has called `discard`.
-        self._discards = False
+        #: Messages that nobody takes stand in the way of the peer's Close: until when, and that they do so no more.
+        self._way_timer: asyncio.TimerHandle | None = None
+        self._way_is_clear = False
         #: Until the peer's Close must have come, or ours be sent.
         self._end_timer: asyncio.TimerHandle | None = None
         #: Frames are logged.
@@ -250,22 +254,29 @@ class WebSocket(_core.Mailbox):
         """
         self.begin_close(code, reason)
         while not self._link.left(self):
-            waiting = self.waiting
-            await asyncio.wait([self._when_closed()], timeout=GRACE)
-            if 0 < waiting <= self.waiting:
+            taken = self.taken
+            closed, _ = await asyncio.wait([self._when_closed()], timeout=GRACE)
+            if not closed and self.waiting and self.taken == taken:
                 # The peer's Close may stand behind messages that wait for a reader. If there is none, they are in its way.
+                self.discard()
+        while self.paused and self.connection._is_close_waiting():
+            # The transport has ended too, and the Close still stands behind such messages.
+            taken = self.taken
+            await asyncio.sleep(GRACE if taken else READER_WAIT)
+            if self.taken == taken:
                 self.discard()
 
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
-        self._discards = True
-        self._set_discarding(True)
+        self._discard()
+        self.ending.discarded = self.discarded
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
 
-        A Close of the peer is answered at once. Messages do not stand in its way: beyond those that may wait they are discarded, and
-        counted in `ending.discarded`. Both hold unless a task receives.
+        A Close of the peer is answered at once where no message is unread. Unread messages do not stand in its way: if no task receives
+        within a moment, or within a second where some have been received before, those beyond what may wait are discarded, and counted
+        in `ending.discarded`.
         """
         if not self._awaiting_end:
             self._taken_before = self.taken
@@ -276,8 +287,10 @@ class WebSocket(_core.Mailbox):
                 await asyncio.shield(self._when_closed())
         finally:
             self._awaiting_end -= 1
-            if not self._awaiting_end and not self._discards:
-                self._set_discarding(False)
+            if not self._awaiting_end:
+                self._way_is_clear = False
+                self._stop_way_timer()
+                self._abandon(False)
 
     # What the link calls.
 
@@ -300,6 +313,7 @@ class WebSocket(_core.Mailbox):
             self.answer()
         elif self.connection.state is State.REMOTE_CLOSING:
             self._give_grace()
+            self._make_way()
         self.relieve()
 
     def pong(self, data: bytes) -> None:
@@ -331,8 +345,8 @@ class WebSocket(_core.Mailbox):
         for token in self._pings.drop() if self._pings else ():
             if token is not None and not token.done():
                 token.set_exception(self.ending.exception())
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
+        if self._way_timer is None:
+            self._tell_closed()
         log.ended(self._link, self)
 
     def trace(self, way: Literal["received", "sent"], event: object) -> None:
@@ -522,14 +536,39 @@ class WebSocket(_core.Mailbox):
         return self._awaiting_end > 0 and self._taken_before == self.taken and not self.awaited
 
     def _make_way(self) -> None:
-        """Keep no message in the way of the peer's Close, and answer that, where the end is all that is awaited."""
-        if self._is_abandoned():
-            self._set_discarding(True)
+        """Where the end is all that is awaited, answer the peer's Close, or soon discard the messages before it."""
+        if not self._is_abandoned():
+            return
+        if not self.waiting:
             self.answer()
+        elif self._way_timer is None and not self._way_is_clear:
+            wait = GRACE if self.taken else READER_WAIT
+            self._way_timer = self._link.loop.call_later(wait, self._clear_way)
+
+    def _clear_way(self) -> None:
+        """Discard what nobody has taken, so that the peer's Close comes, and answer that."""
+        self._way_timer = None
+        if self._is_abandoned():
+            self._way_is_clear = True
+            self._abandon(True)
+            self.answer()
+        if self._link.left(self):
+            self._tell_closed()
+
+    def _stop_way_timer(self) -> None:
+        if self._way_timer is not None:
+            self._way_timer.cancel()
+            self._way_timer = None
+
+    def _tell_closed(self) -> None:
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
 
     def _answers_at_once(self) -> bool:
         """Whether nothing is to be sent before the peer's Close is answered."""
-        return self._is_abandoned() or (not self.waiting and (self.awaited or not self.owes_answer))
+        if self._is_abandoned():
+            return not self.waiting or self._way_is_clear
+        return not self.waiting and (self.awaited or not self.owes_answer)
 
     def _give_grace(self) -> None:
         """Answer the peer's Close in a while, even if the application does not take the messages before it."""
@@ -548,10 +587,6 @@ class WebSocket(_core.Mailbox):
         else:
             # It is still to be decoded, after more messages than may wait.
             self.begin_close()
-
-    def _set_discarding(self, discarding: bool) -> None:
-        self._discard(discarding)
-        self.ending.discarded = self.discarded
 
     def _give_up(self) -> None:
         """The peer has not closed, or nobody has taken what came before its Close."""

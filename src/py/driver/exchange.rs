@@ -193,6 +193,11 @@ impl Exchange {
         Self::within_callback(slf, Caller::Any, |caller| Self::wake_all(slf, caller))
     }
 
+    /// Write all that is collected on the loop, and let its senders go on; the loop calls this.
+    fn _flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::within_callback(slf, Caller::Loop, |_| Ok(()))
+    }
+
     /// Write what is due: `bytes`, or a `memoryview` of bytes.
     ///
     /// A transport that is closing gets no more: it would log each further write.
@@ -372,13 +377,23 @@ impl Exchange {
     }
 
     /// Collects the frames of a mailbox, to be written by a later send or at the end of the read callback.
+    ///
+    /// A task that runs an event loop within the callback has them written by the next turn of that.
     pub fn collect(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
-        let mut this = slf.get().state(slf.py())?;
-        if this.posted.is_empty() {
-            this.shared()?.get().state(slf.py())?.collect(slf);
+        let py = slf.py();
+        let first = {
+            let mut this = slf.get().state(py)?;
+            let mut first = false;
+            if this.posted.is_empty() {
+                first = this.shared()?.get().state(py)?.collect(slf);
+            }
+            this.posted.push(mailbox.clone().unbind());
+            first.then(|| this.event_loop(py))
+        };
+        match first {
+            Some(event_loop) => event_loop.call_method1(py, "call_soon", (slf.getattr("_flush")?,)).map(drop),
+            None => Ok(()),
         }
-        this.posted.push(mailbox.clone().unbind());
-        Ok(())
     }
 
     /// Writes all that is collected for this transport.

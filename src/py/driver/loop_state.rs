@@ -182,8 +182,10 @@ impl State {
         !self.collected.is_empty()
     }
 
-    pub fn collect(&mut self, exchange: &Bound<'_, Exchange>) {
+    /// Notes that a transport has collected frames; says whether it is the first.
+    pub fn collect(&mut self, exchange: &Bound<'_, Exchange>) -> bool {
         self.collected.push(exchange.clone().unbind());
+        self.collected.len() == 1
     }
 
     pub fn wait_for_flush(&mut self, sender: &Bound<'_, Arrival>) {

@@ -66,6 +66,8 @@ enum Intake {
     Open,
     /// They do too, but the peer sends no more than it already may.
     Paused,
+    /// They wait, until the application takes one again; meanwhile those beyond what may wait are counted and dropped.
+    Abandoned,
     /// Nobody takes them: beyond what may wait they are counted and dropped.
     Discarding,
 }
@@ -253,8 +255,9 @@ impl Mailbox {
     }
 
     /// Hold frames back until `_end_batch`.
-    fn _begin_batch(&self, py: Python<'_>) -> PyResult<()> {
-        self.state(py)?.batches += 1;
+    fn _begin_batch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (mut this, _) = Self::state_in_thread(slf)?;
+        this.batches += 1;
         Ok(())
     }
 
@@ -264,16 +267,26 @@ impl Mailbox {
         Self::_post(slf, false)
     }
 
-    /// Take no more messages than those that wait already, or take them again. Later ones are counted.
-    fn _discard(slf: &Bound<'_, Self>, discarding: bool) -> PyResult<()> {
-        if discarding {
-            return Self::go_on(slf, Intake::Discarding);
-        }
+    /// Take no more messages than those that wait already: later ones are counted.
+    fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::go_on(slf, Intake::Discarding)
+    }
+
+    /// Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too.
+    fn _abandon(slf: &Bound<'_, Self>, abandoned: bool) -> PyResult<()> {
         let mut this = slf.get().state(slf.py())?;
-        if this.intake == Intake::Discarding {
-            this.intake = Intake::Open;
+        match this.intake {
+            Intake::Discarding => Ok(()),
+            _ if abandoned => {
+                drop(this);
+                Self::go_on(slf, Intake::Abandoned)
+            }
+            Intake::Abandoned => {
+                this.intake = Intake::Open;
+                Ok(())
+            }
+            Intake::Open | Intake::Paused => Ok(()),
         }
-        Ok(())
     }
 
     /// Say that nothing follows the messages; a reader who waits is told.
@@ -317,7 +330,7 @@ impl Mailbox {
     pub fn put(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
         let mut this = slf.get().state(slf.py())?;
         let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
-        if full && this.intake == Intake::Discarding {
+        if full && matches!(this.intake, Intake::Abandoned | Intake::Discarding) {
             this.discarded += 1;
             return Ok(true);
         }
@@ -342,6 +355,9 @@ impl Mailbox {
         };
         this.bytes -= len;
         this.taken += 1;
+        if this.intake == Intake::Abandoned {
+            this.intake = Intake::Open;
+        }
         this.last = Last::Took;
         if this.messages.is_empty() {
             this.shared.get().state(slf.py())?.has_taken_all(slf);
