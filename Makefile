@@ -61,7 +61,8 @@ rust-test: rust
 	$(CARGO) test --no-default-features --quiet
 
 everyday: build $(VENV)/.test
-	HYPOTHESIS_PROFILE=everyday PYTHONHASHSEED=0 $(PY) -m pytest -m "not slow" --numprocesses 4
+	HYPOTHESIS_PROFILE=everyday PYTHONHASHSEED=0 $(PY) -m pytest -m "not slow" --numprocesses 4 --ignore tests/peers
+	$(PY) -m pytest -m "not slow" tests/peers
 
 # The driver's tests once more, on the other loop.
 .PHONY: uvloop

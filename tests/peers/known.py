@@ -62,7 +62,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "wsproto",
         ("pings",),
-        "closed with 1007|the closing handshake was not done|Ending.code=1007",
+        "closed with 1007|Closed: Ending.code=.*1007|the closing handshake was not done|Ending.code=1007",
         "A control frame between the fragments of a compressed message spoils its inflater: it fails with 1007 what RFC 7692 §6 allows"
         " (pull request 205).",
         deflate=True,
