@@ -21,9 +21,9 @@ trap cleanup EXIT
 cd "$folder"
 timeout 300 apt-get download -qq -o APT::Sandbox::User=root \
     apache2-bin=2.4.71-1~deb12u1 libapr1 libaprutil1 libnghttp2-14
-for package in *.deb; do dpkg-deb -x "$package" root; done
+for package in *.deb; do dpkg-deb -x "$package" unpacked; done
 export LD_LIBRARY_PATH
-LD_LIBRARY_PATH=$(echo "$folder"/root/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=$(echo "$folder"/unpacked/usr/lib/*-linux-gnu)
 python3 -m venv venv
 timeout 300 venv/bin/pip install --quiet --disable-pip-version-check h2==4.4.1
 
@@ -32,7 +32,7 @@ listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(listener.getsockname()[1] for listener in listeners))')
 read -r front back <<< "$ports"
 for module in mpm_event http2 proxy proxy_http authz_core; do
-    echo "LoadModule ${module}_module $folder/root/usr/lib/apache2/modules/mod_$module.so"
+    echo "LoadModule ${module}_module $folder/unpacked/usr/lib/apache2/modules/mod_$module.so"
 done > httpd.conf
 cat >> httpd.conf <<CONF
 ServerRoot $folder
@@ -47,8 +47,8 @@ Protocols h2c http/1.1
 H2WebSockets on
 ProxyPass / http://127.0.0.1:$back/ upgrade=websocket
 CONF
-root/usr/sbin/apache2 -v | sed -n 1p
-root/usr/sbin/apache2 -D FOREGROUND -f "$folder/httpd.conf" &
+unpacked/usr/sbin/apache2 -v | sed -n 1p
+unpacked/usr/sbin/apache2 -D FOREGROUND -f "$folder/httpd.conf" &
 gateway=$!
 
 timeout 60 venv/bin/python - "$front" "$back" <<'PYTHON'

@@ -19,9 +19,9 @@ cleanup() {
 trap cleanup EXIT
 cd "$folder"
 timeout 300 apt-get download -qq -o APT::Sandbox::User=root lighttpd=1.4.69-1 libnettle8 libxxhash0
-for package in *.deb; do dpkg-deb -x "$package" root; done
+for package in *.deb; do dpkg-deb -x "$package" unpacked; done
 export LD_LIBRARY_PATH
-LD_LIBRARY_PATH=$(echo "$folder"/root/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=$(echo "$folder"/unpacked/usr/lib/*-linux-gnu)
 python3 -m venv venv
 timeout 300 venv/bin/pip install --quiet --disable-pip-version-check h2==4.4.1
 
@@ -37,8 +37,8 @@ server.modules = ("mod_proxy")
 proxy.server = ("" => (("host" => "127.0.0.1", "port" => $back)))
 proxy.header = ("upgrade" => "enable")
 CONF
-root/usr/sbin/lighttpd -v
-root/usr/sbin/lighttpd -D -f lighttpd.conf -m root/usr/lib/lighttpd 2> lighttpd.log &
+unpacked/usr/sbin/lighttpd -v
+unpacked/usr/sbin/lighttpd -D -f lighttpd.conf -m unpacked/usr/lib/lighttpd 2> lighttpd.log &
 gateway=$!
 
 timeout 60 venv/bin/python - "$front" "$back" <<'PYTHON'

@@ -21,9 +21,9 @@ trap cleanup EXIT
 cd "$folder"
 timeout 300 apt-get download -qq -o APT::Sandbox::User=root \
     nghttp2-proxy=1.52.0-1+deb12u3 libnghttp2-14=1.52.0-1+deb12u3 libev4 libc-ares2 libjemalloc2
-for package in *.deb; do dpkg-deb -x "$package" root; done
+for package in *.deb; do dpkg-deb -x "$package" unpacked; done
 export LD_LIBRARY_PATH
-LD_LIBRARY_PATH=$(echo "$folder"/root/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=$(echo "$folder"/unpacked/usr/lib/*-linux-gnu)
 python3 -m venv venv
 timeout 300 venv/bin/pip install --quiet --disable-pip-version-check h2==4.4.1 websockets==17.4
 
@@ -31,8 +31,8 @@ ports=$(python3 -c 'import socket
 listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(listener.getsockname()[1] for listener in listeners))')
 read -r front back <<< "$ports"
-root/usr/sbin/nghttpx --version
-root/usr/sbin/nghttpx --conf=/dev/null --single-process --workers=1 --accesslog-file=/dev/null \
+unpacked/usr/sbin/nghttpx --version
+unpacked/usr/sbin/nghttpx --conf=/dev/null --single-process --workers=1 --accesslog-file=/dev/null \
     --frontend="127.0.0.1,$front;no-tls" --backend="127.0.0.1,$back;;proto=h2" 2> nghttpx.log &
 gateway=$!
 

@@ -27,13 +27,13 @@ class Runtime(Peer):
     Attributes:
         program: where it is, from node_modules on.
         flags: what stands between it and a script.
-        library: what it uses in place of its own WebSocket.
+        package: what it uses in place of its own WebSocket.
     """
 
     fragments = pings = False
     program: ClassVar[str]
     flags: ClassVar[tuple[str, ...]] = ()
-    library: ClassVar[str] = ""
+    package: ClassVar[str] = ""
 
     @property
     def version(self) -> str:
@@ -61,7 +61,7 @@ class Runtime(Peer):
 
     async def tell(self, url: str, variant: Variant, certificate: Certificate, check: str) -> dict[str, Any]:
         """Hold one conversation as a client, and give what the script prints: code, reason, and whether the end was clean."""
-        command = self._command("client", url, variant.http, check, self.library)
+        command = self._command("client", url, variant.http, check, self.package)
         async with running(command, stdout=PIPE, stderr=DEVNULL, env=_env(certificate)) as process:
             assert process.stdout is not None
             told: dict[str, Any] = json.loads(await process.stdout.readline() or b'{"error": "it said nothing"}')
@@ -87,7 +87,7 @@ class Node(Runtime):
 
 class Undici(Node):
     name = "undici"
-    library = "undici"
+    package = "undici"
 
     @property
     def version(self) -> str:
