@@ -60,6 +60,14 @@ types: build tools
 rust-test: rust
 	$(CARGO) test --no-default-features --quiet
 
+# Build and test the core with exactly the oldest Rust that it is declared for.
+.PHONY: oldest-rust
+oldest-rust: build
+	@command -v rustup >/dev/null || { echo "rustup is missing, which installs Rust $(RUST): https://rustup.rs" >&2; exit 1; }
+	rustup toolchain install $(RUST) --profile minimal --no-self-update
+	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo test --locked --no-default-features --quiet
+	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo check --locked --all-targets --quiet
+
 everyday: build $(VENV)/.test
 	HYPOTHESIS_PROFILE=everyday PYTHONHASHSEED=0 $(PY) -m pytest -m "not slow" --numprocesses 4 --ignore tests/peers
 	$(PY) -m pytest -m "not slow" tests/peers

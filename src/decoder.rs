@@ -86,9 +86,7 @@ impl Payload<'_> {
     pub fn write_to(&self, dst: &mut [MaybeUninit<u8>]) {
         match self.masking_key {
             Some(key) => mask::mask_into(self.bytes, key, dst),
-            None => {
-                dst.write_copy_of_slice(self.bytes);
-            }
+            None => mask::copy_into(self.bytes, dst),
         }
     }
 

@@ -74,12 +74,10 @@ impl Frame<'_> {
     #[inline]
     pub fn write_to(&self, dst: &mut [MaybeUninit<u8>]) {
         let (header, payload) = dst.split_at_mut(self.header.as_slice().len());
-        header.write_copy_of_slice(self.header.as_slice());
+        mask::copy_into(self.header.as_slice(), header);
         match self.masking_key {
             Some(key) => mask::mask_into(self.payload, key, payload),
-            None => {
-                payload.write_copy_of_slice(self.payload);
-            }
+            None => mask::copy_into(self.payload, payload),
         }
     }
 

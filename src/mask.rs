@@ -59,6 +59,19 @@ fn blocks<const ASCII: bool>(mut src: &[u8], mut key: MaskingKey, mut dst: &mut 
     true
 }
 
+/// Writes `src` to `dst`.
+///
+/// # Panics
+///
+/// If their lengths differ.
+#[inline]
+pub fn copy_into(src: &[u8], dst: &mut [MaybeUninit<u8>]) {
+    assert_eq!(src.len(), dst.len());
+    for (from, to) in src.iter().zip(dst) {
+        to.write(*from);
+    }
+}
+
 /// Appends `src` XOR `key` to `out`.
 #[inline]
 pub fn append_masked(out: &mut Vec<u8>, src: &[u8], key: MaskingKey) {

@@ -27,10 +27,10 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("cargo 1.92.1 (abc 2025-12-01)", "Rust 1.92.1 is older than 1.93: rustup update"),
+        ("cargo 1.87.0 (abc 2025-06-01)", "Rust 1.87.0 is older than 1.88: rustup update"),
         ("cargo 0.93.0", "Rust 0.93.0 is older"),
         ("", "Rust is missing"),
-        ("cargo 1.93.0-nightly (abc 2025-12-01)", ""),
+        ("cargo 1.88.0-nightly (abc 2025-06-01)", ""),
         ("cargo 1.100.0 (abc 2026-12-01)", ""),
         ("cargo 2.0.0", ""),
     ],

@@ -626,7 +626,8 @@ pub fn closing<'py>(code: &Bound<'py, PyAny>, message: &Bound<'py, PyAny>) -> Py
     let py = code.py();
     let code = code.extract().ok().filter(|code| close::may_be_sent(*code)).unwrap_or(INTERNAL_ERROR);
     let message = message.cast::<PyString>().map(|message| message.to_string_lossy()).unwrap_or_default();
-    events::close(py, Some(code), &message[..message.floor_char_boundary(REASON_LIMIT)])
+    let end = (0..=message.len().min(REASON_LIMIT)).rev().find(|end| message.is_char_boundary(*end));
+    events::close(py, Some(code), &message[..end.unwrap_or_default()])
 }
 
 /// Tell the sources of masking-keys that this process is a new fork.
