@@ -35,7 +35,10 @@ demo: build
 
 test: build $(VENV)/.test
 	$(CARGO) test --no-default-features --quiet
-	$(PY) -m pytest
+	$(PY) -m pytest $(SIDE_BY_SIDE)
+
+# Most tests wait more than they compute. Those with real peers are one group, which one process runs.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadgroup
 
 # Real peers; as root it installs what is missing. WRITE_TABLE=--write-table writes docs/interop.md.
 peers: build $(VENV)/.test
@@ -69,13 +72,12 @@ oldest-rust: build
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo check --locked --all-targets --quiet
 
 everyday: build $(VENV)/.test
-	HYPOTHESIS_PROFILE=everyday PYTHONHASHSEED=0 $(PY) -m pytest -m "not slow" --numprocesses 4 --ignore tests/peers
-	$(PY) -m pytest -m "not slow" tests/peers
+	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 # The driver's tests once more, on the other loop.
 .PHONY: uvloop
 uvloop: build $(VENV)/.test
-	$(PY) -m pytest --loop uvloop tests/drivers
+	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop tests/drivers
 
 bench: build $(VENV)/.bench
 	$(PY) benches/run.py

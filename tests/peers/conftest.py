@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import known
 import process
 import pytest
 import table
@@ -21,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
+            # One after the other: peers are slow to start, and share what they start from.
+            item.add_marker(pytest.mark.xdist_group("peers"))
             # What a peer forgets to close is its own affair.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
@@ -43,7 +47,8 @@ def row(record_property: Any) -> Iterator[table.Row]:
     """The line of the table that the test speaks for."""
     filled = table.Row()
     yield filled
-    record_property("peers.row", filled)
+    # As a worker process can hand it on.
+    record_property("peers.row", dataclasses.asdict(filled))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -52,7 +57,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
         for name, value in report.user_properties:
             if name == "peers.row":
-                table.ROWS.append(value)
+                table.ROWS.append(table.Row(**value | {"known": value["known"] and known.Known(**value["known"])}))
 
 
 @pytest.hookimpl(hookwrapper=True)
