@@ -2,6 +2,7 @@
 # make test      set up what is missing and run all tests
 # make peers     talk to other libraries, gateways and a browser, and install them where it can
 # make check     what must pass before a commit: format, lints, types, tests
+# make fuzz      look for inputs that break the core, ten minutes; it takes a nightly Rust
 # make bench     measure against other libraries, about two minutes; make bench-full takes all cases
 # make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 13 minutes of two cores: conformance/README.md
 #
@@ -49,6 +50,7 @@ check: format lint types rust-test everyday
 
 format: rust tools
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(PY) -m ruff format --check $(FORMATTED)
 
 lint: rust tools
@@ -70,6 +72,24 @@ oldest-rust: build
 	rustup toolchain install $(RUST) --profile minimal --no-self-update
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo test --locked --no-default-features --quiet
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo check --locked --all-targets --quiet
+
+# Look for inputs that break the core: ten minutes in all, unless FUZZ_SECONDS says how long for each of the targets.
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+FUZZ_SECONDS ?= $(shell expr 600 / $(words $(FUZZ_TARGETS)))
+FUZZ := PATH="$(abspath target/tools/bin):$$PATH" $(CARGO) +nightly fuzz
+.PHONY: fuzz
+fuzz: target/tools/bin/cargo-fuzz
+	@$(CARGO) +nightly --version || rustup toolchain install nightly --profile minimal --no-self-update || { \
+		echo "fuzzing takes a nightly Rust, which rustup installs: https://rustup.rs" >&2; exit 1; }
+	$(FUZZ) build
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		$(FUZZ) run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=20 \
+			-rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 || exit 1; \
+	done
+
+target/tools/bin/cargo-fuzz:
+	$(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet --root target/tools
 
 everyday: build $(VENV)/.test
 	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
