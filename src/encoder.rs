@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
 
 use crate::close;
 use crate::deflate::Deflater;
@@ -114,6 +115,8 @@ pub struct Encoder {
     compression: Option<Box<Compression>>,
     unfinished: Option<Unfinished>,
     compressed: Vec<u8>,
+    /// The most bytes of payload in a frame of a message; `usize::MAX` is no limit.
+    max_frame: usize,
     /// What was made so far.
     pub sent: Traffic,
 }
@@ -128,11 +131,58 @@ impl Encoder {
             compression: compression.map(Box::new),
             unfinished: None,
             compressed: Vec::new(),
+            max_frame: usize::MAX,
             sent: Traffic::default(),
         }
     }
 
-    /// Makes the frame of a message, or of a fragment of one.
+    /// Bounds the payload of each frame of a message: what [`Self::append`] is given is cut at so many bytes.
+    #[must_use]
+    pub fn cutting_at(self, max_frame: Option<NonZeroUsize>) -> Self {
+        Self { max_frame: max_frame.map_or(usize::MAX, NonZeroUsize::get), ..self }
+    }
+
+    /// Whether messages are cut into frames: then [`Self::append`] makes them.
+    #[inline]
+    #[must_use]
+    pub const fn cuts(&self) -> bool {
+        self.max_frame != usize::MAX
+    }
+
+    /// Whether a payload of `len` bytes goes into one frame.
+    #[inline]
+    #[must_use]
+    pub const fn fits(&self, len: usize) -> bool {
+        len <= self.max_frame
+    }
+
+    /// Appends the frames of a message, or of a fragment of one: one, unless it is cut. The arguments are those of [`Self::message`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::Interleaved`], and then nothing has changed.
+    #[inline]
+    pub fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: Opcode,
+        payload: &[u8],
+        fin: bool,
+        rsv: u8,
+        compress: Option<bool>,
+    ) -> Result<(), Unsendable> {
+        if self.cuts() {
+            let (header, compressed) = self.next(opcode, payload, fin, rsv, compress)?;
+            let deflated = std::mem::take(&mut self.compressed);
+            self.cut(out, header, if compressed { &deflated } else { payload });
+            self.compressed = deflated;
+        } else {
+            self.message(opcode, payload, fin, rsv, compress)?.append_to(out);
+        }
+        Ok(())
+    }
+
+    /// Makes the one frame of a message, or of a fragment of one, that is not cut.
     ///
     /// `opcode` is Text or Binary, for later fragments too; `rsv` the bits of extensions other than permessage-deflate. `compress`
     /// is read at a message's first fragment: `None` leaves it to the threshold.
@@ -155,14 +205,14 @@ impl Encoder {
         self.fragment(opcode, payload, fin, rsv, compress)
     }
 
-    /// Whether compression and fragments have no part in the next message.
+    /// Whether compression, fragments and cuts have no part in the next message.
     #[inline]
     #[must_use]
     pub const fn is_plain(&self) -> bool {
-        self.compression.is_none() && self.unfinished.is_none()
+        self.compression.is_none() && self.unfinished.is_none() && !self.cuts()
     }
 
-    /// Makes the frame of a whole message, if compression and fragments have no part in it.
+    /// Makes the frame of a whole message, if compression, fragments and cuts have no part in it.
     #[inline]
     pub fn plain<'p>(&mut self, opcode: Opcode, payload: &'p [u8], rsv: u8) -> Option<Frame<'p>> {
         if !self.is_plain() {
@@ -172,18 +222,19 @@ impl Encoder {
         Some(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
-    /// Makes the frame of a message of `len` bytes that was compressed elsewhere, with an empty window, or not at all.
+    /// Appends the frames of a message of `len` bytes that was compressed elsewhere, with an empty window, or not at all.
     ///
     /// # Errors
     ///
     /// [`Unsendable::PreparedWithin`]
-    pub fn prepared<'s>(
-        &'s mut self,
+    pub fn append_prepared(
+        &mut self,
+        out: &mut Vec<u8>,
         opcode: Opcode,
-        payload: &'s [u8],
+        payload: &[u8],
         len: usize,
         compressed: bool,
-    ) -> Result<Frame<'s>, Unsendable> {
+    ) -> Result<(), Unsendable> {
         if self.unfinished.is_some() {
             return Err(Unsendable::PreparedWithin);
         }
@@ -192,7 +243,8 @@ impl Encoder {
         }
         self.sent.count(len, true);
         let rsv = if compressed { RSV1 } else { 0 };
-        Ok(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
+        self.cut(out, Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload);
+        Ok(())
     }
 
     /// Counts a message of `len` bytes whose frame was made elsewhere.
@@ -285,6 +337,25 @@ impl Encoder {
         rsv: u8,
         compress: Option<bool>,
     ) -> Result<Frame<'s>, Unsendable> {
+        let (header, compressed) = self.next(opcode, payload, fin, rsv, compress)?;
+        if compressed {
+            let masking_key = self.keys.as_mut().map(|keys| keys.draw());
+            let header = Header { payload_len: self.compressed.len() as u64, masking_key, ..header };
+            self.sent.frames += 1;
+            return Ok(Frame { header: header.write(), masking_key, payload: &self.compressed });
+        }
+        Ok(self.frame(header, payload))
+    }
+
+    /// Goes on to the next fragment: gives its header, and says whether its payload is in `compressed`, or as it was given.
+    fn next(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        fin: bool,
+        rsv: u8,
+        compress: Option<bool>,
+    ) -> Result<(Header, bool), Unsendable> {
         let first = self.unfinished.is_none();
         if self.unfinished.is_some_and(|unfinished| unfinished.opcode != opcode) {
             return Err(Unsendable::Interleaved);
@@ -304,16 +375,21 @@ impl Encoder {
             masking_key: None,
         };
         if let (true, Some(compression)) = (compressed, &mut self.compression) {
-            let mut out = std::mem::take(&mut self.compressed);
-            out.clear();
-            compression.deflater.compress(payload, fin, &mut out);
-            self.compressed = out;
-            let masking_key = self.keys.as_mut().map(|keys| keys.draw());
-            let header = Header { payload_len: self.compressed.len() as u64, masking_key, ..header };
-            self.sent.frames += 1;
-            return Ok(Frame { header: header.write(), masking_key, payload: &self.compressed });
+            self.compressed.clear();
+            compression.deflater.compress(payload, fin, &mut self.compressed);
         }
-        Ok(self.frame(header, payload))
+        Ok((header, compressed))
+    }
+
+    /// Appends the frames of a payload: RSV bits and the opcode stand on the first alone, FIN on the last (§5.4, RFC 7692 §6.1).
+    fn cut(&mut self, out: &mut Vec<u8>, mut header: Header, mut payload: &[u8]) {
+        while payload.len() > self.max_frame {
+            let (piece, rest) = payload.split_at(self.max_frame);
+            self.frame(Header { fin: false, ..header }, piece).append_to(out);
+            header = Header { rsv: 0, opcode: Opcode::Continuation, ..header };
+            payload = rest;
+        }
+        self.frame(header, payload).append_to(out);
     }
 
     /// Draws a key if one is needed, and fills in what `header` left out.
@@ -351,7 +427,8 @@ mod tests {
         assert_eq!(wire(&server.message(Opcode::Text, b"Hel", false, 0, None).unwrap()), b"\x01\x03Hel");
         assert_eq!(wire(&server.control(Opcode::Ping, b"").unwrap()), b"\x89\x00");
         assert_eq!(server.message(Opcode::Binary, b"lo", true, 0, None).unwrap_err(), Unsendable::Interleaved);
-        assert_eq!(server.prepared(Opcode::Text, b"lo", 2, false).unwrap_err(), Unsendable::PreparedWithin);
+        let prepared = server.append_prepared(&mut Vec::new(), Opcode::Text, b"lo", 2, false);
+        assert_eq!(prepared.unwrap_err(), Unsendable::PreparedWithin);
         assert_eq!(wire(&server.message(Opcode::Text, b"lo", true, 0, None).unwrap()), b"\x80\x02lo");
         assert_eq!(wire(&server.message(Opcode::Binary, b"", true, 0, None).unwrap()), b"\x82\x00");
     }
@@ -379,6 +456,38 @@ mod tests {
         assert_eq!(wire(&server.message(Opcode::Text, b"H", true, 0, Some(true)).unwrap())[0], 0xc1);
         assert_eq!(wire(&server.message(Opcode::Text, b"H", false, 0, None).unwrap())[0], 0x41);
         assert_eq!(wire(&server.message(Opcode::Text, b"i", true, 0, None).unwrap())[0], 0x80);
+    }
+
+    #[test]
+    fn a_message_is_cut_at_so_many_bytes() {
+        let mut server = Encoder::new(None, None).cutting_at(NonZeroUsize::new(2));
+        let mut out = Vec::new();
+        server.append(&mut out, Opcode::Text, b"Hello", true, 0x20, None).unwrap();
+        assert_eq!(out, b"\x21\x02He\x00\x02ll\x80\x01o");
+        out.clear();
+        server.append(&mut out, Opcode::Binary, b"lo", true, 0, None).unwrap();
+        server.append(&mut out, Opcode::Binary, b"", true, 0, None).unwrap();
+        assert_eq!(out, b"\x82\x02lo\x82\x00");
+        out.clear();
+        server.append(&mut out, Opcode::Text, b"Hel", false, 0, None).unwrap();
+        assert_eq!(wire(&server.control(Opcode::Ping, b"whole").unwrap()), b"\x89\x05whole");
+        server.append(&mut out, Opcode::Text, b"lo!", true, 0, None).unwrap();
+        assert_eq!(out, b"\x01\x02He\x00\x01l\x00\x02lo\x80\x01!");
+        out.clear();
+        server.append_prepared(&mut out, Opcode::Text, b"abc", 3, true).unwrap();
+        assert_eq!(out, b"\x41\x02ab\x80\x01c");
+        assert_eq!((server.sent.messages, server.sent.frames, server.sent.bytes), (5, 12, 16));
+    }
+
+    #[test]
+    fn a_compressed_message_is_cut_behind_compression() {
+        let mut whole = compressing();
+        let mut cut = compressing().cutting_at(NonZeroUsize::new(3));
+        let (mut one, mut many) = (Vec::new(), Vec::new());
+        whole.append(&mut one, Opcode::Text, b"Hello", true, 0, None).unwrap();
+        cut.append(&mut many, Opcode::Text, b"Hello", true, 0, None).unwrap();
+        assert_eq!(one, [b"\xc1\x07", &one[2..]].concat());
+        assert_eq!(many, [b"\x41\x03", &one[2..5], b"\x00\x03", &one[5..8], b"\x80\x01", &one[8..]].concat());
     }
 
     #[test]

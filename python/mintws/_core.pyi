@@ -239,8 +239,9 @@ class Endpoint:
 
         Returns:
             Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
-            client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
+            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor cut by
+            `max_frame` (RFC 6455 §5.3 has a client change each byte). They are not corked then: what `cork` has held back so far goes
+            in front of them.
 
         Raises:
             LocalProtocolError: as from `send`.
@@ -280,6 +281,7 @@ class Endpoint:
         *,
         carrier: Carrier | None,
         limit: int | None,
+        max_frame: int | None,
         parts: bool,
         auto_pong: bool,
         text_as_bytes: bool,

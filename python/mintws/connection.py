@@ -40,6 +40,8 @@ class Options(TypedDict, total=False):
     Attributes:
         limit: the most bytes of a message, inflated, inclusive; `None` is no limit. More fails the connection with 1009
             (RFC 6455 §10.4). 1 MiB unless it is given.
+        max_frame: the most bytes of payload in one frame of a message that is sent; `None` is no limit. A longer message, once it is
+            compressed, leaves as fragments (§5.4): in one piece, with no control frame among them. For peers that refuse large frames.
         parts: messages that do not come in one piece are handed on in parts of at most 128 KiB, as their bytes come: events whose
             `fin` is `False` but for the last. No part waits for the next frame or chunk. The limit holds for the whole.
         text_as_bytes: `Text.data` is `bytes`, checked to be UTF-8, instead of `str`.
@@ -49,6 +51,7 @@ class Options(TypedDict, total=False):
     """
 
     limit: int | None
+    max_frame: int | None
     parts: bool
     text_as_bytes: bool
     auto_pong: bool
@@ -63,18 +66,21 @@ def check_options(options: Mapping[str, object]) -> None:
     """Check options where they are given, so that none fails when the first WebSocket opens; see `Options`.
 
     Raises:
-        LocalProtocolError: `limit` is out of range: 0 to 2^63-1.
+        LocalProtocolError: `limit` or `max_frame` is out of range: 0, or 1, to 2^63-1.
         TypeError: an option has the wrong type, or is none.
     """
     for name, value in options.items():
         match name:
-            case "limit":
+            case "limit" | "max_frame":
                 if value is None:
                     continue
                 if not isinstance(value, int) or isinstance(value, bool):
-                    raise TypeError(f"limit is a number of bytes, or None for no limit, not {value!r}")
-                if not 0 <= value < 1 << 63:
-                    raise LocalProtocolError(f"limit must be 0 to 2^63-1 bytes, or None for no limit, not {value}")
+                    raise TypeError(f"{name} is a number of bytes, or None for no limit, not {value!r}")
+                least = 0 if name == "limit" else 1
+                if not least <= value < 1 << 63:
+                    raise LocalProtocolError(
+                        f"{name} must be {least} to 2^63-1 bytes, or None for no limit, not {value}"
+                    )
             case "parts" | "text_as_bytes" | "auto_pong":
                 if not isinstance(value, bool):
                     raise TypeError(f"{name} is True or False, not {value!r}")
@@ -166,7 +172,7 @@ class Connection(_core.Endpoint):
     Args:
         role: which end.
         carrier: what carries it.
-        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
         role: which end.
@@ -197,6 +203,7 @@ class Connection(_core.Endpoint):
         carrier: Carrier,
         *,
         limit: int | None = DEFAULT_LIMIT,
+        max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
         auto_pong: bool = True,
@@ -206,6 +213,7 @@ class Connection(_core.Endpoint):
             raise TypeError(f"role is Role.CLIENT or Role.SERVER, not {role!r}")
         options: Options = {
             "limit": limit,
+            "max_frame": max_frame,
             "parts": parts,
             "text_as_bytes": text_as_bytes,
             "auto_pong": auto_pong,
@@ -458,6 +466,7 @@ class Connection(_core.Endpoint):
         self._open(
             carrier=None if self.carrier.http_version == "1.1" and isinstance(self.carrier, Direct) else self.carrier,
             limit=in_transit(limit) if others else limit,
+            max_frame=self._options.get("max_frame"),
             parts=self._options.get("parts", False),
             auto_pong=self._options.get("auto_pong", True),
             text_as_bytes=self._options.get("text_as_bytes", False),

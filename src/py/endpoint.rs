@@ -1,6 +1,7 @@
 //! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
 
 use std::cell::RefMut;
+use std::num::NonZeroU64;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -168,13 +169,16 @@ impl Endpoint {
     }
 
     /// Make what follows the opening handshake; it is in place when that is done.
-    #[pyo3(signature = (*, carrier, limit, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool))]
+    #[pyo3(signature = (
+        *, carrier, limit, max_frame, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool
+    ))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
         &self,
         py: Python<'_>,
         carrier: Option<Py<PyAny>>,
         limit: Option<u64>,
+        max_frame: Option<NonZeroU64>,
         parts: bool,
         auto_pong: bool,
         text_as_bytes: bool,
@@ -204,7 +208,9 @@ impl Endpoint {
         this.opening = Some(Box::new(Opening {
             wire: carrier.map_or(Wire::Direct, Wire::Carrier),
             decoder,
-            encoder: Encoder::new(seed.map(Keys::new), compression),
+            // What no memory holds is no limit.
+            encoder: Encoder::new(seed.map(Keys::new), compression)
+                .cutting_at(max_frame.and_then(|max_frame| max_frame.try_into().ok())),
             transforms,
             auto_pong,
             text_as_bytes,
@@ -449,8 +455,9 @@ impl Endpoint {
     ///
     /// Returns:
     ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are not compressed (RFC 6455 §5.3 has a
-    ///     client change each byte). They are not corked then: what `cork` has held back so far goes in front of them.
+    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor cut by
+    ///     `max_frame` (RFC 6455 §5.3 has a client change each byte). They are not corked then: what `cork` has held back so far goes
+    ///     in front of them.
     ///
     /// Raises:
     ///     LocalProtocolError: as from `send`.

@@ -67,7 +67,7 @@ impl PreparedMessage {
             return Err(local("Text was given bytes that are not UTF-8; send them as Binary"));
         }
         let mut frame = Vec::new();
-        Encoder::new(None, None).prepared(opcode, plain.as_bytes(), 0, false).map_err(local)?.append_to(&mut frame);
+        Encoder::new(None, None).append_prepared(&mut frame, opcode, plain.as_bytes(), 0, false).map_err(local)?;
         Ok(Self {
             opcode,
             frame: PyBytes::new(py, &frame).unbind(),

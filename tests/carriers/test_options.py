@@ -15,6 +15,11 @@ WRONG = [
     ({"limit": 1e6}, TypeError),
     ({"limit": "5"}, TypeError),
     ({"limit": True}, TypeError),
+    ({"max_frame": 0}, LocalProtocolError),
+    ({"max_frame": -1}, LocalProtocolError),
+    ({"max_frame": 1 << 63}, LocalProtocolError),
+    ({"max_frame": 65536.0}, TypeError),
+    ({"max_frame": True}, TypeError),
     ({"parts": 1}, TypeError),
     ({"parts": None}, TypeError),
     ({"text_as_bytes": "x"}, TypeError),
@@ -55,13 +60,22 @@ def test_header_case_is_title_or_lower(case):
 
 
 def test_each_option_reaches_the_connection():
-    options = {"limit": 0, "parts": True, "text_as_bytes": True, "auto_pong": False, "entropy": bytes}
+    options: Options = {
+        "limit": 0,
+        "max_frame": 1,
+        "parts": True,
+        "text_as_bytes": True,
+        "auto_pong": False,
+        "entropy": bytes,
+    }
     assert options.keys() == Options.__annotations__.keys()
     check_options(options)
     for cls in [Http1, Http2]:
         opened(cls, **options)
     opened(Http1, limit=(1 << 63) - 1)
     opened(Http1, limit=None)
+    opened(Http1, max_frame=(1 << 63) - 1)
+    opened(Http1, max_frame=None)
 
 
 @pytest.mark.parametrize("cls", [Http1, Connection])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cut, deflates, payloads, texts
-from wire import opened
+from wire import CLOSE, CONTINUATION, DATA, frames_of, h2_frames, opened
 
 from mintws import Binary, Http1, Http2, Ping, Pong, PreparedMessage, Text
 
@@ -45,7 +45,7 @@ def plans(draw):
 def pairs(draw):
     cls = draw(st.sampled_from([Http1, Http2]))
     offer, accept = draw(st.lists(deflates, max_size=2)), draw(st.lists(deflates, max_size=2))
-    return opened(cls, offer, accept)
+    return opened(cls, offer, accept, max_frame=draw(st.sampled_from([None, 1, 10, 125, 126, 1000])))
 
 
 @given(pairs(), plans(), plans())
@@ -66,6 +66,31 @@ def test_send_many_and_cork_write_what_arrives(pair, plan):
     for event in events:
         pair.server.send(event)
     assert pair.wire.to_client(pair.server.uncork()) == arrives
+
+
+@given(
+    st.sampled_from([Http1, Http2]),
+    st.lists(deflates, max_size=1),
+    st.integers(1, 200),
+    plans(),
+    st.sampled_from(["client", "server"]),
+)
+def test_no_frame_of_a_message_is_longer_than_max_frame(cls, extensions, max_frame, plan, role):
+    pair = opened(cls, extensions, extensions, max_frame=max_frame)
+    sent, _ = plan
+    data = b"".join(getattr(pair, role).send(event, compress=compress) for event, compress in sent)
+    if cls is Http2:
+        data = b"".join(payload for kind, _, _, payload in h2_frames(data) if kind == DATA)
+    within = False
+    for fin, rsv, opcode, payload in frames_of(data):
+        if opcode >= CLOSE:
+            assert fin
+            continue
+        assert len(payload) <= max_frame
+        assert (opcode == CONTINUATION) == within
+        assert not (within and rsv)
+        within = not fin
+    assert not within
 
 
 @given(st.data(), st.sampled_from([[], ["deflate"]]), plans())

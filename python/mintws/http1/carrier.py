@@ -42,7 +42,7 @@ class Http1(Direct):
     Args:
         role: which end.
         header_case: how the names of headers are written: "title" as in `Sec-WebSocket-Key`, or "lower".
-        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
         h11: the `h11.Connection`, for ordinary requests and responses; gone when the transport has become the WebSocket's.
@@ -71,6 +71,7 @@ class Http1(Direct):
         *,
         header_case: Literal["title", "lower"] = "title",
         limit: int | None = DEFAULT_LIMIT,
+        max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
         auto_pong: bool = True,
@@ -82,6 +83,7 @@ class Http1(Direct):
             role,
             self,
             limit=limit,
+            max_frame=max_frame,
             parts=parts,
             text_as_bytes=text_as_bytes,
             auto_pong=auto_pong,

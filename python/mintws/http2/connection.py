@@ -61,7 +61,7 @@ class Http2:
         window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
         max_concurrent_streams: how many streams a client may have open at a time: 0 to 2^31-1.
-        limit, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
+        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
 
     Attributes:
         h2: the `h2.connection.H2Connection`, for ordinary requests and responses. What its methods want to be sent comes with the
@@ -81,6 +81,7 @@ class Http2:
         enable_connect: bool = True,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         limit: int | None = DEFAULT_LIMIT,
+        max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
         auto_pong: bool = True,
@@ -96,6 +97,7 @@ class Http2:
         self._role = role
         self._options: Options = {
             "limit": limit,
+            "max_frame": max_frame,
             "parts": parts,
             "text_as_bytes": text_as_bytes,
             "auto_pong": auto_pong,

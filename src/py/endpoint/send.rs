@@ -107,16 +107,17 @@ impl Workings {
             return appended.map(|()| None);
         }
         match checked {
-            Checked::Message { opcode, payload, fin } if self.transforms.is_none() => {
+            Checked::Message { opcode, payload, fin } if self.transforms.is_none() && !self.encoder.cuts() => {
                 let frame = self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?;
                 let made = frame_bytes(py, &frame).map(Some);
                 self.encoder.idle();
                 made
             }
             Checked::Prepared { message } => {
-                let would = self.encoder.would_compress(message.get().len(py), compress);
-                if let (false, false) = (self.encoder.masks(), would) {
-                    self.encoder.count_shared(message.get().len(py));
+                let len = message.get().len(py);
+                let changes = self.encoder.masks() || self.encoder.would_compress(len, compress);
+                if !changes && self.encoder.fits(len) {
+                    self.encoder.count_shared(len);
                     return Ok(Some(message.get().frame(py)));
                 }
                 let mut out = Vec::new();
@@ -145,13 +146,13 @@ impl Workings {
     ) -> PyResult<()> {
         match checked {
             Checked::Message { opcode, payload, fin } => match &self.transforms {
-                None => self.encoder.message(opcode, payload, fin, 0, compress).map_err(local)?.append_to(out),
+                None => self.encoder.append(out, opcode, payload, fin, 0, compress).map_err(local)?,
                 Some(transforms) => {
                     let text = opcode == Opcode::Text;
                     let arguments = (text, PyBytes::new(py, payload), compress);
                     let made = transforms.bind(py).call_method1(intern!(py, "send"), arguments)?;
                     let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
-                    self.encoder.message(opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?.append_to(out);
+                    self.encoder.append(out, opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?;
                 }
             },
             Checked::Prepared { message } => {
@@ -159,8 +160,8 @@ impl Workings {
                 let compressed = self.encoder.compressed_window(message.len(py), compress);
                 let payload = message.payload(py, compressed);
                 let (payload, len) = (payload.as_bytes(), message.len(py));
-                let frame = self.encoder.prepared(message.opcode(), payload, len, compressed.is_some());
-                frame.map_err(local)?.append_to(out);
+                let made = self.encoder.append_prepared(out, message.opcode(), payload, len, compressed.is_some());
+                made.map_err(local)?;
             }
             Checked::Control { opcode, payload } => {
                 self.encoder.control(opcode, payload).map_err(local)?.append_to(out);
@@ -233,7 +234,7 @@ impl Workings {
             return None;
         }
         let corked = self.corked.as_mut()?;
-        self.encoder.message(opcode, payload, true, 0, compress).ok()?.append_to(corked);
+        self.encoder.append(corked, opcode, payload, true, 0, compress).ok()?;
         self.encoder.idle();
         Some(corked.len())
     }
@@ -252,6 +253,7 @@ impl Workings {
             && fin
             && self.encoder.unfinished().is_none()
             && !self.encoder.would_compress(len, compress)
+            && self.encoder.fits(len)
     }
 }
 
