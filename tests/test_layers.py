@@ -25,7 +25,7 @@ ORDER = (
     ("events",),
     ("extensions",),
     ("_core", "url"),
-    ("errors",),
+    ("arguments", "errors"),
 )
 RANK = {name: rank for rank, line in enumerate(reversed(ORDER)) for name in line}
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict
 from weakref import ReferenceType, ref
 
 from mintws import _core
+from mintws.arguments import explained
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import (
     Event,
@@ -67,7 +68,7 @@ def check_options(options: Mapping[str, object]) -> None:
 
     Raises:
         LocalProtocolError: `limit` or `max_frame` is out of range: 0, or 1, to 2^63-1.
-        TypeError: an option has the wrong type, or is none.
+        TypeError: an option has the wrong type.
     """
     for name, value in options.items():
         match name:
@@ -87,8 +88,6 @@ def check_options(options: Mapping[str, object]) -> None:
             case "entropy":
                 if not callable(value):
                     raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
-            case _:
-                raise TypeError(f"{name} is no option; known are {', '.join(Options.__annotations__)}")
 
 
 class Counters(NamedTuple):
@@ -197,6 +196,7 @@ class Connection(_core.Endpoint):
         "role",
     )
 
+    @explained()
     def __init__(
         self,
         role: Role,

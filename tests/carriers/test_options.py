@@ -25,11 +25,10 @@ WRONG = [
     ({"text_as_bytes": "x"}, TypeError),
     ({"auto_pong": None}, TypeError),
     ({"entropy": b"x"}, TypeError),
-    ({"limt": 5}, TypeError),
 ]
 
 
-@pytest.fixture(params=[Http1])
+@pytest.fixture(params=[Http1, Http2])
 def carrier(request):
     return request.param
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from mintws.arguments import explained
 from mintws.asyncio.dial import Attempt, ClientLink, HttpVersion, Place
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
 from mintws.errors import ConnectError, LocalProtocolError, UpgradeError
 from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
 from mintws.extensions import Extension
@@ -55,6 +56,7 @@ class connect:  # noqa: N801  (used as a function)
         LocalProtocolError: an argument is wrong.
     """
 
+    @explained(Connection)
     def __init__(
         self,
         url: str,
@@ -139,6 +141,7 @@ class connect_http2:  # noqa: N801  (used as a function)
         LocalProtocolError: an argument is wrong.
     """
 
+    @explained(Connection)
     def __init__(
         self,
         url: str,

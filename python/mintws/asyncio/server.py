@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
+from mintws.arguments import explained
 from mintws.asyncio import log
 from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
@@ -65,6 +66,7 @@ class serve:  # noqa: N801  (used as a function)
         OSError: the address cannot be listened on.
     """
 
+    @explained(Connection)
     def __init__(
         self,
         handler: Handler,

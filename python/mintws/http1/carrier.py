@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import h11
 
 from mintws import _core
+from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State
@@ -65,6 +66,7 @@ class Http1(Direct):
         "h11",
     )
 
+    @explained()
     def __init__(
         self,
         role: Role,

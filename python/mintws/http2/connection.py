@@ -19,6 +19,7 @@ from h2.settings import SettingCodes
 from h2.stream import StreamClosedBy
 
 from mintws import _core
+from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role
@@ -72,6 +73,7 @@ class Http2:
         TypeError: an argument has a wrong type, or an option is unknown.
     """
 
+    @explained()
     def __init__(
         self,
         role: Role,

@@ -1,0 +1,170 @@
+"""Arguments that a call does not have: which one is meant, and which there are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeAlias, get_type_hints
+
+P = ParamSpec("P")
+
+#: Arguments of ours, each with what to give; the first that a call has is told. Without a name, a text that holds for any call.
+Meant: TypeAlias = tuple[tuple[str, str], ...]
+
+_LIMIT: Meant = (("limit", ""),)
+_SENDS_TO = "that is of one WebSocket: give it to Http2Client.open(), or to UpgradeRequest and UpgradeAccept"
+_HEADERS: Meant = (("headers", ""), ("upgrade", "which may give an UpgradeAccept with headers"), ("", _SENDS_TO))
+_COOKIE: Meant = (("headers", "with a Cookie"), ("", _SENDS_TO))
+_CREDENTIALS: Meant = (("headers", "with Authorization, or a user and a password in the URL"), ("", _SENDS_TO))
+_SUBPROTOCOLS: Meant = (("subprotocols", ""), ("", _SENDS_TO))
+_COMPRESSION: Meant = (
+    ("extensions", "() for no compression, [PerMessageDeflate(...)] for parameters of it"),
+    ("", _SENDS_TO),
+)
+_CLOCK = "it needs a clock, which only drivers have: see mintws.asyncio"
+_OPEN_TIMEOUT: Meant = (("open_timeout", ""), ("", _CLOCK))
+_PING_INTERVAL: Meant = (("ping_interval", ""), ("", _CLOCK))
+_PING_TIMEOUT: Meant = (("ping_timeout", ""), ("", _CLOCK))
+_SSL: Meant = (("ssl", "a context"), ("", "TLS is of the transport beneath"))
+_PROXY: Meant = (("sock", "connected through the proxy: proxies are not built in"),)
+_QUEUE: Meant = (("", "what waits is bounded already, at 256 messages or 256 KiB: see back-pressure in the guide"),)
+_LOGGER: Meant = (("", 'the loggers are called "mintws.client" and "mintws.server"'),)
+_REDIRECTS: Meant = (("", "redirects are not followed: an UpgradeError has the Location among its headers"),)
+_RECEIVE_TIMEOUT: Meant = (("", "asyncio.timeout() around recv() bounds it"),)
+_NOT_DECODED: Meant = (("text_as_bytes", "which is checked to be UTF-8 all the same"),)
+
+#: Arguments of other libraries: websockets, aiohttp, websocket-client, picows, Tornado, httpx-ws and what uvicorn hands on.
+ELSEWHERE: Mapping[str, Meant] = {
+    "uri": (("url", ""),),
+    "max_size": _LIMIT,
+    "max_msg_size": _LIMIT,
+    "max_message_size": _LIMIT,
+    "max_message_size_bytes": _LIMIT,
+    "ws_max_size": _LIMIT,
+    "max_frame_size": (("limit", "for what comes, or max_frame for what is sent"),),
+    "additional_headers": _HEADERS,
+    "extra_headers": _HEADERS,
+    "header": _HEADERS,
+    "headers": _HEADERS,
+    "user_agent_header": (("headers", "with a User-Agent"), ("", _SENDS_TO)),
+    "user_agent": (("headers", "with a User-Agent"), ("", _SENDS_TO)),
+    "cookie": _COOKIE,
+    "cookies": _COOKIE,
+    "auth": _CREDENTIALS,
+    "origin": (("origins", "those that may open WebSockets"), ("", _SENDS_TO)),
+    "suppress_origin": (("origin", "which is not sent unless it is given"), ("", _SENDS_TO)),
+    "protocols": _SUBPROTOCOLS,
+    "subprotocols": _SUBPROTOCOLS,
+    "select_subprotocol": (("upgrade", "which may give an UpgradeAccept with the subprotocol"), ("", _SENDS_TO)),
+    "compression": _COMPRESSION,
+    "compress": _COMPRESSION,
+    "compression_options": _COMPRESSION,
+    "extensions": _COMPRESSION,
+    "ws_per_message_deflate": _COMPRESSION,
+    "process_request": (("upgrade", "which may give an UpgradeReject, and respond for ordinary requests"),),
+    "process_response": (("upgrade", "which may give an UpgradeAccept with headers"),),
+    "timeout": (
+        ("open_timeout", "or close_timeout for the closing handshake; asyncio.timeout() around recv() bounds that"),
+        ("", _CLOCK),
+    ),
+    "connect_timeout": _OPEN_TIMEOUT,
+    "open_timeout": _OPEN_TIMEOUT,
+    "websocket_handshake_timeout": _OPEN_TIMEOUT,
+    "close_timeout": (("", _CLOCK),),
+    "receive_timeout": _RECEIVE_TIMEOUT,
+    "heartbeat": _PING_INTERVAL,
+    "ping_interval": _PING_INTERVAL,
+    "ws_ping_interval": _PING_INTERVAL,
+    "enable_auto_ping": _PING_INTERVAL,
+    "auto_ping_idle_timeout": _PING_INTERVAL,
+    "keepalive_ping_interval_seconds": _PING_INTERVAL,
+    "ping_timeout": _PING_TIMEOUT,
+    "ws_ping_timeout": _PING_TIMEOUT,
+    "auto_ping_reply_timeout": _PING_TIMEOUT,
+    "keepalive_ping_timeout_seconds": _PING_TIMEOUT,
+    "autoping": (("auto_pong", ""),),
+    "enable_auto_pong": (("auto_pong", ""),),
+    "ssl_context": _SSL,
+    "ssl_options": _SSL,
+    "sslopt": _SSL,
+    "verify_ssl": _SSL,
+    "socket": (("sock", ""),),
+    "socket_factory": (("sock", "a socket that is connected already"),),
+    "sockopt": (("sock", "a socket with these options"),),
+    "proxy": _PROXY,
+    "proxy_auth": _PROXY,
+    "proxy_headers": _PROXY,
+    "http_proxy_host": _PROXY,
+    "http_proxy_port": _PROXY,
+    "http_proxy_auth": _PROXY,
+    "process_exception": (("", "connecting again is not built in: catch ConnectError and call again"),),
+    "max_queue": _QUEUE,
+    "ws_max_queue": _QUEUE,
+    "queue_size": _QUEUE,
+    "read_limit": _QUEUE,
+    "write_limit": _QUEUE,
+    "writer_limit": _QUEUE,
+    "logger": _LOGGER,
+    "logger_name": _LOGGER,
+    "max_redirects": _REDIRECTS,
+    "redirect_limit": _REDIRECTS,
+    "skip_utf8_validation": _NOT_DECODED,
+    "decode_text": _NOT_DECODED,
+    "loop": (("", "the loop is the one that runs"),),
+}
+
+
+def explained(options: type | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Decorate an `__init__`: a call with an argument that it does not have is told which one is meant.
+
+    Args:
+        options: the class whose keyword-only arguments stand in place of `**options`; the signature then shows them.
+
+    Raises:
+        TypeError: by the call.
+    """
+
+    def decorate(init: Callable[P, None]) -> Callable[P, None]:
+        parameters = {
+            name: parameter
+            for name, parameter in inspect.signature(init).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        }
+        hints = {name: hint for name, hint in init.__annotations__.items() if name in parameters or name == "return"}
+        if options is not None:
+            shared = {
+                name: parameter
+                for name, parameter in inspect.signature(options).parameters.items()
+                if parameter.kind is parameter.KEYWORD_ONLY
+            }
+            parameters |= shared
+            hints |= {name: hint for name, hint in get_type_hints(vars(options)["__init__"]).items() if name in shared}
+        known = parameters.keys() - {"self"}
+
+        @wraps(init)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+            if not kwargs.keys() <= known:
+                unknown = next(name for name in kwargs if name not in known)
+                raise TypeError(_explain(init.__qualname__.removesuffix(".__init__"), unknown, list(parameters)[1:]))
+            init(*args, **kwargs)
+
+        checked.__annotations__ = hints
+        checked.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def _explain(call: str, unknown: str, known: Collection[str]) -> str:
+    said = f"{call}() has no argument {unknown}"
+    for name, note in ELSEWHERE.get(unknown, ()):
+        if not name:
+            return f"{said}: {note}"
+        if name in known:
+            return f"{said}: use {name}" + (f", {note}" if note else "")
+    nearest = get_close_matches(unknown, known, 1)
+    if nearest:
+        said += f"; did you mean {nearest[0]}?"
+    return f"{said}; it has {', '.join(known)}"
