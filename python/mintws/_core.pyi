@@ -32,6 +32,7 @@ __all__ = [
     "__version__",
     "check_close",
     "closing",
+    "coroutine_method",
     "data_frames",
     "deflate_accept",
     "deflate_agree",
@@ -567,6 +568,7 @@ class PreparedMessage:
     """
 
     def __new__(cls, event: Text | Binary, *, level: int = 6) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Text | Binary], dict[str, int]]: ...
     @property
     def _content(self) -> tuple[bool, bytes]:
         """Whether it is text, and its bytes."""
@@ -651,6 +653,9 @@ def closing(code: object, message: object) -> Close:
 
     An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
     """
+
+def coroutine_method(method: Any) -> Any:
+    """Make a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
 
 def data_frames(stream: int, payload: Buffer, max_frame_size: int) -> bytes:
     """Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1)."""

@@ -14,14 +14,18 @@ P = ParamSpec("P")
 Meant: TypeAlias = tuple[tuple[str, str], ...]
 
 _LIMIT: Meant = (("limit", ""),)
-_SENDS_TO = "that is of one WebSocket: give it to Http2Client.open(), or to UpgradeRequest and UpgradeAccept"
-_HEADERS: Meant = (("headers", ""), ("upgrade", "which may give an UpgradeAccept with headers"), ("", _SENDS_TO))
-_COOKIE: Meant = (("headers", "with a Cookie"), ("", _SENDS_TO))
-_CREDENTIALS: Meant = (("headers", "with Authorization, or a user and a password in the URL"), ("", _SENDS_TO))
-_SUBPROTOCOLS: Meant = (("subprotocols", ""), ("", _SENDS_TO))
+_OF_ONE_WEBSOCKET = "that is of one WebSocket: give it to Http2Client.open(), or to UpgradeRequest and UpgradeAccept"
+_HEADERS: Meant = (
+    ("headers", ""),
+    ("upgrade", "which may give an UpgradeAccept with headers"),
+    ("", _OF_ONE_WEBSOCKET),
+)
+_COOKIE: Meant = (("headers", "with a Cookie"), ("", _OF_ONE_WEBSOCKET))
+_CREDENTIALS: Meant = (("headers", "with Authorization, or a user and a password in the URL"), ("", _OF_ONE_WEBSOCKET))
+_SUBPROTOCOLS: Meant = (("subprotocols", ""), ("", _OF_ONE_WEBSOCKET))
 _COMPRESSION: Meant = (
     ("extensions", "() for no compression, [PerMessageDeflate(...)] for parameters of it"),
-    ("", _SENDS_TO),
+    ("", _OF_ONE_WEBSOCKET),
 )
 _CLOCK = "it needs a clock, which only drivers have: see mintws.asyncio"
 _OPEN_TIMEOUT: Meant = (("open_timeout", ""), ("", _CLOCK))
@@ -48,16 +52,19 @@ ELSEWHERE: Mapping[str, Meant] = {
     "extra_headers": _HEADERS,
     "header": _HEADERS,
     "headers": _HEADERS,
-    "user_agent_header": (("headers", "with a User-Agent"), ("", _SENDS_TO)),
-    "user_agent": (("headers", "with a User-Agent"), ("", _SENDS_TO)),
+    "user_agent_header": (("headers", "with a User-Agent"), ("", _OF_ONE_WEBSOCKET)),
+    "user_agent": (("headers", "with a User-Agent"), ("", _OF_ONE_WEBSOCKET)),
     "cookie": _COOKIE,
     "cookies": _COOKIE,
     "auth": _CREDENTIALS,
-    "origin": (("origins", "those that may open WebSockets"), ("", _SENDS_TO)),
-    "suppress_origin": (("origin", "which is not sent unless it is given"), ("", _SENDS_TO)),
+    "origin": (("origins", "those that may open WebSockets"), ("", _OF_ONE_WEBSOCKET)),
+    "suppress_origin": (("origin", "which is not sent unless it is given"), ("", _OF_ONE_WEBSOCKET)),
     "protocols": _SUBPROTOCOLS,
     "subprotocols": _SUBPROTOCOLS,
-    "select_subprotocol": (("upgrade", "which may give an UpgradeAccept with the subprotocol"), ("", _SENDS_TO)),
+    "select_subprotocol": (
+        ("upgrade", "which may give an UpgradeAccept with the subprotocol"),
+        ("", _OF_ONE_WEBSOCKET),
+    ),
     "compression": _COMPRESSION,
     "compress": _COMPRESSION,
     "compression_options": _COMPRESSION,

@@ -1,5 +1,6 @@
 //! A message that is encoded once and sent on many connections.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use pyo3::exceptions::PyTypeError;
@@ -27,7 +28,7 @@ const WINDOWS: usize = 8;
 ///     TypeError: `event` is no message.
 ///
 /// Hand it to `Connection.send`. Servers without compression share the very bytes; each client masks its own (RFC 6455 §5.3).
-#[pyclass(frozen, module = "mintws._core")]
+#[pyclass(frozen, module = "mintws")]
 pub struct PreparedMessage {
     opcode: Opcode,
     /// The payload as it was given.
@@ -38,6 +39,9 @@ pub struct PreparedMessage {
     /// The payload compressed with an empty window of 8 to 15 bits, made when first asked for.
     deflated: Mutex<[Option<Py<PyBytes>>; WINDOWS]>,
 }
+
+/// Those of a call: positional and by name.
+type Arguments<'py> = ((Bound<'py, PyAny>,), HashMap<&'static str, u8>);
 
 #[pymethods]
 impl PreparedMessage {
@@ -75,6 +79,18 @@ impl PreparedMessage {
             level,
             deflated: Mutex::new([const { None }; WINDOWS]),
         })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let kind = if self.opcode == Opcode::Text { "text" } else { "binary" };
+        format!("<PreparedMessage of {kind}, {} bytes>", self.len(py))
+    }
+
+    // How it is copied and pickled: what was compressed is not kept.
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<Arguments<'py>> {
+        let kind = if self.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
+        let event = events::with_data(self.plain.bind(py).clone().into_any(), kind, true)?;
+        Ok(((event,), HashMap::from([("level", self.level)])))
     }
 
     /// Whether it is text, and its bytes.

@@ -150,6 +150,7 @@ class Server:
         self._work_ended: asyncio.Future[None] | None = None
 
     async def listen(self, **address: Any) -> Server:
+        """Begin to listen, where `serve` was told to."""
         if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
+import sys
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 from weakref import ReferenceType
 
 from mintws import _core
@@ -30,7 +33,17 @@ from mintws.events import (
 from mintws.session import CLEAN_CODES, WRITE_HIGH, Ending, Pings
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from mintws.asyncio.link import Link
+else:
+    # What `typing.get_type_hints` gives: before Python 3.12 there is no class for it.
+    Buffer = bytes | bytearray | memoryview
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: What is sent as one message.
+Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any]
 
 #: A message of more bytes is written without being copied to others.
 LARGE = 64 * 1024
@@ -48,6 +61,21 @@ class Owner(ReferenceType["WebSocket"]):
     """The owner of a connection: a WebSocket, which holds the connection."""
 
     __slots__ = ()
+
+
+def _of_the_core(declared: F) -> F:
+    """Have the core's method of the same name seen as the coroutine function that is declared, with its types.
+
+    `asyncio.iscoroutinefunction` knows it as one and so do mocks, from Python 3.12 on `inspect.iscoroutinefunction` does too.
+    """
+    method = getattr(_core.Mailbox, declared.__name__)
+    seen: Any = functools.update_wrapper(_core.coroutine_method(method), declared)
+    seen.__doc__, seen.__annotations__ = method.__doc__, declared.__annotations__
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(seen)
+    if sys.version_info < (3, 14):
+        seen._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    return cast("F", seen)
 
 
 class WebSocket(_core.Mailbox):
@@ -80,10 +108,11 @@ class WebSocket(_core.Mailbox):
         "ending",
     )
 
-    def __init__(self, link: Link, connection: Connection) -> None:
+    def __init__(self, link: Any, connection: Connection) -> None:
         self.connection = connection
         self.ending = Ending()
-        self._link = link
+        # The link imports this module, so its type is none that can be looked up in the signature.
+        self._link: Link = link
         #: The peer's Close, or its fault.
         self._last: Close | Failed | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -191,6 +220,18 @@ class WebSocket(_core.Mailbox):
             await self.close()
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
+
+    @_of_the_core
+    async def recv(self) -> str | bytes:
+        raise NotImplementedError
+
+    @_of_the_core
+    async def recv_event(self) -> Text | Binary:
+        raise NotImplementedError
+
+    @_of_the_core
+    async def send(self, message: Message, *, compress: bool | None = None) -> None:
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:

@@ -6,11 +6,13 @@
 //! Mailbox    one WebSocket: messages that wait for the application, and those that it sends
 //! Operation  what `recv` and `send` are awaited by
 //! Arrival    what a reader waits for
+//! coroutine_method  how `recv` and `send` are seen from Python
 //! ```
 //!
 //! What is rare is left to the subclasses in Python: they are called for it by name.
 
 mod arrival;
+mod coroutine_method;
 mod exchange;
 mod loop_state;
 mod mailbox;
@@ -29,6 +31,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Exchange>()?;
     module.add_class::<Mailbox>()?;
     module.add_class::<Arrival>()?;
+    module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
     operation::register(module)
 }
 
