@@ -457,7 +457,7 @@ class Mailbox:
         *,
         compress: bool | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
+        """Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
 
         An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
         When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
@@ -471,7 +471,7 @@ class Mailbox:
 
         Raises:
             ConnectionClosed: nothing more can be sent.
-            TypeError: the message is nothing of the kind.
+            TypeError: the message is nothing of the kind: `ping` sends a Ping, and `close` a Close.
         """
 
     def _post(self, now: bool) -> None:

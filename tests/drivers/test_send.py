@@ -16,9 +16,12 @@ from wire import CLOSE, close_payload, frames_of, masked
 
 from mintws import (
     Binary,
+    Close,
     ConnectionClosed,
     Http1,
     LocalProtocolError,
+    Ping,
+    Pong,
     PreparedMessage,
     Role,
     State,
@@ -74,6 +77,28 @@ def test_other_messages_wait_for_one_in_fragments(run, http):
         assert fragments.done()
 
     assert received(run, http, work) == ["ab", "small", b"x" * 20_000, "prepared"]
+
+
+@pytest.mark.parametrize(
+    ("event", "instead"),
+    [
+        (Ping(b"1"), r"not Ping: ping\(\) sends one"),
+        (Pong(b"1"), "not Pong: Pings are answered by themselves"),
+        (Close(1000), r"not Close: close\(\) sends one"),
+        (UpgradeAccept(), "not UpgradeAccept$"),
+        ({"a": 1}, "not dict$"),
+        (5, "not int$"),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_what_is_no_message_is_refused_and_names_the_call_for_it(run, http, event, instead):
+    async def work(websocket):
+        for send in (websocket.send, lambda event: websocket.send_many([event])):
+            with pytest.raises(TypeError, match=instead):
+                await send(event)
+        await websocket.send("still open")
+
+    assert received(run, http, work) == ["still open"]
 
 
 @pytest.mark.parametrize("parts", [["one ", b"two"], [b"one ", "two"], ["one ", 7], ["one "]])

@@ -23,6 +23,7 @@ from mintws.events import (
     Close,
     Failed,
     Ping,
+    Pong,
     PreparedMessage,
     State,
     Text,
@@ -672,7 +673,13 @@ def _fragments(message: Any) -> AsyncIterable[Any]:
         return message
     if isinstance(message, Iterable) and not isinstance(message, dict):
         return _iterate(message)
-    raise TypeError(f"send() takes str, bytes, a prepared message or an iterable, not {type(message).__name__}")
+    kind = type(message).__name__
+    instead = {
+        Ping: ": ping() sends one and waits for its Pong",
+        Pong: ": Pings are answered by themselves",
+        Close: ": close() sends one and waits for the peer's",
+    }.get(type(message), "")
+    raise TypeError(f"send() takes str, bytes, Text, Binary, a prepared message or an iterable, not {kind}{instead}")
 
 
 async def _iterate(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -207,7 +207,7 @@ impl Mailbox {
         Operation::reading(slf, Reads::Next)
     }
 
-    /// Send a message: `str` as text, bytes as binary, an event or a prepared message as it is.
+    /// Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
     ///
     /// An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
     /// When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
@@ -221,7 +221,7 @@ impl Mailbox {
     ///
     /// Raises:
     ///     ConnectionClosed: nothing more can be sent.
-    ///     TypeError: the message is nothing of the kind.
+    ///     TypeError: the message is nothing of the kind: `ping` sends a Ping, and `close` a Close.
     #[pyo3(signature = (message, *, compress=None))]
     fn send(slf: &Bound<'_, Self>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Operation>> {
         Operation::sending(slf, message, compress)
