@@ -1,9 +1,11 @@
-//! What is encoded is decoded to the same, in both roles, compressed or not, in fragments or whole.
+//! What is encoded is decoded to the same, in both roles, compressed or not, in fragments or whole, cut or not.
 //!
 //! Input: role and options, the settings of compression, a byte each, then fragments: a byte before each says its length, type, whether
 //! it is the last and whether it is to be compressed.
 
 #![no_main]
+
+use std::num::NonZeroUsize;
 
 use libfuzzer_sys::fuzz_target;
 use mintws::decoder::{Decoder, Event, Rules};
@@ -26,7 +28,8 @@ fuzz_target!(|input: &[u8]| {
     let mut encoder = Encoder::new(
         client.then(|| Keys::new([*effort; 32])),
         compressed.then(|| Compression { deflater: Deflater::new(settings), threshold: 16 }),
-    );
+    )
+    .cutting_at(NonZeroUsize::new(if options & 16 == 0 { 0 } else { usize::from(*effort) }));
     let mut decoder = Decoder::new(Rules {
         role: if client { Role::Server } else { Role::Client },
         limit: u64::MAX,
@@ -44,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
         let opcode = *begun.get_or_insert(if head & 0x20 == 0 { Opcode::Text } else { Opcode::Binary });
         let compress = [None, Some(true), Some(false), None][usize::from(head >> 6)];
         let mut wire = Vec::new();
-        encoder.message(opcode, &payload, fin, 0, compress).expect("no other message is begun").append_to(&mut wire);
+        encoder.append(&mut wire, opcode, &payload, fin, 0, compress).expect("no other message is begun");
         sent.extend_from_slice(&payload);
         let mut chunk = wire.as_slice();
         let event = decoder.next(&mut chunk).expect("it was encoded here");
