@@ -24,7 +24,7 @@ ORDER = (
     ("connection",),
     ("events",),
     ("extensions",),
-    ("_core", "url"),
+    ("_core", "origin", "url"),
     ("arguments", "errors"),
 )
 RANK = {name: rank for rank, line in enumerate(reversed(ORDER)) for name in line}

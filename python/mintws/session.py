@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+from mintws import origin
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, UpgradeReject, UpgradeRequest
@@ -168,18 +168,19 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
 
     Args:
         origins: the origins that are allowed, such as "https://example.com"; `None` among them allows clients that send none, which
-            are no browsers. `None` instead of a sequence allows all requests without a cookie, and those from the server's own host.
+            are no browsers. `None` instead of a sequence allows all requests without a cookie, and those from the server's own host
+            and port.
     """
     sent = [value for name, value in request.headers if name.lower() == "origin"]
-    origin = sent[0] if len(sent) == 1 else None
     if len(sent) > 1:
         allowed = False
     elif origins is not None:
-        allowed = (origin.lower() if origin is not None else None) in {it.lower() if it else it for it in origins}
-    elif origin is None or not any(name.lower() == "cookie" for name, _ in request.headers):
+        asks = origin.parse(sent[0]) if sent else None
+        allowed = asks in {origin.parse(it) for it in origins if it} if asks else not sent and None in origins
+    elif not sent or not any(name.lower() == "cookie" for name, _ in request.headers):
         allowed = True
     else:
-        allowed = _host_of(origin) == request.host.lower()
+        allowed = origin.is_from(sent[0], request.host)
     if allowed:
         return None
     return UpgradeReject(
@@ -196,16 +197,3 @@ def describe(connection: Connection) -> str:
     """Say in one line what was negotiated."""
     extensions = ", ".join(str(it.answer) for it in connection.extensions) or "no extension"
     return f"HTTP/{connection.carrier.http_version}, {connection.subprotocol or 'no subprotocol'}, {extensions}"
-
-
-def _host_of(origin: str) -> str:
-    """The authority of an origin, without a port that is its scheme's own, as a Host header has it."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        return ""
-    host = (parts.hostname or "").lower()
-    if ":" in host:
-        host = f"[{host}]"
-    return host if port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f"{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 
 import h2.config
@@ -133,6 +134,7 @@ def test_a_request_that_is_taken_back_hurts_no_websocket(run):
         {"subprotocols": [5]},
         {"origins": "x"},
         {"origins": [5]},
+        {"origins": ["https://example.com/"]},
         {"extensions": ["permessage-deflate"]},
         {"handler": None},
         {"respond": "page"},
@@ -609,3 +611,89 @@ def test_a_cookie_comes_with_the_one_origin_of_the_server_or_with_none(origins, 
     headers = [("cookie", "session=1"), *(("origin", origin) for origin in origins)]
     request = UpgradeRequest("example.com:8080", headers=headers)
     assert (check_origin(request, None) is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "same"),
+    [
+        ("example.com:443", "https://example.com", True),
+        ("example.com", "https://example.com:443", True),
+        ("example.com:443", "https://example.com:443", True),
+        ("example.com:80", "http://example.com", True),
+        ("example.com:", "http://example.com", True),
+        ("example.com", "https://example.com", True),
+        ("example.com", "http://example.com", True),
+        ("EXAMPLE.com", "HTTPS://example.COM", True),
+        ("[::1]:443", "https://[::1]", True),
+        ("[0:0:0:0:0:0:0:1]", "https://[::1]", True),
+        ("127.0.0.1:8765", "http://127.0.0.1:8765", True),
+        ("example.com:80", "https://example.com", False),
+        ("example.com:443", "http://example.com", False),
+        ("example.com:8443", "https://example.com", False),
+        ("example.com", "https://example.com:8443", False),
+        ("example.com:443", "https://evil.example", False),
+        ("example.com", "https://evil.example@example.com", False),
+        ("example.com", "https://example.com/", False),
+        ("example.com", "https://example.com https://example.com", False),
+        ("example.com", "app://example.com", False),
+        ("null", "null", False),
+    ],
+)
+def test_a_port_that_is_the_schemes_own_is_the_same_origin_with_and_without(host, origin, same):
+    request = UpgradeRequest(host, headers={"Cookie": "session=1", "Origin": origin})
+    assert (check_origin(request, None) is None) is same
+
+
+@pytest.mark.parametrize(
+    ("named", "sent", "allowed"),
+    [
+        ("https://example.com", "https://example.com:443", True),
+        ("https://Example.com", "https://example.com", True),
+        ("http://localhost:3000", "http://localhost:3000", True),
+        ("http://[::1]:8080", "http://[::1]:8080", True),
+        ("null", "null", True),
+        ("file://", "file://", True),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh", True),
+        ("https://example.com", "http://example.com", False),
+        ("https://example.com", "https://example.com:80", False),
+        ("https://example.com", "https://example.com/", False),
+        ("https://example.com", "null", False),
+        ("https://example.com", "", False),
+    ],
+)
+def test_an_origin_that_is_named_is_compared_by_scheme_host_and_port(named, sent, allowed):
+    serve(echo, "127.0.0.1", 0, origins=[named])
+    request = UpgradeRequest("other.example", headers={"Cookie": "session=1", "Origin": sent})
+    assert (check_origin(request, [named]) is None) is allowed
+    assert check_origin(UpgradeRequest("other.example"), [named]) is not None
+    assert check_origin(UpgradeRequest("other.example"), [named, None]) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "advice"),
+    [
+        ("https://example.com/", 'write "https://example.com"'),
+        ("https://example.com/app?x#y", 'write "https://example.com"'),
+        ("https://example.com:443", 'write "https://example.com"'),
+        ("http://example.com:80", 'write "http://example.com"'),
+        ("https://example.com:08443", 'write "https://example.com:8443"'),
+        ("https://mint:tea@example.com", 'write "https://example.com"'),
+        ("example.com", 'write "https://example.com"'),
+        ("localhost:3000", 'write "https://localhost:3000"'),
+        ("wss://example.com/chat", 'write "https://example.com"'),
+        ("ws://example.com:443", 'write "http://example.com:443"'),
+        ("http://[0:0:0:0:0:0:0:1]", 'write "http://[::1]"'),
+        ("http://[::ffff:127.0.0.1]", 'write "http://[::ffff:7f00:1]"'),
+        (" https://example.com", 'write "https://example.com"'),
+        ("https://bücher.example", "ASCII form"),
+        ("https://*.example.com", "no wildcards"),
+        ("*", "no wildcards"),
+        ("http://127.1", "as in"),
+        ("https://example.com:99999", "as in"),
+        ("https://", "as in"),
+        ("", "as in"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused_with_what_to_write(entry, advice):
+    with pytest.raises(LocalProtocolError, match=re.escape(advice)):
+        serve(echo, "127.0.0.1", 0, origins=["https://example.com", entry, None])

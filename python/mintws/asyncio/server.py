@@ -10,7 +10,7 @@ import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mintws import _core
+from mintws import _core, origin
 from mintws.arguments import explained
 from mintws.asyncio import log
 from mintws.asyncio.keepalive import FEW
@@ -56,7 +56,8 @@ class serve:  # noqa: N801  (used as a function)
             `get_extra_info` tells who asks.
         subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
-        origins: the origins that may open WebSockets; see `session.check_origin` for what holds if nothing is said.
+        origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
+            in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
         open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
@@ -105,6 +106,9 @@ class serve:  # noqa: N801  (used as a function)
         self._server.subprotocols = _names("subprotocols", subprotocols, str)
         self._server.extensions = willing.extensions
         self._server.origins = None if origins is None else _names("origins", origins, (str, type(None)))
+        for it in self._server.origins or ():
+            if it is not None:
+                origin.check(it)
         self._server.http2 = http2
         where = (
             {"sock": sock} if sock is not None else {"path": path} if path is not None else {"host": host, "port": port}
@@ -465,8 +469,8 @@ class ServerLink(Link):
         server = self._server
         refused = check_origin(request, server.origins)
         if refused is not None:
-            origins = [value for key, value in request.headers if key.lower() == "origin"]
-            return refused, f"not for a page of {' and of '.join(origins) or 'no origin'}"
+            sent = [value for key, value in request.headers if key.lower() == "origin"]
+            return refused, f"not for a page of {' and of '.join(sent) or 'no origin'}"
         if server.upgrade is not None:
             answer = server.upgrade(connection, request)
             if inspect.isawaitable(answer):

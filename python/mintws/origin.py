@@ -1,0 +1,107 @@
+"""Origins: where the page that asks comes from, as its browser writes it (RFC 6454)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from mintws.errors import LocalProtocolError
+
+_PORTS = {"http": 80, "https": 443}
+#: The schemes of a WebSocket's URL, which no page has, and those of the pages on the same port.
+_PAGES = {"ws": "http", "wss": "https"}
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9!$&'()+,;=._~-]*)(?::([0-9]{0,5}))?")
+#: A host that ends like this is an IPv4 address, or no host.
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_SHAPE = 'it has a scheme, a host, and a port unless that is the scheme\'s own, as in "https://example.com"'
+
+
+class Origin(NamedTuple):
+    """The three parts of an origin (RFC 6454 §4); "null" is one whose scheme is all it has.
+
+    Attributes:
+        scheme: in lower case.
+        host: in lower case; an IPv6 address in its shortest form, in brackets.
+        port: its scheme's own if none is written, 0 if the scheme has none.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        """Write it as browsers do (§6.2)."""
+        if self == _NULL:
+            return "null"
+        own = self.port == _PORTS.get(self.scheme, 0)
+        return f"{self.scheme}://{self.host}" + ("" if own else f":{self.port}")
+
+
+_NULL = Origin("null")
+
+
+def parse(text: str) -> Origin | None:
+    """Take an origin apart; upper case and a port that is the scheme's own mean nothing. `None` is no origin."""
+    lowered = text.lower() if text.isascii() else ""
+    if lowered == "null":
+        return _NULL
+    match = _ORIGIN.fullmatch(lowered)
+    if match is None:
+        return None
+    scheme, host, port = match[1], _host(match[2]), int(match[3] or _PORTS.get(match[1], 0))
+    if host is None or (scheme in _PORTS and not host) or port >= 1 << 16:
+        return None
+    return Origin(scheme, host, port)
+
+
+def is_from(origin: str, host: str) -> bool:
+    """Whether a page is of the server that it asks: host and port are the same, by the scheme of the page.
+
+    The schemes are not compared. A server does not know its own: a proxy may have ended TLS, or begun it.
+
+    Args:
+        origin: the page's Origin.
+        host: what stands in Host, or in `:authority`.
+    """
+    page = parse(origin)
+    return page is not None and page.scheme in _PORTS and page == parse(f"{page.scheme}://{host}")
+
+
+def check(origin: str) -> None:
+    """Raise `LocalProtocolError` for what no browser sends as Origin, but for upper case, which is not minded."""
+    parsed = parse(origin)
+    if parsed is None or parsed.scheme in _PAGES or str(parsed) != origin.lower():
+        raise LocalProtocolError(f"origins has {origin!r}, which no browser sends as its Origin: {_advice(origin)}")
+
+
+def _host(host: str) -> str | None:
+    """Give a host as browsers write it; `None` is no host."""
+    try:
+        if host.startswith("["):
+            address = ipaddress.IPv6Address(host[1:-1])
+            # Python 3.13 writes the last 32 bits of such an address as IPv4, which browsers do not.
+            high, low = divmod(int(address) & 0xFFFFFFFF, 1 << 16)
+            return f"[::ffff:{high:x}:{low:x}]" if address.ipv4_mapped else f"[{address}]"
+        return str(ipaddress.IPv4Address(host)) if _NUMBER.fullmatch(host) else host
+    except ValueError:
+        return None
+
+
+def _advice(entry: str) -> str:
+    """Say what to write instead."""
+    scheme, separator, rest = entry.strip().rpartition("://")
+    scheme = _PAGES.get(scheme.lower(), scheme) if separator else "https"
+    try:
+        parts = urlsplit(f"{scheme}://{rest.lstrip('/')}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return _SHAPE
+    if "*" in host:
+        return "there are no wildcards, name each origin"
+    if not host.isascii():
+        return 'write the host in its ASCII form, which begins with "xn--"'
+    written = f"[{host}]" if ":" in host else host
+    meant = parse(f"{scheme}://{written}" + ("" if port is None else f":{port}")) if host else None
+    return _SHAPE if meant is None else f'write "{meant}"'
