@@ -425,6 +425,7 @@ class Connection(_core.Endpoint):
         if not self._check("UpgradeAccept"):
             return b""
         assert self.request is not None
+        accept = accept.fill()
         asked = [it for it in self.request.extensions if isinstance(it, Offer)]
         agreed = choose(asked, accept.extensions)
         http2 = self.carrier.http_version != "1.1"

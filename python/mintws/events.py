@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
@@ -17,6 +17,7 @@ __all__ = [
     "Event",
     "Failed",
     "Headers",
+    "NotGiven",
     "Ping",
     "Pong",
     "PreparedMessage",
@@ -95,19 +96,34 @@ class UpgradeRequest:
         _settle(self, subprotocols=_names(self.subprotocols))
 
 
+class NotGiven(Enum):
+    """What a field of an `UpgradeAccept` holds that was not given."""
+
+    NOT_GIVEN = "not given"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+_NOT_GIVEN: Any = NotGiven.NOT_GIVEN
+
+
 @dataclass(frozen=True, slots=True)
 class UpgradeAccept:
     """The server's yes (RFC 6455 §4.2.2, RFC 8441 §5).
 
+    A subprotocol and extensions that are not given are left to the arguments of a driver's server: the field is `NotGiven.NOT_GIVEN`
+    until then. To `Connection.send`, which has no such arguments, they mean none, and the two are equal.
+
     Args:
         subprotocol: one of those that the client asked for, or `None`.
-        extensions: what the server is willing to use, of which the first that fits each offer is agreed on. Received, what the
-            server answered, as it stands in the header.
+        extensions: what the server is willing to use, of which the first that fits each offer is agreed on; `()` is none. Received,
+            what the server answered, as it stands in the header.
         headers: further headers.
     """
 
-    subprotocol: str | None = field(default=None, kw_only=True)
-    extensions: tuple[Extension | Offer, ...] = field(default=(), kw_only=True)
+    subprotocol: str | None = field(default=_NOT_GIVEN, kw_only=True)
+    extensions: tuple[Extension | Offer, ...] = field(default=_NOT_GIVEN, kw_only=True)
     headers: Headers = field(default=(), kw_only=True)
 
     if TYPE_CHECKING:
@@ -115,13 +131,33 @@ class UpgradeAccept:
         def __init__(
             self,
             *,
-            subprotocol: str | None = None,
-            extensions: Sequence[Extension | Offer] = (),
+            subprotocol: str | None = ...,
+            extensions: Sequence[Extension | Offer] = ...,
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers), extensions=_extensions(self.extensions))
+        _settle(self, headers=pairs(self.headers))
+        if self.extensions is not _NOT_GIVEN:
+            _settle(self, extensions=_extensions(self.extensions))
+
+    def __eq__(self, other: object) -> bool:
+        return self._said() == other._said() if isinstance(other, UpgradeAccept) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def fill(self, subprotocol: str | None = None, extensions: tuple[Extension | Offer, ...] = ()) -> UpgradeAccept:
+        """Give the same answer, with these for what was not given."""
+        return replace(
+            self,
+            subprotocol=subprotocol if self.subprotocol is _NOT_GIVEN else self.subprotocol,
+            extensions=extensions if self.extensions is _NOT_GIVEN else self.extensions,
+        )
+
+    def _said(self) -> tuple[object, ...]:
+        settled = self.fill()
+        return settled.subprotocol, settled.extensions, settled.headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ class serve:  # noqa: N801  (used as a function)
         ssl: the TLS context of a server with TLS; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
-            or `None` for what the other arguments say. Meanwhile `connection.owner.transport` is the transport, whose
-            `get_extra_info` tells who asks.
+            or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
+            does not give. Meanwhile `connection.owner.transport` is the transport, whose `get_extra_info` tells who asks.
         subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
@@ -471,16 +471,17 @@ class ServerLink(Link):
         if refused is not None:
             sent = [value for key, value in request.headers if key.lower() == "origin"]
             return refused, f"not for a page of {' and of '.join(sent) or 'no origin'}"
+        answer = None
         if server.upgrade is not None:
             answer = server.upgrade(connection, request)
             if inspect.isawaitable(answer):
                 answer = await answer
-            if isinstance(answer, (UpgradeAccept, UpgradeReject)):
-                return answer, "by the upgrade hook"
-            if answer is not None:
-                raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
-        chosen = choose_subprotocol(request, server.subprotocols)
-        return UpgradeAccept(subprotocol=chosen, extensions=server.extensions), ""
+        if isinstance(answer, UpgradeReject):
+            return answer, "by the upgrade hook"
+        if not isinstance(answer, UpgradeAccept | None):
+            raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
+        accept = UpgradeAccept() if answer is None else answer
+        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), ""
 
     async def _respond(self, request: Request) -> None:
         """Answer an ordinary request, and go on with the next when there is room for its answer."""
