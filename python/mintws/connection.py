@@ -178,8 +178,8 @@ class Connection(_core.Endpoint):
         request: the request of the opening handshake, once it was sent or received.
         response: the server's answer, once it was sent or received.
         extensions: what was agreed on, in the order of the header.
-        owner: whatever the caller wants to find again when an event comes; `None` at first. For what the asyncio driver keeps here, see
-            the `upgrade` hook of `serve`.
+        owner: whatever a driver wants to find again when an event comes; `None` at first. The asyncio driver keeps its own here.
+        app: whatever the application wants to find again: nothing here touches it. `None` at first.
     """
 
     __slots__ = (
@@ -189,6 +189,7 @@ class Connection(_core.Endpoint):
         "_key",
         "_options",
         "_seed",
+        "app",
         "extensions",
         "owner",
         "request",
@@ -226,6 +227,7 @@ class Connection(_core.Endpoint):
         self.response: UpgradeAccept | UpgradeReject | None = None
         self.extensions: tuple[Agreed, ...] = ()
         self.owner: Any = None
+        self.app: Any = None
         self._options = options
         self._entropy = entropy
         self._key = ""

@@ -18,6 +18,7 @@ __all__ = [
     "Failed",
     "Headers",
     "NotGiven",
+    "Peer",
     "Ping",
     "Pong",
     "PreparedMessage",
@@ -61,6 +62,26 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a transport, as the driver that owns it knows it.
+
+    Attributes:
+        address: as `socket.getpeername` gives it: a tuple that begins with host and port, or the path of a Unix socket, which is empty
+            where the other end is not bound to one.
+        tls: the `ssl.SSLObject` of a transport with TLS; `None` without.
+    """
+
+    address: Any
+    tls: Any = None
+
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """The peer's certificate, as `ssl.SSLSocket.getpeercert` gives it: `None` if there is none, empty if it was not verified."""
+        certificate: dict[str, Any] | None = None if self.tls is None else self.tls.getpeercert()
+        return certificate
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeRequest:
     """The client's half of the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
 
@@ -71,6 +92,7 @@ class UpgradeRequest:
             case. Those that the handshake writes itself may not be among them.
         subprotocols: the subprotocols that the client speaks, best first.
         extensions: what the client offers, best first. Received, the offers as they stand in the header.
+        peer: who asks, on a server with a driver; else `None`. It is no part of what is said: requests are equal without it.
     """
 
     host: str
@@ -78,6 +100,7 @@ class UpgradeRequest:
     headers: Headers = field(default=(), kw_only=True)
     subprotocols: tuple[str, ...] = field(default=(), kw_only=True)
     extensions: tuple[Extension | Offer, ...] = field(default=(), kw_only=True)
+    peer: Peer | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     if TYPE_CHECKING:
 
@@ -89,6 +112,7 @@ class UpgradeRequest:
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
             subprotocols: Sequence[str] = (),
             extensions: Sequence[Extension | Offer] = (),
+            peer: Peer | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -212,6 +236,7 @@ class Request:
             lower case.
         body: the body; `None` if it was too long to be kept, or has not come to its end.
         stream: the stream that it came on, over HTTP/2.
+        peer: who asks, on a server with a driver; else `None`. It is no part of what is said: requests are equal without it.
     """
 
     method: str
@@ -219,6 +244,7 @@ class Request:
     headers: Headers = ()
     body: bytes | None = b""
     stream: int = 0
+    peer: Peer | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     if TYPE_CHECKING:
 
@@ -229,6 +255,8 @@ class Request:
             headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
             body: bytes | bytearray | memoryview | None = b"",
             stream: int = 0,
+            *,
+            peer: Peer | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
 from mintws.errors import RemoteProtocolError
-from mintws.events import Close, Failed, Ping, Pong, State
+from mintws.events import Close, Failed, Peer, Ping, Pong, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.session import REPLIES_HIGH, UNDECODED_HIGH
@@ -65,7 +65,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "http",
         "id",
         "loop",
-        "peername",
+        "peer",
         "timing",
         "transport",
         "websockets",
@@ -111,7 +111,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         # Some transports do not know it any more when they have ended.
-        self.peername = transport.get_extra_info("peername")
+        self.peer = Peer(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._writer = self.transport.write
         self._is_closing = self.transport.is_closing
         #: Either half can end by itself: not under TLS.

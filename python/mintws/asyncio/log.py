@@ -36,7 +36,7 @@ def place(link: Link, connection: Connection) -> str:
 
 def peer(link: Link) -> str:
     """Name the address of the peer."""
-    address = link.peername
+    address = link.peer.address
     if not isinstance(address, tuple):
         return "a Unix socket"
     host, port = address[:2]

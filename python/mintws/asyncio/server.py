@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core, origin
@@ -53,7 +54,8 @@ class serve:  # noqa: N801  (used as a function)
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
             or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
-            does not give. Meanwhile `connection.owner.transport` is the transport, whose `get_extra_info` tells who asks.
+            does not give. `request.peer` is who asks, for `respond` too; what is kept as `connection.app` is `websocket.app` for the
+            handler. Meanwhile `connection.owner.transport` is the transport.
         subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
         extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
         origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
@@ -412,6 +414,7 @@ class ServerLink(Link):
         """Answer a handshake and run the handler."""
         answer: UpgradeAccept | UpgradeReject
         connection.owner = self
+        connection.request = request = replace(request, peer=self.peer)
         try:
             answer, why = await self._decide(connection, request)
         except Exception as error:
@@ -534,7 +537,7 @@ class ServerLink(Link):
         if self._server.respond is None:
             upgrade = () if self.multiplexed else (("Upgrade", "websocket"), ("Connection", "Upgrade"))
             return _text(426, "this is a WebSocket server", upgrade) if upgrade else _text(404, "no such page")
-        response = self._server.respond(request)
+        response = self._server.respond(replace(request, peer=self.peer))
         if inspect.isawaitable(response):
             response = await response
         if not isinstance(response, Response):

@@ -165,6 +165,15 @@ class WebSocket(_core.Mailbox):
         return self.connection.subprotocol
 
     @property
+    def app(self) -> Any:
+        """Whatever the application keeps here; what a server's `upgrade` hook has set as `connection.app`, else `None` at first."""
+        return self.connection.app
+
+    @app.setter
+    def app(self, kept: Any) -> None:
+        self.connection.app = kept
+
+    @property
     def http_version(self) -> str:
         """The version of HTTP beneath: "1.1" or "2"."""
         return self.connection.carrier.http_version
