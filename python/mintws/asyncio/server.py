@@ -16,6 +16,7 @@ from mintws.arguments import explained
 from mintws.asyncio import log
 from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
+from mintws.asyncio.listen import Place
 from mintws.asyncio.timing import LEAST_RATE, Timing, check_seconds, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
@@ -48,8 +49,11 @@ class serve:  # noqa: N801  (used as a function)
     Args:
         handler: a coroutine function that is called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it
             raises, with 1011, and the error is logged to "mintws.server", unless it is the `ConnectionClosed` of its own end.
-        host, port: where to listen; port 0 is a free one.
+        host, port: where to listen: a host or several, all interfaces if `None` or ""; port 0 is one that is free on all of them.
         sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
+        backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
+            already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
+        reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
         ssl: the TLS context of a server with TLS; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
@@ -73,11 +77,13 @@ class serve:  # noqa: N801  (used as a function)
     def __init__(
         self,
         handler: Handler,
-        host: str | None = None,
+        host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
         sock: socket.socket | None = None,
         path: str | None = None,
+        backlog: int | None = None,
+        reuse_port: bool = False,
         ssl: tls.SSLContext | None = None,
         respond: Respond | None = None,
         upgrade: Upgrade | None = None,
@@ -112,16 +118,14 @@ class serve:  # noqa: N801  (used as a function)
             if it is not None:
                 origin.check(it)
         self._server.http2 = http2
-        where = (
-            {"sock": sock} if sock is not None else {"path": path} if path is not None else {"host": host, "port": port}
-        )
-        self._address: dict[str, Any] = {**where, "ssl": ssl}
+        self._place = Place(host, port, sock, path, backlog, reuse_port)
+        self._ssl = ssl
 
     def __await__(self) -> Generator[Any, None, Server]:
-        return self._server.listen(**self._address).__await__()
+        return self._server.listen(self._place, self._ssl).__await__()
 
     async def __aenter__(self) -> Server:
-        return await self._server.listen(**self._address)
+        return await self._server.listen(self._place, self._ssl)
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self._server.close()
@@ -150,20 +154,18 @@ class Server:
         self.links: set[ServerLink] = set()
         #: What handles and answers, and for which transport.
         self.tasks: dict[asyncio.Task[None], ServerLink] = {}
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._closed: asyncio.Future[None] | None = None
         #: What waits for the work that is under way: done when some of it has ended.
         self._work_ended: asyncio.Future[None] | None = None
 
-    async def listen(self, **address: Any) -> Server:
+    async def listen(self, place: Place, ssl: tls.SSLContext | None) -> Server:
         """Begin to listen, where `serve` was told to."""
         if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
-        if address["ssl"] is not None:
-            address["ssl_handshake_timeout"] = self.timing.open_timeout
-        listen = loop.create_unix_server if "path" in address else loop.create_server
-        self._listener = await listen(lambda: ServerLink(loop, self), **address)
+        timeout = None if ssl is None else self.timing.open_timeout
+        self._listeners = await place.listen(lambda: ServerLink(loop, self), ssl=ssl, ssl_handshake_timeout=timeout)
         self._closed = loop.create_future()
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
@@ -178,7 +180,7 @@ class Server:
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The sockets that are listened on: none before and after."""
-        return tuple(self._listener.sockets) if self._listener else ()
+        return tuple(sock for listener in self._listeners for sock in listener.sockets)
 
     @property
     def websockets(self) -> frozenset[WebSocket]:
@@ -266,10 +268,10 @@ class Server:
     def _leave(self) -> None:
         """Take nothing new."""
         self.leaving = True
-        if self._listener is not None:
-            self._listener.close()
-            # It knows the server.
-            self._listener = None
+        # They know the server.
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
         for link in list(self.links):
             link.leave()
 

@@ -1,0 +1,183 @@
+"""Where a server listens: its sockets, and how many connections wait in them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from mintws.errors import LocalProtocolError
+
+#: How many connections wait in the system until they are accepted, if nothing is said: what Linux allows unless it is configured. A client
+#: that finds no room asks again after a second. asyncio gets its default, 100, because it also accepts as many in one turn of the loop,
+#: and, where no file descriptor is left, logs as many errors.
+BACKLOG = 4096
+#: How often a port that is free in one family of addresses is looked for in the others.
+TRIES = 16
+
+#: The errors of an address whose family this host does not have.
+_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+#: Where Linux tells the backlog of a listening socket in its `tcp_info`, as `tcpi_sacked`.
+_TCP_INFO_BACKLOG = slice(28, 32)
+
+#: The family of a socket and its address.
+_Address: TypeAlias = tuple[int, tuple[Any, ...]]
+
+
+class Place:
+    """Where a server listens.
+
+    Args:
+        host, port, sock, path, backlog, reuse_port: see `serve`.
+
+    Raises:
+        LocalProtocolError: not exactly one place is named, or a number is out of its range.
+        TypeError: an argument has a wrong type.
+    """
+
+    def __init__(
+        self,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        sock: socket.socket | None,
+        path: str | None,
+        backlog: int | None,
+        reuse_port: bool,
+    ) -> None:
+        named = (host is not None or port is not None) + (sock is not None) + (path is not None)
+        if named != 1:
+            raise LocalProtocolError("say where to listen by one of host and port, sock, and path")
+        if sock is not None and not isinstance(sock, socket.socket):
+            raise TypeError(f"sock is a socket.socket, not {sock!r}")
+        if sock is not None and sock.type != socket.SOCK_STREAM:
+            raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
+        if not isinstance(reuse_port, bool):
+            raise TypeError(f"reuse_port is True or False, not {reuse_port!r}")
+        if reuse_port and (sock is not None or path is not None):
+            raise LocalProtocolError("reuse_port is for host and port: set SO_REUSEPORT before you bind a socket")
+        if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+            raise LocalProtocolError("reuse_port is not for this system: it has no SO_REUSEPORT")
+        if backlog is not None:
+            _check_number("backlog", backlog, 1, (1 << 31) - 1)
+        if port is not None:
+            _check_number("port", port, 0, 65535)
+        hosts = (host,) if host is None or isinstance(host, str) else tuple(host)
+        if not hosts or not all(isinstance(it, str | None) for it in hosts):
+            raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
+        self._hosts = hosts
+        self._port = port or 0
+        self._sock = sock
+        self._path = path
+        self._backlog = backlog
+        self._reuse_port = reuse_port
+
+    async def listen(self, protocol: Callable[[], asyncio.BaseProtocol], **tls: Any) -> list[asyncio.Server]:
+        """Listen, with a server of asyncio's for each socket.
+
+        Args:
+            protocol: makes the protocol of a connection.
+            tls: what `create_server` takes for TLS.
+
+        Raises:
+            OSError: a host has no address that can be listened on. Nothing is listened on.
+        """
+        loop = asyncio.get_running_loop()
+        servers: list[asyncio.Server] = []
+        ours: list[socket.socket] = []
+        backlog = self._backlog
+        try:
+            if self._path is not None:
+                servers.append(await loop.create_unix_server(protocol, self._path, **tls))
+            elif self._sock is not None:
+                backlog = backlog or _backlog_of(self._sock)
+                servers.append(await loop.create_server(protocol, sock=self._sock, **tls))
+            else:
+                ours = await self._open()
+                for sock in ours:
+                    servers.append(await loop.create_server(protocol, sock=sock, **tls))
+            for server in servers:
+                _set_backlog(server, backlog or BACKLOG)
+        except BaseException:
+            for server in servers:
+                server.close()
+            for sock in ours:
+                sock.close()
+            raise
+        return servers
+
+    async def _open(self) -> list[socket.socket]:
+        """Open the sockets of all hosts, on one port."""
+        hosts = [await _resolve(host, self._port) for host in self._hosts]
+        left = TRIES
+        while True:
+            left -= 1
+            try:
+                return self._open_on_one_port(hosts)
+            except OSError as error:
+                if self._port or error.errno != errno.EADDRINUSE or not left:
+                    raise
+
+    def _open_on_one_port(self, hosts: list[list[_Address]]) -> list[socket.socket]:
+        """Open the sockets; where any port will do, all take that of the first."""
+        opened: dict[_Address, socket.socket] = {}
+        port = self._port
+        try:
+            for addresses in hosts:
+                missing: OSError | None = None
+                for family, address in addresses:
+                    if (family, address) in opened:
+                        continue
+                    here = (address[0], port, *address[2:])
+                    try:
+                        sock = socket.create_server(here, family=family, reuse_port=self._reuse_port)
+                    except OSError as error:
+                        if error.errno not in _NO_FAMILY:
+                            raise
+                        missing = error
+                        continue
+                    opened[family, address] = sock
+                    port = sock.getsockname()[1]
+                if missing is not None and not opened.keys() & set(addresses):
+                    raise missing
+        except BaseException:
+            for sock in opened.values():
+                sock.close()
+            raise
+        return list(opened.values())
+
+
+async def _resolve(host: str | None, port: int) -> list[_Address]:
+    """Give the addresses of a host; those of all interfaces for none. Only a name is looked up, by a thread."""
+    kind = socket.SOCK_STREAM
+    try:
+        infos = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    return [(family, address) for family, _, _, _, address in infos]
+
+
+def _set_backlog(server: asyncio.Server, backlog: int) -> None:
+    for sock in server.sockets:
+        with socket.fromfd(sock.fileno(), sock.family, sock.type) as twin:
+            twin.listen(backlog)
+
+
+def _backlog_of(sock: socket.socket) -> int:
+    """The backlog of a socket that listens already, which Linux tells for TCP; 0 if it does not, or nobody tells."""
+    try:
+        if sys.platform == "linux" and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BACKLOG.stop)
+            return int.from_bytes(info[_TCP_INFO_BACKLOG], sys.byteorder)
+    except OSError:
+        pass
+    return 0
+
+
+def _check_number(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is an int, not {value!r}")
+    if not least <= value <= most:
+        raise LocalProtocolError(f"{name} must be {least} to {most}, not {value}")
