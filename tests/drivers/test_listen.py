@@ -13,7 +13,7 @@ import pytest
 from drivers.conftest import echo, listening
 
 from mintws import LocalProtocolError
-from mintws.asyncio import connect, listen, serve
+from mintws.asyncio import connect, connect_http2, listen, serve
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the backlog, and has all of 127.0.0.0/8")
 
@@ -247,6 +247,11 @@ def test_servers_share_a_port_if_all_say_so(run):
         ({"port": 0, "backlog": 10.0}, TypeError),
         ({"port": 0, "reuse_port": 1}, TypeError),
         ({"path": "x", "reuse_port": True}, LocalProtocolError),
+        ({"port": 0, "window": 1000}, LocalProtocolError),
+        ({"port": 0, "window": 1 << 31}, LocalProtocolError),
+        ({"port": 0, "window": None}, TypeError),
+        ({"port": 0, "max_concurrent_streams": -1}, LocalProtocolError),
+        ({"port": 0, "max_concurrent_streams": "5"}, TypeError),
     ],
     ids=str,
 )
@@ -255,3 +260,29 @@ def test_what_cannot_be_listened_on_is_refused_where_it_is_given(wrong, error):
         given = {name: datagrams if value == "datagrams" else value for name, value in wrong.items()}
         with pytest.raises(error):
             serve(echo, **given)
+
+
+@pytest.mark.parametrize("window", [None, 65535, 1 << 21])
+def test_the_window_is_what_a_client_may_send_before_it_is_taken(run, window):
+    async def work():
+        options = {} if window is None else {"window": window}
+        async with listening(**options) as server, connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+            websocket = await client.open()
+            stream = websocket.connection.carrier.number
+            assert client.http.h2.local_flow_control_window(stream) == (window or 256 * 1024)
+
+    run(work())
+
+
+def test_streams_beyond_the_most_wait_for_one_to_end(run):
+    async def work():
+        async with listening(max_concurrent_streams=2) as server:
+            async with connect_http2(f"ws://127.0.0.1:{server.port}") as client:
+                assert client.http.h2.remote_settings.max_concurrent_streams == 2
+                first, _ = await client.open(), await client.open()
+                assert not client.http.has_room
+                await first.close()
+                third = await client.open()
+                await third.ping()
+
+    run(work())

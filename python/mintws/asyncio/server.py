@@ -25,6 +25,7 @@ from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept,
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
+from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import check_origin, choose_subprotocol, default_willing
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class serve:  # noqa: N801  (used as a function)
         origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
             in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
+        window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
+            have open; see `Http2`.
         open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
 
@@ -91,6 +94,8 @@ class serve:  # noqa: N801  (used as a function)
         extensions: Sequence[Extension] | None = None,
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
+        window: int = STREAM_WINDOW,
+        max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         open_timeout: float | None = 10.0,
         idle_timeout: float | None = 60.0,
         close_timeout: float = 10.0,
@@ -118,6 +123,9 @@ class serve:  # noqa: N801  (used as a function)
             if it is not None:
                 origin.check(it)
         self._server.http2 = http2
+        check_streams(window, max_concurrent_streams)
+        self._server.window = window
+        self._server.max_concurrent_streams = max_concurrent_streams
         self._place = Place(host, port, sock, path, backlog, reuse_port)
         self._ssl = ssl
 
@@ -149,6 +157,8 @@ class Server:
         self.extensions: tuple[Extension | Offer, ...] = ()
         self.origins: Sequence[str | None] | None = None
         self.http2 = True
+        self.window = STREAM_WINDOW
+        self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self.port = 0
         self.leaving = False
         self.links: set[ServerLink] = set()
@@ -548,8 +558,12 @@ class ServerLink(Link):
 
     def _speak(self, http2: bool) -> None:
         self.multiplexed = http2
-        options = self._server.options
-        self.http = Http2(Role.SERVER, **options) if http2 else Http1(Role.SERVER, **options)
+        server = self._server
+        if http2:
+            streams = server.max_concurrent_streams
+            self.http = Http2(Role.SERVER, window=server.window, max_concurrent_streams=streams, **server.options)
+        else:
+            self.http = Http1(Role.SERVER, **server.options)
         self.write(self.http.start())
 
     def _start_task(self, work: Any) -> None:

@@ -59,7 +59,8 @@ class Http2:
     Args:
         role: which end.
         scheme: the scheme of a client's URLs, "http" or "https".
-        window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1.
+        window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. On all streams together
+            it may send 16 MiB ahead.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
         max_concurrent_streams: how many streams a client may have open at a time: 0 to 2^31-1.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
@@ -93,8 +94,7 @@ class Http2:
             raise TypeError(f"role must be Role.CLIENT or Role.SERVER, not {role!r}")
         if scheme not in ("http", "https"):
             raise LocalProtocolError(f'scheme must be "https" for wss: and "http" for ws:, not {scheme!r}')
-        _check_range("window", window, _DEFAULT_WINDOW)
-        _check_range("max_concurrent_streams", max_concurrent_streams, 0)
+        check_streams(window, max_concurrent_streams)
         self.scheme = scheme
         self._role = role
         self._options: Options = {
@@ -509,6 +509,16 @@ class Http2:
     def leaving(self) -> bool:
         """Whether no new streams are begun any more."""
         return self._ended or self._we_leave or self._peer_leaves or self.h2.highest_outbound_stream_id >= _LAST_STREAM
+
+
+def check_streams(window: object, max_concurrent_streams: object) -> None:
+    """Check these arguments of `Http2` where they are given, so that none fails when the first client comes.
+
+    Raises:
+        LocalProtocolError, TypeError: as of `Http2`.
+    """
+    _check_range("window", window, _DEFAULT_WINDOW)
+    _check_range("max_concurrent_streams", max_concurrent_streams, 0)
 
 
 def _check_range(name: str, value: object, least: int) -> None:
