@@ -7,10 +7,6 @@ const NAME = PerMessageDeflate.extensionName;
 const HEADER = 'sec-websocket-extensions';
 const OPTIONS = { allowSynchronousEvents: true, maxPayload: 1 << 24, skipUTF8Validation: false };
 
-exports.FRAGMENTS = ['Zwölf Boxkämpfer ', '', 'jagen Viktor ', 'quer über den ', 'großen Sylter Deich. '.repeat(500), '🥊'];
-
-exports.say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
-
 // Its own parser takes no empty header.
 const parse = (headers) => (headers[HEADER] ? extension.parse(headers[HEADER]) : {});
 

@@ -8,7 +8,8 @@ const http = require('node:http');
 const http2 = require('node:http2');
 const https = require('node:https');
 const { WebSocketServer } = require('ws');
-const { accept, FRAGMENTS, say } = require('./common.cjs');
+const { FRAGMENTS, say } = require('../conversation.cjs');
+const { accept } = require('./common.cjs');
 
 const [version, compression, cert, key] = process.argv.slice(2);
 const deflate = compression === 'deflate';

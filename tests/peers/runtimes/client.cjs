@@ -6,12 +6,10 @@
 const assert = require('node:assert');
 const { Buffer } = require('node:buffer');
 const process = require('node:process');
+const conversation = require('../conversation.cjs');
 
 const [url, version, check, library] = process.argv.slice(2);
-const FRAGMENTS = ['Zwölf Boxkämpfer ', '', 'jagen Viktor ', 'quer über den ', 'großen Sylter Deich. '.repeat(500), '🥊'];
-const SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20];
-
-const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const { came, ended, exchange, FRAGMENTS, recv, say } = conversation;
 
 function connect() {
   if (library === 'undici') {
@@ -25,41 +23,8 @@ function connect() {
   return new WebSocket(url);
 }
 
-const inbox = [];
-let wake = () => {};
-let ended;
-
-async function recv() {
-  while (inbox.length === 0) {
-    if (ended) throw new Error(`it ended with ${JSON.stringify(ended)}`);
-    await new Promise((resolve) => (wake = resolve));
-  }
-  return inbox.shift();
-}
-
-async function exchange(ws, message) {
-  ws.send(message);
-  const echo = await recv();
-  const same = typeof message === 'string' ? message === echo : typeof echo !== 'string' && message.equals(Buffer.from(echo));
-  assert.ok(same, 'the echo differs');
-}
-
-const textOf = (size) => {
-  const text = Buffer.from('Maß мир 水 🥊 x=1; '.repeat(size / 20 + 1)).subarray(0, size).toString().replace(/�+$/, '');
-  return text + '.'.repeat(size - Buffer.byteLength(text));
-};
-const binaryOf = (size) => Buffer.from(Uint8Array.from({ length: size }, (_, index) => (index % 2 ? Math.random() * 256 : 0)));
-
 const CHECKS = {
-  async messages(ws) {
-    for (const size of SIZES) {
-      await exchange(ws, textOf(size));
-      await exchange(ws, binaryOf(size));
-    }
-    for (let number = 0; number < 100; number++) ws.send(`message ${number}`);
-    for (let number = 0; number < 100; number++) assert.strictEqual(await recv(), `message ${number}`);
-    ws.close(1000);
-  },
+  ...conversation.CHECKS,
   async fragments(ws) {
     ws.send('in fragments, please');
     assert.strictEqual(await recv(), FRAGMENTS.join(''));
@@ -71,14 +36,6 @@ const CHECKS = {
     await exchange(ws, 'and after');
     ws.close(1000);
   },
-  async 'client closes'(ws) {
-    await exchange(ws, 'one');
-    ws.close(4001, 'fertig für heute');
-  },
-  async 'server closes'(ws) {
-    await exchange(ws, 'one');
-    ws.send('close, please');
-  },
   async refused() {
     throw new Error('it is open');
   },
@@ -87,20 +44,18 @@ const CHECKS = {
 async function main() {
   const ws = connect();
   ws.binaryType = 'arraybuffer';
-  ws.onmessage = ({ data }) => {
-    inbox.push(data);
-    wake();
-  };
+  ws.onmessage = ({ data }) => came(typeof data === 'string' ? data : Buffer.from(data));
+  let how;
   const over = new Promise((resolve) => {
     ws.onclose = ({ code, reason, wasClean }) => {
-      ended = { code, reason, clean: wasClean };
-      wake();
-      resolve(ended);
+      how = { code, reason, clean: wasClean };
+      ended(how);
+      resolve(how);
     };
   });
   const opened = new Promise((resolve) => (ws.onopen = resolve));
   await Promise.race([opened, over]);
-  if (!ended) await CHECKS[check](ws);
+  if (!how) await CHECKS[check](ws);
   say(await over);
 }
 

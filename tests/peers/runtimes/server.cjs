@@ -4,11 +4,10 @@
 
 const fs = require('node:fs');
 const process = require('node:process');
+const { say } = require('../conversation.cjs');
 
 const [compression, cert, key] = process.argv.slice(2);
 const tls = cert && { cert: fs.readFileSync(cert, 'utf8'), key: fs.readFileSync(key, 'utf8') };
-
-const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 function answer(ws, data) {
   if (data === 'close, please') ws.close(4002, 'bis später');
