@@ -17,9 +17,13 @@ from conversation import Certificate
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-table", action="store_true", help="write docs/interop.md from the results of this run")
+    parser.addoption("--recorded", action="store_true", help="have gateways take part that CI does not have")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--recorded", default=False) and not config.getoption("--write-table", default=False):
+        config.hook.pytest_deselected(items=[it for it in items if _is_recorded(it)])
+        items[:] = [it for it in items if not _is_recorded(it)]
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
@@ -28,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # What a peer forgets to close is its own affair.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
+
+def _is_recorded(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return getattr(parameters.get("gateway"), "recorded", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -96,6 +96,15 @@ KNOWN: tuple[Known, ...] = (
         " (protocol/h2.py): all other streams are lost, and the application is never told.",
         http="2",
     ),
+    Known(
+        "lighttpd",
+        ("server closes",),
+        r"the server's Close was echoed as Ending\(code=1006",
+        "Over HTTP/2 it drops a Close that comes in one read with the end of the stream, so that the server never gets the answer to its"
+        " own.",
+        serving=True,
+        http="2",
+    ),
 )
 
 

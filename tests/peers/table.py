@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import known
+from gateways import GATEWAYS
 
 #: The results of this run.
 ROWS: list[Row] = []
@@ -58,7 +59,7 @@ HEAD = """\
 # Interoperation with real peers
 
 Written by `pytest tests/peers --write-table`, from the run of the tests in `tests/peers`: each line is a connection on a real socket
-of the loopback interface, and what was said over it.
+of the loopback interface, and what was said over it. [Gateways](gateways.md) has the configurations of those, and what to know of them.
 
 - **messages**: text and binary, empty, 1, 125, 126, 65535, 65536 bytes and 1 MiB, echoed; then 100 sent before any is read.
 - **fragments**: messages in fragments both ways, an empty one among them, where the peer can send them.
@@ -78,6 +79,8 @@ Besides, in `tests/peers/test_known_defects.py`:
 - **wsproto** answers a Close with 1014, which is registered, with 1002.
 - **nghttpx**, towards an HTTP/2 server, never ends a stream that the server has ended (RFC 9113 §5.1): ours resets it after
   `half_closed_timeout`.
+- **Envoy**, between an HTTP/1.1 client and an HTTP/2 server, leaves the Sec-WebSocket-Accept to the server, which need not give one
+  (RFC 8441 §5): the client has to refuse the 101.
 - **wsproto**, as a client, takes an interim response (103) for a refusal (RFC 9110 §15.2).
 """
 
@@ -117,7 +120,7 @@ def write(path: Path, rows: Iterable[Row]) -> None:
 
 
 #: Gateways come last.
-_ORDER = {"HAProxy": 1, "nghttpx": 2}
+_ORDER = {gateway.name: place for place, gateway in enumerate(GATEWAYS, 1)}
 
 
 def _judge(line: _Line) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import known
 import pytest
 from conversation import CHECKS, PATIENCE, Certificate, Peer, Variant, agree
-from gateways import Gateway, Haproxy, Nghttpx
+from gateways import GATEWAYS, Gateway
 from ours import Mintws
 from table import Row
 from with_node import Node
@@ -30,18 +30,26 @@ class Route(NamedTuple):
 #: How each side is spoken: "h2c" is HTTP/2 without TLS.
 WAYS = {"h1": ("1.1", False), "h1s": ("1.1", True), "h2c": ("2", False), "h2": ("2", True)}
 ROUTES = (
-    Route(Websockets(), "h1", "h2c", Mintws()),
-    Route(Websockets(), "h1s", "h2", Mintws()),
+    Route(Websockets(), "h1s", "h2c", Mintws()),
+    Route(Websockets(), "h1", "h2", Mintws()),
     Route(Node(), "h2", "h1", Mintws()),
     Route(Node(), "h2", "h2c", Mintws()),
-    Route(Websockets(), "h1", "h1", Mintws()),
-    Route(Websockets(), "h1s", "h1s", Mintws()),
+    Route(Websockets(), "h1s", "h1", Mintws()),
+    Route(Websockets(), "h1", "h1s", Mintws()),
     Route(Mintws(), "h2", "h1", Websockets()),
     Route(Mintws(), "h2c", "h1", Websockets()),
-    Route(Mintws(), "h1", "h2c", Node()),
-    Route(Mintws(), "h2", "h2", Node()),
+    Route(Mintws(), "h1s", "h2c", Node()),
+    Route(Mintws(), "h2", "h2c", Node()),
     Route(Mintws(), "h1s", "h1", Websockets()),
 )
+#: What of them each gateway takes. Envoy leaves the Sec-WebSocket-Accept to the server, and only ours gives one over HTTP/2.
+CELLS = [
+    pytest.param(gateway, route, id=f"{gateway.name}-{route}")
+    for gateway in GATEWAYS
+    for route in ROUTES
+    if gateway.takes(Variant(*WAYS[route.front], False), Variant(*WAYS[route.back], False))
+    and not (gateway.name == "Envoy" and (route.front, route.back, route.server.name) == ("h1s", "h2c", Node.name))
+]
 
 
 #: Frames pass a gateway untouched, so that compression is one more header to it.
@@ -49,8 +57,7 @@ CASES = [*((False, check) for check in CHECKS), (True, "messages")]
 
 
 @pytest.mark.parametrize(("deflate", "check"), CASES, ids=lambda it: {False: "plain", True: "deflate"}.get(it, it))
-@pytest.mark.parametrize("route", ROUTES, ids=str)
-@pytest.mark.parametrize("gateway", [Haproxy(), Nghttpx()], ids=lambda it: it.name)
+@pytest.mark.parametrize(("gateway", "route"), CELLS)
 def test_gateway(gateway: Gateway, route: Route, deflate: bool, check: str, certificate: Certificate, row: Row) -> None:
     for needed in (gateway, route.client, route.server):
         needed.check()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conversation import CLOSE_PLEASE, HTTP1, HTTP2, PATIENCE, Certificate
-from gateways import Nghttpx
+from conversation import CLOSE_PLEASE, HTTP1, HTTP2, PATIENCE, Certificate, Variant
+from gateways import Envoy, Nghttpx
 from ours import Mintws, gone
+from process import client_context
 from with_hypercorn import Hypercorn
+from with_node import Node
 from with_websockets import Websockets
 from with_wsproto import Wsproto
 
 import mintws
-from mintws.asyncio import connect_http2
+from mintws.asyncio import connect, connect_http2
 
 
 def test_hypercorn_loses_all_sockets_of_a_connection_with_the_close_of_one(certificate: Certificate) -> None:
@@ -121,5 +123,22 @@ def test_600_websockets_pass_nghttpx_one_by_one(certificate: Certificate) -> Non
             for _ in range(600):
                 async with client.connect(url, HTTP1[0], certificate) as end:
                     assert (await end.close(1000, "")).code == 1000
+
+    asyncio.run(asyncio.wait_for(converse(), PATIENCE))
+
+
+def test_envoy_leaves_the_accept_of_an_http1_client_to_an_http2_server(certificate: Certificate) -> None:
+    """A server that processes no key, as RFC 8441 §5 has it, gives none, and the client has to refuse the 101 (RFC 6455 §4.1)."""
+    gateway, server, front, back = Envoy(), Node(), Variant("1.1", True, False), HTTP2[0]
+    for needed in (gateway, server):
+        needed.check()
+
+    async def converse() -> None:
+        async with (
+            server.serve(back, certificate) as serving,
+            gateway.between(front, back, serving.url, certificate) as url,
+        ):
+            with pytest.raises(mintws.ConnectError, match="Sec-WebSocket-Accept is missing"):
+                await connect(url, ssl=client_context(certificate), http="1.1")
 
     asyncio.run(asyncio.wait_for(converse(), PATIENCE))
