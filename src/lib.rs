@@ -5,6 +5,7 @@
 //! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
 //! handshake (HTTP/1.1), connect (HTTP/2) ── header, extension: the opening handshakes
 //! data: the DATA frames of HTTP/2                         traffic: how much has passed
+//! queue: messages that wait for the application
 //! py: the only part that names Python
 //! ```
 
@@ -21,6 +22,7 @@ pub mod handshake;
 pub mod header;
 pub mod keys;
 pub mod mask;
+pub mod queue;
 pub mod state;
 pub mod traffic;
 

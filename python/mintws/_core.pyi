@@ -23,11 +23,13 @@ __all__ = [
     "Inbound",
     "LoopState",
     "Mailbox",
+    "MessageQueue",
     "Operation",
     "Ping",
     "Pong",
     "Pool",
     "PreparedMessage",
+    "ReadyList",
     "Text",
     "__version__",
     "check_close",
@@ -295,11 +297,11 @@ class Endpoint:
     ) -> None:
         """Make what follows the opening handshake; it is in place when that is done."""
 
-    def _deliver_to(self, mailbox: Mailbox | None, *, traced: bool = False) -> None:
-        """Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+    def _deliver_to(self, queue: MessageQueue | None, *, traced: bool = False) -> None:
+        """Have messages go to a queue, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
 
-        What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
-        `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the mailbox.
+        What a queue does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
+        `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the driver's half of the core.
         """
 
     @property
@@ -403,19 +405,29 @@ class Exchange:
         A transport that is closing gets no more: it would log each further write.
         """
 
-@disjoint_base
-class Mailbox:
-    """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
+@final
+class ReadyList:
+    """The queues of one transport that have become worth a look: each was empty and has a message, or has ended, or is full.
 
-    def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
-    _held_back: bool
+    Whoever drives the transport drains it when it has handed on what was read.
+    """
+
+    def __new__(cls) -> Self: ...
+    def drain(self) -> list[MessageQueue]:
+        """Take the queues off the list."""
+
+@disjoint_base
+class MessageQueue:
+    """The messages of one WebSocket that wait for the application.
+
+    `Connection._deliver_to` has a connection put them here. A queue that is full pauses: the connection decodes no more until enough
+    messages were taken.
+    """
+
+    def __new__(cls, ready: ReadyList) -> Self: ...
     @property
     def waiting(self) -> int:
         """How many messages wait for the application."""
-
-    @property
-    def awaited(self) -> bool:
-        """Whether a task waits in `recv`."""
 
     @property
     def paused(self) -> bool:
@@ -426,12 +438,28 @@ class Mailbox:
         """How many messages came that nobody took."""
 
     @property
-    def owes_answer(self) -> bool:
-        """Whether the application has taken a message and sent nothing since."""
-
-    @property
     def taken(self) -> int:
         """How many messages the application has taken."""
+
+    def _pop(self) -> Text | Binary | None:
+        """Take the oldest message, as an event; `None` if none waits."""
+
+    def _finish(self) -> None:
+        """Say that nothing follows the messages."""
+
+@disjoint_base
+class Mailbox(MessageQueue):
+    """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
+
+    def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
+    _held_back: bool
+    @property
+    def awaited(self) -> bool:
+        """Whether a task waits in `recv`."""
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the application has taken a message and sent nothing since."""
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and give it.
@@ -494,9 +522,6 @@ class Mailbox:
 
     def _abandon(self, abandoned: bool) -> None:
         """Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too."""
-
-    def _finish(self) -> None:
-        """Say that nothing follows the messages; a reader who waits is told."""
 
 @final
 class Operation:

@@ -13,9 +13,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::attached::Attached;
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
-use super::driver::Mailbox;
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
+use super::queue::MessageQueue;
 use super::states::{parse_kind, shown, state_name};
 use crate::close;
 use crate::decoder::{Decoder, Rules};
@@ -53,12 +53,12 @@ struct Interruption {
 enum Delivery {
     /// They are events that `receive` returns.
     Events,
-    /// Bytes are kept until there is a mailbox for what they say.
+    /// Bytes are kept until there is a queue for what they say.
     Later,
     /// As many as it takes; what is behind them waits as bytes, however much they would become when inflated.
-    Mailbox(Py<Mailbox>),
+    Queue(Py<MessageQueue>),
     /// The same, and each is an event too, for a log.
-    Traced(Py<Mailbox>),
+    Traced(Py<MessageQueue>),
 }
 
 /// How what came has ended.
@@ -218,16 +218,16 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Have messages go to a mailbox, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+    /// Have messages go to a queue, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
     ///
-    /// What a mailbox does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
-    /// `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the mailbox.
-    #[pyo3(signature = (mailbox, *, traced=false))]
-    fn _deliver_to(&self, py: Python<'_>, mailbox: Option<Py<Mailbox>>, traced: bool) -> PyResult<()> {
-        let deliver = if traced { Delivery::Traced } else { Delivery::Mailbox };
+    /// What a queue does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
+    /// `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the driver's half of the core.
+    #[pyo3(signature = (queue, *, traced=false))]
+    fn _deliver_to(&self, py: Python<'_>, queue: Option<Py<MessageQueue>>, traced: bool) -> PyResult<()> {
+        let deliver = if traced { Delivery::Traced } else { Delivery::Queue };
         let mut this = self.workings(py)?;
         if !this.state.is_over() {
-            this.delivery = mailbox.map_or(Delivery::Later, deliver);
+            this.delivery = queue.map_or(Delivery::Later, deliver);
         }
         Ok(())
     }
@@ -585,8 +585,8 @@ impl Endpoint {
                 visit.call(carrier)?;
             }
         }
-        if let Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) = &this.delivery {
-            visit.call(mailbox)?;
+        if let Delivery::Queue(queue) | Delivery::Traced(queue) = &this.delivery {
+            visit.call(queue)?;
         }
         if let Some(End::Fault(error)) = &this.end {
             visit.call(error)?;

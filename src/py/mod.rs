@@ -11,6 +11,7 @@ mod events;
 mod handshake;
 mod incoming;
 mod prepared;
+mod queue;
 mod states;
 
 use pyo3::exceptions::PyImportError;
@@ -28,6 +29,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<contexts::Contexts>()?;
     module.add_class::<contexts::Pool>()?;
     module.add_class::<data::Inbound>()?;
+    module.add_class::<queue::ReadyList>()?;
+    module.add_class::<queue::MessageQueue>()?;
     module.add("RSV1", crate::frame::RSV1)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(data::data_frames, module)?)?;

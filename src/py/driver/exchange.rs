@@ -13,6 +13,7 @@ use super::{Arrival, LoopState, Mailbox};
 use crate::py::attached::Attached;
 use crate::py::buffer::filled;
 use crate::py::endpoint::Endpoint;
+use crate::py::queue::ReadyList;
 
 /// What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
 ///
@@ -36,8 +37,8 @@ pub struct State {
     multiplexed: bool,
     /// The transport has more to write than it likes.
     full: bool,
-    /// Those whose reader waits and for whom something has come.
-    arrived: Vec<Py<Mailbox>>,
+    /// The mailboxes for which something has come, or that are full.
+    ready: Py<ReadyList>,
     /// Those with more messages than the application takes.
     crowded: Vec<Py<Mailbox>>,
     /// Those with frames to be written.
@@ -62,9 +63,9 @@ enum Caller {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (event_loop, *_args, **_named))]
-    fn new(event_loop: Py<PyAny>, _args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>) -> Self {
-        Self(Attached::new(State {
+    #[pyo3(signature = (event_loop, *args, **_named))]
+    fn new(event_loop: Py<PyAny>, args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Ok(Self(Attached::new(State {
             event_loop,
             shared: None,
             writer: None,
@@ -73,13 +74,13 @@ impl Exchange {
             only: None,
             multiplexed: false,
             full: false,
-            arrived: Vec::new(),
+            ready: Py::new(args.py(), ReadyList::new())?,
             crowded: Vec::new(),
             posted: Vec::new(),
             done: None,
             heard: 0,
             written: 0,
-        }))
+        })))
     }
 
     #[getter(_shared)]
@@ -232,14 +233,15 @@ impl Exchange {
         visit.call(&this.is_closing)?;
         visit.call(&this.only)?;
         visit.call(&this.done)?;
-        this.arrived.iter().chain(&this.posted).chain(&this.crowded).try_for_each(|mailbox| visit.call(mailbox))
+        visit.call(&this.ready)?;
+        this.posted.iter().chain(&this.crowded).try_for_each(|mailbox| visit.call(mailbox))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
         // What is let go of may look at this exchange, so it is dropped when that can be borrowed again.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
-            let mailboxes = [&mut this.arrived, &mut this.posted, &mut this.crowded].map(std::mem::take);
+            let mailboxes = [&mut this.posted, &mut this.crowded].map(std::mem::take);
             (
                 this.shared.take(),
                 this.writer.take(),
@@ -279,7 +281,7 @@ impl Exchange {
         };
         for mailbox in &crowded {
             // What has come since may have ended it.
-            if mailbox.get().state(py)?.is_paused() {
+            if mailbox.bind(py).as_super().get().paused(py)? {
                 mailbox.call_method0(py, intern!(py, "_pause"))?;
             }
         }
@@ -323,17 +325,34 @@ impl Exchange {
         Ok(!CURRENT_TASK.import(slf.py(), "asyncio", "current_task")?.call1((event_loop,))?.is_none())
     }
 
+    /// Takes the mailboxes off the ready list; those that are full are to be paused.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<Vec<Py<Mailbox>>> {
+        let py = slf.py();
+        let ready = slf.get().ready(py)?.get().drain(py)?;
+        let mut mailboxes = Vec::with_capacity(ready.len());
+        for queue in ready {
+            let mailbox = queue.into_bound(py).cast_into::<Mailbox>()?.unbind();
+            if mailbox.bind(py).as_super().get().paused(py)? {
+                slf.get().state(py)?.crowded.push(mailbox.clone_ref(py));
+            }
+            mailboxes.push(mailbox);
+        }
+        Ok(mailboxes)
+    }
+
     fn wake_all(slf: &Bound<'_, Self>, caller: Caller) -> PyResult<()> {
         let py = slf.py();
-        let arrived = std::mem::take(&mut slf.get().state(slf.py())?.arrived);
-        if arrived.is_empty() {
-            return Ok(());
-        }
-        let mut readers = Vec::with_capacity(arrived.len());
-        for mailbox in &arrived {
-            if let Some(waiter) = mailbox.get().state(py)?.waiter(py) {
+        let ready = Self::drain(slf)?;
+        let mut readers = Vec::with_capacity(ready.len());
+        for mailbox in &ready {
+            if let (Some(waiter), false) =
+                (mailbox.get().state(py)?.waiter(py), mailbox.bind(py).as_super().get().is_idle(py)?)
+            {
                 readers.push((waiter, Some(mailbox)));
             }
+        }
+        if readers.is_empty() {
+            return Ok(());
         }
         match caller {
             Caller::Loop => Self::wake_each(slf, readers.into_iter()),
@@ -416,6 +435,10 @@ impl Exchange {
         }
     }
 
+    pub fn ready(&self, py: Python<'_>) -> PyResult<Py<ReadyList>> {
+        Ok(self.state(py)?.ready.clone_ref(py))
+    }
+
     pub fn shared(&self, py: Python<'_>) -> PyResult<Py<LoopState>> {
         Ok(self.state(py)?.shared()?.clone_ref(py))
     }
@@ -450,15 +473,5 @@ impl State {
     #[inline]
     pub fn shared(&self) -> PyResult<&Py<LoopState>> {
         self.shared.as_ref().ok_or_else(|| PyRuntimeError::new_err("the transport has no state of its loop"))
-    }
-
-    /// Takes note that something has come for a reader who waits.
-    pub fn has_arrived(&mut self, mailbox: &Bound<'_, Mailbox>) {
-        self.arrived.push(mailbox.clone().unbind());
-    }
-
-    /// Takes note that the application takes less than comes.
-    pub fn is_crowded(&mut self, mailbox: &Bound<'_, Mailbox>) {
-        self.crowded.push(mailbox.clone().unbind());
     }
 }

@@ -121,7 +121,7 @@ impl LoopState {
         wake: impl FnOnce() -> PyResult<T>,
     ) -> PyResult<T> {
         let unread = match mailbox {
-            Some(mailbox) => mailbox.get().state(py)?.has_messages(),
+            Some(mailbox) => !mailbox.bind(py).as_super().get().is_empty(py)?,
             None => false,
         };
         let running = Running { mailbox: mailbox.map_or(0, |it| it.as_ptr().addr()), unread, followed };

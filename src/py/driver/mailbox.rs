@@ -1,7 +1,6 @@
 //! One WebSocket's messages, in and out, as a driver sees them.
 
 use std::cell::RefMut;
-use std::collections::VecDeque;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,14 +14,9 @@ use crate::frame::Opcode;
 use crate::py::attached::Attached;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
-use crate::py::events::Kind;
 use crate::py::incoming::Message;
+use crate::py::queue::{MessageQueue, Popped};
 
-/// Messages, and their bytes, that wait for the application before the peer is paused; and how few let it go on.
-const MESSAGES_HIGH: usize = 256;
-const MESSAGES_LOW: usize = 64;
-const BYTES_HIGH: usize = 256 * 1024;
-const BYTES_LOW: usize = 64 * 1024;
 /// Frames that are collected are written when they are more bytes than this.
 const FLUSH_SIZE: usize = 32 * 1024;
 /// A payload of more bytes is not copied to other frames, but written behind its header by a call of its own, from Python: that costs
@@ -30,26 +24,16 @@ const FLUSH_SIZE: usize = 32 * 1024;
 const LARGE: usize = 64 * 1024;
 
 /// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
-#[pyclass(frozen, subclass, module = "mintws._core")]
+#[pyclass(frozen, subclass, extends = MessageQueue, module = "mintws._core")]
 pub struct Mailbox(Attached<State>);
 
 pub struct State {
     connection: Py<Endpoint>,
     exchange: Py<Exchange>,
     shared: Py<LoopState>,
-    /// Messages that the application has not taken.
-    messages: VecDeque<Letter>,
-    /// How many bytes they were.
-    bytes: usize,
-    /// Nothing follows the messages.
-    ended: bool,
     waiter: Option<Py<Arrival>>,
     /// An operation that is done, for the next one to be made of.
     spare: Option<Py<Operation>>,
-    intake: Intake,
-    discarded: usize,
-    /// How many messages the application has taken.
-    taken: u64,
     last: Last,
     /// The exchange is to write what is collected here.
     scheduled: bool,
@@ -59,19 +43,6 @@ pub struct State {
     held_back: bool,
 }
 
-/// What becomes of messages that come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intake {
-    /// They wait for the application.
-    Open,
-    /// They do too, but the peer sends no more than it already may.
-    Paused,
-    /// They wait, until the application takes one again; meanwhile those beyond what may wait are counted and dropped.
-    Abandoned,
-    /// Nobody takes them: beyond what may wait they are counted and dropped.
-    Discarding,
-}
-
 /// What the application has done last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
@@ -79,14 +50,6 @@ enum Last {
     Took,
     /// It has sent something, or nothing was there to be taken.
     Sent,
-}
-
-/// A message that waits: an event is made of it only for a reader who asks for one.
-struct Letter {
-    kind: Kind,
-    data: Py<PyAny>,
-    fin: bool,
-    len: usize,
 }
 
 /// What a reader finds.
@@ -112,31 +75,21 @@ pub enum Sent {
 #[pymethods]
 impl Mailbox {
     #[new]
-    fn new(py: Python<'_>, exchange: Py<Exchange>, connection: Py<Endpoint>) -> PyResult<Self> {
+    fn new(py: Python<'_>, exchange: Py<Exchange>, connection: Py<Endpoint>) -> PyResult<PyClassInitializer<Self>> {
         let shared = exchange.get().shared(py)?;
-        Ok(Self(Attached::new(State {
+        let queue = MessageQueue::new(exchange.get().ready(py)?);
+        let this = Self(Attached::new(State {
             connection,
             exchange,
             shared,
-            messages: VecDeque::new(),
-            bytes: 0,
-            ended: false,
             waiter: None,
             spare: None,
-            intake: Intake::Open,
-            discarded: 0,
-            taken: 0,
             last: Last::Sent,
             scheduled: false,
             batches: 0,
             held_back: false,
-        })))
-    }
-
-    /// How many messages wait for the application.
-    #[getter]
-    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.state(py)?.messages.len())
+        }));
+        Ok(PyClassInitializer::from(queue).add_subclass(this))
     }
 
     /// Whether a task waits in `recv`.
@@ -145,28 +98,10 @@ impl Mailbox {
         Ok(self.state(py)?.waiter.is_some())
     }
 
-    /// Whether the peer is to send no more until the application has taken some.
-    #[getter]
-    fn paused(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.state(py)?.is_paused())
-    }
-
-    /// How many messages came that nobody took.
-    #[getter]
-    fn discarded(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.state(py)?.discarded)
-    }
-
     /// Whether the application has taken a message and sent nothing since.
     #[getter]
     fn owes_answer(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.last == Last::Took)
-    }
-
-    /// How many messages the application has taken.
-    #[getter]
-    fn taken(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.state(py)?.taken)
     }
 
     /// Whether the peer's flow control lets no more pass.
@@ -269,34 +204,18 @@ impl Mailbox {
 
     /// Take no more messages than those that wait already: later ones are counted.
     fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::go_on(slf, Intake::Discarding)
+        let resumed = slf.as_super().get().discard(slf.py())?;
+        Self::go_on(slf, resumed)
     }
 
     /// Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too.
     fn _abandon(slf: &Bound<'_, Self>, abandoned: bool) -> PyResult<()> {
-        let mut this = slf.get().state(slf.py())?;
-        match this.intake {
-            Intake::Discarding => Ok(()),
-            _ if abandoned => {
-                drop(this);
-                Self::go_on(slf, Intake::Abandoned)
-            }
-            Intake::Abandoned => {
-                this.intake = Intake::Open;
-                Ok(())
-            }
-            Intake::Open | Intake::Paused => Ok(()),
+        let queue = slf.as_super().get();
+        if !abandoned {
+            return queue.keep(slf.py());
         }
-    }
-
-    /// Say that nothing follows the messages; a reader who waits is told.
-    fn _finish(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut this = slf.get().state(slf.py())?;
-        this.ended = true;
-        if this.waiter.is_some() && this.messages.is_empty() {
-            this.exchange.get().state(slf.py())?.has_arrived(slf);
-        }
-        Ok(())
+        let resumed = queue.abandon(slf.py())?;
+        Self::go_on(slf, resumed)
     }
 
     // Its parts refer to each other, and the application to them.
@@ -313,7 +232,7 @@ impl Mailbox {
         // What is let go of may look at this mailbox, so it is dropped when that can be borrowed again.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
-            (std::mem::take(&mut this.messages), this.spare.take(), this.waiter.take())
+            (this.spare.take(), this.waiter.take())
         };
         Ok(())
     }
@@ -325,63 +244,28 @@ impl Mailbox {
         self.0.borrow_mut(py)
     }
 
-    /// Takes a message of the peer, and says whether another may follow at once.
-    #[inline]
-    pub fn put(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
-        let mut this = slf.get().state(slf.py())?;
-        let full = this.messages.len() >= MESSAGES_HIGH || this.bytes >= BYTES_HIGH;
-        if full && matches!(this.intake, Intake::Abandoned | Intake::Discarding) {
-            this.discarded += 1;
-            return Ok(true);
-        }
-        let Message { kind, data, fin } = message;
-        this.messages.push_back(Letter { kind, data: data.unbind(), fin, len });
-        this.bytes += len;
-        if this.messages.len() == 1 && this.waiter.is_some() {
-            this.exchange.get().state(slf.py())?.has_arrived(slf);
-        }
-        if full && this.intake == Intake::Open {
-            this.intake = Intake::Paused;
-            this.exchange.get().state(slf.py())?.is_crowded(slf);
-        }
-        Ok(this.intake != Intake::Paused)
-    }
-
     /// Gives the next message to `operation`, which is done by that.
     pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
-        let mut this = slf.get().state(slf.py())?;
-        let Some(Letter { kind, data, fin, len }) = this.messages.pop_front() else {
-            return Ok(if this.ended { Found::End } else { Found::Nothing });
+        let py = slf.py();
+        let queue = slf.as_super().get();
+        let Some(Popped { message, last, resumed }) = queue.pop(py)? else {
+            return Ok(if queue.is_ended(py)? { Found::End } else { Found::Nothing });
         };
-        this.bytes -= len;
-        this.taken += 1;
-        if this.intake == Intake::Abandoned {
-            this.intake = Intake::Open;
+        {
+            let mut this = slf.get().state(py)?;
+            this.last = Last::Took;
+            if last {
+                this.shared.get().state(py)?.has_taken_all(slf);
+            }
+            this.keep_spare(operation);
         }
-        this.last = Last::Took;
-        if this.messages.is_empty() {
-            this.shared.get().state(slf.py())?.has_taken_all(slf);
-        }
-        this.keep_spare(operation);
-        if this.messages.is_empty() && this.messages.capacity() > MESSAGES_LOW {
-            this.messages = VecDeque::new();
-        }
-        if this.intake == Intake::Paused && this.messages.len() <= MESSAGES_LOW && this.bytes <= BYTES_LOW {
-            drop(this);
-            Self::go_on(slf, Intake::Open)?;
-        }
-        Ok(Found::Message(Message { kind, data: data.into_bound(slf.py()), fin }))
+        Self::go_on(slf, resumed)?;
+        Ok(Found::Message(message))
     }
 
-    /// Has the driver told that more has come than the application takes.
-    pub fn is_crowded(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().state(slf.py())?.exchange.get().state(slf.py())?.is_crowded(slf);
-        Ok(())
-    }
-
-    /// Lets the peer send again.
-    fn go_on(slf: &Bound<'_, Self>, intake: Intake) -> PyResult<()> {
-        if std::mem::replace(&mut slf.get().state(slf.py())?.intake, intake) == Intake::Paused {
+    /// Lets the peer send again, if it is `resumed`.
+    fn go_on(slf: &Bound<'_, Self>, resumed: bool) -> PyResult<()> {
+        if resumed {
             slf.call_method0(intern!(slf.py(), "_resume"))?;
         }
         Ok(())
@@ -496,11 +380,6 @@ impl Mailbox {
 }
 
 impl State {
-    /// Whether the peer is to send no more.
-    pub fn is_paused(&self) -> bool {
-        self.intake == Intake::Paused
-    }
-
     pub fn take_spare(&mut self) -> Option<Py<Operation>> {
         self.spare.take()
     }
@@ -522,10 +401,6 @@ impl State {
 
     pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
-    }
-
-    pub fn has_messages(&self) -> bool {
-        !self.messages.is_empty()
     }
 
     /// Whether more may be sent without waiting.

@@ -7,10 +7,10 @@ use super::{Delivery, EARLY_LIMIT, End, Endpoint, Workings};
 use crate::decoder::Event;
 use crate::fault::Fault;
 use crate::frame::Opcode;
-use crate::py::driver::Mailbox;
 use crate::py::errors;
 use crate::py::events::{self, Kind as EventKind};
 use crate::py::incoming::{Failure, Message, bytes_of, message, transformed};
+use crate::py::queue::MessageQueue;
 use crate::state::{Kind, after_receiving, after_sending};
 
 impl Endpoint {
@@ -24,8 +24,8 @@ impl Endpoint {
         }
         if this.waits(slf.py())? {
             this.early.extend_from_slice(data);
-            if let Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) = &this.delivery {
-                Mailbox::is_crowded(mailbox.bind(slf.py()))?;
+            if let Delivery::Queue(queue) | Delivery::Traced(queue) = &this.delivery {
+                MessageQueue::list(queue.bind(slf.py()))?;
             }
             return Ok(());
         }
@@ -120,14 +120,14 @@ impl Endpoint {
                     };
                     match made {
                         Ok(made) => match &this.delivery {
-                            Delivery::Mailbox(mailbox) => {
-                                if Mailbox::put(mailbox.bind(py), made, len)? {
+                            Delivery::Queue(queue) => {
+                                if MessageQueue::push(queue.bind(py), made, len)? {
                                     continue;
                                 }
                                 break;
                             }
-                            Delivery::Traced(mailbox) => {
-                                if Self::put_traced(slf, mailbox, made, len, events)? {
+                            Delivery::Traced(queue) => {
+                                if Self::push_traced(slf, queue, made, len, events)? {
                                     continue;
                                 }
                                 break;
@@ -167,17 +167,17 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Gives a message to a mailbox, and as an event too; says whether another may follow at once.
+    /// Gives a message to a queue, and as an event too; says whether another may follow at once.
     #[cold]
-    fn put_traced<'py>(
+    fn push_traced<'py>(
         slf: &Bound<'py, Self>,
-        mailbox: &Py<Mailbox>,
+        queue: &Py<MessageQueue>,
         made: Message<'py>,
         len: usize,
         events: &Bound<'py, PyList>,
     ) -> PyResult<bool> {
         let event = made.clone().into_event()?;
-        let more = Mailbox::put(mailbox.bind(slf.py()), made, len)?;
+        let more = MessageQueue::push(queue.bind(slf.py()), made, len)?;
         push(events, slf, &event)?;
         Ok(more)
     }
@@ -244,7 +244,7 @@ impl Workings {
         Ok(match &self.delivery {
             Delivery::Events => false,
             Delivery::Later => true,
-            Delivery::Mailbox(mailbox) | Delivery::Traced(mailbox) => mailbox.get().state(py)?.is_paused(),
+            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().paused(py)?,
         })
     }
 

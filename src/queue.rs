@@ -1,0 +1,260 @@
+//! Messages that wait for the application, and what becomes of those that come meanwhile.
+
+use std::collections::VecDeque;
+
+/// Messages, and their bytes, at which the peer is paused; and how few of both let it go on.
+const MESSAGES_HIGH: usize = 256;
+const MESSAGES_LOW: usize = 64;
+const BYTES_HIGH: usize = 256 * 1024;
+const BYTES_LOW: usize = 64 * 1024;
+
+/// What becomes of messages that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// They wait for the application.
+    Open,
+    /// They do too, but the peer sends no more than it already may.
+    Paused,
+    /// They wait, until the application takes one again; meanwhile those beyond what may wait are counted and dropped.
+    Abandoned,
+    /// Nobody takes them: beyond what may wait they are counted and dropped.
+    Discarding,
+}
+
+/// A bounded queue of messages, first in, first out.
+#[derive(Debug)]
+pub struct Queue<T> {
+    messages: VecDeque<(T, usize)>,
+    bytes: usize,
+    intake: Intake,
+    ended: bool,
+    discarded: usize,
+    taken: u64,
+}
+
+/// What a message that came has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The queue was empty, or is full now: whoever takes messages, or reads the transport, is to look at it.
+    pub notable: bool,
+    /// Another message may follow at once.
+    pub more: bool,
+}
+
+/// A message that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Popped<T> {
+    /// The message.
+    pub message: T,
+    /// No other waits.
+    pub last: bool,
+    /// The queue was paused, and the peer may go on.
+    pub resumed: bool,
+}
+
+impl<T> Queue<T> {
+    /// Makes an empty queue.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { messages: VecDeque::new(), bytes: 0, intake: Intake::Open, ended: false, discarded: 0, taken: 0 }
+    }
+
+    /// Adds a message of `len` bytes, or counts and drops it where nobody takes those beyond the bound.
+    #[inline]
+    pub fn push(&mut self, message: T, len: usize) -> Pushed {
+        let full = self.messages.len() >= MESSAGES_HIGH || self.bytes >= BYTES_HIGH;
+        if full && matches!(self.intake, Intake::Abandoned | Intake::Discarding) {
+            self.discarded += 1;
+            return Pushed { notable: false, more: true };
+        }
+        let first = self.messages.is_empty();
+        let filled = full && self.intake == Intake::Open;
+        if filled {
+            self.intake = Intake::Paused;
+        }
+        self.messages.push_back((message, len));
+        self.bytes += len;
+        Pushed { notable: first || filled, more: self.intake != Intake::Paused }
+    }
+
+    /// Takes the oldest message.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Popped<T>> {
+        let (message, len) = self.messages.pop_front()?;
+        self.bytes -= len;
+        self.taken += 1;
+        let last = self.messages.is_empty();
+        if last && self.messages.capacity() > MESSAGES_LOW {
+            self.messages = VecDeque::new();
+        }
+        let resumed = self.intake == Intake::Paused && self.messages.len() <= MESSAGES_LOW && self.bytes <= BYTES_LOW;
+        if resumed || self.intake == Intake::Abandoned {
+            self.intake = Intake::Open;
+        }
+        Some(Popped { message, last, resumed })
+    }
+
+    /// Drops messages beyond the bound from now on; says whether the peer was paused, which may go on.
+    pub fn discard(&mut self) -> bool {
+        std::mem::replace(&mut self.intake, Intake::Discarding) == Intake::Paused
+    }
+
+    /// Drops messages beyond the bound until one is taken, or until [`Self::keep`]; says whether the peer was paused, which may go on.
+    pub fn abandon(&mut self) -> bool {
+        if self.intake == Intake::Discarding {
+            return false;
+        }
+        std::mem::replace(&mut self.intake, Intake::Abandoned) == Intake::Paused
+    }
+
+    /// Has messages wait again that [`Self::abandon`] would drop.
+    pub fn keep(&mut self) {
+        if self.intake == Intake::Abandoned {
+            self.intake = Intake::Open;
+        }
+    }
+
+    /// Notes that nothing follows the messages; says whether that is new to whoever waits for one.
+    pub fn end(&mut self) -> bool {
+        !std::mem::replace(&mut self.ended, true) && self.messages.is_empty()
+    }
+
+    /// Takes all messages, without counting them.
+    pub fn clear(&mut self) -> impl Iterator<Item = T> + use<T> {
+        self.bytes = 0;
+        std::mem::take(&mut self.messages).into_iter().map(|(message, _)| message)
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether no message waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Whether the peer is to send no more than it already may.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.intake == Intake::Paused
+    }
+
+    /// Whether nothing follows the messages.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How many messages were dropped.
+    #[must_use]
+    pub const fn discarded(&self) -> usize {
+        self.discarded
+    }
+
+    /// How many messages were taken.
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Queue<usize> {
+        let mut queue = Queue::new();
+        let paused = (0..=MESSAGES_HIGH).find(|number| !queue.push(*number, 1).more);
+        assert_eq!((paused, queue.len(), queue.is_paused()), (Some(MESSAGES_HIGH), MESSAGES_HIGH + 1, true));
+        queue
+    }
+
+    #[test]
+    fn only_the_first_message_and_the_one_that_fills_are_notable() {
+        let mut queue = Queue::new();
+        let notable: Vec<usize> = (0..=MESSAGES_HIGH).filter(|number| queue.push(*number, 1).notable).collect();
+        assert_eq!(notable, [0, MESSAGES_HIGH]);
+        assert!(!queue.push(0, 1).notable);
+    }
+
+    #[test]
+    fn bytes_fill_it_too() {
+        let mut queue = Queue::new();
+        assert_eq!(queue.push("large", BYTES_HIGH), Pushed { notable: true, more: true });
+        assert_eq!(queue.push("one more", 1), Pushed { notable: true, more: false });
+        assert_eq!(queue.pop(), Some(Popped { message: "large", last: false, resumed: true }));
+    }
+
+    #[test]
+    fn the_peer_goes_on_when_few_messages_are_left() {
+        let mut queue = full();
+        let resumed = std::iter::from_fn(|| queue.pop()).position(|popped| popped.resumed);
+        assert_eq!(resumed, Some(MESSAGES_HIGH - MESSAGES_LOW));
+        assert!(!queue.is_paused());
+    }
+
+    #[test]
+    fn messages_come_in_order_and_the_last_is_said_to_be() {
+        let mut queue = Queue::new();
+        for number in 0..3 {
+            queue.push(number, 1);
+        }
+        let all: Vec<(i32, bool)> =
+            std::iter::from_fn(|| queue.pop()).map(|popped| (popped.message, popped.last)).collect();
+        assert_eq!(all, [(0, false), (1, false), (2, true)]);
+        assert_eq!((queue.taken(), queue.is_empty()), (3, true));
+    }
+
+    #[test]
+    fn discarding_keeps_what_waits_and_counts_what_is_beyond_the_bound() {
+        let mut queue = full();
+        assert!(queue.discard(), "the peer was paused");
+        assert_eq!(queue.push(0, 1), Pushed { notable: false, more: true });
+        assert_eq!((queue.len(), queue.discarded()), (MESSAGES_HIGH + 1, 1));
+        assert!(!queue.abandon(), "it discards for good");
+        queue.keep();
+        queue.pop();
+        queue.pop();
+        queue.push(0, 1);
+        queue.push(0, 1);
+        assert_eq!(queue.discarded(), 2);
+    }
+
+    #[test]
+    fn an_abandoned_queue_is_open_again_when_one_is_taken_or_it_is_told() {
+        for take in [true, false] {
+            let mut queue = full();
+            assert!(queue.abandon());
+            queue.push(0, 1);
+            assert_eq!(queue.discarded(), 1);
+            if take {
+                assert!(queue.pop().is_some_and(|popped| !popped.resumed));
+                queue.push(0, 1);
+            } else {
+                queue.keep();
+                queue.push(0, 1);
+            }
+            assert_eq!((queue.discarded(), queue.is_paused()), (1, true));
+        }
+    }
+
+    #[test]
+    fn the_end_comes_after_the_messages() {
+        let mut queue = Queue::new();
+        queue.push(1, 1);
+        assert!(!queue.end());
+        assert!(queue.pop().is_some() && queue.pop().is_none() && queue.is_ended());
+        let mut empty = Queue::<u8>::new();
+        assert!(empty.end() && !empty.end());
+    }
+}
