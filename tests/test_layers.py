@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,36 @@ def test_pyo3_is_named_under_src_py_alone() -> None:
     assert sources
     for path in sources:
         assert not re.search(r"\bpyo3\b", path.read_text(encoding="utf-8")), path.relative_to(ROOT)
+
+
+def rust_part(path: tuple[str, ...]) -> str:
+    """Name the part of the core that a path of modules leads to: a module at the top, or within `py`."""
+    return "::".join(path[: 2 if path[0] == "py" else 1])
+
+
+def rust_uses(source: Path) -> Iterator[str]:
+    """Give the parts of the core that a file uses beside its own."""
+    here = source.relative_to(ROOT / "src").with_suffix("").parts
+    within = here[:-1]
+    for start, rest in re.findall(
+        r"^\s*(?:pub )?use (crate|super)::([^;]+);", source.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        named = re.findall(r"(?:^\{?|, )(\w+)", rest) if rest.startswith("{") else [re.split(r"::", rest)[0]]
+        for name in named:
+            path = (name,) if start == "crate" else (*within, name)
+            if path == ("py",):
+                path = ("py", re.split(r"::", rest)[1])
+            if (ROOT / "src").joinpath(*path[:2]).with_suffix(".rs").exists() or (ROOT / "src").joinpath(
+                *path[:2]
+            ).is_dir():
+                yield rust_part(path)
+
+
+def test_parts_of_the_core_use_each_other_one_way() -> None:
+    graph: dict[str, set[str]] = {}
+    for source in (ROOT / "src").rglob("*.rs"):
+        here = rust_part(source.relative_to(ROOT / "src").with_suffix("").parts)
+        graph.setdefault(here, set()).update(part for part in rust_uses(source) if part != here)
+    assert {"decoder", "py::queue"} <= graph["py::endpoint"]
+    assert [part for part, used in graph.items() if "py::driver" in used] == []
+    TopologicalSorter(graph).prepare()
