@@ -73,6 +73,13 @@ oldest-rust: build
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo test --locked --no-default-features --quiet
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo check --locked --all-targets --quiet
 
+# Check that the core compiles for a Python without a GIL, which need not be here: a file says what PyO3 would ask it.
+.PHONY: free-threaded
+free-threaded: rust
+	for python in .ci/cpython-*t.txt; do \
+		PYO3_CONFIG_FILE=$(abspath .)/$$python CARGO_TARGET_DIR=target/free-threaded $(CARGO) check --locked --quiet || exit 1; \
+	done
+
 # Look for inputs that break the core: ten minutes in all, unless FUZZ_SECONDS says how long for each of the targets.
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 FUZZ_SECONDS ?= $(shell expr 600 / $(words $(FUZZ_TARGETS)))

@@ -1,6 +1,5 @@
 //! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
 
-use std::cell::RefMut;
 use std::num::NonZeroU64;
 
 use pyo3::exceptions::PyTypeError;
@@ -10,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::attached::Attached;
+use super::attached::{Attached, RefMut};
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::errors::local;

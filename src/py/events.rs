@@ -231,7 +231,12 @@ fn make(py: Python<'_>, shape: &Shape) -> PyResult<Py<PyType>> {
     unsafe {
         let raw = made.as_ptr().cast::<PyTypeObject>();
         (*raw).tp_vectorcall = Some(vectorcall);
-        (*raw).tp_flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            (*raw).tp_flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        (*raw).tp_flags.fetch_or(ffi::Py_TPFLAGS_IMMUTABLETYPE, std::sync::atomic::Ordering::Relaxed);
     }
     Ok(made.unbind())
 }

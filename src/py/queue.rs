@@ -1,11 +1,9 @@
 //! Received messages as Python objects, between a connection and whatever drives it: neither loop nor transport is known here.
 
-use std::cell::RefMut;
-
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::py::attached::Attached;
+use crate::py::attached::{Attached, RefMut};
 use crate::py::events::Kind;
 use crate::py::incoming::Message;
 use crate::queue::Queue;

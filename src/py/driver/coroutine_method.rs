@@ -36,7 +36,7 @@ pub fn coroutine_method<'py>(method: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     // SAFETY: `method` is a live object; `kind` makes whole MethodObjects, of zeros behind their head.
     unsafe {
         let call = ffi::PyVectorcall_Function(method.as_ptr());
-        if call.is_none() || (*method.get_type_ptr()).tp_flags & ffi::Py_TPFLAGS_METHOD_DESCRIPTOR == 0 {
+        if call.is_none() || ffi::PyType_GetFlags(method.get_type_ptr()) & ffi::Py_TPFLAGS_METHOD_DESCRIPTOR == 0 {
             return Err(PyTypeError::new_err("coroutine_method() takes a method of a class of the core"));
         }
         let made = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind, 0))?;

@@ -1,7 +1,5 @@
 //! One transport: what is read goes to mailboxes, and what is sent meanwhile is written behind it.
 
-use std::cell::RefMut;
-
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -10,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::{Arrival, LoopState, Mailbox};
-use crate::py::attached::Attached;
+use crate::py::attached::{Attached, RefMut};
 use crate::py::buffer::filled;
 use crate::py::endpoint::Endpoint;
 use crate::py::queue::ReadyList;

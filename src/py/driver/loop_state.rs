@@ -1,7 +1,5 @@
 //! What the transports of one event loop share: the buffer that they read into, and what is sent while a reader runs.
 
-use std::cell::RefMut;
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -9,7 +7,7 @@ use pyo3::types::PySequence;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{Arrival, Exchange, Mailbox};
-use crate::py::attached::Attached;
+use crate::py::attached::{Attached, RefMut};
 
 thread_local! {
     /// Its address tells threads apart.

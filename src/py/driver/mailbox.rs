@@ -1,7 +1,5 @@
 //! One WebSocket's messages, in and out, as a driver sees them.
 
-use std::cell::RefMut;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -11,7 +9,7 @@ use super::loop_state::Due;
 use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, LoopState};
 use crate::frame::Opcode;
-use crate::py::attached::Attached;
+use crate::py::attached::{Attached, RefMut};
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
 use crate::py::incoming::Message;

@@ -333,10 +333,10 @@ impl Drop for Call {
     }
 }
 
-/// Whether nobody else holds an object.
+/// Whether nobody else holds an object. Without a GIL that is not known: a count of one thread says nothing of the others.
 fn is_only(object: &Py<Operation>) -> bool {
     // SAFETY: it is a live object.
-    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
+    !cfg!(Py_GIL_DISABLED) && unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
 /// Adds the class, and gives it the slots by which `await` asks for an iterator that it has, and for a result without an exception
