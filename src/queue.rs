@@ -78,20 +78,33 @@ impl<T> Queue<T> {
     }
 
     /// Takes the oldest message.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call would copy the message twice more")]
     pub fn pop(&mut self) -> Option<Popped<T>> {
         let (message, len) = self.messages.pop_front()?;
         self.bytes -= len;
         self.taken += 1;
         let last = self.messages.is_empty();
         if last && self.messages.capacity() > MESSAGES_LOW {
-            self.messages = VecDeque::new();
+            self.shrink();
         }
+        let resumed = self.intake != Intake::Open && self.reopen();
+        Some(Popped { message, last, resumed })
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        self.messages = VecDeque::new();
+    }
+
+    /// Takes messages again, if that is due after one was taken; says whether the peer was paused, which may go on.
+    #[cold]
+    fn reopen(&mut self) -> bool {
         let resumed = self.intake == Intake::Paused && self.messages.len() <= MESSAGES_LOW && self.bytes <= BYTES_LOW;
         if resumed || self.intake == Intake::Abandoned {
             self.intake = Intake::Open;
         }
-        Some(Popped { message, last, resumed })
+        resumed
     }
 
     /// Drops messages beyond the bound from now on; says whether the peer was paused, which may go on.

@@ -145,7 +145,8 @@ impl MessageQueue {
     }
 
     /// Takes the oldest message.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call would copy the message twice more")]
     pub fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Popped<'py>>> {
         let Some(popped) = self.state(py)?.queue.pop() else { return Ok(None) };
         let QueuedMessage { kind, data, fin } = popped.message;

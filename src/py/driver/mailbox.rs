@@ -202,8 +202,10 @@ impl Mailbox {
 
     /// Take no more messages than those that wait already: later ones are counted.
     fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let resumed = slf.as_super().get().discard(slf.py())?;
-        Self::go_on(slf, resumed)
+        if slf.as_super().get().discard(slf.py())? {
+            return Self::resume(slf);
+        }
+        Ok(())
     }
 
     /// Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too.
@@ -212,8 +214,10 @@ impl Mailbox {
         if !abandoned {
             return queue.keep(slf.py());
         }
-        let resumed = queue.abandon(slf.py())?;
-        Self::go_on(slf, resumed)
+        if queue.abandon(slf.py())? {
+            return Self::resume(slf);
+        }
+        Ok(())
     }
 
     // Its parts refer to each other, and the application to them.
@@ -257,16 +261,16 @@ impl Mailbox {
             }
             this.keep_spare(operation);
         }
-        Self::go_on(slf, resumed)?;
+        if resumed {
+            Self::resume(slf)?;
+        }
         Ok(Found::Message(message))
     }
 
-    /// Lets the peer send again, if it is `resumed`.
-    fn go_on(slf: &Bound<'_, Self>, resumed: bool) -> PyResult<()> {
-        if resumed {
-            slf.call_method0(intern!(slf.py(), "_resume"))?;
-        }
-        Ok(())
+    /// Lets the peer send again.
+    #[cold]
+    fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.call_method0(intern!(slf.py(), "_resume")).map(drop)
     }
 
     /// Makes what the next message is waited for by.
