@@ -57,8 +57,8 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
         return Err(Fault::InvalidHost);
     }
     fields.check_request()?;
-    let key = match *fields.key {
-        [key] if is_key(key) => key.to_owned(),
+    let key = match fields.key.as_slice() {
+        [key] if is_key(key) => key.to_string(),
         _ => String::new(),
     };
     let mut asked = fields.into_asked(authority.to_owned(), path.to_owned(), key)?;
@@ -143,8 +143,10 @@ fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<(
     for (name, value) in headers.iter().take_while(is_pseudo) {
         let place = names.iter().zip(&mut values).find(|(known, _)| known.as_bytes() == *name);
         let place = place.map(|(_, place)| place).filter(|place| place.is_none());
-        // An empty one or one with space around it is no method, path or other thing that may be there.
-        let text = header::text(value).filter(|text| !text.is_empty() && text.len() == value.len());
+        // An empty one, one with space around it or one that is not ASCII is no method, path or other part of these.
+        let is_text =
+            |text: &&str| !text.is_empty() && text.is_ascii() && header::decode_value(value).as_deref() == Some(*text);
+        let text = str::from_utf8(value).ok().filter(is_text);
         *place.ok_or(Fault::InvalidPseudoHeader)? = Some(text.ok_or(Fault::InvalidPseudoHeader)?);
     }
     let lines = headers.iter().skip_while(is_pseudo);

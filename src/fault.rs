@@ -52,7 +52,7 @@ pub enum Fault {
     LeftWithoutClose,
     /// An exception on this side, in the middle of what came.
     Interrupted,
-    /// A header name that is no token, or a value with a control character or a byte that is not ASCII.
+    /// A header name that is no token, or a value with a control character.
     MalformedHeader,
     /// A header that may be there once, more than once.
     RepeatedHeader(&'static str),

@@ -1,9 +1,10 @@
 //! The header rules that both opening handshakes share: over HTTP/1.1 ([`crate::handshake`]) and over HTTP/2
 //! ([`crate::connect`]).
 //!
-//! Names are tokens, values are visible ASCII, spaces and tabs (RFC 9110 §5), in what we send and in what we take. RFC
-//! 9110 §5.5 would let bytes over 0x7F through as opaque; here they end the handshake, so that a value is text to all.
+//! Names are tokens; values have no control character but tab (RFC 9110 §5), in what we send and in what we take. Bytes
+//! above 0x7F are opaque (§5.5): each is the character with its number, as in ISO-8859-1, so that what came can be sent.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -72,14 +73,14 @@ pub type Line<'a> = (&'a [u8], &'a [u8]);
 /// A header after one pass over its lines: the values that the handshake reads, trimmed, and all that is handed on.
 #[derive(Default)]
 pub(crate) struct Fields<'a> {
-    pub host: Vec<&'a str>,
-    pub upgrade: Vec<&'a str>,
-    pub connection: Vec<&'a str>,
-    pub key: Vec<&'a str>,
-    pub accept: Vec<&'a str>,
-    version: Vec<&'a str>,
-    subprotocols: Vec<&'a str>,
-    extensions: Vec<&'a str>,
+    pub host: Vec<Cow<'a, str>>,
+    pub upgrade: Vec<Cow<'a, str>>,
+    pub connection: Vec<Cow<'a, str>>,
+    pub key: Vec<Cow<'a, str>>,
+    pub accept: Vec<Cow<'a, str>>,
+    version: Vec<Cow<'a, str>>,
+    subprotocols: Vec<Cow<'a, str>>,
+    extensions: Vec<Cow<'a, str>>,
     announces_body: bool,
     others: Vec<(String, String)>,
 }
@@ -91,7 +92,7 @@ impl<'a> Fields<'a> {
         for (name, value) in lines {
             let name = str::from_utf8(name).ok().filter(|name| is_token(name)).ok_or(Fault::MalformedHeader)?;
             let name = name.to_ascii_lowercase();
-            let value = text(value).ok_or(Fault::MalformedHeader)?;
+            let value = decode_value(value).ok_or(Fault::MalformedHeader)?;
             match name.as_str() {
                 "host" => fields.host.push(value),
                 "upgrade" => fields.upgrade.push(value),
@@ -104,7 +105,7 @@ impl<'a> Fields<'a> {
                 _ => {
                     let zero = name == "content-length" && !value.is_empty() && value.bytes().all(|byte| byte == b'0');
                     fields.announces_body |= (name == "content-length" && !zero) || name == "transfer-encoding";
-                    fields.others.push((name, value.to_owned()));
+                    fields.others.push((name, value.into_owned()));
                 }
             }
         }
@@ -214,12 +215,38 @@ pub(crate) fn write_refused(
     Ok(lines)
 }
 
-/// Reads the headers of a refusal, the names in lower case. Those that a handshake may not have are left out: the refusal
-/// holds all the same, and nothing that could steer a terminal or a log reaches the caller.
+/// Gives the headers of a response that are well-formed, the names in lower case: what it says holds without the others.
 #[must_use]
-pub fn read_rejection(headers: &[(String, String)]) -> Vec<(String, String)> {
-    let readable = headers.iter().filter(|(name, _)| is_token(name));
-    readable.filter_map(|(name, value)| Some(line(&name.to_ascii_lowercase(), text(value.as_bytes())?))).collect()
+pub fn well_formed(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let readable = headers.iter().map(|(name, value)| (name, trim(value)));
+    let readable = readable.filter(|(name, value)| is_token(name) && is_value(value));
+    readable.map(|(name, value)| line(&name.to_ascii_lowercase(), value)).collect()
+}
+
+/// Checks the fields of a request: the names are tokens (RFC 9110 §5.1) or those of pseudo-headers, the values have no
+/// control character (§5.5).
+///
+/// # Errors
+///
+/// [`Fault::MalformedHeader`].
+pub fn check_fields(lines: &[Line<'_>]) -> Result<(), Fault> {
+    let is_field = |(name, value): &Line<'_>| {
+        let name = name.strip_prefix(b":").unwrap_or(name);
+        str::from_utf8(name).is_ok_and(is_token) && decode_value(value).is_some()
+    };
+    if lines.iter().all(is_field) { Ok(()) } else { Err(Fault::MalformedHeader) }
+}
+
+/// Checks a header where it is given. `of_handshake` says that the handshake writes some itself, which it may not be.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do about it.
+pub fn check_header(name: &str, value: &str, of_handshake: bool) -> Result<(), Misuse> {
+    if let Some(advice) = written_by_handshake(&name.to_ascii_lowercase()).filter(|_| of_handshake) {
+        return forbidden(name, advice);
+    }
+    check_field(name, value)
 }
 
 /// Writes the headers of an ordinary response, the caller's first; `head` says that it answers a HEAD and has no body.
@@ -302,7 +329,7 @@ fn write_ordinary(
     let mut lines = Vec::with_capacity(headers.len() + 5);
     let mut lengths = 0;
     for (name, value) in headers {
-        check_header(name, value)?;
+        check_field(name, value)?;
         let lowered = name.to_ascii_lowercase();
         match lowered.as_str() {
             "transfer-encoding" => return misuse("the body is given whole: leave Transfer-Encoding out"),
@@ -347,7 +374,7 @@ pub(crate) fn misuse<T>(message: impl Into<String>) -> Result<T, Misuse> {
 }
 
 /// The only value among `lines`, or `None` if there is none.
-pub(crate) fn once<'a>(lines: &[&'a str], name: &'static str) -> Result<Option<&'a str>, Fault> {
+pub(crate) fn once<'a>(lines: &'a [Cow<'_, str>], name: &'static str) -> Result<Option<&'a str>, Fault> {
     match lines {
         [] => Ok(None),
         [value] => Ok(Some(value)),
@@ -356,14 +383,17 @@ pub(crate) fn once<'a>(lines: &[&'a str], name: &'static str) -> Result<Option<&
 }
 
 /// The elements of a list over several lines; empty ones say nothing (RFC 9110 §5.6.1.2).
-pub(crate) fn elements<'a>(lines: &[&'a str]) -> impl Iterator<Item = &'a str> {
+pub(crate) fn elements<'a>(lines: &'a [Cow<'_, str>]) -> impl Iterator<Item = &'a str> {
     lines.iter().flat_map(|value| value.split(',')).map(trim).filter(|element| !element.is_empty())
 }
 
-/// The characters of a name, a value or another part of a head without surrounding space, if all may be there.
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
-    let text = trim(str::from_utf8(bytes).ok()?);
-    text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')).then_some(text)
+/// The characters of a value without surrounding space, if all may be there.
+pub(crate) fn decode_value(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let decoded = match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(trim(text)),
+        _ => Cow::Owned(trim(&bytes.iter().copied().map(char::from).collect::<String>()).to_owned()),
+    };
+    is_value(&decoded).then_some(decoded)
 }
 
 /// Says whether `text` is a token (RFC 9110 §5.6.2).
@@ -412,38 +442,52 @@ fn write_negotiated(
 fn write_extra(lines: &mut Vec<(String, String)>, headers: &[(String, String)]) -> Result<(), Misuse> {
     for (name, value) in headers {
         if let Some(advice) = instead_of(&name.to_ascii_lowercase()) {
-            return misuse(format!("header {name:?} may not be given: {advice}"));
+            return forbidden(name, advice);
         }
-        check_header(name, value)?;
+        check_field(name, value)?;
         lines.push((name.clone(), value.clone()));
     }
     Ok(())
 }
 
-fn check_header(name: &str, value: &str) -> Result<(), Misuse> {
+fn check_field(name: &str, value: &str) -> Result<(), Misuse> {
     if !is_token(name) {
         return misuse(format!("header name {name:?} must be a token: ASCII letters, digits and -"));
     }
     // The value may be a credential, so the message does not show it.
-    if text(value.as_bytes()) != Some(value) {
+    if !is_value(value) || trim(value) != value {
         return misuse(format!(
-            "the value of header {name:?} must be visible ASCII, spaces and tabs, with none at its ends"
+            "the value of header {name:?} must have no control character but tab, no space at its ends, and no character \
+             above U+00FF, each of which is a byte: to send others in UTF-8, give value.encode().decode(\"latin-1\")"
         ));
     }
     Ok(())
 }
 
-/// What to do instead of giving the header `name`, or `None` if it may be given.
+fn forbidden<T>(name: &str, advice: &str) -> Result<T, Misuse> {
+    misuse(format!("header {name:?} may not be given: {advice}"))
+}
+
+/// What to do instead of giving the header `name` with a handshake, or `None` if it may be given.
 fn instead_of(name: &str) -> Option<&'static str> {
+    written_by_handshake(name).or(match name {
+        "content-length" => Some(WRITTEN),
+        "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "http2-settings" => {
+            Some("it speaks of the HTTP connection, which is not the caller's; leave it out")
+        }
+        _ if name.starts_with("sec-websocket-") => Some(OWN),
+        _ => None,
+    })
+}
+
+/// What to do instead of giving the header `name`, if it is one of those that [`Fields`] does not hand on.
+fn written_by_handshake(name: &str) -> Option<&'static str> {
     match name {
         "host" => Some("use the argument `host`"),
         "sec-websocket-protocol" => Some("use `subprotocols` in a request, `subprotocol` in an answer"),
         "sec-websocket-extensions" => Some("use the argument `extensions`"),
-        "upgrade" | "connection" | "content-length" => Some("it is written where it is needed"),
-        "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "http2-settings" => {
-            Some("it speaks of the HTTP connection, which is not the caller's; leave it out")
-        }
-        _ if name.starts_with("sec-websocket-") => Some("the handshake writes it; leave it out"),
+        "upgrade" | "connection" => Some(WRITTEN),
+        "sec-websocket-key" | "sec-websocket-accept" | "sec-websocket-version" => Some(OWN),
         _ if name.starts_with(':') => Some("pseudo-headers are written from `host` and `target`; leave it out"),
         _ => None,
     }
@@ -460,6 +504,11 @@ fn are_unique(names: &[String]) -> bool {
 
 fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
+}
+
+/// Says whether `text` has no character that a value may not have: each is a byte (RFC 9110 §5.5).
+fn is_value(text: &str) -> bool {
+    text.chars().all(|character| matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{ff}'))
 }
 
 fn is_ip_future(address: &str) -> bool {
@@ -495,6 +544,9 @@ fn is_name_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
+const WRITTEN: &str = "it is written where it is needed";
+const OWN: &str = "the handshake writes it; leave it out";
+
 /// The only version of the protocol that has an RFC (RFC 6455 §4.1).
 const VERSION: &str = "13";
 
@@ -523,10 +575,37 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_the_headers_that_are_text() {
+    fn of_a_response_the_well_formed_headers_are_kept() {
         let came =
             [("X-Why", " because\t"), ("a b", "1"), ("x", "\x1b[31m"), ("y", "caf\u{e9}"), ("z", "a\tb"), ("", "")];
-        assert_eq!(read_rejection(&pairs(&came)), pairs(&[("x-why", "because"), ("z", "a\tb")]));
+        assert_eq!(well_formed(&pairs(&came)), pairs(&[("x-why", "because"), ("y", "caf\u{e9}"), ("z", "a\tb")]));
+    }
+
+    #[test]
+    fn fields_are_names_that_are_tokens_and_values_without_control_characters() {
+        assert_eq!(check_fields(&[(b":path", b"/"), (b"X", b" caf\xe9\t"), (b"y", b"")]), Ok(()));
+        for line in [
+            (&b"a b"[..], &b"1"[..]),
+            (b"", b"1"),
+            (b":path", b"\x01"),
+            (b"\xe9", b"1"),
+            (b"x", b"\x1b"),
+            (b"x", b"\x7f"),
+            (b"x", b"\n"),
+        ] {
+            assert_eq!(check_fields(&[(b"x", b"1"), line]), Err(Fault::MalformedHeader), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_received_may_be_given() {
+        for (name, value) in [("te", "trailers"), ("content-length", "0"), ("sec-websocket-other", "\u{80}\u{ff}")] {
+            assert_eq!(check_header(name, value, true), Ok(()), "{name}");
+        }
+        for name in ["Host", "upgrade", "Connection", "sec-websocket-KEY", "sec-websocket-extensions", ":path"] {
+            assert!(check_header(name, "1", true).is_err(), "{name}");
+            assert_eq!(check_header(name, "1", false).is_ok(), !name.starts_with(':'), "{name}");
+        }
     }
 
     #[test]
@@ -544,7 +623,7 @@ mod tests {
         }
         for (headers, status, len) in [
             (&[("X", "a\r\nset-cookie: b")][..], 200, 0),
-            (&[("X", "\u{e9}")], 200, 0),
+            (&[("X", "\u{100}")], 200, 0),
             (&[("X Y", "1")], 200, 0),
             (&[("", "1")], 200, 0),
             (&[(":path", "/")], 200, 0),
@@ -601,13 +680,24 @@ mod tests {
     }
 
     #[test]
-    fn a_header_value_is_printable_ascii_either_way() {
-        for value in ["a\rb", "a\nb", "a\r\n b: c", "\0", "a\x0bb", "\x1b", "\x7f", "ü", "\u{2028}"] {
+    fn a_header_value_has_no_control_character_either_way() {
+        for value in ["a\rb", "a\nb", "a\r\n b: c", "\0", "a\x0bb", "\x1b", "\x7f"] {
             assert_eq!(read(&[("x", value)]).err(), Some(Fault::MalformedHeader), "{value:?}");
-            assert!(advice("X", value).contains("visible ASCII"), "{value:?}");
+            assert!(advice("X", value).contains("no control character"), "{value:?}");
         }
-        assert_eq!(Fields::read([(&b"x"[..], &b"\x80\xff"[..])]).err(), Some(Fault::MalformedHeader));
         assert_eq!(asked(&[("x", "a\tb c")]).unwrap().headers, pairs(&[("x", "a\tb c")]));
+    }
+
+    #[test]
+    fn bytes_above_7f_of_a_value_are_characters_either_way() {
+        let bytes: Vec<u8> = (0x80..=0xFF).collect();
+        let value: String = ('\u{80}'..='\u{ff}').collect();
+        let fields = Fields::read([(&b"x"[..], &bytes[..]), (b"y", "\u{fc}".as_bytes())]).unwrap();
+        let expected = pairs(&[("x", &value), ("y", "\u{c3}\u{bc}")]);
+        assert_eq!(fields.others, expected);
+        let lines = write_asked(&Request { headers: expected.clone(), ..request() }).unwrap();
+        assert_eq!(lines[1..], expected);
+        assert!(advice("X", "\u{100}").contains("latin-1"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "rfc-coverage.md"
 
-RFCS = {"6455", "7692", "8441", "9112", "9113"}
+RFCS = {"6455", "7692", "8441", "9110", "9112", "9113"}
 WORDS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "must", "must not", "should", "recommended", ""}
 #: How a reason begins; the page explains each.
 REASONS = {"application", "h11", "h2", "not built", "not followed", "none needed"}

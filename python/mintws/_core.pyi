@@ -33,6 +33,8 @@ __all__ = [
     "Text",
     "__version__",
     "check_close",
+    "check_fields",
+    "check_headers",
     "closing",
     "coroutine_method",
     "data_frames",
@@ -43,10 +45,10 @@ __all__ = [
     "is_same_host",
     "is_upgrade",
     "new_key",
-    "read_rejection",
     "read_request",
     "read_response",
     "transitions",
+    "well_formed",
     "write_ordinary_request",
     "write_ordinary_response",
     "write_rejection",
@@ -59,7 +61,7 @@ __version__: Final[str]
 RSV1: Final = 0x40
 
 _Headers: TypeAlias = list[tuple[str, str]]
-_Lines: TypeAlias = list[tuple[bytes, bytes]]
+_Lines: TypeAlias = Sequence[tuple[bytes, bytes]]
 _Parameters: TypeAlias = list[tuple[str, str | None]]
 _Element: TypeAlias = tuple[str, _Parameters]
 _Wish: TypeAlias = tuple[bool, bool, int | None, int | bool | None]
@@ -703,6 +705,12 @@ def is_upgrade(headers: _Lines) -> bool:
 def is_same_host(host: str, authority: str, scheme: str) -> bool:
     """Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1)."""
 
+def check_fields(headers: _Lines) -> RemoteProtocolError | None:
+    """Give what is wrong with the names and values of a request's fields (RFC 9110 §5.1, §5.5)."""
+
+def check_headers(headers: Sequence[tuple[str, str]], *, of_handshake: bool) -> None:
+    """Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself."""
+
 def write_request(
     host: str,
     target: str,
@@ -750,8 +758,8 @@ def read_response(
 def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: bool) -> _Headers:
     """Write the headers of a server's no."""
 
-def read_rejection(headers: _Headers) -> _Headers:
-    """Read the headers of a server's no, names in lower case; those that are no text are left out."""
+def well_formed(headers: Sequence[tuple[str, str]]) -> _Headers:
+    """Give the headers of a response that are well-formed, names in lower case."""
 
 def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, head: bool, http2: bool) -> _Headers:
     """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 from weakref import ReferenceType, ref
 
@@ -24,12 +24,12 @@ from mintws.events import (
     UpgradeAccept,
     UpgradeReject,
     UpgradeRequest,
+    lines,
 )
 from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, failure, in_transit, match, offers
 
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
-RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 #: The most bytes of a message, if nothing else is said: 1 MiB.
 DEFAULT_LIMIT = 1 << 20
@@ -112,7 +112,7 @@ class Counters(NamedTuple):
 class Carrier(ABC):
     """What brings a WebSocket's handshake and bytes to the peer: HTTP/1.1, a stream of HTTP/2, another program's server.
 
-    Each method returns the bytes to write now, if the carrier does not write by itself.
+    Each method returns the bytes to write now, if the carrier does not write by itself. The values of headers stand for bytes, in latin-1.
     """
 
     __slots__ = ()
@@ -286,7 +286,7 @@ class Connection(_core.Endpoint):
 
     def receive_request(
         self,
-        headers: RawHeaders,
+        headers: Iterable[tuple[bytes, bytes]],
         *,
         method: bytes = b"GET",
         target: bytes = b"/",
@@ -307,12 +307,12 @@ class Connection(_core.Endpoint):
             TypeError: something is not bytes.
         """
         self._check_turn(Role.SERVER, State.CONNECTING, "takes one request, first of all")
-        lines = _lines(headers)
+        fields = lines(headers)
         for part in (method, target, http_version):
             if not isinstance(part, bytes):
                 raise TypeError(f"method, target and http_version are bytes, not {part!r}")
         start = (method, target, http_version) if self.carrier.http_version == "1.1" else None
-        asked, refused = _core.read_request(lines, start)
+        asked, refused = _core.read_request(fields, start)
         if refused is not None:
             error, status, answer, body = refused
             self._received("Failed")
@@ -321,12 +321,17 @@ class Connection(_core.Endpoint):
             return [], b""
         host, path, others, subprotocols, extensions, self._key = asked
         self.request = UpgradeRequest(
-            host, path, headers=others, subprotocols=subprotocols, extensions=_offers(extensions)
+            host,
+            path,
+            headers=others,
+            subprotocols=subprotocols,
+            extensions=_offers(extensions),
+            raw_headers=_raw(fields, host if start is None else None),
         )
         self._received("UpgradeRequest")
         return [(self, self.request)], b""
 
-    def receive_response(self, headers: RawHeaders) -> Received:
+    def receive_response(self, headers: Iterable[tuple[bytes, bytes]]) -> Received:
         """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx.
 
         Raises:
@@ -336,7 +341,7 @@ class Connection(_core.Endpoint):
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         assert self.request is not None
         key = self._key if self.carrier.http_version == "1.1" else None
-        answered, error = _core.read_response(_lines(headers), list(self.request.subprotocols), key=key)
+        answered, error = _core.read_response(lines(headers), list(self.request.subprotocols), key=key)
         if error is not None:
             return self.fail(error)
         assert answered is not None
@@ -354,7 +359,7 @@ class Connection(_core.Endpoint):
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
-        """Take a server's no, whole; of its headers those that are text.
+        """Take a server's no, whole; of its headers those that are well-formed.
 
         Raises:
             LocalProtocolError: on a server, or no answer is awaited.
@@ -530,18 +535,15 @@ _LEFT = _Left()
 
 
 def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> UpgradeReject:
-    return UpgradeReject(status, headers=_core.read_rejection(list(headers)), body=body)
+    return UpgradeReject(status, headers=_core.well_formed(headers), body=body)
 
 
-def _lines(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    wrong = TypeError("headers are pairs of bytes, as they came: name and value")
-    try:
-        lines = [(name, value) for name, value in headers]
-    except (TypeError, ValueError):
-        raise wrong from None
-    if not all(isinstance(part, bytes) for line in lines for part in line):
-        raise wrong
-    return lines
+def _raw(fields: Iterable[tuple[bytes, bytes]], authority: str | None) -> list[tuple[bytes, bytes]]:
+    """Give the headers of a request, names in lower case; over HTTP/2 without pseudo-headers, `:authority` as Host (RFC 9113 §8.3.1)."""
+    if authority is None:
+        return [(name.lower(), value) for name, value in fields]
+    others = [(name, value) for name, value in fields if not name.startswith(b":") and name != b"host"]
+    return [(b"host", authority.encode()), *others]
 
 
 def _offers(extensions: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]) -> tuple[Offer, ...]:

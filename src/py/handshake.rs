@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
+use pyo3::types::{PyBool, PyString};
 
 use super::errors::{self, local};
 use crate::extension::{Agreed, Element, PerMessageDeflate};
@@ -26,12 +26,14 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(new_key, module)?)?;
     module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
     module.add_function(wrap_pyfunction!(is_same_host, module)?)?;
+    module.add_function(wrap_pyfunction!(check_fields, module)?)?;
+    module.add_function(wrap_pyfunction!(check_headers, module)?)?;
     module.add_function(wrap_pyfunction!(write_request, module)?)?;
     module.add_function(wrap_pyfunction!(read_request, module)?)?;
     module.add_function(wrap_pyfunction!(write_response, module)?)?;
     module.add_function(wrap_pyfunction!(read_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
-    module.add_function(wrap_pyfunction!(read_rejection, module)?)?;
+    module.add_function(wrap_pyfunction!(well_formed, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_request, module)?)?;
     module.add_function(wrap_pyfunction!(deflate_offer, module)?)?;
@@ -56,6 +58,24 @@ fn is_upgrade(headers: Lines) -> bool {
 #[pyfunction]
 fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
     connect::is_same_host(host, authority, scheme)
+}
+
+/// Give what is wrong with the names and values of a request's fields (RFC 9110 §5.1, §5.5).
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn check_fields(py: Python<'_>, headers: Lines) -> PyResult<Option<Bound<'_, PyAny>>> {
+    header::check_fields(&lent(&headers)).err().map(|fault| errors::remote(py, &fault)).transpose()
+}
+
+/// Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself.
+#[pyfunction]
+#[pyo3(signature = (headers, *, of_handshake))]
+#[allow(clippy::needless_pass_by_value)]
+fn check_headers(headers: Vec<(Bound<'_, PyString>, Bound<'_, PyString>)>, of_handshake: bool) -> PyResult<()> {
+    headers.iter().try_for_each(|(name, value)| {
+        // A lone surrogate is a character as little as what is above U+00FF is one of a header.
+        header::check_header(&name.to_string_lossy(), &value.to_string_lossy(), of_handshake).map_err(misuse)
+    })
 }
 
 /// Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
@@ -162,11 +182,11 @@ fn write_rejection(
     write(status, &headers, body_len).map_err(misuse)
 }
 
-/// Read the headers of a server's no, names in lower case; those that are no text are left out.
+/// Give the headers of a response that are well-formed, names in lower case.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-fn read_rejection(headers: Headers) -> Headers {
-    header::read_rejection(&headers)
+fn well_formed(headers: Headers) -> Headers {
+    header::well_formed(&headers)
 }
 
 /// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.

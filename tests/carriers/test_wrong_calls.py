@@ -125,8 +125,7 @@ def test_message_of_an_error_says_what_to_do(carrier):
         UpgradeRequest(""),
         UpgradeRequest("a b"),
         UpgradeRequest("a", "b"),
-        UpgradeRequest("a", headers={"Host": "b"}),
-        UpgradeRequest("a", headers={"x": "a\nb"}),
+        UpgradeRequest("a", headers={"TE": "b"}),
         UpgradeRequest("a", subprotocols=["a", "a"]),
     ],
 )
@@ -144,14 +143,13 @@ def test_wrong_request_leaves_the_connection_as_it_was(carrier, request_):
     "answer",
     [
         UpgradeAccept(subprotocol="x"),
-        UpgradeAccept(headers={"x": "a\nb"}),
-        UpgradeAccept(headers={"Upgrade": "x"}),
+        UpgradeAccept(headers={"Keep-Alive": "x"}),
         UpgradeReject(101),
         UpgradeReject(99),
         UpgradeReject(-1),
         UpgradeReject(70_000),
         UpgradeReject(10**30),
-        UpgradeReject(403, headers={"x\n": "y"}),
+        UpgradeReject(403, headers={"Upgrade": "y"}),
         UpgradeReject(304, body=b"x"),
     ],
 )

@@ -398,3 +398,27 @@ def test_requests_that_are_taken_back_by_the_end_of_the_client_are_not_written(r
 
     run(work())
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_bytes_above_7f_pass_both_ways(run, http):
+    city, seen = "city=Z\u00c3\u00bcrich; name=J\u00fcrg", []
+
+    async def upgrade(_connection, request):
+        seen.append(request)
+        if request.target == "/no":
+            return UpgradeReject(401, headers={"WWW-Authenticate": f'Basic realm="{city}"'})
+        return UpgradeAccept(headers={"Set-Cookie": city})
+
+    async def work():
+        async with listening(upgrade=upgrade) as server:
+            async with connect(url(server), http=http, headers={"Cookie": city}) as websocket:
+                assert dict(websocket.response.headers)["set-cookie"] == city
+            with pytest.raises(UpgradeError) as refused:
+                await connect(url(server, "/no"), http=http)
+            assert dict(refused.value.headers)["www-authenticate"] == f'Basic realm="{city}"'
+        assert dict(seen[0].headers)["cookie"] == city
+        assert dict(seen[0].raw_headers)[b"cookie"] == city.encode("latin-1")
+        assert dict(seen[0].raw_headers)[b"host"] == f"127.0.0.1:{server.port}".encode()
+
+    run(work())

@@ -67,12 +67,20 @@ def test_a_wrong_answer_of_the_upgrade_hook_is_500_and_logged(run, http, caplog,
 
 @pytest.mark.parametrize(
     "answer",
-    [None, "page", (200, b""), Response(99), Response(200, (("X", "a\r\nb"),)), Response(200, (("X", "é"),))],
-    ids=["None", "str", "tuple", "99", "CR LF", "non-ASCII"],
+    [
+        lambda: None,
+        lambda: "page",
+        lambda: (200, b""),
+        lambda: Response(99),
+        lambda: Response(200, {"Transfer-Encoding": "chunked"}),
+        lambda: Response(200, {"X": "a\r\nb"}),
+        lambda: Response(200, {"X": "€"}),
+    ],
+    ids=["None", "str", "tuple", "99", "Transfer-Encoding", "CR LF", "no byte"],
 )
 def test_a_wrong_answer_of_the_response_hook_is_500_and_logged(run, caplog, answer):
     async def work():
-        async with listening(respond=lambda request: answer) as server:
+        async with listening(respond=lambda request: answer()) as server:
             assert (await whole_answer(server, GET)).startswith(b"HTTP/1.1 500 ")
             async with connect_http2(url(server)) as client:
                 websocket = await client.open()

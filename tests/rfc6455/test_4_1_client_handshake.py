@@ -160,7 +160,7 @@ def test_target_that_is_no_path_is_refused_locally(target):
         ("X Y", "a"),
         ("", "a"),
         ("X:", "a"),
-        ("X", "\u00e4"),
+        ("X", "\u20ac"),
         ("X", " a"),
         ("Host", "b"),
         ("sec-websocket-key", "b"),
@@ -358,13 +358,6 @@ def test_any_status_but_101_is_a_reject(status):
     assert http.done
 
 
-def test_headers_of_a_reject_that_are_no_text_are_left_out():
-    # Nothing that could steer a terminal or a log reaches the caller, who learns of the refusal all the same.
-    http, _, _ = asked()
-    data = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nX: a\x1b[31m\r\nY: caf\xe9\r\nContent-Length: 0\r\n\r\n"
-    assert said(http.receive(data)) == [UpgradeReject(403, headers=[("x-why", "because"), ("content-length", "0")])]
-
-
 def test_body_of_a_reject_may_come_in_chunks():
     http, _, _ = asked()
     data = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
@@ -429,7 +422,7 @@ def test_answer_that_is_no_http_fails(data):
     assert http.done
 
 
-@pytest.mark.parametrize("value", [b"a\x00b", b"a\x07b", b"a\x7fb", b"caf\xe9"])
+@pytest.mark.parametrize("value", [b"a\x00b", b"a\x07b", b"a\x7fb", b"caf\xe9\x1b"])
 def test_header_value_with_a_character_that_may_not_be_there_fails(value):
     assert refused(UPGRADE, CONNECTION, ACCEPTED, b"X: " + value).code == 1002
 

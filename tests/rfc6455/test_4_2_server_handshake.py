@@ -253,8 +253,8 @@ def test_bare_lf_and_obs_fold_do_not_smuggle_a_header():
             assert reply.startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("value", ["a\x07b", "a\x7fb", "caf\xe9", "\x80\xff"])
-def test_header_value_that_is_no_visible_ascii_is_refused(value):
+@pytest.mark.parametrize("value", ["a\x07b", "a\x7fb", "caf\xe9\x1b"])
+def test_header_value_with_a_control_character_is_refused(value):
     refused(request(f"X: {value}"), 400)
 
 
@@ -435,7 +435,7 @@ def test_accept_with_a_subprotocol_not_asked_for_is_refused_locally():
         ("Connection", "close"),
         ("Sec-WebSocket-Accept", "x"),
         ("Content-Length", "1"),
-        ("X", "\u00e4"),
+        ("X", "\u20ac"),
     ],
 )
 @pytest.mark.parametrize(

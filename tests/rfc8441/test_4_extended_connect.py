@@ -159,7 +159,7 @@ def test_header_of_the_connection_is_refused(header):
         ("x", "a\nb"),
         ("x", " a"),
         ("x", "a "),
-        ("x", "\u00e4"),
+        ("x", "\u00e4\x07"),
     ],
 )
 def test_header_with_a_character_that_may_not_be_there_is_refused(header):

@@ -14,7 +14,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State
+from mintws.events import Failed, Headers, Request, Response, Role, State, decoded, encoded
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
@@ -413,8 +413,7 @@ class Http1(Direct):
                 if self._interim > INTERIM_LIMIT:
                     return self._broken(RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2"))
             case h11.Response():
-                headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
-                self._rejection = (event.status_code, headers, bytearray())
+                self._rejection = (event.status_code, decoded(event.headers), bytearray())
             case h11.Data() if self._rejection:
                 body = self._rejection[2]
                 body += event.data[: BODY_LIMIT - len(body)]
@@ -495,16 +494,14 @@ class Http1(Direct):
         except h11.LocalProtocolError as error:
             raise LocalProtocolError(f"HTTP/1.1 does not allow this now: {error}") from error
 
-    def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        if self._header_case == "lower":
-            return [(name.lower(), value) for name, value in headers]
-        return list(headers)
+    def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+        lines = encoded(headers)
+        return [(name.lower(), value) for name, value in lines] if self._header_case == "lower" else lines
 
 
 def _begin_request(head: h11.Request) -> Request:
     """Make the request that begins with a head."""
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
-    return Request(head.method.decode(), head.target.decode("latin-1"), headers, None)
+    return Request(head.method.decode(), head.target.decode("latin-1"), decoded(head.headers), None)
 
 
 def _reason(status: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import h11
 
+from mintws import _core
 from mintws.errors import RemoteProtocolError
 from mintws.http1.unread import Unread
 
@@ -138,7 +139,7 @@ def _fault(head: _Head, headers: dict[bytes, bytes]) -> RemoteProtocolError | No
         # Whoever handed it on may have read another body.
         ambiguous = "Transfer-Encoding may not come with Content-Length, nor over HTTP/1.0"
         return RemoteProtocolError(ambiguous, section="RFC 9112 §6.1", status=400)
-    return None
+    return _core.check_fields(list(head.headers))
 
 
 def _body_len(head: _Head, headers: dict[bytes, bytes]) -> int | None:

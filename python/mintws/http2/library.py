@@ -27,7 +27,7 @@ from h2.events import (
 )
 from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from h2.stream import StreamClosedBy, StreamInputs, StreamState
-from h2.utilities import validate_headers
+from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack.struct import Header
 from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
 
@@ -168,15 +168,29 @@ class Stream(h2.stream.H2Stream):
         except ProtocolError as error:
             return self._break(error)
 
+    def _process_received_headers(
+        self,
+        headers: Iterable[Header],
+        header_validation_flags: HeaderValidationFlags,
+        header_encoding: bool | str | None,
+    ) -> list[Header]:
+        received = list(headers)
+        if _is_handshake(received):
+            # The handshake is given them as they came. h2 would join its cookies, and put them last.
+            return received
+        return super()._process_received_headers(received, header_validation_flags, header_encoding)
+
     def _check_headers(self, events: list[Event]) -> None:
         """Raise if a head or trailers break a rule of RFC 9113 §8.2-8.3."""
         head = events[0]
         assert isinstance(head, Head)
-        if isinstance(head, RequestReceived) and any(name == b":protocol" for name, _ in head.headers):
+        if isinstance(head, RequestReceived) and _is_handshake(head.headers):
             # The handshake of a WebSocket is answered with the rule that it breaks.
             return
         headers = _without_host(head.headers) if isinstance(head, RequestReceived) else head.headers
         deque(validate_headers(headers, self._build_hdr_validation_flags(events)), maxlen=0)
+        if isinstance(head, RequestReceived) and (fault := _core.check_fields(head.headers)):
+            raise ProtocolError(fault.args[0])
         status = next((value for name, value in head.headers if name == b":status"), None)
         if status is not None and not _STATUS.fullmatch(status):
             raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
@@ -201,6 +215,11 @@ class Stream(h2.stream.H2Stream):
             self.state_machine.process_input(StreamInputs.SEND_RST_STREAM)
         self.fault = str(error)
         return frames, [StreamReset(stream_id=self.stream_id, error_code=error.error_code, remote_reset=False)]
+
+
+def _is_handshake(headers: list[Header]) -> bool:
+    """Whether a request asks for a WebSocket, or for what else extended CONNECT is for (RFC 8441 §4)."""
+    return any(name == b":protocol" for name, _ in headers)
 
 
 def _without_host(headers: list[Header]) -> list[Header]:

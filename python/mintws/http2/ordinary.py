@@ -10,7 +10,7 @@ from h2.errors import ErrorCodes
 
 from mintws import _core
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, Role
+from mintws.events import Headers, Request, Response, Role, decoded
 from mintws.http2.outbound import Events, Outbound, Part
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Collector(Part):
         """Take an event; give the message that it makes whole, or whose body it makes too long."""
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived():
-                headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
-                self._begun[event.stream_id] = (_begin(event.stream_id, headers), bytearray())
+                self._begun[event.stream_id] = (_begin(event.stream_id, decoded(event.headers)), bytearray())
             case h2.events.DataReceived() if event.stream_id in self._begun:
                 message, body = self._begun[event.stream_id]
                 if limit is not None and len(body) + len(event.data) > limit:
@@ -78,7 +77,7 @@ def _begin(number: int, headers: Headers) -> Request | Response:
     pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
     others = tuple(pair for pair in headers if not pair[0].startswith(":"))
     if ":status" in pseudo:
-        return Response(int(pseudo[":status"]), others, None, number)
+        return Response(int(pseudo[":status"]), _core.well_formed(others), None, number)
     if ":authority" in pseudo:
         # A Host that is there says the same (RFC 9113 §8.3.1).
         others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))

@@ -14,7 +14,7 @@ from h2.stream import StreamState
 from mintws import _core
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Role
+from mintws.events import Headers, Role, encoded
 
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
@@ -80,7 +80,7 @@ class Outbound:
         http = self._http
         number = http.h2.get_next_available_stream_id()
         try:
-            http.h2.send_headers(number, list(headers), end_stream=end)
+            http.h2.send_headers(number, encoded(headers), end_stream=end)
         except h2.exceptions.ProtocolError as error:
             raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
         self.number = number
@@ -91,7 +91,7 @@ class Outbound:
         """Write a response's head and its body; `None` says that the stream goes on."""
         http = self._http
         try:
-            http.h2.send_headers(self.number, list(headers), end_stream=body == b"")
+            http.h2.send_headers(self.number, encoded(headers), end_stream=body == b"")
         except h2.exceptions.ProtocolError as error:
             raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
         http._streams[self.number] = self

@@ -10,7 +10,7 @@ from h2.errors import ErrorCodes
 
 from mintws.connection import Carrier, Connection
 from mintws.errors import ExtendedConnectDisabled, RemoteProtocolError
-from mintws.events import Headers, State, UpgradeReject
+from mintws.events import Headers, State, UpgradeReject, decoded
 from mintws.http2.ordinary import content
 from mintws.http2.outbound import Events, Outbound
 
@@ -193,7 +193,7 @@ class WebSocketStream(Outbound, Carrier):
         if self.connection.state is not State.REQUESTED:
             return
         if not status.startswith(b"2"):
-            others = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if not n.startswith(b":"))
+            others = decoded(pair for pair in headers if not pair[0].startswith(b":"))
             self._rejection = (int(status), others, bytearray())
             return
         if event.stream_ended is not None:
