@@ -414,15 +414,7 @@ class Connection(_core.Endpoint):
         http1 = self.carrier.http_version == "1.1"
         key = _core.new_key(self._draw(16)) if http1 else None
         seed = self._draw(32)
-        headers = _core.write_request(
-            request.host,
-            request.target,
-            list(request.headers),
-            list(request.subprotocols),
-            offers(request.extensions),
-            key=key,
-            scheme=None if http1 else self.carrier.scheme,
-        )
+        headers = _write_request(request, key, None if http1 else self.carrier.scheme)
         data = self.carrier.send_request(request.target, tuple(headers))
         self._sent("UpgradeRequest")
         self.request, self._key, self._seed = request, key or "", seed
@@ -499,6 +491,16 @@ class Connection(_core.Endpoint):
         return drawn
 
 
+def check_request(request: UpgradeRequest) -> None:
+    """Check a request where it is given, so that it does not fail when the transport is there.
+
+    Raises:
+        LocalProtocolError: it breaks a rule, and no client can send it.
+        TypeError: something in it has the wrong type.
+    """
+    _write_request(request, None, "https")
+
+
 def closing(failed: Failed) -> _core.Close:
     """Make the Close that answers a fault (RFC 6455 §7.1.7)."""
     error = failed.error
@@ -532,6 +534,19 @@ class _Left(Direct):
 
 
 _LEFT = _Left()
+
+
+def _write_request(request: UpgradeRequest, key: str | None, scheme: str | None) -> list[tuple[str, str]]:
+    """Write the headers of a request: over HTTP/1.1 with a key, over HTTP/2 with a scheme."""
+    return _core.write_request(
+        request.host,
+        request.target,
+        list(request.headers),
+        list(request.subprotocols),
+        offers(request.extensions),
+        key=key,
+        scheme=scheme,
+    )
 
 
 def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> UpgradeReject:

@@ -30,7 +30,7 @@ WRONG = [
         "--header: Host is no header to give: it is that of the URL",
     ),
     (["connect", "ws://localhost", "--header", "Sec-WebSocket-Protocol: a"], "use --subprotocol"),
-    (["connect", "ws://localhost", "--header", "A: \u00fc"], "--header"),
+    (["connect", "ws://localhost", "--header", "A: \u00fc\x07"], "--header"),
     (
         ["connect", "ws://localhost", "--subprotocol", "a", "--subprotocol", "a"],
         "--subprotocol: 'a' is given twice",

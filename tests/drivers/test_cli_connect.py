@@ -120,6 +120,18 @@ def test_subprotocols_and_headers_are_sent(run: Callable[..., object]) -> None:
     run(work())
 
 
+def test_header_is_sent_in_the_bytes_that_were_typed(run: Callable[..., object]) -> None:
+    async def tell(websocket):
+        await websocket.send(dict(websocket.request.raw_headers)[b"x-city"].decode())
+
+    async def work():
+        async with listening(tell) as server:
+            done = await asyncio.to_thread(talk, url(server), "--header", "X-City: Z\u00fcrich")
+            assert done.stdout == "Z\u00fcrich\n".encode()
+
+    run(work())
+
+
 def test_standard_input_that_is_closed_is_at_its_end() -> None:
     with serving() as (_, port):
         done = shell(f"mintws connect ws://127.0.0.1:{port} <&-")

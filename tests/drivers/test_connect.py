@@ -400,6 +400,39 @@ def test_requests_that_are_taken_back_by_the_end_of_the_client_are_not_written(r
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+BAD = [
+    ({"headers": {"X": "a\r\nb: c"}}, 'header "X"'),
+    ({"headers": {"X Y": "a"}}, "header name"),
+    ({"headers": {"Host": "a"}}, "use the argument `host`"),
+    ({"headers": {"Transfer-Encoding": "chunked"}}, "leave it out"),
+    ({"headers": {"Content-Length": "1"}}, "it is written"),
+    ({"origin": "https://a\n"}, "Origin"),
+    ({"subprotocols": ["a b"]}, "subprotocols"),
+    ({"subprotocols": ["a", "a"]}, "no two the same"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD)
+def test_what_no_request_can_have_is_refused_by_the_call(arguments, told):
+    # Without a loop there is no transport.
+    with pytest.raises(LocalProtocolError, match=told):
+        connect("ws://127.0.0.1:1/", **arguments)
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD)
+def test_what_no_request_can_have_opens_no_stream(run, arguments, told):
+    async def work():
+        async with listening() as server, connect_http2(url(server)) as client:
+            with pytest.raises(LocalProtocolError, match=told):
+                await client.open("/", **arguments)
+            websocket = await client.open("/")
+            await websocket.send("fine")
+            assert await websocket.recv() == "fine"
+            assert websocket.connection.carrier.number == 1
+
+    run(work())
+
+
 @pytest.mark.parametrize("http", ["1.1", "2"])
 def test_bytes_above_7f_pass_both_ways(run, http):
     city, seen = "city=Z\u00c3\u00bcrich; name=J\u00fcrg", []

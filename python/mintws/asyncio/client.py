@@ -14,7 +14,7 @@ from mintws.arguments import explained
 from mintws.asyncio.dial import Attempt, ClientLink, HttpVersion, Place
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
 from mintws.errors import ConnectError, LocalProtocolError, UpgradeError
 from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
 from mintws.extensions import Extension
@@ -285,7 +285,11 @@ def _request(
         fields = (("Origin", origin), *fields)
     if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
         fields = (("Authorization", url.authorization), *fields)
-    return UpgradeRequest(url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=extensions)
+    request = UpgradeRequest(
+        url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=extensions
+    )
+    check_request(request)
+    return request
 
 
 def _default_offer() -> tuple[Extension, ...]:

@@ -6,14 +6,16 @@ import argparse
 import asyncio
 import contextlib
 import io
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from mintws import Http1, LocalProtocolError, Role, UpgradeRequest, __version__
+from mintws import LocalProtocolError, UpgradeRequest, __version__
 from mintws.cli import connect, demo, serve
 from mintws.cli.output import OutputLost, check, put, tell
 from mintws.cli.signals import Stop
+from mintws.connection import check_request
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -176,9 +178,10 @@ def _header(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(f"write a header as NAME:VALUE, not {text!r}")
     if name.lower() in _ELSEWHERE:
         raise argparse.ArgumentTypeError(f"{name} is no header to give: {_ELSEWHERE[name.lower()]}")
-    header = (name, value.strip())
+    # The bytes that were typed.
+    header = (name, os.fsencode(value.strip()).decode("latin-1"))
     try:
-        Http1(Role.CLIENT).open().send(UpgradeRequest("localhost", headers=[header]))
+        check_request(UpgradeRequest("localhost", headers=[header]))
     except LocalProtocolError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return header
