@@ -44,7 +44,7 @@ MEANT = {
         "uri": "use url",
         "additional_headers": "use headers",
         "extra_headers": "use headers",
-        "user_agent_header": "use headers, with a User-Agent",
+        "user_agent": "use user_agent_header",
         "compression": r"use extensions, \(\) for no compression",
         "max_size": "use limit",
         "max_queue": "256 messages",

@@ -53,7 +53,7 @@ ELSEWHERE: Mapping[str, Meant] = {
     "header": _HEADERS,
     "headers": _HEADERS,
     "user_agent_header": (("headers", "with a User-Agent"), ("", _OF_ONE_WEBSOCKET)),
-    "user_agent": (("headers", "with a User-Agent"), ("", _OF_ONE_WEBSOCKET)),
+    "user_agent": (("user_agent_header", ""), ("headers", "with a User-Agent"), ("", _OF_ONE_WEBSOCKET)),
     "cookie": _COOKIE,
     "cookies": _COOKIE,
     "auth": _CREDENTIALS,

@@ -31,6 +31,9 @@ from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, failure, in
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
 
+#: Gives what a server adds to the headers of a response.
+ResponseHeaders: TypeAlias = Callable[[], Mapping[str, str] | Iterable[tuple[str, str]]]
+
 #: The most bytes of a message, if nothing else is said: 1 MiB.
 DEFAULT_LIMIT = 1 << 20
 

@@ -33,6 +33,7 @@ __all__ = [
     "UpgradeAccept",
     "UpgradeReject",
     "UpgradeRequest",
+    "completed",
     "decoded",
     "encoded",
     "lines",
@@ -401,6 +402,13 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
     settled = tuple((name, value) for name, value in items)
     _core.check_headers(settled, of_handshake=of_handshake)
     return settled
+
+
+def completed(headers: Iterable[tuple[str, str]], defaults: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
+    """Add to headers those of `defaults` of whose names there is none."""
+    given = tuple(headers)
+    names = {name.lower() for name, _ in given}
+    return (*given, *(pair for pair in pairs(defaults) if pair[0].lower() not in names))
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:

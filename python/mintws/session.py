@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Literal
 
-from mintws import origin
+from mintws import _core, origin
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
-from mintws.events import Close, UpgradeReject, UpgradeRequest
+from mintws.events import Close, Headers, UpgradeReject, UpgradeRequest, pairs
 from mintws.extensions import Extension, PerMessageDeflate
 
 #: Bytes that wait to be written before `send` waits too.
@@ -28,6 +30,9 @@ CLEAN_CODES = frozenset({1000, 1001, 1005})
 #: The statuses with which servers refuse extended CONNECT though they would take an Upgrade.
 RETRY_STATUSES = frozenset({400, 405, 421, 426, 501, 505})
 
+#: What drivers call themselves, as User-Agent and as Server (RFC 9110 §10.1.5, §10.2.4).
+PRODUCT = f"mintws/{_core.__version__}"
+
 
 def default_offer() -> tuple[Extension, ...]:
     """Make what a driver's client offers, for the connections that are to share contexts."""
@@ -37,6 +42,32 @@ def default_offer() -> tuple[Extension, ...]:
 def default_willing() -> tuple[Extension, ...]:
     """Make what a driver's server is willing to use: windows of 4 KiB, because of each the connection holds what it may need."""
     return (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
+
+
+def product_header(name: str, value: str | None) -> Headers:
+    """Make the header that names a program, User-Agent or Server; none if its value is `None`.
+
+    Raises:
+        LocalProtocolError: the value is empty, or malformed.
+        TypeError: it is no str.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a str, or None to leave it out, not {value!r}")
+    if not value:
+        raise LocalProtocolError(f"{name} names a product: give None to leave it out")
+    return pairs(((name, value),))
+
+
+@lru_cache(maxsize=1)
+def date(second: int) -> str:
+    """Write a time as Date has it (RFC 9110 §5.6.7), once for all responses of the same second.
+
+    Args:
+        second: the seconds since 1970.
+    """
+    return formatdate(second, usegmt=True)
 
 
 @dataclass(slots=True)

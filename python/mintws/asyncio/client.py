@@ -16,10 +16,10 @@ from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
 from mintws.errors import ConnectError, LocalProtocolError, UpgradeError
-from mintws.events import Headers, Request, Response, UpgradeRequest, pairs
+from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.http2 import Http2
-from mintws.session import RETRY_STATUSES, default_offer
+from mintws.session import PRODUCT, RETRY_STATUSES, default_offer, product_header
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class connect:  # noqa: N801  (used as a function)
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
+        user_agent_header: the User-Agent, unless it is among the headers; `None` leaves it out.
         ssl: the TLS context; one that checks the server's certificate if `None`.
         server_hostname: the name that the certificate must have, if not the URL's.
         host, port: where to connect to, if not where the URL says.
@@ -66,6 +67,7 @@ class connect:  # noqa: N801  (used as a function)
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] | None = None,
         origin: str | None = None,
+        user_agent_header: str | None = PRODUCT,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
         host: str | None = None,
@@ -83,7 +85,8 @@ class connect:  # noqa: N801  (used as a function)
         self._http: HttpVersion = http
         check_options(options)
         self._url = parse(url)
-        self._request = _request(self._url, headers, subprotocols, extensions or (), origin)
+        fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
+        self._request = _request(self._url, fields, subprotocols, extensions or (), origin)
         self._offers_default = extensions is None
         self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
@@ -132,6 +135,7 @@ class connect_http2:  # noqa: N801  (used as a function)
 
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
+        user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
         ssl, server_hostname, host, port, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout, options: as in
             `connect`.
 
@@ -146,6 +150,7 @@ class connect_http2:  # noqa: N801  (used as a function)
         self,
         url: str,
         *,
+        user_agent_header: str | None = PRODUCT,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
         host: str | None = None,
@@ -160,6 +165,7 @@ class connect_http2:  # noqa: N801  (used as a function)
     ) -> None:
         check_options(options)
         self._url = parse(url)
+        self._product = product_header("User-Agent", user_agent_header)
         self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
@@ -183,7 +189,7 @@ class connect_http2:  # noqa: N801  (used as a function)
     async def _dial(self, attempt: Attempt) -> Http2Client:
         link = await self._place.dial("2", self._timing, self._options, attempt)
         await link.settings(attempt)
-        return Http2Client(link, self._url)
+        return Http2Client(link, self._url, self._product)
 
 
 class Http2Client:
@@ -194,12 +200,13 @@ class Http2Client:
         id: its name in the log: the number of its transport in this process.
     """
 
-    def __init__(self, link: ClientLink, url: Url) -> None:
+    def __init__(self, link: ClientLink, url: Url, product: Headers) -> None:
         assert isinstance(link.http, Http2)
         self.http = link.http
         self.id = str(link.id)
         self._link = link
         self._url = url
+        self._product = product
 
     async def __aenter__(self) -> Http2Client:
         return self
@@ -227,7 +234,8 @@ class Http2Client:
             ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
         offered = _default_offer() if extensions is None else extensions
-        request = _request(self._url._replace(target=target), headers, subprotocols, offered, origin)
+        fields = completed(pairs(headers), self._product)
+        request = _request(self._url._replace(target=target), fields, subprotocols, offered, origin)
         attempt = Attempt(self._url._replace(target=target))
         attempt.id = self._link.id
         return await attempt.within(self._link.timing.open_timeout, self._link.open(request, attempt))
@@ -259,7 +267,7 @@ class Http2Client:
         There is no time limit: `asyncio.wait_for` sets one.
         """
         check_options({"limit": limit})
-        fields: Headers = (("host", self._url.authority), *pairs(headers))
+        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
         return await self._link.request(Request(method, target, fields, body), limit)
 
     async def close(self) -> None:
@@ -275,12 +283,11 @@ class Http2Client:
 
 def _request(
     url: Url,
-    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    fields: Headers,
     subprotocols: Sequence[str],
     extensions: Sequence[Extension],
     origin: str | None,
 ) -> UpgradeRequest:
-    fields = pairs(headers)
     if origin is not None:
         fields = (("Origin", origin), *fields)
     if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):

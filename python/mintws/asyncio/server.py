@@ -7,6 +7,7 @@ import inspect
 import logging
 import socket
 import ssl as tls
+import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,12 +22,12 @@ from mintws.asyncio.timing import LEAST_RATE, Timing, check_seconds, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
-from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
-from mintws.session import check_origin, choose_subprotocol, default_willing
+from mintws.session import PRODUCT, check_origin, choose_subprotocol, date, default_willing, product_header
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -68,6 +69,7 @@ class serve:  # noqa: N801  (used as a function)
         http2: whether HTTP/2 is spoken.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
+        server_header: the Server of each response that has none; `None` leaves it out.
         open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
 
@@ -96,6 +98,7 @@ class serve:  # noqa: N801  (used as a function)
         http2: bool = True,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        server_header: str | None = PRODUCT,
         open_timeout: float | None = 10.0,
         idle_timeout: float | None = 60.0,
         close_timeout: float = 10.0,
@@ -128,6 +131,7 @@ class serve:  # noqa: N801  (used as a function)
         self._server.max_concurrent_streams = max_concurrent_streams
         self._place = Place(host, port, sock, path, backlog, reuse_port)
         self._ssl = ssl
+        self._server.product = product_header("Server", server_header)
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._server.listen(self._place, self._ssl).__await__()
@@ -159,6 +163,7 @@ class Server:
         self.http2 = True
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
+        self.product: Headers = ()
         self.port = 0
         self.leaving = False
         self.links: set[ServerLink] = set()
@@ -196,6 +201,10 @@ class Server:
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
         return frozenset(websocket for link in self.links for websocket in link.websockets)
+
+    def response_headers(self) -> Headers:
+        """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""
+        return (("Date", date(int(time.time()))), *self.product)
 
     async def serve_forever(self) -> None:
         """Serve until the task is cancelled or the server is closed."""
@@ -559,11 +568,17 @@ class ServerLink(Link):
     def _speak(self, http2: bool) -> None:
         self.multiplexed = http2
         server = self._server
+        headers = server.response_headers
         if http2:
-            streams = server.max_concurrent_streams
-            self.http = Http2(Role.SERVER, window=server.window, max_concurrent_streams=streams, **server.options)
+            self.http = Http2(
+                Role.SERVER,
+                window=server.window,
+                max_concurrent_streams=server.max_concurrent_streams,
+                response_headers=headers,
+                **server.options,
+            )
         else:
-            self.http = Http1(Role.SERVER, **server.options)
+            self.http = Http1(Role.SERVER, response_headers=headers, **server.options)
         self.write(self.http.start())
 
     def _start_task(self, work: Any) -> None:

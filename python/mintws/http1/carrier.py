@@ -12,9 +12,9 @@ import h11
 
 from mintws import _core
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Direct
+from mintws.connection import DEFAULT_LIMIT, Connection, Direct, ResponseHeaders
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State, decoded, encoded
+from mintws.events import Failed, Headers, Request, Response, Role, State, completed, decoded, encoded
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 
 #: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
@@ -43,6 +43,8 @@ class Http1(Direct):
     Args:
         role: which end.
         header_case: how the names of headers are written: "title" as in `Sec-WebSocket-Key`, or "lower".
+        response_headers: on a server, called for each response, 1xx other than 101 excepted; gives headers that it gets unless it has
+            them: Date, which only who has a clock can give (RFC 9110 §6.6.1), and Server.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
@@ -61,6 +63,7 @@ class Http1(Direct):
         "_reader",
         "_reading",
         "_rejection",
+        "_response_headers",
         "_role",
         "_switched",
         "h11",
@@ -72,6 +75,7 @@ class Http1(Direct):
         role: Role,
         *,
         header_case: Literal["title", "lower"] = "title",
+        response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
         max_frame: int | None = None,
         parts: bool = False,
@@ -96,6 +100,7 @@ class Http1(Direct):
         self.h11 = h11.Connection(ours, max_incomplete_event_size=HEAD_LIMIT)
         self._role = role
         self._header_case = header_case
+        self._response_headers = response_headers
         #: The transport is the WebSocket's.
         self._switched = False
         self._ended = False
@@ -321,7 +326,9 @@ class Http1(Direct):
         if body is not None:
             written = self._write_response(status, headers, b"" if self._reader.answers_head else body)
         else:
-            answer = h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
+            answer = h11.InformationalResponse(
+                status_code=status, headers=self._complete(headers), reason=_reason(status)
+            )
             written = self._write(answer)
             self._switch()
         self._connection._hold(self, weakly=True)
@@ -485,7 +492,7 @@ class Http1(Direct):
         return self.send_response(status, headers, body)
 
     def _write_response(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-        head = h11.Response(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        head = h11.Response(status_code=status, headers=self._complete(headers), reason=_reason(status))
         return self._write(head, *([h11.Data(data=body)] if body else []), h11.EndOfMessage())
 
     def _write(self, *events: Any) -> bytes:
@@ -493,6 +500,10 @@ class Http1(Direct):
             return b"".join(self.h11.send(event) or b"" for event in events)
         except h11.LocalProtocolError as error:
             raise LocalProtocolError(f"HTTP/1.1 does not allow this now: {error}") from error
+
+    def _complete(self, headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+        """Make the headers of a response."""
+        return self._cased(completed(headers, self._response_headers()))
 
     def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
         lines = encoded(headers)

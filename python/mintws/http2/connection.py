@@ -20,7 +20,7 @@ from h2.stream import StreamClosedBy
 
 from mintws import _core
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeaders, check_options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role
 from mintws.http2 import ordinary
@@ -63,6 +63,8 @@ class Http2:
             it may send 16 MiB ahead.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
         max_concurrent_streams: how many streams a client may have open at a time: 0 to 2^31-1.
+        response_headers: on a server, called for each response but a 100; gives headers that it gets unless it has them: Date, which
+            only who has a clock can give (RFC 9110 §6.6.1), and Server.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
 
     Attributes:
@@ -83,6 +85,7 @@ class Http2:
         window: int = STREAM_WINDOW,
         enable_connect: bool = True,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
         max_frame: int | None = None,
         parts: bool = False,
@@ -108,6 +111,7 @@ class Http2:
         check_options(self._options)
         self._max_concurrent_streams = max_concurrent_streams
         self._enable_connect = enable_connect
+        self._response_headers = response_headers
         client = role is Role.CLIENT
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)

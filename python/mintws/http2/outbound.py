@@ -14,7 +14,7 @@ from h2.stream import StreamState
 from mintws import _core
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Role, encoded
+from mintws.events import Headers, Role, completed, encoded
 
 if TYPE_CHECKING:
     from mintws.http2.connection import Http2
@@ -90,8 +90,9 @@ class Outbound:
     def send_head(self, headers: Headers, body: bytes | None) -> bytes:
         """Write a response's head and its body; `None` says that the stream goes on."""
         http = self._http
+        lines = encoded(completed(headers, http._response_headers()))
         try:
-            http.h2.send_headers(self.number, encoded(headers), end_stream=body == b"")
+            http.h2.send_headers(self.number, lines, end_stream=body == b"")
         except h2.exceptions.ProtocolError as error:
             raise LocalProtocolError(f"HTTP/2 does not allow this now: {error}") from error
         http._streams[self.number] = self
