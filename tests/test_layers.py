@@ -59,6 +59,7 @@ IO = [
 ONLY_IN = {
     "h11": {"http1"},
     "h2": {"http2"},
+    "idna": {"url"},
     **dict.fromkeys(IO, DRIVERS),
 }
 

@@ -1,25 +1,40 @@
-"""`ws:` and `wss:` URLs (RFC 6455 §3)."""
+"""`ws:` and `wss:` URLs (RFC 6455 §3, RFC 3986)."""
 
 from __future__ import annotations
 
 import base64
+import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 from mintws.errors import LocalProtocolError
 
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 _SECURE = {"wss", "https"}
 
+#: Scheme, authority, path, query, fragment (RFC 3986 appendix B).
+_PARTS = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
+#: User and password, host, port (RFC 3986 §3.2).
+_AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?", re.DOTALL)
+#: The characters of a registered name that need no percent-encoding (RFC 3986 §3.2.2).
+_NAME = re.compile(r"[a-z0-9\-._~!$&'()*+,;=]+")
+#: The zone of an IPv6 address, after "%25" (RFC 6874 §2) or a bare "%", which §3 has programs take too.
+_ZONE = re.compile(r"%(?:25|(?!25))((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})+)")
+#: A last label that only an IPv4 address has, since no top-level domain is a number.
+_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\.?")
+#: A "%" that begins no percent-encoded octet (RFC 3986 §2.1).
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
 
 class Url(NamedTuple):
-    """What a URL says.
+    """A URL of a WebSocket in its parts.
 
     Attributes:
         secure: whether TLS is spoken.
         host: where to connect to; without the brackets of an IPv6 address, in its ASCII form.
         port: where to connect to.
-        authority: host and port as Host and `:authority` have them: without a port that is the scheme's own.
+        authority: host and port as Host and `:authority` have them (RFC 9113 §8.3.1): without user and password, without the zone of an
+            IPv6 address, and without a port that is the scheme's own.
         target: path and query, percent-encoded, from "/" on.
         authorization: the value of an Authorization header for the URL's user and password (RFC 7617), or `None`.
     """
@@ -31,65 +46,144 @@ class Url(NamedTuple):
     target: str
     authorization: str | None
 
+    @property
+    def server_name(self) -> str:
+        """The name that TLS asks for and a certificate has: without a last dot (RFC 6066 §3) and without a zone."""
+        return self.host.partition("%")[0].removesuffix(".")
+
 
 def parse(url: str) -> Url:
     """Take a URL apart.
 
     Raises:
-        LocalProtocolError: it is no URL of a WebSocket: another scheme, no host, a fragment (RFC 6455 §3), or a user that Basic
-            credentials cannot name. The message shows no URL that has a user or a password in it.
+        LocalProtocolError: it is no URL of a WebSocket: another scheme, no host or one that cannot be, a fragment (RFC 6455 §3), or a
+            user that Basic credentials cannot name. The message shows no URL that has a user or a password in it.
         TypeError: it is no `str`.
     """
     if not isinstance(url, str):
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
     shown = "the URL" if "@" in url else repr(url)
     if any(character < " " or character == "\x7f" for character in url):
-        # `urlsplit` drops some of them without a word.
         raise LocalProtocolError(f"{shown} has a control character, which must be percent-encoded")
+    if url != url.strip(" "):
+        raise LocalProtocolError(f"{shown} begins or ends with a space")
     try:
         url.encode()
-        parts = urlsplit(url)
-    except ValueError:
-        raise LocalProtocolError(f"{shown} is no URL") from None
-    try:
-        port = parts.port
-    except ValueError:
-        raise LocalProtocolError(f"{shown} has a port that is no number from 0 to 65535") from None
-    if parts.scheme not in _PORTS:
+    except UnicodeEncodeError:
+        raise LocalProtocolError(f"{shown} is no URL: a surrogate is no character") from None
+    parts = _PARTS.fullmatch(url)
+    scheme = parts[1].lower() if parts else ""
+    if parts is None or scheme not in _PORTS:
         raise LocalProtocolError(f"{shown} must begin with ws:// or wss://")
-    if parts.fragment or url.endswith("#"):
+    _, written, path, query, fragment = parts.groups()
+    if fragment is not None:
         raise LocalProtocolError(f"{shown} has a fragment, which a WebSocket's URL may not have (RFC 6455 §3)")
-    host = _ascii(parts.hostname or "", shown)
-    # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
-    authority = f"[{host.partition('%')[0]}]" if ":" in host else host
-    if port is not None and port != _PORTS[parts.scheme]:
-        authority += f":{port}"
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
-    if parts.query:
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=-._~?")
-    authorization = None if parts.username is None else _basic(parts.username, parts.password or "")
-    return Url(
-        parts.scheme in _SECURE, host, _PORTS[parts.scheme] if port is None else port, authority, target, authorization
-    )
-
-
-def _ascii(host: str, shown: str) -> str:
-    if not host:
-        raise LocalProtocolError(f"{shown} names no host")
-    if ":" in host:
-        return host
+    if _BAD_PERCENT.search(path + (query or "")):
+        raise LocalProtocolError(f"{shown} has a % in its path or query that begins no octet: a percent sign is %25")
+    authority = _AUTHORITY.fullmatch(written)
+    if authority is None:
+        raise LocalProtocolError(f"{shown} must have a host, and a port that is a number, between // and the path")
+    if "\\" in written:
+        raise LocalProtocolError(f"{shown} has a backslash before its path, which browsers take for a slash")
+    user, host, digits = authority.groups()
+    # An empty port is the scheme's own (RFC 3986 §3.2.3).
+    port = int(digits.lstrip("0")[:6] or 0) if digits else _PORTS[scheme]
+    if port > 65535:
+        raise LocalProtocolError(f"{shown} has a port that is no number from 0 to 65535")
     try:
-        # A name in ASCII too, whose labels may be empty or too long.
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise LocalProtocolError(f"the host of {shown} is no name: a label is empty, too long or not in IDNA") from None
+        host = _literal(host[1:-1]) if host.startswith("[") else ascii_host(_percent_decoded(host))
+    except ValueError as error:
+        raise LocalProtocolError(f"the host of {shown} {error}") from None
+    # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
+    named = f"[{host.partition('%')[0]}]" if ":" in host else host
+    if port != _PORTS[scheme]:
+        named += f":{port}"
+    target = quote(path or "/", safe="/%:@!$&'()*+,;=-._~")
+    if query:
+        target += "?" + quote(query, safe="/%:@!$&'()*+,;=-._~?")
+    return Url(scheme in _SECURE, host, port, named, target, _basic(user) if user is not None else None)
 
 
-def _basic(user: str, password: str) -> str:
-    """Write a user and a password, percent-encoded, as Basic credentials (RFC 7617 §2)."""
-    user, password = unquote(user), unquote(password)
-    if ":" in user:
+def ascii_host(host: str) -> str:
+    """Give a name or an IPv4 address in ASCII and in lower case: international names by IDNA 2008, mapped by UTS 46.
+
+    Raises:
+        ValueError: it is none. The message goes on where a subject stands before it.
+    """
+    if not host.isascii():
+        host = _from_unicode(host)
+    host = host.lower()
+    if not host:
+        raise ValueError("is empty")
+    if not _NAME.fullmatch(host):
+        raise ValueError("has a character that no host has: a space, a backslash or a bracket, say")
+    labels = host.removesuffix(".").split(".")
+    if not all(0 < len(label) < 64 for label in labels) or len(host.removesuffix(".")) > 253:
+        raise ValueError("is no name: a label is empty or has more than 63 characters, or it has more than 253 in all")
+    if _NUMBER.fullmatch(labels[-1]) and not _is_ipv4(host):
+        # Systems read 127.1, 0177.0.0.1 and 0x7f000001 as addresses, each in its own way (RFC 3986 §7.4).
+        raise ValueError("ends in a number and is no IPv4 address: write that as four decimal numbers")
+    return host
+
+
+def _from_unicode(host: str) -> str:
+    # 20 ms, which only such a name is worth.
+    import idna
+
+    try:
+        # Never transitional: "ß" is a letter of its own. Characters that are ASCII then are for the caller to look at.
+        mapped = idna.uts46_remap(host, std3_rules=False)
+        return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in mapped.split("."))
+    except idna.IDNAError as error:
+        raise ValueError(f"is no international name (IDNA 2008): {error}") from None
+
+
+def _literal(address: str) -> str:
+    """Give an IPv6 address, whose zone, if it has one, follows a "%" (RFC 4007 §11)."""
+    import ipaddress
+
+    address, percent, zone = address.partition("%")
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError("is in brackets and no IPv6 address") from None
+    if not percent:
+        return address.lower()
+    named = _ZONE.fullmatch(percent + zone)
+    if named is None:
+        raise ValueError("has an IPv6 zone that is none: it follows %25, and other characters are percent-encoded")
+    zone = _percent_decoded(named[1])
+    if not zone.isascii() or not zone.isprintable() or set(zone) & set("%/ "):
+        raise ValueError("has an IPv6 zone that names no interface")
+    return f"{address.lower()}%{zone}"
+
+
+def _percent_decoded(text: str) -> str:
+    if _BAD_PERCENT.search(text):
+        raise ValueError("has a % that begins no octet")
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise ValueError("is percent-encoded, and no UTF-8 (RFC 3986 §3.2.2)") from None
+
+
+def _is_ipv4(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _basic(userinfo: str) -> str | None:
+    """Write a user and a password, percent-encoded, as Basic credentials (RFC 7617 §2); none if both are empty."""
+    user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
+    if not user and not password:
+        return None
+    if b":" in user:
         raise LocalProtocolError("the user of a URL may not have a colon, where its password would begin (RFC 7617 §2)")
-    if any(character < " " or character == "\x7f" for character in user + password):
+    if any(octet < 0x20 or octet == 0x7F for octet in user + password):
         raise LocalProtocolError("the user and the password of a URL may not have control characters (RFC 7617 §2)")
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return "Basic " + base64.b64encode(user + b":" + password).decode()

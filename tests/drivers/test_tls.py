@@ -46,6 +46,29 @@ def test_the_client_names_the_server_to_tls(run: Callable[..., Any], contexts: A
 
 
 @pytest.mark.parametrize(
+    ("host", "name"),
+    [("localhost.", "localhost"), ("127.0.0.1", None), ("[::1]", None), ("[fe80::1%25lo]", None)],
+)
+def test_the_name_that_is_told_to_tls_has_no_last_dot_and_is_no_address(
+    run: Callable[..., Any], contexts: Any, host: str, name: str | None
+) -> None:
+    # RFC 6066 §3. The certificate is checked for that name too, but for the last, which it has not.
+    client, server, names = contexts
+    requests = []
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            address, last = f"wss://{host}:{listening.port}", host.startswith("[fe80")
+            client.check_hostname = not last
+            async with connect(address, host="127.0.0.1", ssl=client) as websocket:
+                requests.append(websocket.request.host)
+            assert requests == [f"{host.replace('%25lo', '')}:{listening.port}"]
+
+    run(main())
+    assert names == [name]
+
+
+@pytest.mark.parametrize(
     ("http", "protocols"),
     [("1.1", [b"http/1.1"]), ("2", [b"h2"]), ("auto", [b"h2", b"http/1.1"]), ("many", [b"h2"])],
 )

@@ -146,7 +146,7 @@ class Place:
             context = self._ssl or tls.create_default_context()
             protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http]
             named["ssl"] = Alpn(context, protocols, attempt)
-            named["server_hostname"] = self._server_hostname or self._url.host
+            named["server_hostname"] = self._server_hostname or self._url.server_name
             named["ssl_handshake_timeout"] = timing.open_timeout or None
         connect: Any = loop.create_unix_connection if self._unix else loop.create_connection
         link: ClientLink
