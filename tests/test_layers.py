@@ -57,6 +57,7 @@ IO = [
 
 #: Which modules may import these, by the first part of their names.
 ONLY_IN = {
+    "aiohappyeyeballs": {"asyncio"},
     "h11": {"http1"},
     "h2": {"http2"},
     "idna": {"url"},

@@ -311,6 +311,15 @@ async def nobody_listens(http: str) -> None:
             await connect(f"ws://127.0.0.1:{bound.getsockname()[1]}", http=http)
 
 
+async def no_address_answers(http: str) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        refused = (socket.AF_INET, socket.SOCK_STREAM, 6, "", bound.getsockname())
+        asyncio.get_running_loop().getaddrinfo = lambda *_, **__: asyncio.sleep(0, [refused, refused])
+        with pytest.raises(ConnectError, match="Connect call failed"):
+            await connect("ws://two.example/", http=http)
+
+
 async def not_http(http: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.com\r\n\r\n")
@@ -347,6 +356,7 @@ KINDS: dict[str, Kind] = {
         many_that_are_cut,
         without_settings,
         nobody_listens,
+        no_address_answers,
         not_http,
     )
 }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 from conftest import echo
 from wire import H2_PING, h2_frame
 
-from mintws import ConnectError, Http2, Role
+from mintws import ConnectError, Http2, LocalProtocolError, Role
 from mintws.asyncio import connect, connect_http2, serve
+from mintws.asyncio.tls import default_context, offered
 from mintws.cli.certificate import make_certificate
 
 
@@ -96,6 +99,89 @@ def test_the_client_offers_what_it_speaks(
     # The extension's number, its size, that of the list, the list (RFC 7301 §3.1).
     extension = b"\x00\x10" + (len(names) + 2).to_bytes(2, "big") + len(names).to_bytes(2, "big") + names
     assert extension in hellos[0]
+
+
+@pytest.mark.parametrize("before", [["http/1.1"], ["h2", "http/1.1"], ["acme-tls/1"], ["x" * 255, "y"], []])
+@pytest.mark.parametrize("http", ["1.1", "2", "auto", "many"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_context_offers_to_others_what_it_offered_before(
+    run: Callable[..., Any], contexts: Any, http: str, before: list[str], version: ssl.TLSVersion
+) -> None:
+    client, server, _ = contexts
+    client.maximum_version = version
+    client.set_alpn_protocols(before)
+    assert offered(client) == before
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            address = f"wss://localhost:{listening.port}"
+            opening = connect_http2(address, ssl=client) if http == "many" else connect(address, http=http, ssl=client)
+            async with opening as opened:
+                assert offered(client) == before
+                assert http == "many" or opened.http_version == ("1.1" if http == "1.1" else "2")
+            with pytest.raises(ConnectError):
+                await connect(address.replace("localhost", "127.0.0.2"), ssl=client)
+        assert offered(client) == before
+
+    run(main())
+
+
+def test_a_context_that_can_begin_no_handshake_is_an_error(run: Callable[..., Any], contexts: Any) -> None:
+    client, server, _ = contexts
+    client.minimum_version, client.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            with pytest.raises(ConnectError) as failed:
+                await connect(f"wss://localhost:{listening.port}", ssl=client)
+            assert isinstance(failed.value.__cause__, ssl.SSLError)
+            await asyncio.sleep(0.01)
+            # A socket that is not closed by now would close that of another connection later: a ResourceWarning, and so an error.
+            gc.collect()
+
+    run(main())
+
+
+def test_a_servers_context_is_refused_where_it_is_given(contexts: Any) -> None:
+    _, server, _ = contexts
+    for call in (connect, connect_http2):
+        with pytest.raises(LocalProtocolError, match="server's context"):
+            call("wss://localhost/", ssl=server)
+
+
+def test_connections_without_a_context_of_their_own_share_one_for_each_loop(
+    run: Callable[..., Any], contexts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server, _ = contexts
+    made = []
+
+    def make() -> ssl.SSLContext:
+        made.append(client)
+        return client
+
+    monkeypatch.setattr(ssl, "create_default_context", make)
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            address = f"wss://localhost:{listening.port}"
+            for http in ("1.1", "2", "auto"):
+                async with connect(address, http=http) as websocket:
+                    await websocket.ping()
+            async with connect_http2(address):
+                pass
+
+    for loops in (1, 2):
+        run(main())
+        assert len(made) == loops
+
+
+def test_the_context_of_a_loop_goes_with_it(run: Callable[..., Any], contexts: Any) -> None:
+    async def main() -> ReferenceType[ssl.SSLContext]:
+        return ref(default_context(asyncio.get_running_loop()))
+
+    kept = run(main())
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize(

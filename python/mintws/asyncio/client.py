@@ -41,9 +41,13 @@ class connect:  # noqa: N801  (used as a function)
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
         user_agent_header: the User-Agent, unless it is among the headers; `None` leaves it out.
-        ssl: the TLS context; one that checks the server's certificate if `None`.
+        ssl: the TLS context, which keeps the ALPN list that it has; if `None`, one that checks certificates against those of the system,
+            which all clients of a loop share.
         server_hostname: the name that the certificate must have, if not the URL's.
-        host, port: where to connect to, if not where the URL says.
+        host, port: where to connect to, if not where the URL says. Where a name has several addresses, the next one is tried too when
+            one has not answered after 0.25 s (RFC 8305).
+        family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
+        local_addr: the host and the port to connect from.
         sock, path: instead of these, a socket that is connected already, or the path of a Unix socket.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
@@ -72,6 +76,8 @@ class connect:  # noqa: N801  (used as a function)
         server_hostname: str | None = None,
         host: str | None = None,
         port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
         open_timeout: float | None = 10.0,
@@ -88,7 +94,7 @@ class connect:  # noqa: N801  (used as a function)
         fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
         self._request = _request(self._url, fields, subprotocols, extensions or (), origin)
         self._offers_default = extensions is None
-        self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
+        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
         self._websocket: WebSocket | None = None
@@ -136,8 +142,8 @@ class connect_http2:  # noqa: N801  (used as a function)
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
-        ssl, server_hostname, host, port, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout, options: as in
-            `connect`.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout,
+            options: as in `connect`.
 
     Raises:
         ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
@@ -155,6 +161,8 @@ class connect_http2:  # noqa: N801  (used as a function)
         server_hostname: str | None = None,
         host: str | None = None,
         port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
         open_timeout: float | None = 10.0,
@@ -166,7 +174,7 @@ class connect_http2:  # noqa: N801  (used as a function)
         check_options(options)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
-        self._place = Place(self._url, ssl, server_hostname, host, port, sock, path)
+        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
         self._client: Http2Client | None = None

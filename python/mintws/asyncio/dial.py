@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
+from mintws.asyncio.tcp import connect_tcp, hand_over
 from mintws.asyncio.timing import Timing, limited
+from mintws.asyncio.tls import Alpn, default_context
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.errors import (
@@ -29,7 +31,7 @@ from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept,
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.websocket import WebSocketStream
-from mintws.url import Url
+from mintws.url import Url, ascii_host
 
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
 T = TypeVar("T")
@@ -82,6 +84,10 @@ class Attempt:
             # A frame that holds what it raises would wait for the collector.
             raise self._late(timeout) from None
 
+    def begin_tls(self) -> None:
+        """Go on to wait for TLS: its handshake begins when TCP is connected."""
+        self.awaits = "the end of the TLS handshake"
+
     def _late(self, timeout: float | None) -> ConnectError:
         """Make the error that says that time is up, and log it."""
         error: ConnectError
@@ -115,21 +121,27 @@ class Place:
         server_hostname: str | None,
         host: str | None,
         port: int | None,
+        family: int,
+        local_addr: tuple[str, int] | None,
         sock: socket.socket | None,
         path: str | None,
     ) -> None:
         check_context(ssl)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
+        if ssl is not None and ssl.protocol is tls.PROTOCOL_TLS_SERVER:
+            raise LocalProtocolError("ssl is a server's context: ssl.create_default_context() makes a client's")
+        _check_address(host, port, family, local_addr, sock, path)
         self._url = url
         self._ssl = ssl
-        self._server_hostname = server_hostname
-        self._unix = path is not None
-        self._address: dict[str, Any] = {"host": host or url.host, "port": port or url.port}
-        if sock is not None:
-            self._address = {"sock": sock}
-        elif path is not None:
-            self._address = {"path": path}
+        name = url.server_name if server_hostname is None else _ascii("server_hostname", server_hostname)
+        self._server_hostname = name.removesuffix(".")
+        self._host = url.host if host is None else _ascii("host", host)
+        self._port = port or url.port
+        self._family = family
+        self._local_addr = local_addr
+        self._sock = sock
+        self._path = path
         #: A socket of the caller's is connected once.
         self.can_dial_again = sock is None
 
@@ -140,18 +152,31 @@ class Place:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
         """
         loop = asyncio.get_running_loop()
-        named = dict(self._address)
-        attempt.awaits = "the connection" if self._unix else "the TCP connection"
+
+        def make() -> ClientLink:
+            return ClientLink(loop, timing, self._url, http, options)
+
+        named: dict[str, Any] = {}
         if self._url.secure:
-            context = self._ssl or tls.create_default_context()
+            context = self._ssl or default_context(loop)
             protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http]
-            named["ssl"] = Alpn(context, protocols, attempt)
-            named["server_hostname"] = self._server_hostname or self._url.server_name
+            named["ssl"] = Alpn(context, protocols, attempt.begin_tls)
+            named["server_hostname"] = self._server_hostname
             named["ssl_handshake_timeout"] = timing.open_timeout or None
-        connect: Any = loop.create_unix_connection if self._unix else loop.create_connection
         link: ClientLink
         try:
-            _, link = await connect(lambda: ClientLink(loop, timing, self._url, http, options), **named)
+            if self._path is not None:
+                attempt.awaits = "the connection"
+                _, link = await loop.create_unix_connection(make, self._path, **named)
+            elif self._sock is not None:
+                _, link = await loop.create_connection(make, sock=self._sock, **named)
+            else:
+                attempt.awaits = "the TCP connection"
+                sock = await connect_tcp(self._host, self._port, self._family, self._local_addr)
+                try:
+                    _, link = await loop.create_connection(make, sock=sock, **named)
+                finally:
+                    hand_over(sock)
         except OSError as error:
             raise _unreachable(self._url, error) from error
         if not hasattr(link, "http"):
@@ -161,22 +186,39 @@ class Place:
         return link
 
 
-class Alpn:
-    """A TLS context that offers the protocols of one connection, though others use it at the same time."""
+def _check_address(
+    host: object,
+    port: object,
+    family: object,
+    local_addr: object,
+    sock: object,
+    path: object,
+) -> None:
+    """Raise for an address that is none, or that is given in more than one way."""
+    if port is not None and not isinstance(port, int):
+        raise TypeError(f"port is an int, not {type(port).__name__}")
+    if port is not None and not 0 < port < 65536:
+        raise LocalProtocolError(f"port must be 1 to 65535, not {port}")
+    if not isinstance(family, int):
+        raise TypeError(f"family is socket.AF_INET or socket.AF_INET6, not {family!r}")
+    match local_addr:
+        case None | (str(), int()):
+            pass
+        case _:
+            raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
+    tcp = host is not None or port is not None or family or local_addr is not None
+    if (sock is not None) + (path is not None) + bool(tcp) > 1:
+        raise LocalProtocolError("`sock` or `path` is given instead of `host`, `port`, `family` and `local_addr`")
 
-    def __init__(self, context: tls.SSLContext, protocols: list[str], attempt: Attempt) -> None:
-        self._context = context
-        self._protocols = protocols
-        self._attempt = attempt
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
-    def wrap_bio(self, *args: Any, **named: Any) -> tls.SSLObject:
-        # The handshake begins, so TCP is connected.
-        self._attempt.awaits = "the end of the TLS handshake"
-        self._context.set_alpn_protocols(self._protocols)
-        return self._context.wrap_bio(*args, **named)
+def _ascii(argument: str, host: str) -> str:
+    """Give a host of the caller's, a name or an address, in ASCII."""
+    if not isinstance(host, str):
+        raise TypeError(f"{argument} is a str, not {type(host).__name__}")
+    try:
+        return host if ":" in host else ascii_host(host)
+    except ValueError as error:
+        raise LocalProtocolError(f"{argument} {host!r} {error}") from None
 
 
 class ClientLink(Link):
