@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
-from mintws.asyncio.dial import Attempt, ClientLink, HttpVersion, Place
+from mintws.asyncio.dial import Attempt, ClientLink, Place
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
-from mintws.errors import ConnectError, LocalProtocolError, UpgradeError
+from mintws.errors import ConnectError, LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.http2 import Http2
-from mintws.session import PRODUCT, RETRY_STATUSES, default_offer, product_header
+from mintws.session import PRODUCT, HttpVersion, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class connect:  # noqa: N801  (used as a function)
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
-            over it, a new connection with HTTP/1.1 is made, unless `sock` was given.
+            over it, or is a gateway that gets no answer (502, 504, or 503 without Retry-After), a new connection with HTTP/1.1 is made,
+            unless `sock` was given. Where that helped, the server is offered HTTP/1.1 alone for the next 300 s.
         headers: further headers of the request.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
@@ -115,15 +116,19 @@ class connect:  # noqa: N801  (used as a function)
         return await attempt.within(self._timing.open_timeout, self._connect_by_turns(attempt))
 
     async def _connect_by_turns(self, attempt: Attempt) -> WebSocket:
-        try:
-            return await self._connect_once(self._http, attempt)
-        except ConnectError as error:
-            refused = isinstance(error, UpgradeError) and error.status not in RETRY_STATUSES
-            once = self._http != "auto" or not self._place.can_dial_again
-            if once or refused or not attempt.multiplexed:
-                raise
-            attempt.log(error, "; HTTP/1.1 is tried")
-        return await self._connect_once("1.1", attempt)
+        loop = asyncio.get_running_loop()
+        place = self._place
+        choice = VersionChoice(self._http, place.origin, place.learnt(loop), place.attempts, loop.time())
+        while True:
+            try:
+                websocket = await self._connect_once(choice.version, attempt)
+            except ConnectError as error:
+                if not choice.failed(loop.time(), error, http2=attempt.multiplexed):
+                    raise
+                attempt.log(error, "; HTTP/1.1 is tried")
+            else:
+                choice.opened(loop.time())
+                return websocket
 
     async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
         request = replace(self._request, extensions=_default_offer()) if self._offers_default else self._request

@@ -8,7 +8,8 @@ import socket
 import ssl as tls
 import sys
 from collections.abc import Coroutine
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
@@ -31,9 +32,9 @@ from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept,
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.websocket import WebSocketStream
+from mintws.session import Http1Origins, HttpVersion
 from mintws.url import Url, ascii_host
 
-HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
 T = TypeVar("T")
 
 logger = logging.getLogger("mintws.client")
@@ -111,6 +112,12 @@ class Attempt:
 PARTING = 0.1
 
 
+#: What was learnt of the versions of HTTP that servers speak, by loop and by TLS context.
+_learnt: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[tls.SSLContext, Http1Origins]] = (
+    WeakKeyDictionary()
+)
+
+
 class Place:
     """Where a server is, and how it is reached."""
 
@@ -143,7 +150,16 @@ class Place:
         self._sock = sock
         self._path = path
         #: A socket of the caller's is connected once.
-        self.can_dial_again = sock is None
+        self.attempts = 2 if sock is None else 1
+        #: What tells the server from others that are reached with the same context.
+        self.origin = (url.authority, self._server_hostname, host, port, path, sock is None)
+
+    def learnt(self, loop: asyncio.AbstractEventLoop) -> Http1Origins:
+        """Give what the loop has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
+        if not self._url.secure:
+            return Http1Origins()
+        contexts = _learnt.setdefault(loop, WeakKeyDictionary())
+        return contexts.setdefault(self._ssl or default_context(loop), Http1Origins())
 
     async def dial(self, http: HttpVersion, timing: Timing, options: Options, attempt: Attempt) -> ClientLink:
         """Connect the transport.
