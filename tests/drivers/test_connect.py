@@ -260,6 +260,49 @@ def test_a_response_over_its_limit_is_an_error_and_hurts_no_other(run):
     run(work())
 
 
+async def enter(opening):
+    async with opening as opened:
+        return opened
+
+
+async def wait_for(opening):
+    return await opening
+
+
+@pytest.mark.parametrize("again", [enter, wait_for])
+@pytest.mark.parametrize("call", ["connect", "connect_http2", "serve"])
+def test_what_was_awaited_or_entered_opens_nothing_a_second_time(run, call, again):
+    async def work():
+        async with listening() as server:
+            make = {"connect": connect, "connect_http2": connect_http2}.get(call)
+            opening = listening() if make is None else make(url(server))
+            async with opening as opened:
+                with pytest.raises(LocalProtocolError, match=rf"call {call}\(\) again"):
+                    await again(opening)
+                if make is not None:
+                    assert len(server.links) == 1
+            # The one that was opened has been closed at the end of the body.
+            if call == "connect":
+                assert opened.close_code == 1000
+            with pytest.raises(LocalProtocolError):
+                await again(opening)
+
+    run(work())
+
+
+@pytest.mark.parametrize("call", ["connect", "connect_http2", "serve"])
+def test_of_two_tasks_that_await_the_same_opening_one_gets_it(run, call):
+    async def work():
+        async with listening() as server:
+            make = {"connect": connect, "connect_http2": connect_http2}.get(call)
+            opening = listening() if make is None else make(url(server))
+            opened, refused = await asyncio.gather(wait_for(opening), wait_for(opening), return_exceptions=True)
+            assert isinstance(refused, LocalProtocolError)
+            await opened.close()
+
+    run(work())
+
+
 def test_opening_that_is_cancelled_leaves_nothing(run, http):
     async def work():
         async with silent_server(http, accept=False) as address:

@@ -6,8 +6,9 @@ import asyncio
 import socket
 import ssl as tls
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
@@ -29,8 +30,42 @@ if TYPE_CHECKING:
 _offers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Extension, ...]] = WeakKeyDictionary()
 
 
-class connect:  # noqa: N801  (used as a function)
+Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
+
+
+class _Opening(Generic[Opened]):
+    """What is awaited, or entered, once: whoever does so closes what is opened then."""
+
+    #: What was opened for the body of `async with`.
+    _opened: Opened | None = None
+    _begun = False
+
+    def __await__(self) -> Generator[Any, None, Opened]:
+        return self._open_once().__await__()
+
+    async def __aenter__(self) -> Opened:
+        self._opened = await self._open_once()
+        return self._opened
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        assert self._opened is not None
+        await self._opened.__aexit__(kind, error, trace)
+
+    async def _open_once(self) -> Opened:
+        if self._begun:
+            name = type(self).__name__
+            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
+        self._begun = True
+        return await self._connect()
+
+    async def _connect(self) -> Opened:
+        raise NotImplementedError
+
+
+class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     """Open a WebSocket: `async with connect(url) as websocket:`, or `websocket = await connect(url)`.
+
+    It opens one, as a coroutine does: for another, call it again.
 
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
@@ -59,7 +94,7 @@ class connect:  # noqa: N801  (used as a function)
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
             system or of TLS. The three above are such errors too, and all of them an `OSError`.
-        LocalProtocolError: an argument is wrong.
+        LocalProtocolError: an argument is wrong, or it was awaited or entered before.
     """
 
     @explained(Connection)
@@ -98,18 +133,6 @@ class connect:  # noqa: N801  (used as a function)
         self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
-        self._websocket: WebSocket | None = None
-
-    def __await__(self) -> Generator[Any, None, WebSocket]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> WebSocket:
-        self._websocket = await self._connect()
-        return self._websocket
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        assert self._websocket is not None
-        await self._websocket.__aexit__(kind, error, trace)
 
     async def _connect(self) -> WebSocket:
         attempt = Attempt(self._url)
@@ -141,8 +164,10 @@ class connect:  # noqa: N801  (used as a function)
             raise
 
 
-class connect_http2:  # noqa: N801  (used as a function)
+class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function)
     """Open an HTTP/2 connection for many WebSockets and ordinary requests: `async with connect_http2(url) as client:`.
+
+    It opens one, as a coroutine does: for another, call it again.
 
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
@@ -153,7 +178,7 @@ class connect_http2:  # noqa: N801  (used as a function)
     Raises:
         ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, does not choose HTTP/2 by ALPN, or ends the connection; as in `connect`.
-        LocalProtocolError: an argument is wrong.
+        LocalProtocolError: an argument is wrong, or it was awaited or entered before.
     """
 
     @explained(Connection)
@@ -182,18 +207,6 @@ class connect_http2:  # noqa: N801  (used as a function)
         self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
-        self._client: Http2Client | None = None
-
-    def __await__(self) -> Generator[Any, None, Http2Client]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Http2Client:
-        self._client = await self._connect()
-        return self._client
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        assert self._client is not None
-        await self._client.close()
 
     async def _connect(self) -> Http2Client:
         attempt = Attempt(self._url)

@@ -179,9 +179,9 @@ class Server:
         if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
+        self._closed = loop.create_future()
         timeout = None if ssl is None else self.timing.open_timeout
         self._listeners = await place.listen(lambda: ServerLink(loop, self), ssl=ssl, ssl_handshake_timeout=timeout)
-        self._closed = loop.create_future()
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
