@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from drivers.conftest import echo, listening, url
@@ -115,6 +117,31 @@ def test_what_is_cancelled_leaves_no_socket_and_no_task(run, how):
             assert asyncio.all_tasks() == before
 
     # A socket that is left open is a ResourceWarning, and so an error.
+    run(work())
+
+
+def link_local():
+    """Give an IPv6 address of this machine that means nothing without its zone, or `None`."""
+    for line in Path("/proc/net/if_inet6").read_text().splitlines() if Path("/proc/net/if_inet6").exists() else ():
+        digits, *_, interface = line.split()
+        if digits.startswith("fe80"):
+            return f"{ipaddress.IPv6Address(int(digits, 16))}%{interface}"
+    return None
+
+
+@pytest.mark.skipif(link_local() is None, reason="this machine has no link-local address")
+@pytest.mark.parametrize("by", ["URL", "host"])
+def test_an_address_with_a_zone_is_reached(run, how, by):
+    async def work():
+        found = socket.getaddrinfo(link_local(), 0, type=socket.SOCK_STREAM)
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(found[0][4])
+            async with serve(echo, sock=sock) as server:
+                address = link_local().replace("%", "%25")
+                host = None if by == "URL" else link_local()
+                async with opened(f"ws://[{address}]:{server.port}", how, host=host) as transport:
+                    assert transport.get_extra_info("peername")[3] == found[0][4][3]
+
     run(work())
 
 

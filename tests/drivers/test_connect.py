@@ -413,6 +413,81 @@ def test_requests_that_wait_for_a_stream_go_on_when_others_are_taken_back(run):
     run(work())
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_the_window_of_a_stream_is_the_one_that_was_given(run, tls_contexts, tls):
+    async def work():
+        server_tls, client_tls = tls_contexts if tls else (None, None)
+        sent = []
+
+        async def flood(websocket):
+            for _ in range(40):
+                await websocket.send(bytes(50_000))
+                sent.append(websocket.connection.buffered)
+
+        async with listening(flood, ssl=server_tls, extensions=()) as server:
+            address = secure(server) if tls else url(server)
+            for window in (65_535, 4_000_000):
+                sent.clear()
+                async with connect_http2(address, ssl=client_tls, window=window) as client:
+                    websocket = await client.open()
+                    assert client.http.h2.local_settings.initial_window_size == window
+                    received = [await websocket.recv() for _ in range(40)]
+                assert {len(message) for message in received} == {50_000}
+                # What does not fit waits at the server.
+                assert (max(sent) > 0) is (window == 65_535)
+
+    run(work())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_no_more_streams_are_open_at_a_time_than_was_said(run, tls_contexts, tls):
+    async def work():
+        server_tls, client_tls = tls_contexts if tls else (None, None)
+        async with listening(ssl=server_tls, respond=lambda request: Response(200)) as server:
+            address = secure(server) if tls else url(server)
+            async with connect_http2(address, ssl=client_tls, max_concurrent_streams=2, close_timeout=1) as client:
+                first, second = await client.open(), await client.open()
+                waiting = [asyncio.create_task(it) for it in (client.open(), client.request("GET", "/"))]
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                assert not any(task.done() for task in waiting)
+                assert len(server.websockets) == 2
+                await first.close()
+                await second.close()
+                third, response = await asyncio.gather(*waiting)
+                assert response.status == 200
+                await third.send("here")
+                assert await third.recv() == "here"
+
+    run(work())
+
+
+def test_a_stream_that_is_not_free_in_time_is_told(run):
+    async def work():
+        async with listening() as server:
+            async with connect_http2(url(server), max_concurrent_streams=1, open_timeout=0.3) as client:
+                await client.open()
+                with pytest.raises(ConnectError, match="a free stream did not come"):
+                    await client.open()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 65_534},
+        {"window": 1 << 31},
+        {"window": None},
+        {"max_concurrent_streams": -1},
+        {"max_concurrent_streams": 1.5},
+    ],
+)
+def test_wrong_arguments_of_streams_are_refused_where_they_are_given(wrong):
+    with pytest.raises((TypeError, LocalProtocolError)):
+        connect_http2("ws://localhost/", **wrong)
+
+
 def test_a_close_that_is_cancelled_closes_the_transport(run):
     async def work():
         async with silent_server("2") as address:

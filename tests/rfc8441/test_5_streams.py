@@ -406,8 +406,11 @@ def test_200_ends_of_any_kind_leave_nothing_behind(how):
     assert peer.http.h2.open_inbound_streams == 0
 
 
-def test_more_handshakes_than_streams_wait_their_turn():
-    wire = Wire(Http2, server={"max_concurrent_streams": 2})
+@pytest.mark.parametrize(
+    "limits", [{"server": {"max_concurrent_streams": 2}}, {"client": {"max_concurrent_streams": 2}}]
+)
+def test_more_handshakes_than_streams_wait_their_turn(limits):
+    wire = Wire(Http2, **limits)
     one, two = Pair(wire), Pair(wire)
     conn = wire.client.open()
     assert wire.to_server(conn.send(UpgradeRequest("example.com", "/third"))) == []

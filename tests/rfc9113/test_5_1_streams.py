@@ -241,9 +241,11 @@ def test_256_websockets_are_open_at_a_time_and_may_all_be_taken_back():
     assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
 
 
-def test_client_keeps_to_the_servers_limit():
-    peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+@pytest.mark.parametrize(("servers", "own"), [(1, None), (1, 2), (2, 1)])
+def test_client_keeps_to_the_servers_limit_and_to_its_own(servers, own):
+    peer = H2Peer(Role.CLIENT, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: servers}, max_concurrent_streams=own)
     peer.answer()
+    assert not peer.http.has_room
     second = peer.http.open()
     assert second.send(UpgradeRequest("example.com")) == b""
     assert len(peer.of(h2.events.RequestReceived)) == 1

@@ -20,6 +20,7 @@ from mintws.errors import ConnectError, LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.http2 import Http2
+from mintws.http2.connection import STREAM_WINDOW, check_streams
 from mintws.session import PRODUCT, HttpVersion, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 
@@ -174,6 +175,10 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
         ssl, server_hostname, host, port, family, local_addr, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout,
             options: as in `connect`.
+        window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
+            a window for each round trip.
+        max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
+            ones wait.
 
     Raises:
         ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
@@ -199,21 +204,33 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
+        window: int = STREAM_WINDOW,
+        max_concurrent_streams: int | None = None,
         **options: Unpack[Options],
     ) -> None:
         check_options(options)
+        check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
         self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
+        self._window = window
+        self._max_concurrent_streams = max_concurrent_streams
 
     async def _connect(self) -> Http2Client:
         attempt = Attempt(self._url)
         return await attempt.within(self._timing.open_timeout, self._dial(attempt))
 
     async def _dial(self, attempt: Attempt) -> Http2Client:
-        link = await self._place.dial("2", self._timing, self._options, attempt)
+        link = await self._place.dial(
+            "2",
+            self._timing,
+            self._options,
+            attempt,
+            window=self._window,
+            max_concurrent_streams=self._max_concurrent_streams,
+        )
         await link.settings(attempt)
         return Http2Client(link, self._url, self._product)
 

@@ -161,8 +161,13 @@ class Place:
         contexts = _learnt.setdefault(loop, WeakKeyDictionary())
         return contexts.setdefault(self._ssl or default_context(loop), Http1Origins())
 
-    async def dial(self, http: HttpVersion, timing: Timing, options: Options, attempt: Attempt) -> ClientLink:
+    async def dial(
+        self, http: HttpVersion, timing: Timing, options: Options, attempt: Attempt, **streams: int | None
+    ) -> ClientLink:
         """Connect the transport.
+
+        Args:
+            streams: arguments of `Http2`.
 
         Raises:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
@@ -170,7 +175,7 @@ class Place:
         loop = asyncio.get_running_loop()
 
         def make() -> ClientLink:
-            return ClientLink(loop, timing, self._url, http, options)
+            return ClientLink(loop, timing, self._url, http, options, streams)
 
         named: dict[str, Any] = {}
         if self._url.secure:
@@ -247,6 +252,7 @@ class ClientLink(Link):
         "_parting_timer",
         "_refusals",
         "_responses",
+        "_streams",
         "_url",
         "_version",
         "_waiting",
@@ -259,12 +265,19 @@ class ClientLink(Link):
     level = logging.DEBUG
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, timing: Timing, url: Url, http: HttpVersion, options: Options
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timing: Timing,
+        url: Url,
+        http: HttpVersion,
+        options: Options,
+        streams: dict[str, Any],
     ) -> None:
         super().__init__(loop, timing)
         self._url = url
         self._version = http
         self._options = options
+        self._streams = streams
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         #: Requests that wait for their response, with the limits of its body.
         self._responses: dict[int, tuple[asyncio.Future[Response], int | None]] = {}
@@ -291,7 +304,7 @@ class ClientLink(Link):
         self.multiplexed = chosen == "2"
         if self.multiplexed:
             scheme = "https" if self._url.secure else "http"
-            self.http = Http2(Role.CLIENT, scheme=scheme, **self._options)
+            self.http = Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options)
         else:
             self.http = Http1(Role.CLIENT, **self._options)
             self.ready.set_result(None)

@@ -62,7 +62,8 @@ class Http2:
         window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. On all streams together
             it may send 16 MiB ahead.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
-        max_concurrent_streams: how many streams a client may have open at a time: 0 to 2^31-1.
+        max_concurrent_streams: how many streams a client may have open at a time, 0 to 2^31-1. On a server 256 unless it is given; a
+            client has as many as its server takes, and where it is given not more than that.
         response_headers: on a server, called for each response but a 100; gives headers that it gets unless it has them: Date, which
             only who has a clock can give (RFC 9110 §6.6.1), and Server.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
@@ -84,7 +85,7 @@ class Http2:
         scheme: str = "http",
         window: int = STREAM_WINDOW,
         enable_connect: bool = True,
-        max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        max_concurrent_streams: int | None = None,
         response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
         max_frame: int | None = None,
@@ -109,6 +110,10 @@ class Http2:
             "entropy": entropy,
         }
         check_options(self._options)
+        #: How many streams a client opens, whatever its server takes.
+        self._own_limit = _NO_LIMIT if max_concurrent_streams is None else max_concurrent_streams
+        if max_concurrent_streams is None:
+            max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self._max_concurrent_streams = max_concurrent_streams
         self._enable_connect = enable_connect
         self._response_headers = response_headers
@@ -191,8 +196,9 @@ class Http2:
 
     @property
     def has_room(self) -> bool:
-        """Whether the peer allows one more stream now (RFC 9113 §5.1.2): an ordinary request cannot wait for it by itself."""
-        return not self.leaving and self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
+        """Whether there may be one more stream now (RFC 9113 §5.1.2): an ordinary request cannot wait for it by itself."""
+        limit = min(self.h2.remote_settings.max_concurrent_streams, self._own_limit)
+        return not self.leaving and self.h2.open_outbound_streams < limit
 
     def open(self) -> Connection:
         """Make a client's WebSocket; its first event is an `UpgradeRequest`.
@@ -522,7 +528,8 @@ def check_streams(window: object, max_concurrent_streams: object) -> None:
         LocalProtocolError, TypeError: as of `Http2`.
     """
     _check_range("window", window, _DEFAULT_WINDOW)
-    _check_range("max_concurrent_streams", max_concurrent_streams, 0)
+    if max_concurrent_streams is not None:
+        _check_range("max_concurrent_streams", max_concurrent_streams, 0)
 
 
 def _check_range(name: str, value: object, least: int) -> None:

@@ -108,7 +108,7 @@ def request(http: Http2, request: Request) -> tuple[int, bytes]:
         raise LocalProtocolError("a server makes no requests: it responds to those that receive() gives")
     http._check_not_full()
     if not http.has_room:
-        raise LocalProtocolError("the server allows no more streams at a time: wait until one has ended")
+        raise LocalProtocolError("no more streams may be open at a time: wait until one has ended")
     body = content(request.body or b"")
     headers = _core.write_ordinary_request(
         request.method, request.target, list(request.headers), len(body), scheme=http.scheme
