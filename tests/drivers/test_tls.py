@@ -149,6 +149,14 @@ def test_a_servers_context_is_refused_where_it_is_given(contexts: Any) -> None:
             call("wss://localhost/", ssl=server)
 
 
+def test_a_clients_context_is_refused_where_a_server_gets_it(contexts: Any) -> None:
+    client, _, _ = contexts
+    with pytest.raises(
+        LocalProtocolError, match=r"client's context: ssl\.create_default_context\(ssl\.Purpose\.CLIENT_AUTH\) makes"
+    ):
+        serve(echo, "127.0.0.1", 0, ssl=client)
+
+
 def test_connections_without_a_context_of_their_own_share_one_for_each_loop(
     run: Callable[..., Any], contexts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,11 +133,9 @@ class Place:
         sock: socket.socket | None,
         path: str | None,
     ) -> None:
-        check_context(ssl)
+        check_context(ssl, Role.CLIENT)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
-        if ssl is not None and ssl.protocol is tls.PROTOCOL_TLS_SERVER:
-            raise LocalProtocolError("ssl is a server's context: ssl.create_default_context() makes a client's")
         _check_address(host, port, family, local_addr, sock, path)
         self._url = url
         self._ssl = ssl

@@ -17,8 +17,8 @@ from mintws.asyncio import log
 from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
-from mintws.errors import RemoteProtocolError
-from mintws.events import Close, Failed, Peer, Ping, Pong, State
+from mintws.errors import LocalProtocolError, RemoteProtocolError
+from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.session import REPLIES_HIGH, UNDECODED_HIGH
@@ -463,10 +463,15 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-def check_context(context: object) -> None:
-    """Raise `TypeError` for what is no TLS context, where it is given."""
+def check_context(context: object, role: Role) -> None:
+    """Raise for what is no TLS context, or one of the other side, where it is given."""
+    makes = f"ssl.create_default_context({'ssl.Purpose.CLIENT_AUTH' if role is Role.SERVER else ''}) makes"
     if context is not None and not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: ssl.create_default_context() makes one")
+        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: {makes} one")
+    if context is not None and role is Role.CLIENT and context.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise LocalProtocolError(f"ssl is a server's context: {makes} a client's")
+    if context is not None and role is Role.SERVER and context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise LocalProtocolError(f"ssl is a client's context: {makes} a server's")
 
 
 def _in_system(sock: Any) -> int:

@@ -56,7 +56,7 @@ class serve:  # noqa: N801  (used as a function)
         backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
             already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
         reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
-        ssl: the TLS context of a server with TLS; its ALPN is set here.
+        ssl: the TLS context of a server with TLS, with its certificate loaded; its ALPN is set here.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
             or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
@@ -108,7 +108,7 @@ class serve:  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         check_options(options)
-        check_context(ssl)
+        check_context(ssl, Role.SERVER)
         for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
             if not callable(hook):
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
