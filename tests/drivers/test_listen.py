@@ -262,6 +262,11 @@ def test_what_cannot_be_listened_on_is_refused_where_it_is_given(wrong, error):
             serve(echo, **given)
 
 
+def test_a_port_in_place_of_a_host_is_named_as_such():
+    with pytest.raises(TypeError, match=r"^host is a str, or a sequence of them, not 8765$"):
+        serve(echo, 8765)
+
+
 @pytest.mark.parametrize("window", [None, 65535, 1 << 21])
 def test_the_window_is_what_a_client_may_send_before_it_is_taken(run, window):
     async def work():

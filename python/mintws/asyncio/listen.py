@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from mintws.errors import LocalProtocolError
@@ -64,7 +64,7 @@ class Place:
             _check_number("backlog", backlog, 1, (1 << 31) - 1)
         if port is not None:
             _check_number("port", port, 0, 65535)
-        hosts = (host,) if host is None or isinstance(host, str) else tuple(host)
+        hosts = tuple(host) if isinstance(host, Iterable) and not isinstance(host, str) else (host,)
         if not hosts or not all(isinstance(it, str | None) for it in hosts):
             raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
         self._hosts = hosts
