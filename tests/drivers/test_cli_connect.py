@@ -261,7 +261,8 @@ def test_what_cannot_be_reached_or_refuses_exits_with_1() -> None:
         refused = b"mintws: refused: 403 Forbidden: this origin may not open a WebSocket here\n"
         assert (done.returncode, done.stderr) == (1, refused)
         done = talk(f"wss://127.0.0.1:{port}")
-        assert (done.returncode, done.stderr) == (1, b"mintws: cannot connect: TLS failed: wrong version number\n")
+        no_tls = b"mintws: cannot connect: TLS failed: wrong version number; if the server speaks no TLS, write ws://\n"
+        assert (done.returncode, done.stderr) == (1, no_tls)
 
 
 def test_why_the_network_failed_is_said_once_for_all_addresses() -> None:

@@ -184,7 +184,8 @@ def describe_failure(error: OSError) -> str:
     if isinstance(error, tls.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message} (--cafile, --insecure)"
     if isinstance(error, tls.SSLError):
-        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        hint = "; if the server speaks no TLS, write ws://" if error.reason == "WRONG_VERSION_NUMBER" else ""
+        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}{hint}"
     # Of several that fail differently, if only in their addresses, asyncio makes one error without a number.
     numbers = re.findall(r"\[Errno (\d+)\]", str(error))
     if isinstance(error, socket.gaierror) or not numbers:
