@@ -262,6 +262,12 @@ def test_what_cannot_be_listened_on_is_refused_where_it_is_given(wrong, error):
             serve(echo, **given)
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_socket_that_is_not_bound_is_refused(family):
+    with socket.socket(family) as sock, pytest.raises(LocalProtocolError, match=r"^sock is not bound.*sock\.bind"):
+        serve(echo, sock=sock)
+
+
 def test_a_port_in_place_of_a_host_is_named_as_such():
     with pytest.raises(TypeError, match=r"^host is a str, or a sequence of them, not 8765$"):
         serve(echo, 8765)

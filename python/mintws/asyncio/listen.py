@@ -54,6 +54,10 @@ class Place:
             raise TypeError(f"sock is a socket.socket, not {sock!r}")
         if sock is not None and sock.type != socket.SOCK_STREAM:
             raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == 0:
+            raise LocalProtocolError(
+                "sock is not bound: the system would choose a port, on all interfaces; call sock.bind() before"
+            )
         if not isinstance(reuse_port, bool):
             raise TypeError(f"reuse_port is True or False, not {reuse_port!r}")
         if reuse_port and (sock is not None or path is not None):
