@@ -91,7 +91,7 @@ def parse(url: str) -> Url:
     if port > 65535:
         raise LocalProtocolError(f"{shown} has a port that is no number from 0 to 65535")
     try:
-        host = _literal(host[1:-1]) if host.startswith("[") else ascii_host(_percent_decoded(host))
+        host = ipv6_host(host[1:-1]) if host.startswith("[") else ascii_host(_percent_decoded(host))
     except ValueError as error:
         raise LocalProtocolError(f"the host of {shown} {error}") from None
     # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
@@ -138,15 +138,19 @@ def _from_unicode(host: str) -> str:
         raise ValueError(f"is no international name (IDNA 2008): {error}") from None
 
 
-def _literal(address: str) -> str:
-    """Give an IPv6 address, whose zone, if it has one, follows a "%" (RFC 4007 §11)."""
+def ipv6_host(address: str) -> str:
+    """Give an IPv6 address, without brackets, whose zone, if it has one, follows a "%" (RFC 4007 §11).
+
+    Raises:
+        ValueError: as from `ascii_host`.
+    """
     import ipaddress
 
     address, percent, zone = address.partition("%")
     try:
         ipaddress.IPv6Address(address)
     except ValueError:
-        raise ValueError("is in brackets and no IPv6 address") from None
+        raise ValueError("is no IPv6 address") from None
     if not percent:
         return address.lower()
     named = _ZONE.fullmatch(percent + zone)

@@ -214,6 +214,9 @@ def test_an_international_name_is_looked_up_and_told_in_its_ascii_form(run, how,
     [
         ({"host": "a b.exämple"}, LocalProtocolError),
         ({"host": b"localhost"}, TypeError),
+        ({"host": "[::1]"}, LocalProtocolError),
+        ({"host": "::1\0.example"}, LocalProtocolError),
+        ({"server_hostname": "localhost:443"}, LocalProtocolError),
         ({"server_hostname": "☃.example"}, LocalProtocolError),
         ({"server_hostname": 5}, TypeError),
         ({"port": 65536}, LocalProtocolError),
@@ -221,15 +224,26 @@ def test_an_international_name_is_looked_up_and_told_in_its_ascii_form(run, how,
         ({"port": "80"}, TypeError),
         ({"family": "inet"}, TypeError),
         ({"local_addr": "127.0.0.1"}, TypeError),
+        ({"family": socket.AF_UNIX}, LocalProtocolError),
         ({"local_addr": ("127.0.0.1", "x")}, TypeError),
+        ({"local_addr": ("127.0.0.1", True)}, TypeError),
+        ({"local_addr": ("127.0.0.1", 65536)}, LocalProtocolError),
+        ({"local_addr": ("127.0.0.1", -1)}, LocalProtocolError),
+        ({"local_addr": ("a" * 64 + ".example", 0)}, LocalProtocolError),
+        ({"sock": 5}, TypeError),
+        ({"sock": "datagrams"}, LocalProtocolError),
+        ({"path": 5}, TypeError),
+        ({"path": ""}, LocalProtocolError),
         ({"path": "/socket", "host": "localhost"}, LocalProtocolError),
         ({"path": "/socket", "local_addr": ("127.0.0.1", 0)}, LocalProtocolError),
     ],
 )
 def test_a_wrong_address_is_refused_where_it_is_given(wrong, error):
-    for call in (connect, connect_http2):
-        with pytest.raises(error):
-            call("wss://localhost/", **wrong)
+    with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        given = {name: datagrams if value == "datagrams" else value for name, value in wrong.items()}
+        for call in (connect, connect_http2):
+            with pytest.raises(error):
+                call("wss://localhost/", **given)
 
 
 def test_a_socket_takes_the_place_of_all_other_addresses():

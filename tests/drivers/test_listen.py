@@ -247,6 +247,8 @@ def test_servers_share_a_port_if_all_say_so(run):
         ({"port": 0, "backlog": 10.0}, TypeError),
         ({"port": 0, "reuse_port": 1}, TypeError),
         ({"path": "x", "reuse_port": True}, LocalProtocolError),
+        ({"path": ""}, LocalProtocolError),
+        ({"path": 5}, TypeError),
         ({"port": 0, "window": 1000}, LocalProtocolError),
         ({"port": 0, "window": 1 << 31}, LocalProtocolError),
         ({"port": 0, "window": None}, TypeError),
@@ -271,6 +273,15 @@ def test_a_socket_that_is_not_bound_is_refused(family):
 def test_a_port_in_place_of_a_host_is_named_as_such():
     with pytest.raises(TypeError, match=r"^host is a str, or a sequence of them, not 8765$"):
         serve(echo, 8765)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "\u00e9" * 64])
+def test_a_host_that_is_no_name_is_refused(run, host):
+    async def work():
+        with pytest.raises(LocalProtocolError, match="is no name"):
+            await serve(echo, host, 0)
+
+    run(work())
 
 
 @pytest.mark.parametrize("window", [None, 65535, 1 << 21])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.asyncio import log
-from mintws.asyncio.link import Link, check_context
+from mintws.asyncio.link import Link, check_context, check_socket
 from mintws.asyncio.tcp import connect_tcp, hand_over
 from mintws.asyncio.timing import Timing, limited
 from mintws.asyncio.tls import Alpn, default_context
@@ -33,7 +33,7 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.websocket import WebSocketStream
 from mintws.session import Http1Origins, HttpVersion
-from mintws.url import Url, ascii_host
+from mintws.url import Url, ascii_host, ipv6_host
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Place:
         self._host = url.host if host is None else _ascii("host", host)
         self._port = port or url.port
         self._family = family
-        self._local_addr = local_addr
+        self._local_addr = None if local_addr is None else (_ascii("local_addr", local_addr[0]), local_addr[1])
         self._sock = sock
         self._path = path
         #: A socket of the caller's is connected once.
@@ -220,11 +220,17 @@ def _check_address(
         raise LocalProtocolError(f"port must be 1 to 65535, not {port}")
     if not isinstance(family, int):
         raise TypeError(f"family is socket.AF_INET or socket.AF_INET6, not {family!r}")
+    if family not in (0, socket.AF_INET, socket.AF_INET6):
+        raise LocalProtocolError(f"family must be socket.AF_INET or socket.AF_INET6, not {family!r}")
     match local_addr:
-        case None | (str(), int()):
+        case None:
             pass
+        case (str(), int(number)) if not isinstance(number, bool):
+            if not 0 <= number < 65536:
+                raise LocalProtocolError(f"the port of local_addr must be 0 to 65535, not {number}")
         case _:
             raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
+    check_socket(sock, path)
     tcp = host is not None or port is not None or family or local_addr is not None
     if (sock is not None) + (path is not None) + bool(tcp) > 1:
         raise LocalProtocolError("`sock` or `path` is given instead of `host`, `port`, `family` and `local_addr`")
@@ -235,7 +241,7 @@ def _ascii(argument: str, host: str) -> str:
     if not isinstance(host, str):
         raise TypeError(f"{argument} is a str, not {type(host).__name__}")
     try:
-        return host if ":" in host else ascii_host(host)
+        return ipv6_host(host) if ":" in host else ascii_host(host)
     except ValueError as error:
         raise LocalProtocolError(f"{argument} {host!r} {error}") from None
 

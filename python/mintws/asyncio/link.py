@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
+import socket
 import ssl
 import sys
 from collections import deque
@@ -472,6 +474,18 @@ def check_context(context: object, role: Role) -> None:
         raise LocalProtocolError(f"ssl is a server's context: {makes} a client's")
     if context is not None and role is Role.SERVER and context.protocol is ssl.PROTOCOL_TLS_CLIENT:
         raise LocalProtocolError(f"ssl is a client's context: {makes} a server's")
+
+
+def check_socket(sock: object, path: object) -> None:
+    """Raise for a socket, or the path of a Unix socket, that can carry no transport, where it is given."""
+    if sock is not None and not isinstance(sock, socket.socket):
+        raise TypeError(f"sock is a socket.socket, not {sock!r}")
+    if sock is not None and sock.type != socket.SOCK_STREAM:
+        raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
+    if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path is that of a Unix socket, not {path!r}")
+    if path is not None and not os.fspath(path):
+        raise LocalProtocolError("path is empty: it names a Unix socket")
 
 
 def _in_system(sock: Any) -> int:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from mintws.asyncio.link import check_socket
 from mintws.errors import LocalProtocolError
 
 #: How many connections wait in the system until they are accepted, if nothing is said: what Linux allows unless it is configured. A client
@@ -50,10 +51,7 @@ class Place:
         named = (host is not None or port is not None) + (sock is not None) + (path is not None)
         if named != 1:
             raise LocalProtocolError("say where to listen by one of host and port, sock, and path")
-        if sock is not None and not isinstance(sock, socket.socket):
-            raise TypeError(f"sock is a socket.socket, not {sock!r}")
-        if sock is not None and sock.type != socket.SOCK_STREAM:
-            raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
+        check_socket(sock, path)
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == 0:
             raise LocalProtocolError(
                 "sock is not bound: the system would choose a port, on all interfaces; call sock.bind() before"
@@ -160,6 +158,8 @@ async def _resolve(host: str | None, port: int) -> list[_Address]:
         infos = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
     except socket.gaierror:
         infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:
+        raise LocalProtocolError(f"host {host!r} is no name: {error}") from None
     return [(family, address) for family, _, _, _, address in infos]
 
 
