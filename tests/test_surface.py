@@ -8,9 +8,11 @@ import importlib
 import inspect
 import pickle
 import pydoc
+import ssl
 import sys
 import typing
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
@@ -44,7 +46,7 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import Http2Client, Server, WebSocket, connect, serve
-from mintws.events import Request, Response, Sendable
+from mintws.events import Peer, Request, Response, Sendable
 
 #: Special methods that are called by name, or looked at by `help`.
 SPECIAL = {"__init__", "__aenter__", "__aexit__", "__await__"}
@@ -220,6 +222,17 @@ def test_value_that_is_copied_or_pickled_is_equal(value, again):
     assert other == value
     assert hash(other) == hash(value)
     assert repr(other) == repr(value)
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("request_", [UpgradeRequest("example.com"), Request("GET", "/")], ids=["upgrade", "ordinary"])
+def test_request_over_tls_is_copied_and_pickled_too(request_, again):
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="example.com")
+    asked = replace(request_, peer=Peer(("127.0.0.1", 5), tls))
+    other = again(asked)
+    assert other == asked
+    assert other.peer.address == ("127.0.0.1", 5)
+    assert again(asked.peer) == Peer(("127.0.0.1", 5))
 
 
 @pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)

@@ -118,6 +118,8 @@ class State(IntEnum):
 class Peer:
     """The other end of a transport, as the driver that owns it knows it.
 
+    Copied and pickled, it has the address alone: a TLS object is of its transport.
+
     Attributes:
         address: as `socket.getpeername` gives it: a tuple that begins with host and port, or the path of a Unix socket, which is empty
             where the other end is not bound to one.
@@ -126,6 +128,9 @@ class Peer:
 
     address: Any
     tls: Any = None
+
+    def __reduce__(self) -> tuple[type[Peer], tuple[Any]]:
+        return Peer, (self.address,)
 
     @property
     def certificate(self) -> dict[str, Any] | None:
