@@ -126,6 +126,28 @@ def test_a_context_offers_to_others_what_it_offered_before(
     run(main())
 
 
+@pytest.mark.parametrize("http", ["1.1", "2", "auto"])
+def test_a_context_is_told_the_name_of_the_server_each_time(run: Callable[..., Any], contexts: Any, http: str) -> None:
+    # Contexts of other classes choose certificates by it, or refuse to begin without it.
+    class Named(ssl.SSLContext):
+        def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:
+            told.append(named.get("server_hostname"))
+            return super().wrap_bio(*args, **named)
+
+    _, server, _ = contexts
+    told: list[Any] = []
+    client = Named(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            async with connect(f"wss://localhost:{listening.port}", http=http, ssl=client):
+                pass
+
+    run(main())
+    assert set(told) == {"localhost"}
+
+
 def test_a_context_that_can_begin_no_handshake_is_an_error(run: Callable[..., Any], contexts: Any) -> None:
     client, server, _ = contexts
     client.minimum_version, client.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2

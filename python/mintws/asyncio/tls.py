@@ -45,7 +45,7 @@ class Alpn:
     def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:
         self._began()
         try:
-            before = offered(self._context)
+            before = offered(self._context, named.get("server_hostname"))
         except ssl.SSLError:
             # No handshake can begin with it, which the loop finds out too.
             return self._context.wrap_bio(*args, **named)
@@ -56,17 +56,21 @@ class Alpn:
             _offer(self._context, before)
 
 
-def offered(context: ssl.SSLContext) -> list[str]:
+def offered(context: ssl.SSLContext, server_hostname: str | None = None) -> list[str]:
     """Give the protocols that a client's context offers.
 
     A context has no getter for them, so they are read out of the first message of a handshake that goes no further.
+
+    Args:
+        context: the context.
+        server_hostname: which server is asked, for a context of the caller's own class that wants to know.
 
     Raises:
         ssl.SSLError: no handshake can begin with this context.
     """
     outgoing = ssl.MemoryBIO()
     try:
-        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_hostname).do_handshake()
     except ssl.SSLWantReadError:
         pass
     return _alpn_of(outgoing.read())
