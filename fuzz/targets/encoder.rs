@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     let (mut sent, mut begun, mut data) = (Vec::new(), None, data);
     while let [head, rest @ ..] = data {
         let (payload, rest) = rest.split_at(rest.len().min(usize::from(head & 0x0f)));
-        let payload = payload.repeat(if options & 8 == 0 { 1 } else { 1 << (head & 0x0f) });
+        let payload = payload.repeat(if options & 8 == 0 { 1 } else { 1 << (head & 0x07) });
         data = rest;
         let fin = head & 0x10 != 0;
         let opcode = *begun.get_or_insert(if head & 0x20 == 0 { Opcode::Text } else { Opcode::Binary });
