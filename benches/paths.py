@@ -66,7 +66,7 @@ class Sink:
 def echo(count: int, size: int) -> Callable[[int], None]:
     """Chunks of messages through the asyncio server, whose handler sends each one back."""
     from mintws.asyncio.server import Server, ServerLink
-    from mintws.asyncio.timing import Timing
+    from mintws.session import Timing
 
     async def handler(websocket: Any) -> None:
         async for message in websocket:

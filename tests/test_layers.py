@@ -125,6 +125,18 @@ def test_libraries_clocks_and_sockets_are_named_where_they_belong(path: Path) ->
         )
 
 
+def test_parts_of_the_session_layer_use_each_other_one_way_and_no_clock() -> None:
+    assert "session" not in DRIVERS
+    graph: dict[str, set[str]] = {}
+    for path in (PACKAGE / "session").glob("*.py"):
+        within = {name for _, name in imports(path) if name == "mintws.session" or name.startswith("mintws.session.")}
+        graph[f"mintws.session.{path.stem}"] = within
+    everything = graph.pop("mintws.session.__init__")
+    assert everything == graph.keys(), "drivers find all names in mintws.session"
+    assert all(used <= graph.keys() for used in graph.values()), "a part uses other parts, not the whole"
+    TopologicalSorter(graph).prepare()
+
+
 def test_errors_import_nothing_of_mintws() -> None:
     assert [name for _, name in imports(PACKAGE / "errors.py") if name.startswith("mintws")] == []
 

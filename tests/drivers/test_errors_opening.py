@@ -30,8 +30,8 @@ from mintws import (
 )
 from mintws.asyncio import connect, connect_http2
 from mintws.asyncio.dial import REFUSAL_WAIT
-from mintws.asyncio.timing import Timing
 from mintws.events import Response
+from mintws.session import Timing
 
 
 def opened(address, how, **options):

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
 from mintws.asyncio.dial import Attempt, ClientLink, Place
-from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
 from mintws.errors import ConnectError, LocalProtocolError
@@ -21,7 +20,7 @@ from mintws.events import Headers, Request, Response, UpgradeRequest, completed,
 from mintws.extensions import Extension
 from mintws.http2 import Http2
 from mintws.http2.connection import STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, HttpVersion, VersionChoice, default_offer, product_header
+from mintws.session import PRODUCT, HttpVersion, Timing, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context, check_socket
 from mintws.asyncio.tcp import connect_tcp, hand_over
-from mintws.asyncio.timing import Timing, limited
+from mintws.asyncio.timing import limited
 from mintws.asyncio.tls import Alpn, default_context
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
@@ -32,7 +32,7 @@ from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept,
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.websocket import WebSocketStream
-from mintws.session import Http1Origins, HttpVersion
+from mintws.session import Http1Origins, HttpVersion, Timing
 from mintws.url import Url, ascii_host, ipv6_host
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from mintws.asyncio.timing import Timing
 from mintws.events import State
+from mintws.session import Timing
 
 if TYPE_CHECKING:
     from mintws.asyncio.link import Link

@@ -16,14 +16,13 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.asyncio.timing import Timing
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import REPLIES_HIGH, UNDECODED_HIGH
+from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, Timing
 
 if sys.platform != "win32":
     import fcntl

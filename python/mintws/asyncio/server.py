@@ -18,7 +18,7 @@ from mintws.asyncio import log
 from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.listen import Place
-from mintws.asyncio.timing import LEAST_RATE, Timing, check_seconds, limited
+from mintws.asyncio.timing import LEAST_RATE, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -27,7 +27,16 @@ from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, check_origin, choose_subprotocol, date, default_willing, product_header
+from mintws.session import (
+    PRODUCT,
+    Timing,
+    check_origin,
+    check_seconds,
+    choose_subprotocol,
+    date,
+    default_willing,
+    product_header,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

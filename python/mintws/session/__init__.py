@@ -1,0 +1,33 @@
+"""What drivers share without I/O and without a clock of its own: the time, in seconds, is an argument."""
+
+from mintws.session.bounds import REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
+from mintws.session.ending import CLEAN_CODES, Ending
+from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
+from mintws.session.pings import Pings
+from mintws.session.product import PRODUCT, date, product_header
+from mintws.session.timing import Timing, check_seconds
+from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
+
+__all__ = [
+    "CLEAN_CODES",
+    "HTTP1_LIFETIME",
+    "HTTP1_ORIGINS",
+    "PRODUCT",
+    "REPLIES_HIGH",
+    "UNDECODED_HIGH",
+    "WRITE_HIGH",
+    "Ending",
+    "Http1Origins",
+    "HttpVersion",
+    "Pings",
+    "Timing",
+    "VersionChoice",
+    "check_origin",
+    "check_seconds",
+    "choose_subprotocol",
+    "date",
+    "default_offer",
+    "default_willing",
+    "describe",
+    "product_header",
+]
