@@ -129,10 +129,9 @@ def test_an_application_that_takes_its_time_over_http2_is_alive_to_its_peer(run)
     run(work())
 
 
-@pytest.mark.parametrize("timeout", [None, 0.05, 5])
-def test_pings_come_at_their_interval_whatever_the_timeout(run, timeout):
+def test_pings_come_again_and_again(run):
     async def work():
-        async with listening(ping_interval=0.05, ping_timeout=timeout) as server:
+        async with listening(ping_interval=0.05) as server:
             reader, writer = await raw_client(server)
             pings, data = 0, b""
             for _ in range(4):

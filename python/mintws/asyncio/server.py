@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mintws import _core, origin
 from mintws.arguments import explained
 from mintws.asyncio import log
-from mintws.asyncio.keepalive import FEW
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.listen import Place
 from mintws.asyncio.timing import LEAST_RATE, limited
@@ -28,6 +27,7 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
+    FEW,
     PRODUCT,
     Timing,
     check_origin,

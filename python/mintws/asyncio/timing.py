@@ -1,16 +1,26 @@
-"""A bound on how long a coroutine is waited for."""
+"""Timers, and a bound on how long a coroutine is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 #: The least rate at which a client sends the body of a request, and takes a response, in bytes a second.
 LEAST_RATE = 240
+
+
+def rearm(
+    timer: asyncio.TimerHandle | None, loop: asyncio.AbstractEventLoop, deadline: float | None, call: Callable[[], None]
+) -> asyncio.TimerHandle | None:
+    """Move a timer to a deadline on the loop's clock, where `call` is called; `None` cancels it."""
+    if timer is not None:
+        timer.cancel()
+    return None if deadline is None else loop.call_at(deadline, call)
+
 
 if sys.version_info >= (3, 11):
 

@@ -15,7 +15,7 @@ from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.asyncio.keepalive import Keepalive
+from mintws.asyncio.keepalive import KeepaliveTimer
 from mintws.connection import Connection, Counters, closing
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
@@ -121,7 +121,7 @@ class WebSocket(_core.Mailbox):
         #: A message in fragments is being sent; done when it is whole.
         self._fragmenting: asyncio.Future[None] | None = None
         self._pings: Pings | None = None
-        self._keepalive: Keepalive | None = None
+        self._keepalive: KeepaliveTimer | None = None
         #: How many tasks await the end, and how many messages had been taken when the first of them began to.
         self._awaiting_end = 0
         self._taken_before = 0
@@ -407,8 +407,9 @@ class WebSocket(_core.Mailbox):
 
     def start_keepalive(self) -> None:
         """Send a Ping every so often, and end the connection when its Pong stays away."""
-        if self._link.timing.ping_interval is not None:
-            self._keepalive = Keepalive(self, self._link, self._link.timing)
+        interval = self._link.timing.ping_interval
+        if interval is not None:
+            self._keepalive = KeepaliveTimer(self, self._link, interval)
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's; if the peer's has come, answer it."""

@@ -1,7 +1,8 @@
 """What drivers share without I/O and without a clock of its own: the time, in seconds, is an argument."""
 
-from mintws.session.bounds import REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
+from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.ending import CLEAN_CODES, Ending
+from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pings import Pings
 from mintws.session.product import PRODUCT, date, product_header
@@ -10,16 +11,20 @@ from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, 
 
 __all__ = [
     "CLEAN_CODES",
+    "FEW",
     "HTTP1_LIFETIME",
     "HTTP1_ORIGINS",
     "PRODUCT",
     "REPLIES_HIGH",
     "UNDECODED_HIGH",
     "WRITE_HIGH",
+    "Action",
     "Ending",
     "Http1Origins",
     "HttpVersion",
+    "Keepalive",
     "Pings",
+    "Signs",
     "Timing",
     "VersionChoice",
     "check_origin",

@@ -1,0 +1,120 @@
+"""Pings that are sent at an interval, and what silence after them means."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from mintws.session.bounds import FEW
+
+
+class Signs(NamedTuple):
+    """What a driver knows of a peer when a deadline of its keepalive has passed.
+
+    Attributes:
+        open: Pings can be sent.
+        heard: how many chunks have come on the transport.
+        taken: how many bytes the peer has taken of what was written to the transport.
+        unsent: how many bytes of it the peer has not taken.
+        reading: the transport is read.
+        withheld: flow control of HTTP/2 may keep the Ping from going, or its Pong from coming.
+        awaits_pong: a Ping waits for its Pong.
+    """
+
+    open: bool
+    heard: int
+    taken: int
+    unsent: int
+    reading: bool
+    withheld: bool
+    awaits_pong: bool
+
+
+class Action(Enum):
+    """An order to the driver: send a Ping, probe beneath flow control (RFC 9113 §6.7), or end the WebSocket."""
+
+    PING = auto()
+    PROBE = auto()
+    END = auto()
+
+
+class Keepalive:
+    """The keepalive of one WebSocket (RFC 6455 §5.5.2).
+
+    Whatever comes on the transport is a sign of life: a peer cannot put a Pong into the middle of a frame. So is what it takes, as long
+    as many bytes go before our Ping. While the transport is not read, because the application takes nothing, silence means nothing.
+
+    Args:
+        now: the time.
+        interval: seconds between two Pings.
+        timeout: seconds in which a sign of life must come after a Ping; `None` waits for none.
+
+    Attributes:
+        cause: why the WebSocket is to be ended.
+    """
+
+    __slots__ = ("_heard", "_interval", "_look_at", "_ping_at", "_probed", "_taken", "_timeout", "cause")
+
+    def __init__(self, now: float, interval: float, timeout: float | None) -> None:
+        self._interval = interval
+        self._timeout = timeout
+        self._ping_at: float | None = now + interval
+        #: When to look for signs of life, and what they were when that was set.
+        self._look_at: float | None = None
+        self._heard = 0
+        #: `None` if few bytes waited then, so that nothing counts but what comes.
+        self._taken: int | None = None
+        self._probed = False
+        self.cause = ""
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call `expire`; `None` if never again."""
+        if self._ping_at is None or self._look_at is None:
+            return self._look_at if self._ping_at is None else self._ping_at
+        return min(self._ping_at, self._look_at)
+
+    def expire(self, now: float, signs: Signs) -> Action | None:
+        """Give the next action that is due, if any; the deadline after it may have passed too.
+
+        Args:
+            now: the time.
+            signs: what is known of the peer.
+        """
+        due = self.deadline
+        if due is None or now < due:
+            return None
+        return self._ping(now, signs) if due == self._ping_at else self._look(now, signs)
+
+    def _ping(self, now: float, signs: Signs) -> Action | None:
+        if not signs.open:
+            self._ping_at = None
+            return None
+        self._ping_at = now + self._interval
+        if self._look_at is None:
+            self._look_later(now, signs)
+        return Action.PING
+
+    def _look(self, now: float, signs: Signs) -> Action | None:
+        took = self._taken is not None and signs.taken > self._taken
+        if signs.heard != self._heard or took or not signs.reading:
+            self._look_at = None
+            if signs.awaits_pong:
+                self._look_later(now, signs)
+            return None
+        if signs.withheld and not self._probed:
+            self._look_later(now, signs, probed=True)
+            return Action.PROBE
+        if self._taken is None:
+            self.cause = f"keepalive: no Pong came within {self._timeout:g} s"
+        else:
+            self.cause = f"keepalive: the peer takes nothing: {signs.unsent} bytes wait"
+        self._ping_at = self._look_at = None
+        return Action.END
+
+    def _look_later(self, now: float, signs: Signs, *, probed: bool = False) -> None:
+        if self._timeout is not None:
+            self._look_at = now + self._timeout
+            self._heard = signs.heard
+            self._taken = signs.taken if signs.unsent > FEW else None
+            self._probed = probed

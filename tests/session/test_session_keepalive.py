@@ -1,0 +1,125 @@
+"""The rule of keepalive, on a clock that the tests move: when Pings are sent, and which silence ends a WebSocket (RFC 6455 §5.5.2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mintws.session import FEW, Action, Keepalive, Signs
+
+QUIET = Signs(open=True, heard=7, taken=1000, unsent=0, reading=True, withheld=False, awaits_pong=True)
+WAITING = QUIET._replace(unsent=FEW + 1)
+
+
+def actions(keepalive, until, signs):
+    """Give the actions up to a time, each with its time; `signs` gives what is known of the peer at a time."""
+    done = []
+    while (now := keepalive.deadline) is not None and now <= until:
+        action = keepalive.expire(now, signs(now))
+        if action is not None:
+            done.append((now, action))
+    return done
+
+
+@pytest.mark.parametrize("timeout", [None, 3, 20, 500])
+def test_pings_are_sent_at_their_interval_whatever_the_timeout(timeout):
+    keepalive = Keepalive(100, 20, timeout)
+    done = actions(keepalive, 200, lambda now: QUIET._replace(heard=int(now), awaits_pong=False))
+    assert done == [(at, Action.PING) for at in (120, 140, 160, 180, 200)]
+
+
+def test_nothing_is_done_before_its_time():
+    keepalive = Keepalive(0, 20, 5)
+    assert keepalive.deadline == 20
+    assert keepalive.expire(19.9, QUIET) is None
+    assert keepalive.expire(20, QUIET) is Action.PING
+    assert keepalive.deadline == 25
+    assert keepalive.expire(24.9, QUIET) is None
+    assert keepalive.deadline == 25
+
+
+def test_a_clock_that_is_late_sends_one_ping_for_all_that_it_missed():
+    keepalive = Keepalive(0, 20, None)
+    assert keepalive.expire(90, QUIET) is Action.PING
+    assert keepalive.expire(90, QUIET) is None
+    assert keepalive.deadline == 110
+
+
+@pytest.mark.parametrize("timeout", [5, 20])
+def test_a_silent_peer_is_left(timeout):
+    keepalive = Keepalive(0, 20, timeout)
+    assert actions(keepalive, 1000, lambda _: QUIET)[-1] == (20 + timeout, Action.END)
+    assert keepalive.cause == f"keepalive: no Pong came within {timeout} s"
+    assert keepalive.deadline is None
+
+
+def test_without_a_timeout_silence_means_nothing():
+    done = actions(Keepalive(0, 20, None), 1000, lambda _: QUIET)
+    assert {action for _, action in done} == {Action.PING}
+
+
+def test_a_peer_that_falls_silent_later_is_left():
+    keepalive = Keepalive(0, 20, 5)
+    done = actions(keepalive, 1000, lambda now: QUIET._replace(heard=min(int(now), 63), awaits_pong=now > 60))
+    # The Ping at 60 was followed by a sign of life, so the Pong is waited for once more.
+    assert done == [(20, Action.PING), (40, Action.PING), (60, Action.PING), (70, Action.END)]
+
+
+def test_after_its_pong_a_peer_may_be_silent_until_the_next_ping():
+    # Each Pong comes two seconds after its Ping, and nothing else.
+    done = actions(Keepalive(0, 20, 5), 1000, lambda now: QUIET._replace(heard=int(now - 2) // 20, awaits_pong=False))
+    assert {action for _, action in done} == {Action.PING}
+
+
+def test_a_chunk_is_a_sign_of_life_though_the_pong_stays_away():
+    done = actions(Keepalive(0, 20, 5), 1000, lambda now: QUIET._replace(heard=int(now)))
+    assert {action for _, action in done} == {Action.PING}
+
+
+def test_what_is_taken_is_a_sign_of_life_while_much_waits():
+    done = actions(Keepalive(0, 20, 5), 1000, lambda now: WAITING._replace(taken=int(now)))
+    assert {action for _, action in done} == {Action.PING}
+
+
+def test_what_is_taken_is_none_where_little_waits():
+    keepalive = Keepalive(0, 20, 5)
+    done = actions(keepalive, 1000, lambda now: QUIET._replace(taken=int(now), unsent=FEW))
+    assert done == [(20, Action.PING), (25, Action.END)]
+
+
+def test_a_peer_that_takes_nothing_is_left():
+    keepalive = Keepalive(0, 20, 5)
+    assert actions(keepalive, 1000, lambda _: WAITING) == [(20, Action.PING), (25, Action.END)]
+    assert keepalive.cause == f"keepalive: the peer takes nothing: {FEW + 1} bytes wait"
+
+
+def test_silence_means_nothing_while_the_transport_is_not_read():
+    keepalive = Keepalive(0, 20, 5)
+    done = actions(keepalive, 130, lambda now: QUIET._replace(reading=now >= 100))
+    assert [at for at, action in done if action is Action.END] == [100]
+
+
+def test_after_the_transport_was_not_read_the_peer_is_asked_anew():
+    keepalive = Keepalive(0, 20, 5)
+    done = actions(keepalive, 200, lambda now: QUIET._replace(reading=now >= 97, heard=int(now) if now >= 97 else 7))
+    assert {action for _, action in done} == {Action.PING}
+
+
+def test_a_peer_whose_ping_flow_control_withholds_is_probed_beneath_it_once():
+    keepalive = Keepalive(0, 20, 5)
+    assert actions(keepalive, 1000, lambda _: QUIET._replace(withheld=True)) == [
+        (20, Action.PING),
+        (25, Action.PROBE),
+        (30, Action.END),
+    ]
+
+
+def test_a_peer_that_answers_the_probe_is_alive():
+    done = actions(Keepalive(0, 20, 5), 100, lambda now: QUIET._replace(withheld=True, heard=int(now / 10)))
+    assert Action.END not in {action for _, action in done}
+    assert Action.PROBE in {action for _, action in done}
+
+
+def test_no_ping_is_sent_where_none_can_be():
+    keepalive = Keepalive(0, 20, 5)
+    assert keepalive.expire(20, QUIET._replace(open=False)) is None
+    assert keepalive.deadline is None
