@@ -208,21 +208,6 @@ def test_an_upload_that_is_refused_hurts_no_other_stream(run):
     run(work())
 
 
-def test_an_upload_that_begins_beside_a_long_one_has_a_time_limit_of_its_own(run):
-    async def work():
-        async with listening(respond=respond, open_timeout=0.5) as server:
-            client = await uploader(server, "2")
-            await client.begin()
-            # Worth more than a minute.
-            await client.send(bytes(16000))
-            await asyncio.sleep(0.8)
-            await client.begin()
-            assert (await asyncio.wait_for(client.answer(), 8))[0] == 408
-            client.writer.close()
-
-    run(work())
-
-
 @pytest.mark.parametrize("how", ["refused", "taken back"])
 def test_after_an_upload_that_came_to_nothing_the_connection_is_idle(run, how):
     async def work():

@@ -17,7 +17,7 @@ from mintws.arguments import explained
 from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.listen import Place
-from mintws.asyncio.timing import LEAST_RATE, limited
+from mintws.asyncio.timing import limited, rearm
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -27,8 +27,9 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
-    FEW,
     PRODUCT,
+    IdleTimeout,
+    RequestTimeouts,
     Timing,
     check_origin,
     check_seconds,
@@ -335,7 +336,7 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
-    __slots__ = ("_half_closed_timer", "_request_timer", "_server", "_start", "_uploads", "_working")
+    __slots__ = ("_half_closed_timer", "_idle", "_request_timer", "_requests", "_server", "_start", "_working")
 
     logger = logger
     level = logging.INFO
@@ -346,9 +347,9 @@ class ServerLink(Link):
         self._start = b""
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
-        #: Requests whose bodies are still coming: since when, by the numbers of their streams.
-        self._uploads: dict[int, float] = {}
-        #: Ends the wait for the rest of those, or, while nothing is under way, for the head of the next.
+        #: For the bodies that are still coming, and, while nothing is under way, for the head of the next request.
+        self._requests = RequestTimeouts(self.timing.open_timeout)
+        self._idle: IdleTimeout | None = None
         self._request_timer: asyncio.TimerHandle | None = None
         self._half_closed_timer: asyncio.TimerHandle | None = None
 
@@ -359,6 +360,7 @@ class ServerLink(Link):
             return
         self._server.links.add(self)
         self._limit_silence(self.timing.open_timeout)
+        self._arm_requests()
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None:
             self._speak(chosen.selected_alpn_protocol() == "h2")
@@ -378,7 +380,7 @@ class ServerLink(Link):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._stop_request_timer()
+        self._arm_requests()
         if self._half_closed_timer is not None:
             self._half_closed_timer.cancel()
         self._server.links.discard(self)
@@ -386,7 +388,7 @@ class ServerLink(Link):
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         super().handle(events)
-        if self._uploads or self.http.collecting:
+        if self._requests.under_way or self.http.collecting:
             self._limit_requests()
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
@@ -531,35 +533,26 @@ class ServerLink(Link):
                 self.proceed()
             raise
         self.write(data)
-        await self._taken()
+        if self.full:
+            await self._taken()
         if not self.lost:
             self.proceed()
             self.update_reading()
 
     async def _taken(self) -> None:
         """Wait until the transport has room; end it if the client is stuck."""
-        timeout = self.timing.idle_timeout
+        idle = IdleTimeout(self.loop.time(), self.timing.idle_timeout, self._untaken)
         while self.full and not self.lost:
-            untaken = self._untaken
             try:
-                await limited(self.drained(), timeout)
+                await limited(self.drained(), None if idle.deadline is None else idle.deadline - self.loop.time())
             except asyncio.TimeoutError:
-                if self._is_stuck(untaken, timeout or 0):
+                if idle.expire(self.loop.time(), self._untaken):
                     self.cut()
 
     @property
     def _untaken(self) -> int:
         """How many bytes the client has not taken yet, those included for which its windows have no room."""
         return self.unsent + (self.http.buffered if isinstance(getattr(self, "http", None), Http2) else 0)
-
-    def _is_stuck(self, untaken: int, timeout: float) -> bool:
-        """Whether the client takes nothing, or too little, of what waited for it some seconds ago.
-
-        Args:
-            untaken: how many bytes waited then; few are no reason to wait longer.
-            timeout: how many seconds ago.
-        """
-        return untaken <= FEW or self._untaken > max(0, untaken - LEAST_RATE * timeout)
 
     async def _response(self, request: Request) -> Response:
         if request.body is None:
@@ -623,52 +616,37 @@ class ServerLink(Link):
 
     def _limit_requests(self) -> None:
         """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
-        self._stop_request_timer()
-        begun, now = self.http.collecting, self.loop.time()
-        self._uploads = {request.stream: self._uploads.get(request.stream, now) for request, _ in begun}
-        if self.lost or self.closing:
-            return
-        if begun:
-            if self.timing.open_timeout is not None:
-                due = min(self._due(*upload) for upload in begun)
-                self._request_timer = self.loop.call_at(due, self._refuse_slow_uploads)
-        elif not self._working and not self.websockets:
+        begun = self.http.collecting
+        self._requests.update(self.loop.time(), begun)
+        self._idle = None
+        if not (begun or self._working or self.websockets or self.lost or self.closing):
             self.close_if_done()
-            if not self.closing:
-                self._limit_silence(self.timing.idle_timeout)
-
-    def _due(self, request: Request, size: int) -> float:
-        """Say until when a request is waited for, of whose body so many bytes have come."""
-        return self._uploads[request.stream] + (self.timing.open_timeout or 0) + size / LEAST_RATE
-
-    def _refuse_slow_uploads(self) -> None:
-        """Refuse the requests whose time is over, and wait for the others."""
-        if self.closing:
-            return
-        now = self.loop.time()
-        for request, size in self.http.collecting:
-            if self._due(request, size) <= now:
-                slow = _text(408, "the request took too long", (("Connection", "close"),))
-                self.write(self.http.respond(request, slow))
-        self._limit_half_closed()
-        self._limit_requests()
+            self._limit_silence(self.timing.idle_timeout)
+        self._arm_requests()
 
     def _limit_silence(self, timeout: float | None) -> None:
         """Bound the time in which the client may ask for nothing."""
-        if timeout is not None:
-            self._request_timer = self.loop.call_later(timeout, self._give_up, self._untaken, timeout)
+        self._idle = IdleTimeout(self.loop.time(), timeout, self._untaken)
 
-    def _give_up(self, untaken: int, timeout: float) -> None:
-        """The client has taken too long with its request; unless it is still taking the response to the one before."""
-        if self._is_stuck(untaken, timeout):
-            self.close()
-        else:
-            self._limit_silence(timeout)
+    def _arm_requests(self) -> None:
+        deadline = None if self.lost or self.closing else (self._idle or self._requests).deadline
+        self._request_timer = rearm(self._request_timer, self.loop, deadline, self._expire_requests)
 
-    def _stop_request_timer(self) -> None:
-        if self._request_timer is not None:
-            self._request_timer.cancel()
-            self._request_timer = None
+    def _expire_requests(self) -> None:
+        """Refuse the requests whose time is over, or end a connection that nothing was asked on; wait for the others."""
+        if self.closing:
+            return
+        now = self.loop.time()
+        if self._idle is not None:
+            if self._idle.expire(now, self._untaken):
+                self.close()
+            self._arm_requests()
+            return
+        for request in self._requests.expire(now, self.http.collecting):
+            slow = _text(408, "the request took too long", (("Connection", "close"),))
+            self.write(self.http.respond(request, slow))
+        self._limit_half_closed()
+        self._limit_requests()
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:

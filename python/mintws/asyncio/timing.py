@@ -9,9 +9,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: The least rate at which a client sends the body of a request, and takes a response, in bytes a second.
-LEAST_RATE = 240
-
 
 def rearm(
     timer: asyncio.TimerHandle | None, loop: asyncio.AbstractEventLoop, deadline: float | None, call: Callable[[], None]

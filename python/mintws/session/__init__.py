@@ -6,6 +6,7 @@ from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pings import Pings
 from mintws.session.product import PRODUCT, date, product_header
+from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts
 from mintws.session.timing import Timing, check_seconds
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
 
@@ -14,6 +15,7 @@ __all__ = [
     "FEW",
     "HTTP1_LIFETIME",
     "HTTP1_ORIGINS",
+    "LEAST_RATE",
     "PRODUCT",
     "REPLIES_HIGH",
     "UNDECODED_HIGH",
@@ -22,8 +24,10 @@ __all__ = [
     "Ending",
     "Http1Origins",
     "HttpVersion",
+    "IdleTimeout",
     "Keepalive",
     "Pings",
+    "RequestTimeouts",
     "Signs",
     "Timing",
     "VersionChoice",
