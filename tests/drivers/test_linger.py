@@ -25,7 +25,8 @@ from wire import (
 )
 
 from mintws import ConnectError, ConnectionClosed, UpgradeReject
-from mintws.asyncio import connect, connect_http2, link
+from mintws.asyncio import connect, connect_http2
+from mintws.session import linger
 
 #: More than the system's buffers take, so that whoever sends it waits for the peer to read.
 MUCH = bytes(10 << 20)
@@ -191,7 +192,7 @@ def test_a_server_that_breaks_http2_gets_the_goaway(run, contexts):
 @pytest.mark.parametrize("how", ["closing handshake", "response"])
 def test_the_transport_is_closed_at_once_where_nothing_more_is_expected(run, contexts, monkeypatch, how):
     # RFC 6455 §7.1.1, RFC 9112 §9.6
-    monkeypatch.setattr(link, "QUIET", 5.0)
+    monkeypatch.setattr(linger, "QUIET", 5.0)
     theirs, ours = contexts
 
     async def work():
@@ -209,7 +210,7 @@ def test_the_transport_is_closed_at_once_where_nothing_more_is_expected(run, con
 
 
 def test_over_tls_a_client_that_has_fallen_silent_is_not_waited_for(run, tls_contexts, monkeypatch):
-    monkeypatch.setattr(link, "LINGER", 15.0)
+    monkeypatch.setattr(linger, "LINGER", 15.0)
     theirs, ours = tls_contexts
 
     async def work():
@@ -221,7 +222,7 @@ def test_over_tls_a_client_that_has_fallen_silent_is_not_waited_for(run, tls_con
 
 
 def test_a_client_that_never_stops_sending_is_cut_off(run, contexts, monkeypatch):
-    monkeypatch.setattr(link, "LINGER", 0.5)
+    monkeypatch.setattr(linger, "LINGER", 0.5)
     theirs, ours = contexts
 
     def send_for_ever(port):

@@ -15,8 +15,8 @@ import pytest
 from drivers.conftest import listening
 from drivers.raw import raw_client
 
-from mintws.asyncio import link
 from mintws.events import Response
+from mintws.session import linger
 
 CONNECT = [
     (":method", "CONNECT"),
@@ -266,7 +266,7 @@ def read_slowly(port, request, pause):
 
 @pytest.mark.parametrize("end", ["idle", "close", "drain"])
 def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, end):
-    monkeypatch.setattr(link, "LINGER", 0.2)
+    monkeypatch.setattr(linger, "LINGER", 0.2)
     size = 16 << 20
 
     async def work():

@@ -16,13 +16,14 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from mintws import _core
 from mintws.asyncio import log
+from mintws.asyncio.timing import rearm
 from mintws.asyncio.websocket import Owner, WebSocket
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, Timing
+from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, Step, Timing, TransportEnd
 
 if sys.platform != "win32":
     import fcntl
@@ -32,10 +33,6 @@ if sys.platform != "win32":
 READ_SIZE = 256 * 1024
 #: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
 REFILL_INTERVAL = 60.0
-#: How long what the peer still sends is read, and discarded, before the transport is cut, in seconds.
-LINGER = 2.0
-#: Over TLS, where the peer is not told that our half has ended: the silence after which it sends nothing more, in seconds.
-QUIET = 0.25
 
 #: The numbers of the transports of this process.
 _numbers = itertools.count(1)
@@ -53,6 +50,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "__weakref__",
         "_close_timer",
         "_draining",
+        "_end",
         "_ending",
         "_half_closes",
         "_lost",
@@ -101,6 +99,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         #: Streams whose closing handshake is done, and until when the peer may end them.
         self._ending: deque[tuple[float, ReferenceType[Connection]]] = deque()
         self._sweep_timer: asyncio.TimerHandle | None = None
+        #: The end of the transport, once it has begun.
+        self._end: TransportEnd | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         shared = _states.get(loop)
         if shared is None:
@@ -119,7 +119,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._half_closes = self.transport.can_write_eof()
 
     def eof_received(self) -> bool:
-        ending = self._close_timer is not None
+        ending = self._end is not None
         self._peer_ended = True
         self.receive(b"")
         # Unless it was ending, the transport stays open for what is still to be written; `close_if_done` closes it.
@@ -368,11 +368,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.say_goodbye()
         self._writer = None
         if not self._lingers:
-            self._close_transport()
+            self.transport.close()
+            self._limit_close()
             return
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        linger = min(LINGER, self.timing.close_timeout)
         if self._half_closes:
             try:
                 self.transport.write_eof()
@@ -380,27 +378,16 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 # The peer was quicker, which the transport does not know yet.
                 self.transport.abort()
                 return
-            self._close_timer = self.loop.call_later(linger, self.transport.abort)
-        else:
-            self._close_when_quiet(self.loop.time() + linger, -1)
+        now = self.loop.time()
+        end = TransportEnd(now, self.timing.close_timeout)
+        end.linger(now, self.heard, told=self._half_closes)
+        self._await_end(end)
         self.transport.resume_reading()
 
     @property
     def _lingers(self) -> bool:
         """Whether the peer may be sending still, though the connection is done."""
         return not self._peer_ended and hasattr(self, "http") and self.http.lingers
-
-    def _close_when_quiet(self, end: float, heard: int) -> None:
-        """Close the transport when nothing has come for a while, at the latest at `end`."""
-        self._close_timer = None
-        if self.heard != heard and self.loop.time() < end:
-            self._close_timer = self.loop.call_later(QUIET, self._close_when_quiet, end, self.heard)
-        else:
-            self._close_transport()
-
-    def _close_transport(self) -> None:
-        self.transport.close()
-        self._limit_close()
 
     def say_goodbye(self) -> None:
         """Tell the peer which of its streams we have seen (RFC 9113 §6.8), or that its request took too long (RFC 9110 §15.5.9)."""
@@ -450,8 +437,21 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def _limit_close(self) -> None:
         """Bound the time until the transport is gone: the peer may never read, or never close."""
-        if self._close_timer is None:
-            self._close_timer = self.loop.call_later(self.timing.close_timeout, self.transport.abort)
+        if self._end is None:
+            self._await_end(TransportEnd(self.loop.time(), self.timing.close_timeout))
+
+    def _await_end(self, end: TransportEnd) -> None:
+        self._end = end
+        self._close_timer = rearm(self._close_timer, self.loop, end.deadline, self._expire_end)
+
+    def _expire_end(self) -> None:
+        assert self._end is not None
+        step = self._end.expire(self.loop.time(), self.heard)
+        self._await_end(self._end)
+        if step is Step.CLOSE:
+            self.transport.close()
+        elif step is Step.CUT:
+            self.transport.abort()
 
 
 def _has_ended(reference: ReferenceType[Connection]) -> bool:

@@ -3,6 +3,7 @@
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
+from mintws.session.linger import Step, TransportEnd
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pings import Pings
 from mintws.session.product import PRODUCT, date, product_header
@@ -29,7 +30,9 @@ __all__ = [
     "Pings",
     "RequestTimeouts",
     "Signs",
+    "Step",
     "Timing",
+    "TransportEnd",
     "VersionChoice",
     "check_origin",
     "check_seconds",
