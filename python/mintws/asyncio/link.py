@@ -9,10 +9,9 @@ import os
 import socket
 import ssl
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 from mintws import _core
 from mintws.asyncio import log
@@ -23,7 +22,7 @@ from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, Step, Timing, TransportEnd
+from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, ClosedStreams, Step, Timing, TransportEnd
 
 if sys.platform != "win32":
     import fcntl
@@ -49,9 +48,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     __slots__ = (
         "__weakref__",
         "_close_timer",
+        "_closed_streams",
         "_draining",
         "_end",
-        "_ending",
         "_half_closes",
         "_lost",
         "_peer_ended",
@@ -96,8 +95,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._refill_due = loop.time() + REFILL_INTERVAL
         #: What waits for room in the transport.
         self._draining: asyncio.Future[None] | None = None
-        #: Streams whose closing handshake is done, and until when the peer may end them.
-        self._ending: deque[tuple[float, ReferenceType[Connection]]] = deque()
+        self._closed_streams = ClosedStreams(timing.close_timeout)
         self._sweep_timer: asyncio.TimerHandle | None = None
         #: The end of the transport, once it has begun.
         self._end: TransportEnd | None = None
@@ -415,24 +413,17 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def _sweep_later(self, connection: Connection) -> None:
         """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
-        while self._ending and _has_ended(self._ending[0][1]):
-            self._ending.popleft()
-        self._ending.append((self.loop.time() + self.timing.close_timeout, ref(connection)))
+        self._closed_streams.add(self.loop.time(), connection)
         if self._sweep_timer is None:
-            self._sweep_timer = self.loop.call_later(self.timing.close_timeout, self._sweep)
+            self._arm_sweep()
+
+    def _arm_sweep(self) -> None:
+        self._sweep_timer = rearm(self._sweep_timer, self.loop, self._closed_streams.deadline, self._sweep)
 
     def _sweep(self) -> None:
-        self._sweep_timer = None
-        now = self.loop.time()
-        while self._ending:
-            due, reference = self._ending[0]
-            connection = reference()
-            if connection is not None and not connection.carrier.done:
-                if due > now:
-                    self._sweep_timer = self.loop.call_later(due - now, self._sweep)
-                    return
-                self._say_last(connection.abort())
-            self._ending.popleft()
+        for connection in self._closed_streams.expire(self.loop.time()):
+            self._say_last(connection.abort())
+        self._arm_sweep()
         self.close_if_done()
 
     def _limit_close(self) -> None:
@@ -452,12 +443,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             self.transport.close()
         elif step is Step.CUT:
             self.transport.abort()
-
-
-def _has_ended(reference: ReferenceType[Connection]) -> bool:
-    """Whether the peer has ended the stream of a WebSocket too."""
-    connection = reference()
-    return connection is None or connection.carrier.done
 
 
 def _raise(error: BaseException) -> None:

@@ -28,6 +28,7 @@ from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     PRODUCT,
+    HalfClosedTimeout,
     IdleTimeout,
     RequestTimeouts,
     Timing,
@@ -336,7 +337,16 @@ class Server:
 class ServerLink(Link):
     """A server's transport."""
 
-    __slots__ = ("_half_closed_timer", "_idle", "_request_timer", "_requests", "_server", "_start", "_working")
+    __slots__ = (
+        "_half_closed",
+        "_half_closed_timer",
+        "_idle",
+        "_request_timer",
+        "_requests",
+        "_server",
+        "_start",
+        "_working",
+    )
 
     logger = logger
     level = logging.INFO
@@ -351,6 +361,7 @@ class ServerLink(Link):
         self._requests = RequestTimeouts(self.timing.open_timeout)
         self._idle: IdleTimeout | None = None
         self._request_timer: asyncio.TimerHandle | None = None
+        self._half_closed = HalfClosedTimeout(self.timing.half_closed_timeout)
         self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -599,20 +610,21 @@ class ServerLink(Link):
 
     def _limit_half_closed(self) -> None:
         """Bound the time in which the client may leave streams open that have ended here."""
-        if self._half_closed_timer is None and isinstance(self.http, Http2) and self.http.half_closed:
+        if self._half_closed.deadline is None and isinstance(self.http, Http2) and self.http.half_closed:
             self._reset_half_closed()
 
     def _reset_half_closed(self) -> None:
         """Reset the streams whose time is up, and wait for the others."""
-        self._half_closed_timer = None
-        timeout = self.timing.half_closed_timeout
-        if timeout is None or self.lost:
-            return
         assert isinstance(self.http, Http2)
-        self.write(self.http.reset_half_closed())
-        if self.http.half_closed:
-            self._half_closed_timer = self.loop.call_later(timeout, self._reset_half_closed)
-        self.close_if_done()
+        now = self.loop.time()
+        if self.lost:
+            return
+        if self._half_closed.expire(now):
+            self.write(self.http.reset_half_closed())
+            self._half_closed.wait(now, self.http.half_closed)
+            self.close_if_done()
+        deadline = self._half_closed.deadline
+        self._half_closed_timer = rearm(self._half_closed_timer, self.loop, deadline, self._reset_half_closed)
 
     def _limit_requests(self) -> None:
         """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""

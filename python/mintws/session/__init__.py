@@ -8,6 +8,7 @@ from mintws.session.opening import check_origin, choose_subprotocol, default_off
 from mintws.session.pings import Pings
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts
+from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timing import Timing, check_seconds
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
 
@@ -22,7 +23,9 @@ __all__ = [
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
+    "ClosedStreams",
     "Ending",
+    "HalfClosedTimeout",
     "Http1Origins",
     "HttpVersion",
     "IdleTimeout",

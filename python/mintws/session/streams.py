@@ -1,0 +1,83 @@
+"""Streams of HTTP/2 that one side has ended, and how long the other may take."""
+
+from __future__ import annotations
+
+from collections import deque
+from weakref import ReferenceType, ref
+
+from mintws.connection import Connection
+
+
+class ClosedStreams:
+    """WebSockets whose closing handshake is done, and whose streams the peer has not ended (RFC 8441 §5). It does not keep them alive.
+
+    Args:
+        timeout: seconds that the peer has for it.
+    """
+
+    __slots__ = ("_timeout", "_waiting")
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        #: Until when, the first to end first.
+        self._waiting: deque[tuple[float, ReferenceType[Connection]]] = deque()
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call `expire`; `None` if never."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def add(self, now: float, connection: Connection) -> None:
+        self._drop_ended()
+        self._waiting.append((now + self._timeout, ref(connection)))
+
+    def expire(self, now: float) -> list[Connection]:
+        """Give those whose streams are to be reset now."""
+        late = []
+        self._drop_ended()
+        while self._waiting and self._waiting[0][0] <= now:
+            connection = self._waiting.popleft()[1]()
+            if connection is not None:
+                late.append(connection)
+            self._drop_ended()
+        return late
+
+    def _drop_ended(self) -> None:
+        while self._waiting and _has_ended(self._waiting[0][1]):
+            self._waiting.popleft()
+
+
+def _has_ended(reference: ReferenceType[Connection]) -> bool:
+    """Whether the peer has ended the stream of a WebSocket too."""
+    connection = reference()
+    return connection is None or connection.carrier.done
+
+
+class HalfClosedTimeout:
+    """When a server resets the streams that have ended here and not at the client (RFC 9113 §8.1).
+
+    Each time those are reset that were there the last time: so a stream has at least the timeout, and at most twice that.
+
+    Args:
+        timeout: in seconds; `None` never resets any.
+
+    Attributes:
+        deadline: when to call `expire`; `None` if that is to be done as soon as there is such a stream.
+    """
+
+    __slots__ = ("_timeout", "deadline")
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self.deadline: float | None = None
+
+    def expire(self, now: float) -> bool:
+        """Say whether it is time; call `wait` when they have been reset."""
+        if self._timeout is None or (self.deadline is not None and now < self.deadline):
+            return False
+        self.deadline = None
+        return True
+
+    def wait(self, now: float, count: int) -> None:
+        """Wait for the next time, if so many such streams are left."""
+        self.deadline = now + self._timeout if count and self._timeout is not None else None
