@@ -42,7 +42,8 @@ class Keepalive:
     """The keepalive of one WebSocket (RFC 6455 §5.5.2).
 
     Whatever comes on the transport is a sign of life: a peer cannot put a Pong into the middle of a frame. So is what it takes, as long
-    as many bytes go before our Ping. While the transport is not read, because the application takes nothing, silence means nothing.
+    as many bytes go before our Ping. While the transport is not read, because the application takes nothing, silence means nothing, nor
+    does it right after: what the peer had to wait with is still on its way.
 
     Args:
         now: the time.
@@ -53,7 +54,7 @@ class Keepalive:
         cause: why the WebSocket is to be ended.
     """
 
-    __slots__ = ("_heard", "_interval", "_look_at", "_ping_at", "_probed", "_taken", "_timeout", "cause")
+    __slots__ = ("_heard", "_interval", "_look_at", "_ping_at", "_probed", "_reading", "_taken", "_timeout", "cause")
 
     def __init__(self, now: float, interval: float, timeout: float | None) -> None:
         self._interval = interval
@@ -64,6 +65,7 @@ class Keepalive:
         self._heard = 0
         #: `None` if few bytes waited then, so that nothing counts but what comes.
         self._taken: int | None = None
+        self._reading = True
         self._probed = False
         self.cause = ""
 
@@ -97,7 +99,7 @@ class Keepalive:
 
     def _look(self, now: float, signs: Signs) -> Action | None:
         took = self._taken is not None and signs.taken > self._taken
-        if signs.heard != self._heard or took or not signs.reading:
+        if signs.heard != self._heard or took or not (signs.reading and self._reading):
             self._look_at = None
             if signs.awaits_pong:
                 self._look_later(now, signs)
@@ -117,4 +119,5 @@ class Keepalive:
             self._look_at = now + self._timeout
             self._heard = signs.heard
             self._taken = signs.taken if signs.unsent > FEW else None
+            self._reading = signs.reading
             self._probed = probed
