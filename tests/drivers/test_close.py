@@ -790,3 +790,21 @@ def test_who_awaits_an_answer_is_told_what_the_servers_goaway_said(run):
                     await asking
 
     run(work())
+
+
+def test_a_transport_over_tls_can_be_asked_in_each_turn_of_the_loop_until_it_is_gone(run, http, tls_contexts):
+    # Python 3.10 takes it to pieces before it says so.
+    server_context, client_context = tls_contexts
+
+    async def work():
+        async with listening(ssl=server_context) as server:
+            address = f"wss://localhost:{server.port}/"
+            websocket = await connect(address, host="127.0.0.1", http=http, ssl=client_context)
+            [link] = server.links
+            websocket._link.transport.abort()
+            while not link.gone.done():
+                assert link.buffered == link.unsent == 0
+                link.update_reading()
+                await asyncio.sleep(0)
+
+    run(work())

@@ -455,7 +455,7 @@ class ClientLink(Link):
         self._parting_timer = self.loop.call_later(PARTING, self._let_go)
 
     def _let_go(self) -> None:
-        if self.transport.get_write_buffer_size():
+        if self.buffered:
             # The server has not got our Close yet.
             self._parting_timer = self.loop.call_later(PARTING, self._let_go)
             return

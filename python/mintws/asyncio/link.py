@@ -33,6 +33,10 @@ READ_SIZE = 256 * 1024
 #: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
 REFILL_INTERVAL = 60.0
 
+#: On Python 3.10 a transport over TLS has let go of what it stands on a turn of the loop before `connection_lost` says so. Its
+#: get_write_buffer_size, pause_reading and resume_reading raise AttributeError then.
+_TLS_ENDS_EARLY = sys.version_info < (3, 11)
+
 #: The numbers of the transports of this process.
 _numbers = itertools.count(1)
 #: The state that the transports of a loop share: a buffer to read into, and what is sent within a read callback.
@@ -51,6 +55,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "_closed_streams",
         "_draining",
         "_end",
+        "_ends_early",
         "_half_closes",
         "_lost",
         "_peer_ended",
@@ -81,6 +86,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
+        #: It may be before that is told.
+        self._ends_early = False
         #: What ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
         self.error: Exception | None = None
         #: The peer's half of it is.
@@ -113,6 +120,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.peer = Peer(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._writer = self.transport.write
         self._is_closing = self.transport.is_closing
+        self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
         #: Either half can end by itself: not under TLS.
         self._half_closes = self.transport.can_write_eof()
 
@@ -312,7 +320,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     @property
     def lost(self) -> bool:
         """Whether the transport is gone, or its loop is closed, so that nothing can be done with it."""
-        return self._lost or self.loop.is_closed()
+        return self._lost or self.loop.is_closed() or (self._ends_early and not self._has_socket)
+
+    @property
+    def _has_socket(self) -> bool:
+        return self.transport.get_extra_info("socket") is not None
 
     def check_done(self, websocket: WebSocket) -> None:
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
