@@ -4,6 +4,7 @@
 # make check     what must pass before a commit: format, lints, types, tests
 # make fuzz      look for inputs that break the core, ten minutes; it takes a nightly Rust
 # make bench     measure against other libraries, about two minutes; make bench-full takes all cases
+# make wheels    build wheels and the source distribution into target/wheels: docs/wheels.md
 # make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 13 minutes of two cores: conformance/README.md
 #
 # It takes Rust, and Python 3.10 or later: the one that PYTHON or MINTWS_PYTHON names, `make test PYTHON=python3.13`, else that of .venv,
@@ -26,7 +27,7 @@ export VIRTUAL_ENV = $(abspath $(VENV))
 unexport CONDA_PREFIX
 
 RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
-FORMATTED := python tests docs $(wildcard benches conformance examples)
+FORMATTED := python tests docs $(wildcard benches conformance examples wheels)
 
 .DEFAULT_GOAL := test
 .PHONY: demo test peers check format lint types rust-test everyday setup build tools clean
@@ -119,6 +120,26 @@ instructions: build
 		echo "valgrind is missing: on Debian and Ubuntu, apt install valgrind" >&2; exit 1; }
 	$(PY) benches/instructions.py
 
+# All of them take most of an hour; WHEELS names some: make wheels WHEELS="sdist cp310-manylinux_x86_64 cp31?-musllinux_*"
+WHEELS ?= *
+.PHONY: wheels check-wheels
+wheels: rust $(VENV)/.wheels
+	$(PY) wheels/build.py $(foreach it,$(WHEELS),'$(it)')
+
+# What is in target/wheels, run with each of PYTHONS that a wheel is for: make check-wheels PYTHONS="python3.10 python3.13"
+PYTHONS ?= $(BASE)
+check-wheels: $(VENV)/.wheels
+	$(PY) wheels/check.py $(foreach it,$(PYTHONS),--python '$(it)') $(CHECK_WHEELS)
+
+# The build that is tested, as a wheel in an environment where nothing else is.
+.PHONY: installed
+installed: build
+	rm -rf target/installed
+	$(PY) -m maturin build --release --locked --quiet --compatibility linux --out target/installed
+	$(BASE) -m venv target/installed/environment
+	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check *.whl $(OR_HINT)
+	cd target/installed && environment/bin/mintws demo
+
 .PHONY: autobahn
 autobahn: build
 	$(PY) conformance/run.py $(AUTOBAHN)
@@ -145,13 +166,14 @@ $(SET_UP): pyproject.toml $(if $(WHOLE),,environment) | python
 	@$(PIP) "maturin>=1.9,<2" $(OR_HINT)
 	@touch $@
 
-$(VENV)/.test $(VENV)/.tools $(VENV)/.bench: $(SET_UP)
+$(VENV)/.test $(VENV)/.tools $(VENV)/.bench $(VENV)/.wheels: $(SET_UP)
 	@$(PIP) $(if $(filter .bench,$(@F)),--upgrade) --group $(GROUP$(suffix $@)) $(OR_HINT)
 	@touch $@
 
 GROUP.test := test
 GROUP.tools := check
 GROUP.bench := bench
+GROUP.wheels := wheels
 
 $(VENV)/.built: $(SET_UP) $(RUST_SOURCES) | rust
 	$(PY) -m maturin develop --release --quiet

@@ -69,3 +69,14 @@ def test_the_demonstration_needs_no_packages_of_the_tests(tmp_path: Path) -> Non
 def test_an_environment_without_pip_is_made_anew(tmp_path: Path) -> None:
     venv.create(tmp_path / "environment", with_pip=False)
     assert "-m venv " in make("-n", "setup", f"VENV={tmp_path / 'environment'}").stdout
+
+
+def test_wheels_are_built_by_name() -> None:
+    plan = make("-n", "wheels", "WHEELS=sdist cp31?-musllinux_*").stdout
+    assert "wheels/build.py 'sdist' 'cp31?-musllinux_*'" in plan
+    command = [sys.executable, ROOT / "wheels" / "build.py", "sdist", "cp27-manylinux_x86_64"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "cp27-manylinux_x86_64 is none of sdist cp310-manylinux_x86_64 " in done.stderr) == (
+        2,
+        True,
+    )
