@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_cut_behind_compression() {
+    fn a_compressed_message_is_cut_after_compression() {
         let mut whole = compressing();
         let mut cut = compressing().cutting_at(NonZeroUsize::new(3));
         let (mut one, mut many) = (Vec::new(), Vec::new());

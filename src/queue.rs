@@ -8,7 +8,7 @@ const MESSAGES_LOW: usize = 64;
 const BYTES_HIGH: usize = 256 * 1024;
 const BYTES_LOW: usize = 64 * 1024;
 
-/// What becomes of messages that come.
+/// The fate of messages that come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Intake {
     /// They wait for the application.
@@ -32,7 +32,7 @@ pub struct Queue<T> {
     taken: u64,
 }
 
-/// What a message that came has changed.
+/// The change that a message has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// The queue was empty, or is full now: whoever takes messages, or reads the transport, is to look at it.

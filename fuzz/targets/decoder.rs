@@ -1,4 +1,4 @@
-//! What a peer says is the same however it is cut, and a decoder survives whatever comes.
+//! A decoder: messages are the same however the input is cut, and any input is survived.
 //!
 //! Input: role and options, the limit, the sizes of the pieces, a byte each, then what the peer sends.
 
@@ -14,7 +14,7 @@ use mintws::state::Role;
 /// Of a compressed message, so that no few bytes of input take seconds.
 const LARGEST: u64 = 1 << 20;
 const LIMITS: [u64; 8] = [0, 1, 125, 1000, 65_535, 65_536, LARGEST, u64::MAX];
-/// What is held beside a message: a header, a control frame, and what the inflater gives beyond a part.
+/// Bytes that are held beside a message: a header, a control frame, and what the inflater gives beyond a part.
 const BESIDE: u64 = 256 * 1024;
 
 #[derive(Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! What is compressed inflates to the same, with any settings, fragments, and contexts that are shared or released in between.
+//! Compression: messages inflate to the same, with any settings, fragments, and contexts that are shared or released in between.
 //!
 //! Input: window, level and memory, then options, a byte each, then fragments: a byte before each says its length, whether it is
 //! the last of its message, and whether contexts are released or forgotten after it.

@@ -1,4 +1,4 @@
-//! What is encoded is decoded to the same, in both roles, compressed or not, in fragments or whole, cut or not.
+//! An encoder: messages are decoded to the same, in both roles, compressed or not, in fragments or whole, cut or not.
 //!
 //! Input: role and options, the settings of compression, a byte each, then fragments: a byte before each says its length, type, whether
 //! it is the last and whether it is to be compressed.

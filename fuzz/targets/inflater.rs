@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use mintws::deflate::Inflater;
 use mintws::fault::Fault;
 
-/// What may be given beyond the limit before that is known.
+/// Bytes that may be given beyond the limit before that is known.
 const BEYOND: usize = 1024;
 
 fn inflate(options: u8, limit: usize, piece: usize, most: usize, mut data: &[u8]) -> (Vec<Vec<u8>>, Option<Fault>) {

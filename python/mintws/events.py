@@ -188,7 +188,7 @@ class UpgradeRequest:
 
 
 class NotGiven(Enum):
-    """What a field of an `UpgradeAccept` holds that was not given."""
+    """The value of a field of an `UpgradeAccept` that was not given."""
 
     NOT_GIVEN = "not given"
 

@@ -9,7 +9,7 @@ pub use std::cell::{Ref, RefMut};
 #[cfg(Py_GIL_DISABLED)]
 pub use std::sync::{MutexGuard as Ref, MutexGuard as RefMut};
 
-/// What a frozen class holds to be changed nevertheless. What is borrowed already cannot be borrowed again: that is an error.
+/// Mutable state of a frozen class. State that is borrowed already cannot be borrowed again: that is an error.
 ///
 /// `PyO3`'s own check of what is borrowed is made for threads that run side by side: an atomic exchange each time. The asyncio driver
 /// borrows eleven times for a message that it echoes, which by sampling was 8 % of the message's time. So only a Python without a GIL

@@ -34,7 +34,7 @@ Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 
 
 class _Opening(Generic[Opened]):
-    """What is awaited, or entered, once: whoever does so closes what is opened then."""
+    """An opening that is awaited, or entered, once: whoever does so closes what is opened then."""
 
     #: What was opened for the body of `async with`.
     _opened: Opened | None = None

@@ -1,4 +1,4 @@
-"""What drivers share without I/O and without a clock of its own: the time, in seconds, is an argument."""
+"""The rules that drivers share, without I/O and without a clock: the time, in seconds, is an argument."""
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.ending import CLEAN_CODES, Ending

@@ -9,7 +9,7 @@ from mintws.session.bounds import FEW
 
 
 class Signs(NamedTuple):
-    """What a driver knows of a peer when a deadline of its keepalive has passed.
+    """The state of a peer, as a driver knows it, when a deadline of its keepalive has passed.
 
     Attributes:
         open: Pings can be sent.
