@@ -102,10 +102,10 @@ target/tools/bin/cargo-fuzz:
 everyday: build $(VENV)/.test
 	HYPOTHESIS_PROFILE=everyday $(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
-# The driver's tests once more, on the other loop.
+# The driver's tests once more, on the other loop; the commands run asyncio's.
 .PHONY: uvloop
 uvloop: build $(VENV)/.test
-	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop tests/drivers
+	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop -m "not slow" --ignore-glob 'tests/drivers/test_cli*' tests/drivers
 
 bench: build $(VENV)/.bench
 	$(PY) benches/run.py
