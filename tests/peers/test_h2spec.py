@@ -9,7 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from conversation import PATIENCE, Certificate
-from process import command_serving, h2spec, running
+from process import h2spec, running, server_context
+
+from mintws.asyncio import WebSocket, serve
+from mintws.events import Request, Response
 
 #: Cases of RFC 7540 that are not of RFC 9113: their section, the case and the reason.
 EXCEPTED = {
@@ -25,13 +28,24 @@ EXCEPTED = {
 EXCEPTED_IN_CLEAR_TEXT = {("3.5. HTTP/2 Connection Preface", "Sends invalid connection preface")}
 
 
+async def respond(request: Request) -> Response:
+    """Answer after what the case sends next, so that its stream is still open here when that comes."""
+    await asyncio.sleep(0.2)
+    return Response(200, [("Content-Type", "text/plain")], b"a page\n")
+
+
+async def no_websocket(websocket: WebSocket) -> None:
+    raise AssertionError("h2spec opens no WebSocket")
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 def test_cases_of_h2spec_pass_that_rfc_9113_asks_for(tls: bool, certificate: Certificate, tmp_path: Path) -> None:
     program, report = h2spec(), tmp_path / "report.xml"
 
     async def converse() -> None:
-        async with command_serving(certificate if tls else None) as port:
-            where = ["--host", "localhost", "--port", str(port), *(["--tls", "--insecure"] if tls else [])]
+        ssl = server_context(certificate) if tls else None
+        async with serve(no_websocket, "localhost", 0, ssl=ssl, respond=respond) as server:
+            where = ["--host", "localhost", "--port", str(server.port), *(["--tls", "--insecure"] if tls else [])]
             command = [str(program), *where, "--strict", "--junit-report", str(report)]
             async with running(command, stdout=DEVNULL, stderr=DEVNULL) as process:
                 await process.wait()
