@@ -24,7 +24,7 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import connect, connect_http2
-from mintws.asyncio.websocket import GRACE
+from mintws.session import GRACE
 
 
 def now():

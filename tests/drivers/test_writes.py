@@ -427,7 +427,7 @@ def test_a_reader_whose_context_is_entered_is_woken_by_the_loop(run, http):
             reader = loop.create_task(websocket.recv(), context=context)
             await asyncio.sleep(0.05)
             # This ends the WebSocket in the very context that its reader is to go on in.
-            loop.call_soon(websocket._give_up, context=context)
+            loop.call_soon(websocket._link.abort, websocket, context=context)
             with pytest.raises(Exception, match="1006"):
                 await asyncio.wait_for(reader, 5)
 

@@ -266,7 +266,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if not self.multiplexed:
             self._only = connection
         self.websockets.add(websocket)
-        websocket.start_keepalive()
+        websocket.schedule()
         log.opened(self, connection)
         return websocket
 

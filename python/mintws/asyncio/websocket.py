@@ -15,8 +15,8 @@ from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.asyncio.keepalive import KeepaliveTimer
-from mintws.connection import Connection, Counters, closing
+from mintws.asyncio.timing import rearm
+from mintws.connection import Connection, Counters
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
     Binary,
@@ -31,7 +31,7 @@ from mintws.events import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.session import CLEAN_CODES, WRITE_HIGH, Ending, Pings
+from mintws.session import CLEAN_CODES, WRITE_HIGH, Ending, Order, Ordered, WebSocketSession
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -48,10 +48,6 @@ Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[A
 
 #: A message of more bytes is written without being copied to others.
 LARGE = 64 * 1024
-#: Seconds in which an application may take messages, and answer those that it has taken, before the peer's Close after them is answered.
-GRACE = 1.0
-#: Seconds after which a WebSocket of which nobody has taken a message, and whose end is awaited, is taken to have no reader.
-READER_WAIT = 0.05
 #: Bytes of a message in fragments after which other tasks get a turn.
 TURN_SIZE = 256 * 1024
 #: Seconds that a send waits for the peer before it is logged what it waits for.
@@ -87,49 +83,30 @@ class WebSocket(_core.Mailbox):
 
     Attributes:
         connection: the `Connection` beneath, with its request, response, extensions and subprotocol.
-        ending: how it ended, in detail.
     """
 
     __slots__ = (
         "__weakref__",
-        "_awaiting_end",
         "_closed",
         "_drain",
-        "_end_timer",
         "_fragmenting",
-        "_keepalive",
-        "_last",
         "_link",
-        "_pings",
-        "_taken_before",
+        "_session",
+        "_timer",
         "_traced",
-        "_way_is_clear",
-        "_way_timer",
         "connection",
-        "ending",
     )
 
     def __init__(self, link: Any, connection: Connection) -> None:
         self.connection = connection
-        self.ending = Ending()
         # The link imports this module, so its type is none that can be looked up in the signature.
         self._link: Link = link
-        #: The peer's Close, or its fault.
-        self._last: Close | Failed | None = None
+        self._session = WebSocketSession(link.loop.time(), connection, link, link.timing)
+        self._timer: asyncio.TimerHandle | None = None
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
         self._fragmenting: asyncio.Future[None] | None = None
-        self._pings: Pings | None = None
-        self._keepalive: KeepaliveTimer | None = None
-        #: How many tasks await the end, and how many messages had been taken when the first of them began to.
-        self._awaiting_end = 0
-        self._taken_before = 0
-        #: Messages that nobody takes stand in the way of the peer's Close: until when, and that they do so no more.
-        self._way_timer: asyncio.TimerHandle | None = None
-        self._way_is_clear = False
-        #: Until the peer's Close must have come, or ours be sent.
-        self._end_timer: asyncio.TimerHandle | None = None
         #: Frames are logged.
         self._traced = link.logger.isEnabledFor(logging.DEBUG)
         connection.owner = Owner(self)
@@ -179,6 +156,11 @@ class WebSocket(_core.Mailbox):
         return self.connection.carrier.http_version
 
     @property
+    def ending(self) -> Ending:
+        """How it ended, in detail."""
+        return self._session.ending
+
+    @property
     def state(self) -> State:
         """Where the connection is: `CLOSED` as soon as nothing more can be sent, though messages may still be there to be received."""
         return State.CLOSED if self._gone() else self.connection.state
@@ -186,7 +168,7 @@ class WebSocket(_core.Mailbox):
     @property
     def close_code(self) -> int | None:
         """The status code with which it ended (RFC 6455 §7.1.5), or `None` while it is open."""
-        return self.ending.code if self._last is not None or self._gone() else None
+        return self.ending.code if self._session.last is not None or self._gone() else None
 
     @property
     def close_reason(self) -> str | None:
@@ -196,12 +178,12 @@ class WebSocket(_core.Mailbox):
     @property
     def latency(self) -> float | None:
         """Seconds between the last Ping that was answered and its Pong."""
-        return self._pings.latency if self._pings else None
+        return self._session.pings.latency
 
     @property
     def awaits_pong(self) -> bool:
         """Whether a Ping is under way."""
-        return self._pings is not None and self._pings.under_way
+        return self._session.pings.under_way
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -304,18 +286,13 @@ class WebSocket(_core.Mailbox):
             LocalProtocolError: the code or the reason may not be sent.
         """
         self.begin_close(code, reason)
-        while not self._link.left(self):
-            taken = self.taken
-            closed, _ = await asyncio.wait([self._when_closed()], timeout=GRACE)
-            if not closed and self.waiting and self.taken == taken:
-                # The peer's Close may stand behind messages that wait for a reader. If there is none, they are in its way.
-                self.discard()
-        while self.paused and self.connection._is_close_waiting():
-            # The transport has ended too, and the Close still stands behind such messages.
-            taken = self.taken
-            await asyncio.sleep(GRACE if taken else READER_WAIT)
-            if self.taken == taken:
-                self.discard()
+        self._session.begin_close(self._link.loop.time(), self)
+        self._obey(None)
+        try:
+            await self._over()
+        finally:
+            self._session.end_close()
+            self._obey(None)
 
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
@@ -329,49 +306,26 @@ class WebSocket(_core.Mailbox):
         within a moment, or within a second where some have been received before, those beyond what may wait are discarded, and counted
         in `ending.discarded`.
         """
-        if not self._awaiting_end:
-            self._taken_before = self.taken
-        self._awaiting_end += 1
+        self._obey(self._session.begin_wait(self._link.loop.time(), self))
         try:
-            self._make_way()
             if not self._link.left(self):
-                await asyncio.shield(self._when_closed())
+                await self._over()
         finally:
-            self._awaiting_end -= 1
-            if not self._awaiting_end:
-                self._way_is_clear = False
-                self._stop_way_timer()
-                self._abandon(False)
+            self._obey(self._session.end_wait())
 
     # What the link calls.
 
     def end(self, event: Close | Failed) -> None:
         """Take the peer's Close, or its fault: it is answered when the messages before it have been taken."""
-        self._last = event
-        if isinstance(event, Close):
-            self.ending.received = event
-        else:
-            self.ending.error = event.error
-            if event.error.code == 1006 and event.error.__cause__ is None:
-                event.error.__cause__ = self._link.error
+        if isinstance(event, Failed) and event.error.code == 1006 and event.error.__cause__ is None:
+            event.error.__cause__ = self._link.error
         self._finish()
-        self._stop_keepalive()
-        self._stop_end_timer()
-        if self.connection.state is State.CLOSED:
-            # Nobody is left to answer: what is sent from now on raises.
-            self.connection.send(event)
-        elif self._answers_at_once():
-            self.answer()
-        elif self.connection.state is State.REMOTE_CLOSING:
-            self._give_grace()
-            self._make_way()
+        self._obey(self._session.receive(self._link.loop.time(), event, self))
         self.relieve()
 
     def pong(self, data: bytes) -> None:
         """Take a Pong."""
-        if self._pings is None:
-            return
-        for token, latency in self._pings.answer(time.perf_counter(), data):
+        for token, latency in self._session.pings.answer(time.perf_counter(), data):
             if token is not None and not token.done():
                 token.set_result(latency)
 
@@ -384,20 +338,16 @@ class WebSocket(_core.Mailbox):
 
     def finish(self) -> None:
         """End both ways: the transport is gone, or the stream."""
-        self._stop_keepalive()
-        self._stop_end_timer()
-        self._make_way()
+        ordered = self._session.finish(self._link.loop.time(), self)
         self._suspend()
-        self.answer()
+        self._obey(ordered)
         self.ending.discarded = self.discarded
         self._finish()
         self._end_fragments()
         self.relieve()
-        for token in self._pings.drop() if self._pings else ():
+        for token in self._session.pings.drop():
             if token is not None and not token.done():
                 token.set_exception(self.ending.exception())
-        if self._way_timer is None:
-            self._tell_closed()
         log.ended(self._link, self)
 
     def trace(self, way: Literal["received", "sent"], event: object) -> None:
@@ -405,47 +355,62 @@ class WebSocket(_core.Mailbox):
         if self._traced:
             log.frame(self._link, self.connection, way, event)
 
-    def start_keepalive(self) -> None:
-        """Send a Ping every so often, and end the connection when its Pong stays away."""
-        interval = self._link.timing.ping_interval
-        if interval is not None:
-            self._keepalive = KeepaliveTimer(self, self._link, interval)
-
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's; if the peer's has come, answer it."""
         self._check_thread()
-        state = self.connection.state
-        if state is State.OPEN and not self._gone():
-            close = Close(code, reason)
-            self.connection.send(close)
-            self.trace("sent", close)
-            self._stop_keepalive()
-            self._stop_end_timer()
-            self.ending.sent = close
-            self._end_timer = self._link.loop.call_later(self._link.timing.close_timeout, self._give_up)
-            self._post(True)
-        elif state is State.REMOTE_CLOSING:
-            self.answer()
+        self._obey(self._session.close(self._link.loop.time(), code, reason))
 
     def send_ping(self, token: asyncio.Future[float] | None = None, data: bytes | None = None) -> None:
         """Send a Ping, whose Pong `token` waits for."""
-        if self._pings is None:
-            self._pings = Pings()
-        payload = self._pings.choose(data)
+        pings = self._session.pings
+        payload = pings.choose(data)
         self._encode(Ping(payload), None)
-        self._pings.add(time.perf_counter(), token, payload)
+        pings.add(time.perf_counter(), token, payload)
         self._post(True)
 
     def answer(self) -> None:
         """Answer the peer's Close, or its fault, once."""
-        if self.connection.state is State.REMOTE_CLOSING and self._last is not None:
-            self._stop_end_timer()
-            self.connection.send(self._last)
-            if not self._link.lost and not (self._link.multiplexed and self.connection.carrier.done):
-                self.ending.sent = self._last if isinstance(self._last, Close) else closing(self._last)
-                self.trace("sent", self.ending.sent)
-            self._post(True)
-            self._link.check_done(self)
+        self._obey(self._session.answer())
+
+    def expire(self) -> None:
+        """Do what is due."""
+        self._timer = None
+        self._obey(self._session.expire(self._link.loop.time(), self))
+
+    def schedule(self) -> None:
+        """Have `expire` called at the session's deadline, or before."""
+        deadline, timer, loop = self._session.deadline, self._timer, self._link.loop
+        if not loop.is_closed() and (deadline is None or timer is None or deadline < timer.when()):
+            self._timer = rearm(timer, loop, deadline, self.expire)
+
+    def _obey(self, ordered: Ordered) -> None:
+        """Do what the session orders, and see to its deadline and its end, which may be others by then."""
+        match ordered:
+            case Close():
+                self.trace("sent", ordered)
+                self._flush()
+            case Order.FLUSH:
+                self._flush()
+            case Order.PING:
+                self.send_ping()
+            case Order.PROBE:
+                self._link.probe()
+            case Order.KEEP:
+                self._abandon(False)
+            case Order.ABANDON:
+                self._abandon(True)
+                self.answer()
+            case Order.DISCARD:
+                self.discard()
+            case Order.ABORT:
+                self._link.abort(self)
+        self.schedule()
+        if self._session.is_over and self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def _flush(self) -> None:
+        self._post(True)
+        self._link.check_done(self)
 
     # What the core calls.
 
@@ -457,8 +422,7 @@ class WebSocket(_core.Mailbox):
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
-        if self.connection.state is State.OPEN:
-            self._stop_end_timer()
+        self._session.resume()
         # First what has waited: there is no credit for what goes on waiting.
         events: list[Any] = []
         self.connection._deliver_to(self, traced=self._traced)
@@ -472,10 +436,7 @@ class WebSocket(_core.Mailbox):
     def _pause(self) -> None:
         # The core calls this again for each chunk that comes meanwhile.
         self.connection.pause()
-        self._make_way()
-        closing = self.connection.state is State.OPEN and self.connection._is_close_waiting()
-        if closing and self._end_timer is None:
-            self._give_grace()
+        self._obey(self._session.pause(self._link.loop.time(), self))
 
     def _is_held_back(self) -> bool:
         return self.connection.buffered > WRITE_HIGH
@@ -578,83 +539,12 @@ class WebSocket(_core.Mailbox):
             self._fragmenting.set_result(None)
             self._fragmenting = None
 
-    def _when_closed(self) -> asyncio.Future[None]:
-        if self._closed is None:
-            self._closed = self._link.loop.create_future()
-        return self._closed
-
-    def _is_abandoned(self) -> bool:
-        """Whether a task awaits the end, and none has received since it began to."""
-        return self._awaiting_end > 0 and self._taken_before == self.taken and not self.awaited
-
-    def _make_way(self) -> None:
-        """Where the end is all that is awaited, answer the peer's Close, or soon discard the messages before it."""
-        if not self._is_abandoned():
-            return
-        if not self.waiting:
-            self.answer()
-        elif self._way_timer is None and not self._way_is_clear:
-            wait = GRACE if self.taken else READER_WAIT
-            self._way_timer = self._link.loop.call_later(wait, self._clear_way)
-
-    def _clear_way(self) -> None:
-        """Discard what nobody has taken, so that the peer's Close comes, and answer that."""
-        self._way_timer = None
-        if self._is_abandoned():
-            self._way_is_clear = True
-            self._abandon(True)
-            self.answer()
-        if self._link.left(self):
-            self._tell_closed()
-
-    def _stop_way_timer(self) -> None:
-        if self._way_timer is not None:
-            self._way_timer.cancel()
-            self._way_timer = None
-
-    def _tell_closed(self) -> None:
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
-
-    def _answers_at_once(self) -> bool:
-        """Whether nothing is to be sent before the peer's Close is answered."""
-        if self._is_abandoned():
-            return not self.waiting or self._way_is_clear
-        return not self.waiting and (self.awaited or not self.owes_answer)
-
-    def _give_grace(self) -> None:
-        """Answer the peer's Close in a while, even if the application does not take the messages before it."""
-        timeout = self._link.timing.close_timeout
-        grace = min(GRACE, timeout / 2)
-        until = self._link.loop.time() + timeout - grace
-        self._end_timer = self._link.loop.call_later(grace, self._end_grace, grace, self.taken, until)
-
-    def _end_grace(self, grace: float, taken: int, until: float) -> None:
-        """Answer the peer's Close, unless the application has taken messages meanwhile: then it gets more time."""
-        self._end_timer = None
-        if self.waiting and self.taken != taken and self._link.loop.time() < until:
-            self._end_timer = self._link.loop.call_later(grace, self._end_grace, grace, self.taken, until)
-        elif self.connection.state is State.REMOTE_CLOSING:
-            self.answer()
-        else:
-            # It is still to be decoded, after more messages than may wait.
-            self.begin_close()
-
-    def _give_up(self) -> None:
-        """The peer has not closed, or nobody has taken what came before its Close."""
-        if not self.connection._is_close_waiting():
-            self.ending.cause = self.ending.cause or "the peer did not close in time"
-        self._link.abort(self)
-
-    def _stop_end_timer(self) -> None:
-        if self._end_timer is not None:
-            self._end_timer.cancel()
-            self._end_timer = None
-
-    def _stop_keepalive(self) -> None:
-        if self._keepalive is not None:
-            self._keepalive.stop()
-            self._keepalive = None
+    async def _over(self) -> None:
+        """Wait until it has ended, and what the peer's Close may stand behind is no longer kept."""
+        while not self._session.is_over and not self._link.loop.is_closed():
+            if self._closed is None or self._closed.done():
+                self._closed = self._link.loop.create_future()
+            await asyncio.shield(self._closed)
 
     def _gone(self) -> bool:
         return self._link.closing or self._link.left(self) or self.connection.state is State.CLOSED

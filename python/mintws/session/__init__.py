@@ -1,6 +1,7 @@
 """The rules that drivers share, without I/O and without a clock: the time, in seconds, is an argument."""
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
+from mintws.session.closing import GRACE, READER_WAIT, Beneath, Closing, Messages, Order, Ordered
 from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import Step, TransportEnd
@@ -11,25 +12,33 @@ from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timing import Timing, check_seconds
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
+from mintws.session.websocket import WebSocketSession
 
 __all__ = [
     "CLEAN_CODES",
     "FEW",
+    "GRACE",
     "HTTP1_LIFETIME",
     "HTTP1_ORIGINS",
     "LEAST_RATE",
     "PRODUCT",
+    "READER_WAIT",
     "REPLIES_HIGH",
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
+    "Beneath",
     "ClosedStreams",
+    "Closing",
     "Ending",
     "HalfClosedTimeout",
     "Http1Origins",
     "HttpVersion",
     "IdleTimeout",
     "Keepalive",
+    "Messages",
+    "Order",
+    "Ordered",
     "Pings",
     "RequestTimeouts",
     "Signs",
@@ -37,6 +46,7 @@ __all__ = [
     "Timing",
     "TransportEnd",
     "VersionChoice",
+    "WebSocketSession",
     "check_origin",
     "check_seconds",
     "choose_subprotocol",
