@@ -14,6 +14,8 @@ use crate::traffic::Traffic;
 const FRAGMENT_COST: u64 = 16;
 /// The part of that budget that does not depend on the limit.
 const FRAGMENT_BUDGET: u64 = 64 * 1024;
+/// How many bytes more than the limit are kept of an unfinished compressed message before it is inflated.
+const COMPRESSED_BUDGET: u64 = 64 * 1024;
 /// How many bytes a part of a message has before it is handed on though more of the chunk is there. What the inflater holds on top
 /// of that is less than as much again.
 const PART_SIZE: usize = 64 * 1024;
@@ -96,6 +98,14 @@ impl Payload<'_> {
         mask::mask_ascii_into(self.bytes, self.masking_key.unwrap_or_default(), dst)
     }
 
+    /// Appends the unmasked bytes to `dst`.
+    fn append_to(&self, dst: &mut Vec<u8>) {
+        match self.masking_key {
+            Some(key) => mask::append_masked(dst, self.bytes, key),
+            None => dst.extend_from_slice(self.bytes),
+        }
+    }
+
     /// Gives the unmasked bytes, in `scratch` where they have to be moved.
     #[inline]
     pub fn unmasked<'s>(&'s self, scratch: &'s mut Vec<u8>) -> &'s [u8] {
@@ -136,8 +146,9 @@ struct Message {
     opcode: Opcode,
     rsv: u8,
     compressed: bool,
-    /// Payload bytes that its frames have announced.
+    /// Payload bytes that its frames have announced, and those that have come.
     wire: u64,
+    come: u64,
     fragments: u64,
     /// How much of the buffer is known to be UTF-8.
     valid: usize,
@@ -153,8 +164,8 @@ pub struct Decoder {
     /// How many bytes at the front of `buffer` were lent by the last event.
     lent: usize,
     control: Vec<u8>,
-    /// Compressed bytes, unmasked.
-    scratch: Vec<u8>,
+    /// Compressed bytes of `message`, unmasked, that are not inflated yet.
+    compressed: Vec<u8>,
     /// How many bytes a part has before it is handed on, if there are parts.
     most: usize,
     /// How many bytes of the last piece were left over, since the others inflated to a part.
@@ -175,7 +186,7 @@ impl Decoder {
             buffer: Vec::new(),
             lent: 0,
             control: Vec::new(),
-            scratch: Vec::new(),
+            compressed: Vec::new(),
             most,
             left: 0,
             received: Traffic { messages: 0, frames: 0, bytes: 0 },
@@ -209,7 +220,7 @@ impl Decoder {
     /// Frees what an idle connection need not hold: call it when a chunk is done.
     pub fn idle(&mut self) {
         self.give_back();
-        for buffer in [&mut self.buffer, &mut self.scratch] {
+        for buffer in [&mut self.buffer, &mut self.compressed] {
             if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
                 *buffer = Vec::new();
             }
@@ -228,7 +239,7 @@ impl Decoder {
         self.phase = Phase::Ended;
         self.message = None;
         self.lent = 0;
-        for buffer in [&mut self.buffer, &mut self.control, &mut self.scratch] {
+        for buffer in [&mut self.buffer, &mut self.control, &mut self.compressed] {
             *buffer = Vec::new();
         }
         self.rules.inflater = None;
@@ -242,7 +253,7 @@ impl Decoder {
             Phase::Payload { header, .. } if header.opcode.is_control() => self.control.len(),
             Phase::Payload { .. } | Phase::Ended => 0,
         };
-        self.buffer.len() - self.lent + frame
+        self.buffer.len() - self.lent + self.compressed.len() + frame
     }
 
     /// Whether a Close begins within `bytes`, which come next, as far as the headers of their frames tell.
@@ -394,6 +405,7 @@ impl Decoder {
             rsv: header.rsv & self.rules.rsv,
             compressed,
             wire: 0,
+            come: 0,
             fragments: 0,
             valid: 0,
         });
@@ -430,10 +442,7 @@ impl Decoder {
             self.control.clear();
             self.control.reserve(CONTROL_LIMIT);
         }
-        match piece.masking_key {
-            Some(key) => mask::append_masked(&mut self.control, piece.bytes, key),
-            None => self.control.extend_from_slice(piece.bytes),
-        }
+        piece.append_to(&mut self.control);
         if !whole {
             return Ok(None);
         }
@@ -449,14 +458,26 @@ impl Decoder {
         let Some(message) = &mut self.message else { return Ok(None) };
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
-                let input = piece.unmasked(&mut self.scratch);
+                message.come += piece.len() as u64;
+                // Few bytes of an unfinished message may inflate to the whole limit, and its context takes more than most messages.
+                let kept = if self.rules.parts { 0 } else { self.rules.limit.saturating_add(COMPRESSED_BUDGET) };
+                let due = last || message.come > kept;
+                let input = if due && self.compressed.is_empty() {
+                    piece.unmasked(&mut self.compressed)
+                } else {
+                    piece.append_to(&mut self.compressed);
+                    &self.compressed
+                };
+                if !due {
+                    return Ok(None);
+                }
                 let mut outcome =
                     inflater.inflate(input, self.most, &mut self.buffer).map(|taken| self.left = input.len() - taken);
                 last &= self.left == 0;
                 if last && outcome.is_ok() {
                     outcome = inflater.finish();
                 }
-                self.scratch.clear();
+                self.compressed.clear();
                 if let Err(fault) = outcome {
                     // What came before the fault is judged first, as if it had come in a chunk of its own.
                     if message.opcode == Opcode::Text && self.rules.utf8 {
@@ -465,10 +486,7 @@ impl Decoder {
                     return Err(fault);
                 }
             }
-            _ => match piece.masking_key {
-                Some(key) => mask::append_masked(&mut self.buffer, piece.bytes, key),
-                None => self.buffer.extend_from_slice(piece.bytes),
-            },
+            _ => piece.append_to(&mut self.buffer),
         }
         if message.opcode == Opcode::Text && self.rules.utf8 {
             message.valid = valid_utf8(&self.buffer, message.valid, last)?;
@@ -773,25 +791,99 @@ mod tests {
         }
     }
 
-    #[test]
-    fn nothing_is_held_of_an_unfinished_message_once_it_is_stopped() {
-        let mut out = Vec::new();
+    fn deflated(data: &[u8], last: bool) -> Vec<u8> {
         let mut deflater = crate::deflate::Deflater::new(crate::deflate::DeflateSettings {
             window_bits: 15,
             level: 6,
             memory_level: 8,
             context_takeover: true,
         });
-        deflater.compress(&vec![0; 50_000], false, &mut out);
-        let inflater = Some(Inflater::new(15, true, 1 << 20));
-        let mut decoder = Decoder::new(Rules { inflater, ..rules(Role::Client) });
-        let bytes = [&[0x42, u8::try_from(out.len()).expect("small")][..], &out, b"\x89\x05ab"].concat();
-        assert_eq!(said(&mut decoder, &bytes), []);
-        assert_eq!(decoder.held(), 50_002);
-        decoder.stop();
-        let capacities = [&decoder.buffer, &decoder.control, &decoder.scratch].map(Vec::capacity);
-        assert_eq!((decoder.held(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
-        assert_eq!(said(&mut decoder, b"cde\x81\x01a"), []);
+        let mut out = Vec::new();
+        deflater.compress(data, last, &mut out);
+        out
+    }
+
+    fn inflating(limit: u64) -> Decoder {
+        let inflater = Some(Inflater::new(15, true, limit));
+        Decoder::new(Rules { limit, inflater, ..rules(Role::Client) })
+    }
+
+    /// A frame from a server.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let len = payload.len();
+        let len = match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(len @ 0..126), _) => vec![len],
+            (_, Ok(len)) => [&[126][..], &len.to_be_bytes()].concat(),
+            _ => [&[127][..], &(len as u64).to_be_bytes()].concat(),
+        };
+        [&[first][..], &len, payload].concat()
+    }
+
+    #[test]
+    fn nothing_is_held_of_an_unfinished_message_once_it_is_stopped() {
+        for first in [0x42, 0x02] {
+            let out = deflated(&vec![0; 50_000], false);
+            let mut decoder = inflating(1 << 20);
+            let bytes = [&[first, u8::try_from(out.len()).expect("small")][..], &out, b"\x89\x05ab"].concat();
+            assert_eq!(said(&mut decoder, &bytes), []);
+            assert_eq!(decoder.held(), out.len() + 2);
+            decoder.stop();
+            let capacities = [&decoder.buffer, &decoder.control, &decoder.compressed].map(Vec::capacity);
+            assert_eq!((decoder.held(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
+            assert_eq!(said(&mut decoder, b"cde\x81\x01a"), []);
+        }
+    }
+
+    #[test]
+    fn an_unfinished_compressed_message_is_kept_as_it_came() {
+        let data = vec![7; 1 << 20];
+        let out = deflated(&data, true);
+        let (first, rest) = out.split_at(out.len() / 2);
+        let bytes = [frame(0x42, first), frame(0x80, rest)].concat();
+        let mut decoder = inflating(1 << 20);
+        for (at, byte) in bytes[..bytes.len() - 1].iter().enumerate() {
+            assert_eq!(said(&mut decoder, &[*byte]), []);
+            assert!(decoder.held() <= at + 1 && decoder.buffer.is_empty());
+        }
+        assert_eq!(said(&mut decoder, &bytes[bytes.len() - 1..]), [Said::Message(Opcode::Binary, true, data)]);
+        assert_eq!(decoder.held(), 0);
+    }
+
+    #[test]
+    fn a_compressed_message_that_passes_the_limit_or_is_corrupt_fails_with_its_last_fragment() {
+        let bomb = deflated(&[7; 1001], true);
+        for (payload, fault) in
+            [(&bomb[..], Fault::MessageTooBig { limit: 1000 }), (&[0xff; 20][..], Fault::CorruptDeflate)]
+        {
+            let bytes = [frame(0x42, payload), b"\x89\x01p".to_vec(), b"\x80\x00".to_vec()].concat();
+            for cut in 0..bytes.len() {
+                let mut decoder = inflating(1000);
+                let mut all = said(&mut decoder, &bytes[..cut]);
+                all.extend(said(&mut decoder, &bytes[cut..]));
+                assert_eq!(all, [Said::Control(Opcode::Ping, b"p".to_vec()), Said::Fault(fault.clone())]);
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_compressed_message_no_more_than_the_limit_and_64_kib_are_kept() {
+        // Empty stored blocks, and then what is no block.
+        let blocks = b"\x00\x00\x00\xff\xff".repeat(14_000);
+        let (limit, budget) = (30_000, usize::try_from(COMPRESSED_BUDGET).expect("small"));
+        let mut decoder = inflating(limit);
+        assert_eq!(said(&mut decoder, &frame(0x42, &blocks)), []);
+        assert_eq!(decoder.held(), blocks.len());
+        let most = 30_000 + budget - blocks.len();
+        assert_eq!(said(&mut decoder, &frame(0x00, &vec![0xff; most])), []);
+        assert_eq!(decoder.held(), 30_000 + budget);
+        assert_eq!(said(&mut decoder, &frame(0x00, &[0xff])), [Said::Fault(Fault::CorruptDeflate)]);
+        // What is right goes on, inflated from then on.
+        let mut decoder = inflating(limit);
+        let text = deflated(&[7; 500], true);
+        let more = [&blocks[..], &blocks[..50_000]].concat();
+        assert_eq!(said(&mut decoder, &frame(0x42, &more)), []);
+        assert_eq!(decoder.held(), 0);
+        assert_eq!(said(&mut decoder, &frame(0x80, &text)), [Said::Message(Opcode::Binary, true, vec![7; 500])]);
     }
 
     #[test]

@@ -90,12 +90,21 @@ def test_failed_connection_holds_nothing():
     assert end.conn.held == 0
 
 
+def test_unfinished_compressed_message_holds_what_was_sent_and_no_more():
+    # However little it takes to be inflated to so much.
+    packed = deflated(bytes(1 << 20))
+    end = server("permessage-deflate")
+    assert end.receive(masked(BINARY, packed, fin=False, rsv=RSV1)) == []
+    assert end.conn.held == len(packed) < 1100
+    assert end.receive(masked(CONTINUATION, b"")) == [Binary(bytes(1 << 20))]
+
+
 @pytest.mark.parametrize("how", ["close", "lost", "abort", "fault"])
 def test_ended_connection_holds_nothing(how):
-    # However little it takes to be inflated to so much.
+    packed = deflated(bytes(1 << 20))
     end = server("permessage-deflate")
-    end.receive(masked(BINARY, deflated(bytes(1 << 20)), fin=False, rsv=RSV1))
-    assert end.conn.held == 1 << 20
+    end.receive(masked(BINARY, packed, fin=False, rsv=RSV1))
+    assert end.conn.held == len(packed)
     if how == "abort":
         end.conn.abort()
     else:
