@@ -15,6 +15,8 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
+/// What a window that is used up is multiplied by.
+const FACTOR: u32 = 4;
 /// The client's connection preface (§3.4).
 const PREFACE_LEN: usize = 24;
 
@@ -189,10 +191,24 @@ fn write_header(out: &mut Vec<u8>, len: usize, kind: u8, flags: u8, stream: u32)
     out.extend_from_slice(&stream.to_be_bytes());
 }
 
+/// How far all windows of a connection's streams together may still grow, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth(u32);
+
+impl Growth {
+    /// Makes room for so many bytes.
+    #[must_use]
+    pub const fn new(bytes: u32) -> Self {
+        Self(bytes)
+    }
+}
+
 /// How much the peer may send, on one stream or on the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     size: u32,
+    /// What of `size` was taken of a [`Growth`].
+    grown: u32,
     /// What the peer may still send.
     left: u32,
     /// What was used up here and is to be given back.
@@ -203,7 +219,7 @@ impl Window {
     /// Makes a window that is open `size` bytes wide.
     #[must_use]
     pub const fn new(size: u32) -> Self {
-        Self { size, left: size, credit: 0 }
+        Self { size, grown: 0, left: size, credit: 0 }
     }
 
     /// Takes `len` bytes that have come off the window.
@@ -223,10 +239,36 @@ impl Window {
 
     /// The increment to send now: nothing until half of the window is used up, so that updates go in bulk.
     pub fn update(&mut self) -> Option<u32> {
-        (self.credit > self.size / 2).then(|| {
-            self.left += self.credit;
-            std::mem::take(&mut self.credit)
+        self.is_due().then(|| self.give(0))
+    }
+
+    /// The same, of a window that becomes [`FACTOR`] times as wide each time, up to `max` bytes, as far as there is room in `growth`.
+    ///
+    /// A peer sends at most a window in a round trip, so a window that is used up as fast as it is given back may be what holds it up.
+    pub fn update_wider(&mut self, max: u32, growth: &mut Growth) -> Option<u32> {
+        self.is_due().then(|| {
+            let wider = self.size.saturating_mul(FACTOR).min(max);
+            let more = wider.saturating_sub(self.size).min(growth.0);
+            growth.0 -= more;
+            self.size += more;
+            self.grown += more;
+            self.give(more)
         })
+    }
+
+    /// Gives back what the window took of `growth`: its stream has closed.
+    pub const fn shrink(&self, growth: &mut Growth) {
+        growth.0 += self.grown;
+    }
+
+    const fn is_due(&self) -> bool {
+        self.credit > self.size / 2
+    }
+
+    fn give(&mut self, more: u32) -> u32 {
+        let increment = std::mem::take(&mut self.credit) + more;
+        self.left += increment;
+        increment
     }
 
     /// What the peer may still send, and what it will be given back.
@@ -313,6 +355,32 @@ mod tests {
         assert_eq!(left + credit, 100);
         assert_eq!(given + credit, 70_000);
         assert_eq!(window.receive(101), Err(Fault::WindowOverrun));
+    }
+
+    #[test]
+    fn window_that_is_used_up_becomes_wider_as_far_as_there_is_room_for_all() {
+        let mut growth = Growth::new(900);
+        let (mut one, mut other) = (Window::new(100), Window::new(100));
+        let mut increments = Vec::new();
+        for _ in 0..20 {
+            one.receive(60).expect("there is credit");
+            one.consume(60);
+            increments.extend(one.update_wider(800, &mut growth));
+        }
+        // Behind 60 bytes of 100, 240 of 400, and 420 of 800, which are the most.
+        assert_eq!(increments, [60 + 300, 240 + 400, 420, 420]);
+        assert_eq!(growth, Growth::new(200));
+        for _ in 0..20 {
+            other.receive(60).expect("there is credit");
+            other.consume(60);
+            other.update_wider(800, &mut growth);
+        }
+        assert_eq!(growth, Growth::new(0));
+        let (left, credit) = other.left_and_credit();
+        assert_eq!(left + credit, 300);
+        one.shrink(&mut growth);
+        other.shrink(&mut growth);
+        assert_eq!(growth, Growth::new(900));
     }
 
     #[test]

@@ -8,7 +8,11 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
-use crate::data::{Piece, Splitter, Window, flow_controlled_len, write_data, write_empty, write_window_update};
+use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_data, write_empty, write_window_update};
+
+/// The most that the peer may send ahead on a stream whose window has grown, and by how much all of a connection may grow together.
+const WINDOW_MAX: u32 = 4 * 1024 * 1024;
+const GROWTH: u32 = 8 * 1024 * 1024;
 
 /// A stream that carries a WebSocket.
 struct Carried {
@@ -17,6 +21,8 @@ struct Carried {
     /// Credit that is kept while the stream is paused.
     withheld: u32,
     paused: bool,
+    /// Credit was kept back since some was last given: it is not the window that holds the peer up.
+    slow: bool,
 }
 
 /// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
@@ -28,6 +34,7 @@ pub struct Inbound {
     streams: HashMap<u32, Carried>,
     connection: Window,
     stream_window: u32,
+    growth: Growth,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
     /// How many DATA frames of WebSockets carried something, since `tally`.
@@ -43,6 +50,7 @@ impl Inbound {
             streams: HashMap::new(),
             connection: Window::new(connection_window),
             stream_window,
+            growth: Growth::new(GROWTH),
             touched: Vec::new(),
             carrying: 0,
         }
@@ -51,12 +59,14 @@ impl Inbound {
     /// Have the DATA of `stream` go to `connection` from now on.
     fn carry(&mut self, stream: u32, connection: Py<Endpoint>) {
         let window = Window::new(self.stream_window);
-        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false });
+        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false, slow: false });
     }
 
     /// Leave the DATA of `stream` to the HTTP/2 library from now on.
     fn drop(&mut self, stream: u32) {
-        self.streams.remove(&stream);
+        if let Some(carried) = self.streams.remove(&stream) {
+            carried.window.shrink(&mut self.growth);
+        }
     }
 
     /// Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
@@ -129,6 +139,7 @@ impl Inbound {
                         Endpoint::feed(carried.connection.bind(py), payload, events)?;
                         if carried.paused || carried.connection.get().workings(py)?.waits(py)? {
                             carried.withheld += flow_controlled_len;
+                            carried.slow = true;
                         } else {
                             carried.window.consume(flow_controlled_len);
                         }
@@ -162,7 +173,13 @@ impl Inbound {
         let mut touched = std::mem::take(&mut self.touched);
         for stream in touched.drain(..) {
             let Some(carried) = self.streams.get_mut(&stream) else { continue };
-            if let Some(increment) = carried.window.update() {
+            let increment = if carried.slow {
+                carried.window.update()
+            } else {
+                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
+            };
+            if let Some(increment) = increment {
+                carried.slow = false;
                 write_window_update(&mut updates, stream, increment);
             }
             if carried.connection.get().workings(py)?.unsettled() {

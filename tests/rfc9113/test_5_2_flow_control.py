@@ -26,7 +26,7 @@ from wire import (
 from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
 
 INITIAL_WINDOW_SIZE = 4
-STREAM, CONNECTION = 262144, 16777216
+STREAM, LARGEST, CONNECTION = 262144, 4194304, 16777216
 
 
 def left_and_credit(peer: H2Peer, stream: int) -> int:
@@ -351,7 +351,7 @@ def test_credit_comes_back_as_data_is_taken():
     data = masked(2, bytes(16380 - 4))
     for _ in range(2000):
         assert len(peer.send(stream, data)) == 1
-    assert agreed(peer, stream) == STREAM
+    assert agreed(peer, stream) == LARGEST
     assert agreed(peer, 0) == CONNECTION
     assert conn.state is State.OPEN
 
@@ -375,7 +375,7 @@ def test_after_10_000_messages_all_windows_are_what_they_were(role):
     peer.deliver()
     assert len(frames_of(peer.data(stream)[start:])) == 10_000
     assert conn.buffered == 0
-    assert agreed(peer, stream) == STREAM
+    assert agreed(peer, stream) == LARGEST
     assert agreed(peer, 0) == CONNECTION
     assert peer.http.h2.streams[stream].outbound_flow_control_window == 65535
     assert peer.http.h2.outbound_flow_control_window == 65535
@@ -396,7 +396,8 @@ def test_padding_counts_and_comes_back(padding):
     stream, conn = peer.open()
     for _ in range(600):
         assert peer.send(stream, masked(1, b"x" * 300), pad_length=padding) == [(conn, Text("x" * 300))]
-    assert left_and_credit(peer, stream) == STREAM
+    # It was used up once, so it has grown.
+    assert agreed(peer, stream) == 4 * STREAM
 
 
 def test_padding_longer_than_its_frame_ends_the_connection():
@@ -440,6 +441,66 @@ def test_pause_and_resume_may_be_repeated():
         peer.hear(conn.resume())
         peer.hear(conn.resume())
     assert left_and_credit(peer, stream) == STREAM
+
+
+def round_trips(peer: H2Peer, stream: int, size: int) -> int:
+    """How many times a peer that hears of credit once in a round trip has to send so that a message of `size` bytes has come."""
+    left = masked(2, bytes(size))
+    trips = 0
+    while left:
+        trips += 1
+        room = peer.h2.local_flow_control_window(stream)
+        now, left = left[:room], left[room:]
+        for start in range(0, len(now), 16384):
+            peer.h2.send_data(stream, now[start : start + 16384])
+        peer.deliver()
+    return trips
+
+
+def test_window_that_is_used_up_and_taken_grows():
+    # A window of 256 KiB that stays one would take 16 round trips.
+    peer = H2Peer(Role.SERVER, limit=None)
+    stream, _ = peer.open()
+    assert round_trips(peer, stream, 4 << 20) <= 4
+    # 4 MiB are the most.
+    assert round_trips(peer, stream, 8 << 20) <= 3
+    assert agreed(peer, stream) == LARGEST
+
+
+def test_window_of_a_stream_whose_messages_are_not_taken_stays():
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    for _ in range(20):
+        conn.pause()
+        for _ in range(12):
+            peer.send(stream, masked(2, bytes(16376)))
+        peer.hear(conn.resume())
+    assert agreed(peer, stream) == STREAM
+
+
+def test_windows_of_all_streams_grow_by_8_mib_together_and_leave_it_to_others_when_they_close():
+    peer = H2Peer(Role.SERVER, limit=None)
+    opened = [peer.open() for _ in range(5)]
+    for stream, _ in opened:
+        round_trips(peer, stream, 3 << 20)
+    grown = [agreed(peer, stream) for stream, _ in opened]
+    assert sum(grown) == 5 * STREAM + (8 << 20)
+    assert max(grown) == LARGEST
+    for _, conn in opened:
+        peer.hear(conn.abort())
+    peer.deliver()
+    stream, _ = peer.open()
+    round_trips(peer, stream, 3 << 20)
+    assert agreed(peer, stream) == LARGEST
+
+
+@pytest.mark.parametrize("window", [65535, 8 << 20])
+def test_window_that_was_asked_for_is_where_it_begins(window):
+    peer = H2Peer(Role.SERVER, window=window, limit=None)
+    stream, _ = peer.open()
+    assert peer.h2.local_flow_control_window(stream) == window
+    round_trips(peer, stream, 5 << 20)
+    assert agreed(peer, stream) == max(window, LARGEST)
 
 
 def test_paused_stream_gives_the_connection_its_credit_at_once():

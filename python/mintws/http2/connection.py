@@ -59,8 +59,9 @@ class Http2:
     Args:
         role: which end.
         scheme: the scheme of a client's URLs, "http" or "https".
-        window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. On all streams together
-            it may send 16 MiB ahead.
+        window: what the peer may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. That of a WebSocket whose
+            messages are taken as they come grows when half of it is used up, to at most 4 MiB, and by 8 MiB on all streams together. On
+            all of them the peer may send 16 MiB ahead.
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
         max_concurrent_streams: how many streams a client may have open at a time, 0 to 2^31-1. On a server 256 unless it is given; a
             client has as many as its server takes, and where it is given not more than that.
