@@ -156,7 +156,7 @@ def rust_part(path: tuple[str, ...]) -> str:
 def rust_uses(source: Path) -> Iterator[str]:
     """Give the parts of the core that a file uses beside its own."""
     here = source.relative_to(ROOT / "src").with_suffix("").parts
-    within = here[:-1]
+    within = here[:-2] if here[-1] == "mod" else here[:-1]
     for start, rest in re.findall(
         r"^\s*(?:pub )?use (crate|super)::([^;]+);", source.read_text(encoding="utf-8"), re.MULTILINE
     ):

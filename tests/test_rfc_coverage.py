@@ -52,8 +52,10 @@ def names(path: Path) -> frozenset[str]:
     """The tests of a file, as they stand behind its path."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".rs":
-        _, _, tests = text.partition("mod tests {")
-        return frozenset(f"tests::{name}" for name in re.findall(r"#\[test\](?:\s*#\[[^\n]*\])*\s*fn (\w+)", tests))
+        within = ""
+        if path.name != "tests.rs":
+            within, text = "tests::", text.partition("mod tests {")[2]
+        return frozenset(within + name for name in re.findall(r"#\[test\](?:\s*#\[[^\n]*\])*\s*fn (\w+)", text))
     found = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
