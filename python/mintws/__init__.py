@@ -5,6 +5,7 @@ asyncio stand on top, in `mintws.asyncio`.
 """
 
 import os as _os
+import typing as _typing
 
 from mintws import _core
 from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
@@ -23,7 +24,20 @@ from mintws.errors import (
 from mintws.events import Event, Failed, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Agreed, Extension, Offer, PerMessageDeflate, Transform
 from mintws.http1 import Http1
-from mintws.http2 import Http2
+
+if _typing.TYPE_CHECKING:
+    from mintws.http2 import Http2
+else:
+    # A type checker would take any name for one of this module.
+    def __getattr__(name):
+        """Import `Http2`, and `h2` with it, when it is first asked for."""
+        if name != "Http2":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from mintws.http2 import Http2
+
+        globals()[name] = Http2
+        return Http2
+
 
 __all__ = [
     "Agreed",
@@ -60,6 +74,11 @@ __all__ = [
 ]
 
 __version__ = _core.__version__
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 if hasattr(_os, "register_at_fork"):
     # A child must not draw the masking-keys that its parent draws.

@@ -1,0 +1,40 @@
+"""What is not used is not loaded: `import mintws` without HTTP/2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import mintws
+
+LIBRARIES = {"h2", "hpack", "hyperframe"}
+
+
+def loaded(code: str) -> set[str]:
+    """Give the names of the modules that a new process has after it has run `code`."""
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout.split())
+
+
+def test_http2_is_loaded_when_it_is_first_used():
+    first = loaded("import mintws")
+    assert not {name for name in first if name.split(".")[0] in LIBRARIES or name.startswith("mintws.http2")}
+    assert loaded("import mintws; mintws.Http2") >= LIBRARIES
+    assert loaded("from mintws import *; Http2") >= LIBRARIES
+
+
+def test_few_modules_are_loaded_beside_those_of_h11():
+    ours = {name for name in loaded("import mintws") - loaded("import h11") if name.startswith("mintws")}
+    assert len(ours) <= 12, sorted(ours)
+
+
+def test_http2_is_shown_by_dir_before_it_is_used():
+    assert loaded("import mintws; assert 'Http2' in dir(mintws)").isdisjoint(LIBRARIES)
+    assert set(mintws.__all__) <= set(dir(mintws))
+
+
+def test_other_names_are_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'mintws' has no attribute 'Http3'"):
+        mintws.Http3  # noqa: B018
