@@ -3,25 +3,24 @@
 //! ```text
 //! decoder: bytes to messages ── frame, mask, deflate      state: who may say what when
 //! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
-//! handshake (HTTP/1.1), connect (HTTP/2) ── header, extension: the opening handshakes
+//! handshake: fields, extensions, HTTP/1.1 and HTTP/2      ordinary: headers of other messages ── both on grammar
 //! data: the DATA frames of HTTP/2                         traffic: how much has passed
 //! queue: messages that wait for the application
 //! py: the only part that names Python
 //! ```
 
 pub mod close;
-pub mod connect;
 pub mod data;
 pub mod decoder;
 pub mod deflate;
 pub mod encoder;
-pub mod extension;
 pub mod fault;
 pub mod frame;
+pub mod grammar;
 pub mod handshake;
-pub mod header;
 pub mod keys;
 pub mod mask;
+pub mod ordinary;
 pub mod queue;
 pub mod state;
 pub mod traffic;

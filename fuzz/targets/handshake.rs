@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mintws::header::Asked;
-use mintws::{connect, extension, handshake};
+use mintws::handshake::fields::Asked;
+use mintws::handshake::{extension, http1, http2};
 
 type Owned = Vec<(String, String)>;
 
@@ -33,32 +33,31 @@ fuzz_target!(|input: &[u8]| {
         .collect();
 
     let _ = extension::parse(headers.iter().map(|(_, value)| *value));
-    let _ = handshake::is_upgrade(&headers);
-    match handshake::read_request(b"GET", target, b"1.1", &headers) {
+    let _ = http1::is_upgrade(&headers);
+    match http1::read_request(b"GET", target, b"1.1", &headers) {
         Ok(asked) => {
             let subprotocol = asked.subprotocols.first().map(String::as_str);
-            let written =
-                handshake::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
-                    .expect("what was asked for can be answered");
-            let answered = handshake::read_response(&lines(&written), &asked.key, &asked.subprotocols)
+            let written = http1::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
+                .expect("what was asked for can be answered");
+            let answered = http1::read_response(&lines(&written), &asked.key, &asked.subprotocols)
                 .expect("what was answered can be read");
             assert_eq!(answered.subprotocol.as_deref(), subprotocol);
         }
-        Err(fault) => assert!((400..=599).contains(&handshake::refusal(&fault).0)),
+        Err(fault) => assert!((400..=599).contains(&http1::refusal(&fault).0)),
     }
-    match connect::read_request(&headers) {
+    match http2::read_request(&headers) {
         Ok(None) => {}
         Ok(Some(asked)) => {
             let subprotocol = asked.subprotocols.first().map(String::as_str);
-            let written = connect::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
+            let written = http2::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
                 .expect("what was asked for can be answered");
             let answered =
-                connect::read_response(&lines(&written), &asked.subprotocols).expect("what was answered can be read");
+                http2::read_response(&lines(&written), &asked.subprotocols).expect("what was answered can be read");
             assert_eq!(answered.subprotocol.as_deref(), subprotocol);
         }
-        Err(fault) => assert!((400..=599).contains(&connect::refusal(&fault).0)),
+        Err(fault) => assert!((400..=599).contains(&http2::refusal(&fault).0)),
     }
-    let key = handshake::new_key([*options; 16]);
-    let _ = handshake::read_response(&headers, &key, &[]);
-    let _ = connect::read_response(&headers, &[]);
+    let key = http1::new_key([*options; 16]);
+    let _ = http1::read_response(&headers, &key, &[]);
+    let _ = http2::read_response(&headers, &[]);
 });

@@ -5,10 +5,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyString};
 
 use super::errors::{self, local};
-use crate::extension::{Agreed, Element, PerMessageDeflate};
 use crate::fault::Fault;
-use crate::header::{self, Answered, Asked, Misuse, Request};
-use crate::{connect, handshake};
+use crate::grammar::{self, Misuse};
+use crate::handshake::extension::{Agreed, Element, PerMessageDeflate};
+use crate::handshake::fields::{self, Answered, Asked, Request};
+use crate::handshake::{http1, http2};
+use crate::ordinary;
 
 type Headers = Vec<(String, String)>;
 type Lines = Vec<(Vec<u8>, Vec<u8>)>;
@@ -44,27 +46,27 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1).
 #[pyfunction]
 fn new_key(random: [u8; 16]) -> String {
-    handshake::new_key(random)
+    http1::new_key(random)
 }
 
 /// Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn is_upgrade(headers: Lines) -> bool {
-    handshake::is_upgrade(&lent(&headers))
+    http1::is_upgrade(&lent(&headers))
 }
 
 /// Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1).
 #[pyfunction]
 fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
-    connect::is_same_host(host, authority, scheme)
+    http2::is_same_host(host, authority, scheme)
 }
 
 /// Give what is wrong with the names and values of a request's fields (RFC 9110 §5.1, §5.5).
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn check_fields(py: Python<'_>, headers: Lines) -> PyResult<Option<Bound<'_, PyAny>>> {
-    header::check_fields(&lent(&headers)).err().map(|fault| errors::remote(py, &fault)).transpose()
+    grammar::check_fields(&lent(&headers)).err().map(|fault| errors::remote(py, &fault)).transpose()
 }
 
 /// Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself.
@@ -74,7 +76,7 @@ fn check_fields(py: Python<'_>, headers: Lines) -> PyResult<Option<Bound<'_, PyA
 fn check_headers(headers: Vec<(Bound<'_, PyString>, Bound<'_, PyString>)>, of_handshake: bool) -> PyResult<()> {
     headers.iter().try_for_each(|(name, value)| {
         // A lone surrogate is a character as little as what is above U+00FF is one of a header.
-        header::check_header(&name.to_string_lossy(), &value.to_string_lossy(), of_handshake).map_err(misuse)
+        fields::check_header(&name.to_string_lossy(), &value.to_string_lossy(), of_handshake).map_err(misuse)
     })
 }
 
@@ -92,8 +94,8 @@ fn write_request(
 ) -> PyResult<Headers> {
     let request = Request { host, target, headers, subprotocols, extensions: elements(extensions) };
     match scheme {
-        Some(scheme) => connect::write_request(&request, scheme),
-        None => handshake::write_request(&request, key.unwrap_or_default()),
+        Some(scheme) => http2::write_request(&request, scheme),
+        None => http1::write_request(&request, key.unwrap_or_default()),
     }
     .map_err(misuse)
 }
@@ -113,13 +115,13 @@ fn read_request(
     let lines = lent(&headers);
     let over_http2 = start.is_none();
     let asked = match start {
-        Some((method, target, version)) => handshake::read_request(&method, &target, &version, &lines).map(Some),
-        None => connect::read_request(&lines),
+        Some((method, target, version)) => http1::read_request(&method, &target, &version, &lines).map(Some),
+        None => http2::read_request(&lines),
     };
     match asked {
         Ok(asked) => Ok((asked.map(asked_tuple), None)),
         Err(fault) => {
-            let refusal = if over_http2 { connect::refusal } else { handshake::refusal };
+            let refusal = if over_http2 { http2::refusal } else { http1::refusal };
             let (status, headers, body) = refusal(&fault);
             Ok((None, Some((errors::remote(py, &fault)?, status, headers, body.into_bytes()))))
         }
@@ -138,7 +140,7 @@ fn write_response(
     key: &str,
     http2: bool,
 ) -> PyResult<Headers> {
-    let write = if http2 { connect::write_response } else { handshake::write_response };
+    let write = if http2 { http2::write_response } else { http1::write_response };
     write(&asked_subprotocols, subprotocol, &elements(extensions), &headers, key).map_err(misuse)
 }
 
@@ -157,8 +159,8 @@ fn read_response<'py>(
 ) -> PyResult<(Option<AnsweredTuple>, Option<Bound<'py, PyAny>>)> {
     let lines = lent(&headers);
     let answered = match key {
-        Some(key) => handshake::read_response(&lines, key, &offered_subprotocols),
-        None => connect::read_response(&lines, &offered_subprotocols),
+        Some(key) => http1::read_response(&lines, key, &offered_subprotocols),
+        None => http2::read_response(&lines, &offered_subprotocols),
     };
     match answered {
         Ok(Answered { subprotocol, extensions, headers }) => {
@@ -178,7 +180,7 @@ fn write_rejection(
     body_len: usize,
     http2: bool,
 ) -> PyResult<Headers> {
-    let write = if http2 { connect::write_rejection } else { handshake::write_rejection };
+    let write = if http2 { http2::write_rejection } else { http1::write_rejection };
     write(status, &headers, body_len).map_err(misuse)
 }
 
@@ -186,7 +188,7 @@ fn write_rejection(
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn well_formed(headers: Headers) -> Headers {
-    header::well_formed(&headers)
+    grammar::well_formed(&headers)
 }
 
 /// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
@@ -200,7 +202,7 @@ fn write_ordinary_response(
     head: bool,
     http2: bool,
 ) -> PyResult<Headers> {
-    header::write_ordinary_response(status, &headers, body_len, head, http2).map_err(misuse)
+    ordinary::write_response(status, &headers, body_len, head, http2).map_err(misuse)
 }
 
 /// Write the headers of an ordinary request over HTTP/2, the pseudo-headers first.
@@ -214,7 +216,7 @@ fn write_ordinary_request(
     body_len: usize,
     scheme: &str,
 ) -> PyResult<Headers> {
-    header::write_ordinary_request(method, target, &headers, body_len, scheme).map_err(misuse)
+    ordinary::write_request(method, target, &headers, body_len, scheme).map_err(misuse)
 }
 
 /// The wish of one side: the two `no_context_takeover`, `server_max_window_bits` and `client_max_window_bits`, which may be `True`.

@@ -4,10 +4,11 @@
 //! other. A server answers a key that comes nevertheless: a proxy that turns HTTP/1.1 into HTTP/2 may hand it on and leave
 //! the answer to the server, and some clients of HTTP/2 send it and want it answered. A key that is none is passed over.
 
-use crate::extension::Element;
+use super::extension::Element;
+use super::fields::{self, Answered, Asked, Fields, Request};
+use super::http1::{ACCEPT, accept_key, is_key};
 use crate::fault::Fault;
-use crate::handshake::{ACCEPT, accept_key, is_key};
-use crate::header::{self, Answered, Asked, Fields, Line, Misuse, Request, line, misuse};
+use crate::grammar::{self, Line, Misuse, line, misuse};
 
 /// Writes the headers of a client's CONNECT; `scheme` is `https` for a `wss:` URL and `http` for a `ws:` URL.
 ///
@@ -18,7 +19,7 @@ pub fn write_request(request: &Request, scheme: &str) -> Result<Vec<(String, Str
     if !SCHEMES.contains(&scheme) {
         return misuse(format!("scheme {scheme:?} must be \"https\" for wss: and \"http\" for ws:"));
     }
-    let shared = header::write_asked(request)?;
+    let shared = fields::write_asked(request)?;
     let pseudo = [
         (":method", "CONNECT"),
         (":protocol", PROTOCOL),
@@ -50,10 +51,10 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     if protocol != PROTOCOL {
         return Err(Fault::UnsupportedProtocol);
     }
-    if !header::is_target(path) {
+    if !grammar::is_target(path) {
         return Err(Fault::InvalidTarget);
     }
-    if !header::is_host(authority) || !fields.host.iter().all(|host| is_same_host(host, authority, scheme)) {
+    if !grammar::is_host(authority) || !fields.host.iter().all(|host| is_same_host(host, authority, scheme)) {
         return Err(Fault::InvalidHost);
     }
     fields.check_request()?;
@@ -81,7 +82,7 @@ pub fn write_response(
     headers: &[(String, String)],
     key: &str,
 ) -> Result<Vec<(String, String)>, Misuse> {
-    let mut lines = header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+    let mut lines = fields::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
     if !key.is_empty() {
         lines.insert(0, line(ACCEPT, &accept_key(key)));
     }
@@ -113,7 +114,7 @@ pub fn write_rejection(
     if !matches!(status, 300..=599) {
         return misuse(format!("status {status} must be 300 to 599: over HTTP/2 any 2xx accepts the WebSocket"));
     }
-    Ok(with_status(status, header::write_refused(status, headers, body_len)?))
+    Ok(with_status(status, fields::write_refused(status, headers, body_len)?))
 }
 
 /// Makes the response that a server gives to a broken handshake: status, headers with `:status`, and a body that names
@@ -124,7 +125,7 @@ pub fn write_rejection(
 #[must_use]
 pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
     let status = fault.http_status().filter(|&status| status != 426).unwrap_or(400);
-    let (headers, body) = header::explain(fault);
+    let (headers, body) = fields::explain(fault);
     (status, with_status(status, headers), body)
 }
 
@@ -145,7 +146,7 @@ fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<(
         let place = place.map(|(_, place)| place).filter(|place| place.is_none());
         // An empty one, one with space around it or one that is not ASCII is no method, path or other part of these.
         let is_text =
-            |text: &&str| !text.is_empty() && text.is_ascii() && header::decode_value(value).as_deref() == Some(*text);
+            |text: &&str| !text.is_empty() && text.is_ascii() && grammar::decode_value(value).as_deref() == Some(*text);
         let text = str::from_utf8(value).ok().filter(is_text);
         *place.ok_or(Fault::InvalidPseudoHeader)? = Some(text.ok_or(Fault::InvalidPseudoHeader)?);
     }

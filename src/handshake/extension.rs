@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::fault::Fault;
+use crate::grammar::is_token_byte;
 
 /// One element of Sec-WebSocket-Extensions: an offer of a client or the answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,14 +326,6 @@ impl Scanner<'_> {
         self.skip_space();
         (!token.is_empty()).then_some(token)
     }
-}
-
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
 }
 
 const PERMESSAGE_DEFLATE: &str = "permessage-deflate";

@@ -6,11 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use crate::extension::Element;
+use super::extension::Element;
+use super::fields::{self, Answered, Asked, Fields, Request};
 use crate::fault::Fault;
-use crate::header::{self, Fields, Line, line, misuse};
-
-pub use crate::header::{Answered, Asked, Misuse, Request};
+use crate::grammar::{self, Line, Misuse, line, misuse};
 
 /// Says whether a request is for a WebSocket at all, rightly made or not; any other is an ordinary one.
 ///
@@ -44,7 +43,7 @@ pub fn accept_key(key: &str) -> String {
 ///
 /// Whatever in `request` would not be a handshake, with what to do about it.
 pub fn write_request(request: &Request, key: &str) -> Result<Vec<(String, String)>, Misuse> {
-    let shared = header::write_asked(request)?;
+    let shared = fields::write_asked(request)?;
     if !is_key(key) {
         return misuse("the key must be one of new_key");
     }
@@ -73,7 +72,7 @@ pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: 
     let (host, target) = read_target(target, host)?;
     check_upgrade(&fields)?;
     fields.check_request()?;
-    let key = header::once(&fields.key, "Sec-WebSocket-Key")?.filter(|key| is_key(key)).ok_or(Fault::InvalidKey)?;
+    let key = fields::once(&fields.key, "Sec-WebSocket-Key")?.filter(|key| is_key(key)).ok_or(Fault::InvalidKey)?;
     let key = key.to_owned();
     fields.into_asked(host, target, key)
 }
@@ -93,7 +92,7 @@ pub fn write_response(
     headers: &[(String, String)],
     key: &str,
 ) -> Result<Vec<(String, String)>, Misuse> {
-    let shared = header::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+    let shared = fields::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
     let accept = accept_key(key);
     let own = [UPGRADE, ("Connection", "Upgrade"), (ACCEPT, accept.as_str())];
     Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
@@ -111,7 +110,7 @@ pub fn read_response(headers: &[Line<'_>], key: &str, offered_subprotocols: &[St
         return Err(Fault::InvalidUpgrade);
     }
     check_upgrade(&fields)?;
-    match header::once(&fields.accept, ACCEPT)? {
+    match fields::once(&fields.accept, ACCEPT)? {
         Some(accept) if accept == accept_key(key) => fields.into_answered(offered_subprotocols),
         Some(_) => Err(Fault::InvalidAccept),
         None => Err(Fault::MissingAccept),
@@ -135,14 +134,14 @@ pub fn write_rejection(
     if !matches!(status, 200..=599) {
         return misuse(format!("status {status} must be 200 to 599; to accept the WebSocket is another call"));
     }
-    Ok(close(status, header::write_refused(status, headers, body_len)?))
+    Ok(close(status, fields::write_refused(status, headers, body_len)?))
 }
 
 /// Makes the response that a server gives to a broken handshake: status, headers, and a body that names the rule.
 #[must_use]
 pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
     let status = fault.http_status().unwrap_or(400);
-    let (headers, body) = header::explain(fault);
+    let (headers, body) = fields::explain(fault);
     (status, close(status, headers), body)
 }
 
@@ -158,10 +157,10 @@ fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(String, String)>
 
 /// Checks Upgrade and Connection, which are lists and may name more than is ours, in any case of letters.
 fn check_upgrade(fields: &Fields<'_>) -> Result<(), Fault> {
-    if !has(&fields.upgrade, UPGRADE.1, |element| element.splitn(2, '/').all(header::is_token)) {
+    if !has(&fields.upgrade, UPGRADE.1, |element| element.splitn(2, '/').all(grammar::is_token)) {
         return Err(Fault::InvalidUpgrade);
     }
-    if !has(&fields.connection, "upgrade", header::is_token) {
+    if !has(&fields.connection, "upgrade", grammar::is_token) {
         return Err(Fault::InvalidConnection);
     }
     Ok(())
@@ -170,7 +169,7 @@ fn check_upgrade(fields: &Fields<'_>) -> Result<(), Fault> {
 /// Says whether a list has `wanted`, in any case of letters, and nothing that is not `valid`.
 fn has(lines: &[Cow<'_, str>], wanted: &str, valid: impl Fn(&str) -> bool) -> bool {
     let mut found = false;
-    header::elements(lines).all(|element| {
+    fields::elements(lines).all(|element| {
         found |= element.eq_ignore_ascii_case(wanted);
         valid(element)
     }) && found
@@ -187,10 +186,10 @@ fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
         }
         _ => (None, target.to_owned()),
     };
-    if !header::is_target(&path) || authority.is_some_and(|authority| !header::is_host(authority)) {
+    if !grammar::is_target(&path) || authority.is_some_and(|authority| !grammar::is_host(authority)) {
         return Err(Fault::InvalidTarget);
     }
-    if !header::is_host(host) {
+    if !grammar::is_host(host) {
         return Err(Fault::InvalidHost);
     }
     Ok((authority.unwrap_or(host).to_owned(), path))
