@@ -4,13 +4,14 @@
 //! decoder: bytes to messages ── frame, mask, deflate      state: who may say what when
 //! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
 //! handshake: fields, extensions, HTTP/1.1 and HTTP/2      ordinary: headers of other messages ── both on grammar
-//! data: the DATA frames of HTTP/2                         traffic: how much has passed
+//! data, data_sender: the DATA frames of HTTP/2            traffic: how much has passed
 //! queue: messages that wait for the application
 //! py: the only part that names Python
 //! ```
 
 pub mod close;
 pub mod data;
+pub mod data_sender;
 pub mod decoder;
 pub mod deflate;
 pub mod encoder;

@@ -1,14 +1,17 @@
-//! HTTP/2 is cut into the same frames however it comes, none is lost, and DATA is what its header says.
+//! HTTP/2 is cut into the same frames however it comes, none is lost, and DATA is what its header says; windows hold both ways.
 //!
 //! Input: options and the sizes of the pieces, a byte each, then what the peer sends.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mintws::data::{Piece, Splitter, Window, flow_controlled_len};
+use mintws::data::{Growth, Piece, Splitter, Window, flow_controlled_len};
+use mintws::data_sender::DataSender;
 
 const MAX_FRAME_SIZE: usize = 16_384;
 const WINDOW: u32 = 65_535;
+const WINDOW_MAX: u32 = 1 << 20;
+const GROWTH: u32 = 3 << 20;
 
 #[derive(Debug, PartialEq)]
 enum Cut {
@@ -56,6 +59,66 @@ fn cut<'a>(server: bool, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Cut> {
     all
 }
 
+/// Windows that grow give no credit that was not used up or taken of what all may grow, and none beyond their bounds.
+fn grow(steps: &[u8]) {
+    let mut growth = Growth::new(GROWTH);
+    let mut windows = [Window::new(WINDOW); 4];
+    for step in steps.chunks_exact(2) {
+        let window = &mut windows[usize::from(step[0] % 4)];
+        let (left, credit) = window.left_and_credit();
+        let len = u32::from(step[1]) * 512;
+        if window.receive(len).is_err() {
+            assert!(len > left);
+            continue;
+        }
+        window.consume(len);
+        if let Some(increment) = window.update_wider(WINDOW_MAX, &mut growth) {
+            assert!(increment >= credit + len);
+        }
+        let (left, credit) = window.left_and_credit();
+        assert!((WINDOW..=WINDOW_MAX).contains(&(left + credit)));
+        let all: u32 = windows.iter().map(Window::left_and_credit).map(|(left, credit)| left + credit).sum();
+        assert!(all <= 4 * WINDOW + GROWTH);
+    }
+    windows.iter().for_each(|window| window.shrink(&mut growth));
+    assert_eq!(growth, Growth::new(GROWTH));
+}
+
+/// DATA that is sent takes as much off both windows, never passes them, and nothing of the output is lost.
+fn send(steps: &[u8]) {
+    let mut sender = DataSender::new(WINDOW.into(), MAX_FRAME_SIZE);
+    let mut written = 0;
+    for step in steps.chunks_exact(2) {
+        let (stream, len) = (u32::from(step[0] / 8 % 4), u16::from(step[1]) * 256);
+        let before = (sender.window(0), sender.window(stream));
+        match step[0] % 8 {
+            0 => sender.set_window(stream, before.1 + i64::from(len)),
+            1 => sender.set_window(stream, before.1 - i64::from(len)),
+            2 => sender.block(stream, step[1] & 1 == 1),
+            3 => sender.drop_stream(stream),
+            4 => {
+                sender.write(&vec![0; len.into()]);
+                written += usize::from(len);
+            }
+            5 => {
+                assert_eq!(sender.output().len(), written);
+                sender.clear();
+                written = 0;
+            }
+            _ => {
+                let open = stream != 0 && sender.is_open(stream) && i64::from(len) <= before.0.min(before.1);
+                assert_eq!(sender.send(stream, &vec![1; len.into()]), open);
+                let gone = if open { i64::from(len) } else { 0 };
+                assert_eq!((sender.window(0), sender.window(stream)), (before.0 - gone, before.1 - gone));
+                if open {
+                    written += usize::from(len) + 9 * usize::from(len).div_ceil(MAX_FRAME_SIZE);
+                }
+            }
+        }
+    }
+    assert_eq!(sender.output().len(), written);
+}
+
 fn is_too_long(frame: &[u8]) -> bool {
     let Some(&[a, b, c, ..]) = frame.first_chunk::<9>() else { return false };
     u32::from_be_bytes([0, a, b, c]) as usize > MAX_FRAME_SIZE
@@ -64,6 +127,8 @@ fn is_too_long(frame: &[u8]) -> bool {
 fuzz_target!(|input: &[u8]| {
     let [options, size, data @ ..] = input else { return };
     let server = options & 1 == 1;
+    grow(data);
+    send(data);
     let whole = cut(server, std::iter::once(data));
     assert_eq!(whole, cut(server, data.chunks(usize::from(*size) + 1)));
     assert_eq!(whole, cut(server, data.chunks(1)));

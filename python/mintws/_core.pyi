@@ -18,6 +18,7 @@ __all__ = [
     "Binary",
     "Close",
     "Contexts",
+    "DataSender",
     "Endpoint",
     "Exchange",
     "Inbound",
@@ -37,7 +38,6 @@ __all__ = [
     "check_headers",
     "closing",
     "coroutine_method",
-    "data_frames",
     "deflate_accept",
     "deflate_agree",
     "deflate_offer",
@@ -299,6 +299,9 @@ class Endpoint:
     ) -> None:
         """Make what follows the opening handshake; it is in place when that is done."""
 
+    def _send_by(self, sender: DataSender, number: int) -> None:
+        """Have frames go out as DATA of a stream from now on, or once the connection is open; the carrier is handed what has to wait."""
+
     def _deliver_to(self, queue: MessageQueue | None, *, traced: bool = False) -> None:
         """Have messages go to a queue, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
 
@@ -376,6 +379,8 @@ class Exchange:
     _is_closing: Callable[[], bool] | None
     #: The connection that has the transport for itself.
     _only: Endpoint | None
+    #: What the DATA of WebSockets goes to, over HTTP/2.
+    _inbound: Inbound | None
     multiplexed: bool
     full: bool
     @property
@@ -634,6 +639,40 @@ class Pool:
     def __new__(cls, capacity: int = 8) -> Self: ...
 
 @final
+class DataSender:
+    """What an HTTP/2 connection sends: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
+
+    A stream's window is 0 once it has closed.
+    """
+
+    def __new__(cls, window: int, max_frame_size: int) -> Self: ...
+    max_frame_size: int
+    """The largest frame that the peer takes."""
+    def write(self, frames: bytes) -> None:
+        """Write frames of any type but DATA."""
+
+    def write_data(self, stream: int, data: Buffer) -> None:
+        """Write DATA and take it off both windows."""
+
+    def take(self) -> bytes:
+        """Give what is to be written to the transport."""
+
+    def block(self, stream: int, blocked: bool) -> None:
+        """Have what is sent on a stream wait behind what waits there already, or no more."""
+
+    def window(self, stream: int) -> int:
+        """Give the window of a stream, or of the connection (0)."""
+
+    def set_window(self, stream: int, window: int) -> None:
+        """Set the window of a stream, which may be new, or of the connection (0)."""
+
+    def drop(self, stream: int) -> None:
+        """Forget a stream that has closed."""
+
+    def tally(self) -> int:
+        """Give how many messages have gone out at once since the last call."""
+
+@final
 class Inbound:
     """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 
@@ -683,9 +722,6 @@ def closing(code: object, message: object) -> Close:
 
 def coroutine_method(method: Any) -> Any:
     """Make a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
-
-def data_frames(stream: int, payload: Buffer, max_frame_size: int) -> bytes:
-    """Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1)."""
 
 def forked() -> None:
     """Tell the sources of masking-keys that this process is a new fork."""

@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
 use super::endpoint::Endpoint;
-use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_data, write_empty, write_window_update};
+use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_empty, write_window_update};
 
 /// The most that the peer may send ahead on a stream whose window has grown, and by how much all of a connection may grow together.
 const WINDOW_MAX: u32 = 4 * 1024 * 1024;
@@ -101,7 +101,7 @@ impl Inbound {
     /// Returns:
     ///     The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
     ///     the connection was), or `None` at the end of `data`. Events are appended to `events`.
-    fn receive<'py>(
+    pub fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
         offset: usize,
@@ -164,7 +164,7 @@ impl Inbound {
     }
 
     /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.
-    fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
+    pub fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
         let mut updates = Vec::new();
         if let Some(increment) = self.connection.update() {
             write_window_update(&mut updates, 0, increment);
@@ -200,17 +200,16 @@ impl Inbound {
     }
 }
 
-/// Make DATA frames of `payload` for `stream`, each of at most `max_frame_size` bytes (RFC 9113 §6.1).
-#[pyfunction]
-pub fn data_frames<'py>(
-    py: Python<'py>,
-    stream: u32,
-    payload: &Bound<'py, PyAny>,
-    max_frame_size: usize,
-) -> PyResult<Bound<'py, PyBytes>> {
-    with_bytes(payload, |payload| {
-        let mut out = Vec::new();
-        write_data(&mut out, stream, payload, max_frame_size);
-        Ok(PyBytes::new(py, &out))
-    })
+impl Inbound {
+    /// Whether a connection has something to say since the last `settle`.
+    pub fn is_unsettled(&self, py: Python<'_>) -> PyResult<bool> {
+        for stream in &self.touched {
+            if let Some(carried) = self.streams.get(stream)
+                && carried.connection.get().workings(py)?.unsettled()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }

@@ -31,6 +31,7 @@ from mintws.errors import (
 from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.http2 import Http2
+from mintws.http2.connection import Begun
 from mintws.http2.websocket import WebSocketStream
 from mintws.session import Http1Origins, HttpVersion, Timing
 from mintws.url import Url, ascii_host, ipv6_host
@@ -309,6 +310,7 @@ class ClientLink(Link):
         if self.multiplexed:
             scheme = "https" if self._url.secure else "http"
             self.http = Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options)
+            self._inbound = self.http._inbound
         else:
             self.http = Http1(Role.CLIENT, **self._options)
             self.ready.set_result(None)
@@ -415,8 +417,8 @@ class ClientLink(Link):
         if self.multiplexed and not self.shared:
             self._part()
 
-    def receive(self, data: bytes | memoryview) -> None:
-        super().receive(data)
+    def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
+        super().receive(data, begun)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
         for connection in self._openings.keys() - self._refusals.keys():

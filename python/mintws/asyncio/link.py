@@ -22,6 +22,7 @@ from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
+from mintws.http2.connection import Begun
 from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, ClosedStreams, Step, Timing, TransportEnd
 
 if sys.platform != "win32":
@@ -175,9 +176,12 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     # Downwards.
 
-    def receive(self, data: bytes | memoryview) -> None:
-        """Take bytes of the peer."""
-        events, reply = self.http.receive(data)
+    def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
+        """Take bytes of the peer, which the core may have begun to take."""
+        if begun is not None and isinstance(self.http, Http2):
+            events, reply = self.http._receive(data, begun)
+        else:
+            events, reply = self.http.receive(data)
         self._take(events, reply)  # type: ignore[arg-type]
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:

@@ -25,7 +25,7 @@ from mintws.events import Failed, Headers, Request, Response, Role, State, Upgra
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
+from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, Begun, check_streams
 from mintws.session import (
     PRODUCT,
     HalfClosedTimeout,
@@ -376,7 +376,7 @@ class ServerLink(Link):
         if chosen is not None:
             self._speak(chosen.selected_alpn_protocol() == "h2")
 
-    def receive(self, data: bytes | memoryview) -> None:
+    def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
         if not hasattr(self, "http"):
             self._start += data
             if data and len(self._start) < len(PREFACE) and PREFACE.startswith(self._start):
@@ -387,7 +387,7 @@ class ServerLink(Link):
                 super().receive(start)
             if data:
                 return
-        super().receive(data)
+        super().receive(data, begun)
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
@@ -590,6 +590,7 @@ class ServerLink(Link):
                 response_headers=headers,
                 **server.options,
             )
+            self._inbound = self.http._inbound
         else:
             self.http = Http1(Role.SERVER, response_headers=headers, **server.options)
         self.write(self.http.start())

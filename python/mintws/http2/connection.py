@@ -26,7 +26,7 @@ from mintws.events import Failed, Headers, Request, Response, Role
 from mintws.http2 import ordinary
 from mintws.http2.floods import Floods
 from mintws.http2.incoming import Incoming
-from mintws.http2.library import Library, Stream
+from mintws.http2.library import DEFAULT_WINDOW, Library, Stream
 from mintws.http2.ordinary import Collector
 from mintws.http2.outbound import Events, HalfClosed, Outbound, Turns
 from mintws.http2.websocket import WebSocketStream, disabled
@@ -34,6 +34,9 @@ from mintws.http2.websocket import WebSocketStream, disabled
 #: Pairs of a connection and its event; what concerns ordinary streams comes as `None` and the event of `h2`. Typed so that only who has
 #: ordinary ones need ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
+
+#: How far the core has taken a chunk: the offset behind it, what it gave for us, and the events so far.
+Begun: TypeAlias = tuple[int, bytes | int | None, Events]
 
 #: What the peer may send on one stream, and on all together, before it waits for credit.
 STREAM_WINDOW = 256 * 1024
@@ -47,7 +50,6 @@ HEADER_LIMIT = 64 * 1024
 #: there is no stream; Chromium has at most 256 of them, Firefox 200 WebSockets. Servers have 100 to 250, or no limit.
 MAX_CONCURRENT_STREAMS = 256
 
-_DEFAULT_WINDOW = 65535
 _NO_LIMIT = 1 << 31
 #: The highest number that a client's stream can have (RFC 9113 §5.1.1).
 _LAST_STREAM = (1 << 31) - 1
@@ -178,7 +180,7 @@ class Http2:
             # One stream too many is refused here; h2 would end the connection for it.
             self.h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _NO_LIMIT
             self.h2.local_settings.acknowledge()
-        self.h2.increment_flow_control_window(CONNECTION_WINDOW - _DEFAULT_WINDOW)
+        self.h2.increment_flow_control_window(CONNECTION_WINDOW - DEFAULT_WINDOW)
         return self.h2.data_to_send()
 
     @property
@@ -263,7 +265,12 @@ class Http2:
         self._check_started()
         if type(data) is not bytes:
             _check_bytes(data)
-        events, self._kept = self._kept, []
+        return self._receive(data, (0, None, []))
+
+    def _receive(self, data: bytes | bytearray | memoryview, begun: Begun) -> Received:
+        """Take bytes which the core has begun to take."""
+        offset, frame, events = begun
+        events[:0], self._kept = self._kept, []
         if self._ended:
             return events, b""
         if not data:
@@ -273,7 +280,7 @@ class Http2:
             )
             self._end(events, told)
             return self._hand_on(events, b"")
-        self._incoming.receive(data, events)
+        self._incoming.receive(data, events, offset, frame)
         if self._waiting:
             self._fail_waiting(events)
         return self._hand_on(events, self._settle())
@@ -528,7 +535,7 @@ def check_streams(window: object, max_concurrent_streams: object) -> None:
     Raises:
         LocalProtocolError, TypeError: as of `Http2`.
     """
-    _check_range("window", window, _DEFAULT_WINDOW)
+    _check_range("window", window, DEFAULT_WINDOW)
     if max_concurrent_streams is not None:
         _check_range("max_concurrent_streams", max_concurrent_streams, 0)
 

@@ -57,10 +57,13 @@ class Incoming(Part):
         self._in_headers = False
         self.hidden = 0
 
-    def receive(self, data: bytes | bytearray | memoryview, events: Events) -> None:
-        """Take bytes, and append what they mean."""
+    def receive(
+        self, data: bytes | bytearray | memoryview, events: Events, offset: int, frame: bytes | int | None
+    ) -> None:
+        """Take a frame that the core has found, and the bytes behind `offset`, and append what they mean."""
         http = self._http
-        offset, frame = http._inbound.receive(data, 0, events)
+        if frame is None:
+            offset, frame = http._inbound.receive(data, offset, events)
         while frame is not None:
             self._receive_piece(frame, events)
             if http._floods.flood and not http._ended:
@@ -166,7 +169,7 @@ class Incoming(Part):
     def _count_idle(self) -> None:
         """Count a frame that does nothing."""
         floods = self._http._floods
-        floods.useful += self._http._inbound.tally()
+        floods.useful += self._http._inbound.tally() + self._http.h2.sender.tally()
         floods.idle()
 
     def _receive_event(self, event: h2.events.Event, events: Events) -> None:

@@ -36,6 +36,9 @@ from mintws import _core
 #: What begins or ends a message.
 Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
 
+#: What holds for the peer's windows and frames before its SETTINGS have come (RFC 9113 §6.5.2).
+DEFAULT_WINDOW = 65535
+MIN_FRAME_SIZE = 16384
 #: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
 TABLE_SIZE = 4096
 #: RFC 9110 §15
@@ -56,6 +59,8 @@ class Library(h2.connection.H2Connection):
     MAX_CLOSED_STREAMS = 1024
 
     def __init__(self, config: h2.config.H2Configuration, closed: Callable[[Stream], None]) -> None:
+        #: It owns the windows in which we send, and what is to be written.
+        self.sender = _core.DataSender(DEFAULT_WINDOW, MIN_FRAME_SIZE)
         super().__init__(config)
         self.encoder = _Encoder()
         self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
@@ -68,9 +73,38 @@ class Library(h2.connection.H2Connection):
         """Give a stream that is open."""
         return cast("Stream", self.streams[number])
 
+    @property
+    def outbound_flow_control_window(self) -> int:
+        return self.sender.window(0)
+
+    @outbound_flow_control_window.setter
+    def outbound_flow_control_window(self, window: int) -> None:
+        self.sender.set_window(0, window)
+
+    @property
+    def max_outbound_frame_size(self) -> int:
+        return self.sender.max_frame_size
+
+    @max_outbound_frame_size.setter
+    def max_outbound_frame_size(self, size: int) -> None:
+        self.sender.max_frame_size = size
+
+    def initiate_connection(self) -> None:
+        super().initiate_connection()
+        self.sender.write(super().data_to_send())
+
     def data_to_send(self, amount: int | None = None) -> bytes:
-        # It is asked for what is next to always nothing.
-        return super().data_to_send(amount) if self._data_to_send else b""
+        out = self.sender.take()
+        if amount is None:
+            return out
+        self.sender.write(out[amount:])
+        return out[:amount]
+
+    def clear_outbound_data_buffer(self) -> None:
+        self.sender.take()
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        self.sender.write(b"".join(frame.serialize() for frame in frames))
 
     def has_closed(self, number: int) -> bool:
         """Whether a stream was open and is no more, or was passed over."""
@@ -112,6 +146,7 @@ class Library(h2.connection.H2Connection):
         stream = cast("Stream", self.streams.pop(number))
         self._closed_streams[number] = stream.closed_by
         self._open[number % 2] -= 1
+        stream.detach()
         closed = self._closed()
         if closed is not None:
             closed(stream)
@@ -135,10 +170,30 @@ class Stream(h2.stream.H2Stream):
         outbound_window_size: int,
         library: Library,
     ) -> None:
+        self._sender = library.sender
+        #: The window in which we send, once the stream has closed.
+        self._window: int | None = None
+        self.stream_id = stream_id
         super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
         self.fault = ""
         self.section = ""
         self.state_machine = _States(stream_id, library)
+
+    @property
+    def outbound_flow_control_window(self) -> int:
+        return self._sender.window(self.stream_id) if self._window is None else self._window
+
+    @outbound_flow_control_window.setter
+    def outbound_flow_control_window(self, window: int) -> None:
+        if self._window is None:
+            self._sender.set_window(self.stream_id, window)
+        else:
+            self._window = window
+
+    def detach(self) -> None:
+        """Have the core forget the stream, which has closed: `h2` may still count what ended it."""
+        self._window = self.outbound_flow_control_window
+        self._sender.drop(self.stream_id)
 
     def receive_headers(
         self, headers: Iterable[Header], end_stream: bool, header_encoding: bool | str | None

@@ -11,7 +11,6 @@ import h2.exceptions
 from h2.errors import ErrorCodes
 from h2.stream import StreamState
 
-from mintws import _core
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, Role, completed, encoded
@@ -109,7 +108,8 @@ class Outbound:
             return b""
         if not self._pending and len(data) <= self.window:
             self._http._floods.useful += 1
-            return self._http._flush() + self._frames(data)
+            self._http.h2.sender.write_data(self.number, data)
+            return self._http._flush()
         return self._hold(data)
 
     def send_end(self) -> bytes:
@@ -120,22 +120,20 @@ class Outbound:
         """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
         if self.closed or self._http._ended:
             return b""
-        out = self._http._flush()
         size = min(len(self._pending), self.window if most is None else min(self.window, most))
         if size > 0:
             # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
             self._http._floods.useful += size >= USEFUL_SIZE or size == len(self._pending)
-            out += self._frames(bytes(memoryview(self._pending)[:size]))
+            self._http.h2.sender.write_data(self.number, self._pending[:size])
             del self._pending[:size]
         if self.buffered:
             self._http._turns.add(self)
-            return out
-        self._http._turns.drop(self)
-        if self.ending:
-            self._http.h2.end_stream(self.number)
-            self._finish()
-            out += self._http._flush()
-        return out
+        else:
+            self._http._turns.drop(self)
+            if self.ending:
+                self._http.h2.end_stream(self.number)
+                self._finish()
+        return self._http._flush()
 
     def reset(self, code: int) -> None:
         """Reset the stream, if it is open, and forget it."""
@@ -153,14 +151,6 @@ class Outbound:
         """Keep what the windows do not let pass now."""
         self._pending += data
         return self.pump()
-
-    def _frames(self, data: bytes) -> bytes:
-        """Write DATA and take it off both windows, of which h2 keeps the books."""
-        http = self._http
-        assert self.h2 is not None
-        self.h2.outbound_flow_control_window -= len(data)
-        http.h2.outbound_flow_control_window -= len(data)
-        return _core.data_frames(self.number, data, http.h2.max_outbound_frame_size)
 
     def _finish(self) -> None:
         """Note that END_STREAM is sent."""
@@ -186,6 +176,7 @@ class Outbound:
         self._http._half_closed.drop(self)
         self._http._incoming.hidden = self.number
         self._http._inbound.drop(self.number)
+        self._http.h2.sender.block(self.number, True)
         self._http._streams.pop(self.number, None)
 
 
@@ -199,10 +190,12 @@ class Turns(Part):
     def add(self, stream: Outbound) -> None:
         """Let a stream take its turns, behind the others if it is new."""
         self._streams.setdefault(stream)
+        self._http.h2.sender.block(stream.number, True)
 
     def drop(self, stream: Outbound) -> None:
         """Let a stream take no more turns."""
         self._streams.pop(stream, None)
+        self._http.h2.sender.block(stream.number, False)
 
     def pump(self) -> bytes:
         """Write what the windows now let pass: a frame of each stream, beginning where the last turn ended."""

@@ -68,6 +68,8 @@ class WebSocketStream(Outbound, Carrier):
             self._http._floods.answer()
         if body is None and self.connection.held:
             self._http._accepted[self.number] = self.connection
+        if body is None:
+            self.connection._send_by(self._http.h2.sender, self.number)
         return self.send_head(headers, body if body is None else content(body))
 
     def pump(self, most: int | None = None) -> bytes:
@@ -203,6 +205,7 @@ class WebSocketStream(Outbound, Carrier):
         events += more
         if self.connection.response is not None:
             self.carry()
+            self.connection._send_by(self._http.h2.sender, self.number)
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
 

@@ -10,6 +10,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::{Arrival, LoopState, Mailbox};
 use crate::py::attached::{Attached, RefMut};
 use crate::py::buffer::filled;
+use crate::py::data::Inbound;
 use crate::py::endpoint::Endpoint;
 use crate::py::queue::ReadyList;
 
@@ -31,6 +32,8 @@ pub struct State {
     fresh: bool,
     /// The connection that has the transport for itself, over HTTP/1.1 behind the opening handshake.
     only: Option<Py<Endpoint>>,
+    /// What the DATA of WebSockets goes to, over HTTP/2.
+    inbound: Option<Py<Inbound>>,
     /// Many WebSockets share the transport.
     multiplexed: bool,
     /// The transport has more to write than it likes.
@@ -70,6 +73,7 @@ impl Exchange {
             is_closing: None,
             fresh: true,
             only: None,
+            inbound: None,
             multiplexed: false,
             full: false,
             ready: Py::new(args.py(), ReadyList::new())?,
@@ -120,6 +124,12 @@ impl Exchange {
         Ok(())
     }
 
+    #[setter(_inbound)]
+    fn set_inbound(&self, py: Python<'_>, inbound: Option<Py<Inbound>>) -> PyResult<()> {
+        self.state(py)?.inbound = inbound;
+        Ok(())
+    }
+
     /// Whether many WebSockets share the transport.
     #[getter]
     fn multiplexed(&self, py: Python<'_>) -> PyResult<bool> {
@@ -165,26 +175,31 @@ impl Exchange {
     /// Take what was read.
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
-        let (buffer, only) = {
+        let (buffer, only, inbound) = {
             let mut this = slf.get().state(slf.py())?;
             this.heard += 1;
             this.fresh = true;
             let buffer = this.shared()?.get().state(py)?.buffer(py);
-            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()))
+            let inbound = this.inbound.as_ref().map(|inbound| inbound.bind(py).clone());
+            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()), inbound)
         };
         let Some(connection) = only else {
             let chunk = buffer.get_slice(0, nbytes)?;
+            if let Some(inbound) = inbound {
+                return Self::receive_data(slf, &inbound, chunk.as_any());
+            }
             return slf.call_method1(intern!(py, "receive"), (chunk,)).map(drop);
         };
         let events = PyList::empty(py);
         filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events))?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
-        Self::take(slf, &events, &reply, Caller::Loop)
+        Self::take(slf, &events, &reply, Caller::Loop, false)
     }
 
     /// Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
-        Self::take(slf, events, reply, Caller::Any)
+        let multiplexed = slf.get().state(slf.py())?.multiplexed;
+        Self::take(slf, events, reply, Caller::Any, multiplexed)
     }
 
     /// Let readers go on for whom something has come.
@@ -230,6 +245,7 @@ impl Exchange {
         visit.call(&this.writer)?;
         visit.call(&this.is_closing)?;
         visit.call(&this.only)?;
+        visit.call(&this.inbound)?;
         visit.call(&this.done)?;
         visit.call(&this.ready)?;
         this.posted.iter().chain(&this.crowded).try_for_each(|mailbox| visit.call(mailbox))
@@ -245,6 +261,7 @@ impl Exchange {
                 this.writer.take(),
                 this.is_closing.take(),
                 this.only.take(),
+                this.inbound.take(),
                 this.done.take(),
                 mailboxes,
             )
@@ -259,11 +276,25 @@ impl Exchange {
         self.0.borrow_mut(py)
     }
 
+    /// Takes a chunk of HTTP/2: if it is DATA of WebSockets and no more, Python code has no part in it.
+    fn receive_data(slf: &Bound<'_, Self>, inbound: &Bound<'_, Inbound>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let events = PyList::empty(py);
+        let (offset, frame) = Inbound::receive(inbound, chunk, 0, &events)?;
+        if !frame.is_none() || inbound.borrow().is_unsettled(py)? {
+            return slf.call_method1(intern!(py, "receive"), (chunk, (offset, frame, events))).map(drop);
+        }
+        let (updates, _) = inbound.borrow_mut().settle(py)?;
+        Self::take(slf, &events, &updates, Caller::Loop, false)
+    }
+
+    /// Brings on what has come; `more` says that it may have left something for the subclass to see to, whatever else is the case.
     fn take(
         slf: &Bound<'_, Self>,
         events: &Bound<'_, PyList>,
         reply: &Bound<'_, PyBytes>,
         caller: Caller,
+        more: bool,
     ) -> PyResult<()> {
         Self::write(slf, reply)?;
         Self::within_callback(slf, caller, |caller| {
@@ -275,7 +306,7 @@ impl Exchange {
         let py = slf.py();
         let (crowded, unsettled) = {
             let mut this = slf.get().state(slf.py())?;
-            (std::mem::take(&mut this.crowded), this.multiplexed || this.full)
+            (std::mem::take(&mut this.crowded), more || this.full)
         };
         for mailbox in &crowded {
             // What has come since may have ended it.

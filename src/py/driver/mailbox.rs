@@ -374,7 +374,8 @@ impl Mailbox {
         };
         let out = Endpoint::flush(connection.bind(py))?;
         if multiplexed {
-            let held_back = slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
+            let passing = connection.get().workings(py)?.is_passing(py)?;
+            let held_back = !passing && slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
             slf.get().state(slf.py())?.held_back = held_back;
         }
         Ok(out)

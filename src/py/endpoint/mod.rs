@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::attached::{Attached, RefMut};
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
+use super::data_sender::DataSender;
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
 use super::queue::MessageQueue;
@@ -74,6 +75,8 @@ enum Wire {
     Direct,
     /// They are handed to the carrier, whose answer `send` returns.
     Carrier(Py<PyAny>),
+    /// They are the DATA of a stream; the carrier is handed what has to wait.
+    Stream { carrier: Py<PyAny>, sender: Py<DataSender>, number: u32 },
 }
 
 /// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
@@ -227,6 +230,16 @@ impl Endpoint {
         let mut this = self.workings(py)?;
         if !this.state.is_over() {
             this.delivery = queue.map_or(Delivery::Later, deliver);
+        }
+        Ok(())
+    }
+
+    /// Have frames go out as DATA of a stream from now on, or once the connection is open; the carrier is handed what has to wait.
+    fn _send_by(&self, py: Python<'_>, sender: Py<DataSender>, number: u32) -> PyResult<()> {
+        let this = &mut *self.workings(py)?;
+        let wire = this.opening.as_mut().map_or(&mut this.wire, |opening| &mut opening.wire);
+        if let Wire::Carrier(carrier) = std::mem::replace(wire, Wire::Direct) {
+            *wire = Wire::Stream { carrier, sender, number };
         }
         Ok(())
     }
@@ -397,7 +410,7 @@ impl Endpoint {
         match (out, &this.wire) {
             (None, _) => Ok(PyBytes::new(py, b"")),
             (Some(out), Wire::Direct) => Ok(out),
-            (Some(out), Wire::Carrier(_)) => {
+            (Some(out), Wire::Carrier(_) | Wire::Stream { .. }) => {
                 drop(this);
                 Self::deliver(slf, out)
             }
@@ -580,7 +593,7 @@ impl Endpoint {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         let opening = this.opening.as_deref();
         for wire in opening.map(|opening| &opening.wire).into_iter().chain([&this.wire]) {
-            if let Wire::Carrier(carrier) = wire {
+            if let Wire::Carrier(carrier) | Wire::Stream { carrier, .. } = wire {
                 visit.call(carrier)?;
             }
         }

@@ -239,6 +239,14 @@ impl Workings {
         Some(corked.len())
     }
 
+    /// Whether nothing that was sent waits for the peer's flow control, as far as is known here.
+    pub fn is_passing(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.wire {
+            Wire::Stream { sender, number, .. } => sender.get().is_open(py, *number),
+            Wire::Direct | Wire::Carrier(_) => Ok(false),
+        }
+    }
+
     /// How many bytes wait for `flush`.
     pub fn corked_len(&self) -> usize {
         self.corked.as_ref().map_or(0, Vec::len)
@@ -264,11 +272,20 @@ impl Endpoint {
         let py = slf.py();
         let (carrier, end) = {
             let mut this = slf.get().workings(py)?;
-            let Wire::Carrier(carrier) = &this.wire else { return Ok(frames) };
+            let (carrier, stream) = match &this.wire {
+                Wire::Direct => return Ok(frames),
+                Wire::Carrier(carrier) => (carrier, None),
+                Wire::Stream { carrier, sender, number } => (carrier, Some((sender, *number))),
+            };
             // What is corked goes out before the end.
             let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
             if frames.as_bytes().is_empty() && !end {
                 return Ok(frames);
+            }
+            if let (Some((sender, number)), false) = (stream, end)
+                && let Some(out) = sender.get().send(py, number, frames.as_bytes())?
+            {
+                return Ok(out);
             }
             let carrier = carrier.clone_ref(py);
             if end {
