@@ -1,7 +1,7 @@
 """One HTTP/2 connection: frames in, events and frames out, many streams side by side.
 
 `h2` reads and writes all frames but the DATA of WebSockets, which goes past it: the core cuts it out of what comes and hands it
-to its connection. `h2` stays the owner of the windows in which we send; those in which we receive are the core's.
+to its connection. The windows are the core's, both ways; `h2` reads and sets those in which we send.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Outbound:
         self._http = http
         #: 0 until the request is sent.
         self.number = number
-        #: The stream as h2 knows it: it owns the window in which we send.
+        #: The stream as h2 knows it.
         self.h2 = http.h2.stream(number) if number else None
         self._pending = bytearray()
         #: END_STREAM follows what is pending.
