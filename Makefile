@@ -137,7 +137,7 @@ installed: build
 	rm -rf target/installed
 	$(PY) -m maturin build --release --locked --quiet --compatibility linux --out target/installed
 	$(BASE) -m venv target/installed/environment
-	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check *.whl $(OR_HINT)
+	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo *.whl)[demo]" $(OR_HINT)
 	cd target/installed && environment/bin/mintws demo
 
 .PHONY: autobahn
@@ -176,7 +176,7 @@ GROUP.bench := bench
 GROUP.wheels := wheels
 
 $(VENV)/.built: $(SET_UP) $(RUST_SOURCES) | rust
-	$(PY) -m maturin develop --release --quiet
+	$(PY) -m maturin develop --release --quiet --extras demo
 	@touch $@
 
 .PHONY: environment rust python

@@ -96,6 +96,7 @@ def processor_time(command: list[str], code: str, environment: dict[str, str], w
 
 def run(wheel: Path, python: Python) -> str:
     """Install a wheel where nothing else is, show it at work, and give the time that importing it takes."""
+    demo = f"{wheel}[demo]"
     pip = ["pip", "--quiet", "--disable-pip-version-check", "install"]
     kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     with tempfile.TemporaryDirectory() as folder:
@@ -104,13 +105,13 @@ def run(wheel: Path, python: Python) -> str:
             series = ".".join(python.version.split(".")[:2])
             other = ["--platform", wheel.stem.rpartition("-")[2].split(".")[0], "--python-version", series]
             subprocess.run(
-                [sys.executable, "-m", *pip, "--only-binary", ":all:", *other, "--target", folder, wheel], check=True
+                [sys.executable, "-m", *pip, "--only-binary", ":all:", *other, "--target", folder, demo], check=True
             )
             command, environment = python.command, {**kept, "PYTHONPATH": folder}
         else:
             subprocess.run([*python.command, "-m", "venv", folder], check=True)
             command, environment = [str(Path(folder, "bin", "python"))], kept
-            subprocess.run([*command, "-m", *pip, wheel], check=True)
+            subprocess.run([*command, "-m", *pip, demo], check=True)
         shown = subprocess.run(
             [*command, "-m", "mintws", "demo"],
             env=environment,

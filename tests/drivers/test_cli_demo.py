@@ -6,6 +6,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,18 @@ def test_the_demonstration_runs_without_the_repository(monkeypatch: pytest.Monke
     name, text = demo.read_readme()
     assert name.startswith("the package's description")
     assert text.startswith(b"# mintws")
+
+
+def test_the_demonstration_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert main(["demo"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "mintws: to make a certificate takes the package cryptography: install mintws[demo], or cryptography itself\n"
+    )
 
 
 def test_a_certificate_made_here_is_good_under_the_strictest_rules(run: Callable[..., object]) -> None:

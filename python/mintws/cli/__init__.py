@@ -144,7 +144,8 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
         description="Start a server with TLS in this process and send it the README, in messages of all sizes, on several WebSockets over "
         "HTTP/1.1 and on as many over HTTP/2, all at the same time, without compression and with it; print side by side what that took.",
-        epilog="Exit codes: 0 every byte came back; 1 something did not; 2 wrong usage; 130 or 143 ended by Ctrl-C or SIGTERM.",
+        epilog="Exit codes: 0 every byte came back; 1 something did not, or a package is missing; 2 wrong usage; "
+        "130 or 143 ended by Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=demo.run, usage_error=parser.error)

@@ -16,8 +16,8 @@ from typing import Any
 
 from mintws import MintWSError, PerMessageDeflate, __version__
 from mintws import asyncio as driver
-from mintws.cli.certificate import make_certificate
-from mintws.cli.output import put
+from mintws.cli.certificate import Missing, make_certificate
+from mintws.cli.output import put, tell
 from mintws.cli.serve import echo
 from mintws.cli.signals import Stop
 from mintws.cli.table import Figures, Table
@@ -39,7 +39,11 @@ Message = str | bytes
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Run the demonstration; give the exit code."""
     del arguments
-    code = await stop.bound(_demonstrate())
+    try:
+        code = await stop.bound(_demonstrate())
+    except Missing as error:
+        tell(str(error))
+        return 1
     return stop.code if code is None else code
 
 
