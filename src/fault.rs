@@ -2,296 +2,159 @@
 
 use std::fmt;
 
-/// A rule that the peer broke.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+/// Makes [`Fault`] of a line for each rule: the code to close with, where the rule stands, the HTTP status of a server that
+/// refuses the request, and the words.
+macro_rules! faults {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident
+        $(($value:ident: $type:ty))?
+        $({ $(#[$field_doc:meta])* $field:ident: $field_type:ty $(,)? })?
+        : $code:literal, $section:literal, $status:expr, $words:literal;
+    )*) => {
+        /// A rule that the peer broke.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $name $(($type))? $({ $(#[$field_doc])* $field: $field_type })?,)*
+        }
+
+        impl Fault {
+            /// The status code to close with (RFC 6455 §7.4.1).
+            #[must_use]
+            pub const fn close_code(&self) -> u16 {
+                match self {
+                    $(Self::$name { .. } => $code,)*
+                }
+            }
+
+            /// Where the rule stands.
+            #[must_use]
+            pub const fn section(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $section,)*
+                }
+            }
+
+            /// The HTTP status with which a server refuses the request, or `None` if no request can have this fault.
+            ///
+            /// 426 tells that another version will do (RFC 6455 §4.4), 501 that no server code exists for the protocol
+            /// (RFC 9110 §15.6.2). The method is 400 and not 405, which would owe an Allow (RFC 9110 §15.5.6): the handshake
+            /// does not know what else the resource can do.
+            #[must_use]
+            pub const fn http_status(&self) -> Option<u16> {
+                match self {
+                    $(Self::$name { .. } => $status,)*
+                }
+            }
+        }
+
+        impl fmt::Display for Fault {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name $(($value))? $({ $field })? => write!(f, $words),)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
     /// An RSV bit that no extension owns, or that may not stand on this frame.
-    ReservedBits,
+    ReservedBits: 1002, "RFC 6455 §5.2", None, "a reserved bit is set that no extension has negotiated for this frame";
     /// An opcode of 3-7 or 11-15.
-    ReservedOpcode(u8),
+    ReservedOpcode(opcode: u8): 1002, "RFC 6455 §5.2", None, "opcode {opcode:#x} is reserved";
     /// A frame without a masking-key, from a client.
-    Unmasked,
+    Unmasked: 1002, "RFC 6455 §5.1", None, "a client must mask its frames";
     /// A frame with a masking-key, from a server.
-    Masked,
+    Masked: 1002, "RFC 6455 §5.1", None, "a server must not mask its frames";
     /// A payload length written in more bytes than it needs.
-    NonMinimalLength,
+    NonMinimalLength: 1002, "RFC 6455 §5.2", None, "a payload length is not in its shortest form";
     /// A payload length with its highest bit set.
-    LengthOverflow,
+    LengthOverflow: 1002, "RFC 6455 §5.2", None, "a payload length has its highest bit set";
     /// A control frame without FIN.
-    FragmentedControl,
+    FragmentedControl: 1002, "RFC 6455 §5.5", None, "a control frame is fragmented";
     /// A control frame of more than 125 bytes.
-    LongControl,
+    LongControl: 1002, "RFC 6455 §5.5", None, "a control frame has more than 125 bytes";
     /// A continuation with nothing to continue.
-    UnexpectedContinuation,
+    UnexpectedContinuation: 1002, "RFC 6455 §5.4", None, "a continuation frame continues no message";
     /// A new message within an unfinished one.
-    ExpectedContinuation,
+    ExpectedContinuation: 1002, "RFC 6455 §5.4", None, "a message begins within an unfinished one";
     /// Text that is not UTF-8.
-    InvalidUtf8,
+    InvalidUtf8: 1007, "RFC 6455 §8.1", None, "a text message is not UTF-8";
     /// A Close with a payload of one byte.
-    ShortClose,
+    ShortClose: 1002, "RFC 6455 §5.5.1", None, "a Close has a payload of one byte";
     /// A Close with a code that may not be sent.
-    InvalidCloseCode(u16),
+    InvalidCloseCode(code: u16): 1002, "RFC 6455 §7.4", None, "a Close has the code {code}, which may not be sent";
     /// A Close whose reason is not UTF-8.
-    InvalidReason,
+    InvalidReason: 1007, "RFC 6455 §5.5.1", None, "the reason of a Close is not UTF-8";
     /// A message of more bytes than the limit.
     MessageTooBig {
         /// The limit in bytes.
         limit: u64,
-    },
+    }: 1009, "RFC 6455 §10.4", None, "a message has more than {limit} bytes";
     /// A message in more fragments than its limit pays for.
-    TooManyFragments,
+    TooManyFragments: 1009, "RFC 6455 §10.4", None, "a message comes in too many fragments";
     /// A compressed message in more final blocks than its limit pays for.
-    TooManyBlocks,
+    TooManyBlocks: 1009, "RFC 6455 §10.4", None, "a compressed message comes in too many final blocks";
     /// Compressed data that does not inflate.
-    CorruptDeflate,
+    CorruptDeflate: 1007, "RFC 7692 §7.2.2", None, "a compressed message does not inflate";
     /// More HTTP/2 DATA than there was credit for.
-    WindowOverrun,
+    WindowOverrun: 1002, "RFC 9113 §5.2", None, "DATA came for which there was no credit";
     /// More bytes behind the request of a WebSocket than are kept until it is answered.
-    EarlyData,
+    EarlyData: 1009, "RFC 6455 §10.4", None, "too many bytes came before the request was answered";
     /// The transport ended before the closing handshake did.
-    LeftWithoutClose,
+    LeftWithoutClose: 1006, "RFC 6455 §7.1.5", None, "the peer left without a Close";
     /// An exception on this side, in the middle of what came.
-    Interrupted,
+    Interrupted: 1011, "RFC 6455 §7.4.1", None, "what came could not be taken to its end";
     /// A header name that is no token, or a value with a control character.
-    MalformedHeader,
+    MalformedHeader: 1002, "RFC 9110 §5.5", Some(400), "a header has a character that may not be there";
     /// A header that may be there once, more than once.
-    RepeatedHeader(&'static str),
+    RepeatedHeader(name: &'static str): 1002, "RFC 6455 §11.3", Some(400), "{name} is there more than once";
     /// A handshake whose method is not GET.
-    InvalidMethod,
+    InvalidMethod: 1002, "RFC 6455 §4.1", Some(400), "the method of a handshake must be GET";
     /// A handshake in HTTP/1.0, which has no Upgrade.
-    InvalidHttpVersion,
+    InvalidHttpVersion: 1002, "RFC 6455 §4.1", Some(400), "a handshake needs HTTP/1.1";
     /// A request target that names no resource.
-    InvalidTarget,
+    InvalidTarget: 1002, "RFC 6455 §4.1", Some(400), "the request target names no resource";
     /// A Host or `:authority` that is missing, empty, repeated, contradicted or no host and port.
-    InvalidHost,
+    InvalidHost: 1002, "RFC 9110 §7.2", Some(400), "the host must be named once, as a host and a port";
     /// An Upgrade header that does not say `websocket`.
-    InvalidUpgrade,
+    InvalidUpgrade: 1002, "RFC 6455 §4.1", Some(400), "Upgrade must say websocket";
     /// A Connection header that does not say `upgrade`.
-    InvalidConnection,
+    InvalidConnection: 1002, "RFC 6455 §4.1", Some(400), "Connection must say Upgrade";
     /// A handshake that announces a body.
-    UnexpectedBody,
+    UnexpectedBody: 1002, "RFC 9112 §6", Some(400), "a handshake must have no body";
     /// A Sec-WebSocket-Version that is missing or not 13.
-    UnsupportedVersion,
+    UnsupportedVersion: 1002, "RFC 6455 §4.1", Some(426), "Sec-WebSocket-Version must be 13";
     /// A Sec-WebSocket-Key that is missing or not 16 bytes in base64.
-    InvalidKey,
+    InvalidKey: 1002, "RFC 6455 §4.1", Some(400), "Sec-WebSocket-Key must be 16 bytes in base64";
     /// An answer without Sec-WebSocket-Accept.
-    MissingAccept,
+    MissingAccept: 1002, "RFC 6455 §4.1", None, "Sec-WebSocket-Accept is missing";
     /// A Sec-WebSocket-Accept that does not answer the key.
-    InvalidAccept,
+    InvalidAccept: 1002, "RFC 6455 §4.1", None, "Sec-WebSocket-Accept must answer the key";
     /// A Sec-WebSocket-Protocol that is no list of different tokens.
-    InvalidSubprotocol,
+    InvalidSubprotocol: 1002, "RFC 6455 §4.1", Some(400), "Sec-WebSocket-Protocol must list different tokens";
     /// An answer with a subprotocol that was not asked for.
-    UnofferedSubprotocol,
+    UnofferedSubprotocol: 1002, "RFC 6455 §4.1", None, "the subprotocol must be one that was asked for";
     /// A Sec-WebSocket-Extensions that is no list of extensions.
-    MalformedExtensions,
+    MalformedExtensions: 1002, "RFC 6455 §9.1", Some(400), "Sec-WebSocket-Extensions must list extensions";
     /// An answer with an extension, or a parameter of one, that the offer does not allow.
-    UnacceptableExtension,
+    UnacceptableExtension: 1002, "RFC 6455 §9", None, "an extension must be one that was offered, and as it was offered";
     /// A pseudo-header that is missing, repeated, unknown, misplaced or of a wrong value.
-    InvalidPseudoHeader,
+    InvalidPseudoHeader: 1002, "RFC 9113 §8.3", Some(400), "the pseudo-headers must be those of an extended CONNECT";
     /// A header that HTTP/2 does not carry, or in a form that it does not.
-    ForbiddenHeader,
+    ForbiddenHeader: 1002, "RFC 9113 §8.2", Some(400), "a header is one that HTTP/2 does not carry, or in such a form";
     /// An extended CONNECT to another protocol than `websocket`.
-    UnsupportedProtocol,
+    UnsupportedProtocol: 1002, "RFC 8441 §4", Some(501), "the only :protocol here is websocket";
 }
 
 impl Fault {
-    /// The status code to close with (RFC 6455 §7.4.1).
-    #[must_use]
-    pub const fn close_code(&self) -> u16 {
-        match self {
-            Self::ReservedBits
-            | Self::ReservedOpcode(_)
-            | Self::Unmasked
-            | Self::Masked
-            | Self::NonMinimalLength
-            | Self::LengthOverflow
-            | Self::FragmentedControl
-            | Self::LongControl
-            | Self::UnexpectedContinuation
-            | Self::ExpectedContinuation
-            | Self::ShortClose
-            | Self::InvalidCloseCode(_)
-            | Self::MalformedHeader
-            | Self::RepeatedHeader(_)
-            | Self::InvalidMethod
-            | Self::InvalidHttpVersion
-            | Self::InvalidTarget
-            | Self::InvalidHost
-            | Self::InvalidUpgrade
-            | Self::InvalidConnection
-            | Self::UnexpectedBody
-            | Self::UnsupportedVersion
-            | Self::InvalidKey
-            | Self::MissingAccept
-            | Self::InvalidAccept
-            | Self::InvalidSubprotocol
-            | Self::UnofferedSubprotocol
-            | Self::MalformedExtensions
-            | Self::UnacceptableExtension
-            | Self::InvalidPseudoHeader
-            | Self::ForbiddenHeader
-            | Self::UnsupportedProtocol
-            | Self::WindowOverrun => 1002,
-            Self::InvalidUtf8 | Self::InvalidReason | Self::CorruptDeflate => 1007,
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => 1009,
-            Self::LeftWithoutClose => 1006,
-            Self::Interrupted => 1011,
-        }
-    }
-
-    /// Where the rule stands.
-    #[must_use]
-    pub const fn section(&self) -> &'static str {
-        match self {
-            Self::ReservedBits | Self::ReservedOpcode(_) | Self::NonMinimalLength | Self::LengthOverflow => {
-                "RFC 6455 §5.2"
-            }
-            Self::Unmasked | Self::Masked => "RFC 6455 §5.1",
-            Self::FragmentedControl | Self::LongControl => "RFC 6455 §5.5",
-            Self::UnexpectedContinuation | Self::ExpectedContinuation => "RFC 6455 §5.4",
-            Self::InvalidUtf8 => "RFC 6455 §8.1",
-            Self::ShortClose | Self::InvalidReason => "RFC 6455 §5.5.1",
-            Self::InvalidCloseCode(_) => "RFC 6455 §7.4",
-            Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks | Self::EarlyData => {
-                "RFC 6455 §10.4"
-            }
-            Self::LeftWithoutClose => "RFC 6455 §7.1.5",
-            Self::Interrupted => "RFC 6455 §7.4.1",
-            Self::CorruptDeflate => "RFC 7692 §7.2.2",
-            Self::WindowOverrun => "RFC 9113 §5.2",
-            Self::MalformedHeader => "RFC 9110 §5.5",
-            Self::RepeatedHeader(_) => "RFC 6455 §11.3",
-            Self::InvalidHost => "RFC 9110 §7.2",
-            Self::UnexpectedBody => "RFC 9112 §6",
-            Self::InvalidMethod
-            | Self::InvalidHttpVersion
-            | Self::InvalidTarget
-            | Self::InvalidUpgrade
-            | Self::InvalidConnection
-            | Self::UnsupportedVersion
-            | Self::InvalidKey
-            | Self::MissingAccept
-            | Self::InvalidAccept
-            | Self::InvalidSubprotocol
-            | Self::UnofferedSubprotocol => "RFC 6455 §4.1",
-            Self::MalformedExtensions => "RFC 6455 §9.1",
-            Self::UnacceptableExtension => "RFC 6455 §9",
-            Self::InvalidPseudoHeader => "RFC 9113 §8.3",
-            Self::ForbiddenHeader => "RFC 9113 §8.2",
-            Self::UnsupportedProtocol => "RFC 8441 §4",
-        }
-    }
-
     /// What the receiver can do where the limit that was passed is one of its own; the peer is not told.
     #[must_use]
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::MessageTooBig { .. } | Self::TooManyFragments | Self::TooManyBlocks => "raise `limit`",
             _ => "",
-        }
-    }
-
-    /// The HTTP status with which a server refuses the request, or `None` if no request can have this fault.
-    ///
-    /// 426 tells that another version will do (RFC 6455 §4.4), 501 that no server code exists for the protocol
-    /// (RFC 9110 §15.6.2). The method is 400 and not 405, which would owe an Allow (RFC 9110 §15.5.6): the handshake
-    /// does not know what else the resource can do.
-    #[must_use]
-    pub const fn http_status(&self) -> Option<u16> {
-        match self {
-            Self::MalformedHeader
-            | Self::RepeatedHeader(_)
-            | Self::InvalidMethod
-            | Self::InvalidHttpVersion
-            | Self::InvalidTarget
-            | Self::InvalidHost
-            | Self::InvalidUpgrade
-            | Self::InvalidConnection
-            | Self::UnexpectedBody
-            | Self::InvalidKey
-            | Self::InvalidSubprotocol
-            | Self::MalformedExtensions
-            | Self::InvalidPseudoHeader
-            | Self::ForbiddenHeader => Some(400),
-            Self::UnsupportedVersion => Some(426),
-            Self::UnsupportedProtocol => Some(501),
-            Self::MissingAccept
-            | Self::InvalidAccept
-            | Self::UnofferedSubprotocol
-            | Self::UnacceptableExtension
-            | Self::ReservedBits
-            | Self::ReservedOpcode(_)
-            | Self::Unmasked
-            | Self::Masked
-            | Self::NonMinimalLength
-            | Self::LengthOverflow
-            | Self::FragmentedControl
-            | Self::LongControl
-            | Self::UnexpectedContinuation
-            | Self::ExpectedContinuation
-            | Self::InvalidUtf8
-            | Self::ShortClose
-            | Self::InvalidCloseCode(_)
-            | Self::InvalidReason
-            | Self::MessageTooBig { .. }
-            | Self::TooManyFragments
-            | Self::TooManyBlocks
-            | Self::CorruptDeflate
-            | Self::WindowOverrun
-            | Self::EarlyData
-            | Self::LeftWithoutClose
-            | Self::Interrupted => None,
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ReservedBits => f.write_str("a reserved bit is set that no extension has negotiated for this frame"),
-            Self::ReservedOpcode(opcode) => write!(f, "opcode {opcode:#x} is reserved"),
-            Self::Unmasked => f.write_str("a client must mask its frames"),
-            Self::Masked => f.write_str("a server must not mask its frames"),
-            Self::NonMinimalLength => f.write_str("a payload length is not in its shortest form"),
-            Self::LengthOverflow => f.write_str("a payload length has its highest bit set"),
-            Self::FragmentedControl => f.write_str("a control frame is fragmented"),
-            Self::LongControl => f.write_str("a control frame has more than 125 bytes"),
-            Self::UnexpectedContinuation => f.write_str("a continuation frame continues no message"),
-            Self::ExpectedContinuation => f.write_str("a message begins within an unfinished one"),
-            Self::InvalidUtf8 => f.write_str("a text message is not UTF-8"),
-            Self::ShortClose => f.write_str("a Close has a payload of one byte"),
-            Self::InvalidCloseCode(code) => write!(f, "a Close has the code {code}, which may not be sent"),
-            Self::InvalidReason => f.write_str("the reason of a Close is not UTF-8"),
-            Self::MessageTooBig { limit } => write!(f, "a message has more than {limit} bytes"),
-            Self::TooManyFragments => f.write_str("a message comes in too many fragments"),
-            Self::TooManyBlocks => f.write_str("a compressed message comes in too many final blocks"),
-            Self::CorruptDeflate => f.write_str("a compressed message does not inflate"),
-            Self::EarlyData => f.write_str("too many bytes came before the request was answered"),
-            Self::LeftWithoutClose => f.write_str("the peer left without a Close"),
-            Self::Interrupted => f.write_str("what came could not be taken to its end"),
-            Self::WindowOverrun => f.write_str("DATA came for which there was no credit"),
-            Self::MalformedHeader => f.write_str("a header has a character that may not be there"),
-            Self::RepeatedHeader(name) => write!(f, "{name} is there more than once"),
-            Self::InvalidMethod => f.write_str("the method of a handshake must be GET"),
-            Self::InvalidHttpVersion => f.write_str("a handshake needs HTTP/1.1"),
-            Self::InvalidTarget => f.write_str("the request target names no resource"),
-            Self::InvalidHost => f.write_str("the host must be named once, as a host and a port"),
-            Self::InvalidUpgrade => f.write_str("Upgrade must say websocket"),
-            Self::InvalidConnection => f.write_str("Connection must say Upgrade"),
-            Self::UnexpectedBody => f.write_str("a handshake must have no body"),
-            Self::UnsupportedVersion => f.write_str("Sec-WebSocket-Version must be 13"),
-            Self::InvalidKey => f.write_str("Sec-WebSocket-Key must be 16 bytes in base64"),
-            Self::MissingAccept => f.write_str("Sec-WebSocket-Accept is missing"),
-            Self::InvalidAccept => f.write_str("Sec-WebSocket-Accept must answer the key"),
-            Self::InvalidSubprotocol => f.write_str("Sec-WebSocket-Protocol must list different tokens"),
-            Self::UnofferedSubprotocol => f.write_str("the subprotocol must be one that was asked for"),
-            Self::MalformedExtensions => f.write_str("Sec-WebSocket-Extensions must list extensions"),
-            Self::UnacceptableExtension => {
-                f.write_str("an extension must be one that was offered, and as it was offered")
-            }
-            Self::InvalidPseudoHeader => f.write_str("the pseudo-headers must be those of an extended CONNECT"),
-            Self::ForbiddenHeader => f.write_str("a header is one that HTTP/2 does not carry, or in such a form"),
-            Self::UnsupportedProtocol => f.write_str("the only :protocol here is websocket"),
         }
     }
 }
