@@ -5,7 +5,7 @@
 //! encoder: messages to bytes ── frame, mask, keys, deflate close, fault: codes and reasons
 //! handshake: fields, extensions, HTTP/1.1 and HTTP/2      ordinary: headers of other messages ── both on grammar
 //! data, data_sender: the DATA frames of HTTP/2            traffic: how much has passed
-//! queue: messages that wait for the application
+//! queue: messages that wait for the application            turns: how much work a turn of a loop has
 //! py: the only part that names Python
 //! ```
 
@@ -25,6 +25,7 @@ pub mod ordinary;
 pub mod queue;
 pub mod state;
 pub mod traffic;
+pub mod turns;
 
 #[cfg(feature = "python")]
 mod py;

@@ -46,6 +46,8 @@ pub struct Pushed {
 pub struct Popped<T> {
     /// The message.
     pub message: T,
+    /// How many bytes it has.
+    pub len: usize,
     /// No other waits.
     pub last: bool,
     /// The queue was paused, and the peer may go on.
@@ -89,7 +91,7 @@ impl<T> Queue<T> {
             self.shrink();
         }
         let resumed = self.intake != Intake::Open && self.reopen();
-        Some(Popped { message, last, resumed })
+        Some(Popped { message, len, last, resumed })
     }
 
     #[cold]
@@ -205,7 +207,7 @@ mod tests {
         let mut queue = Queue::new();
         assert_eq!(queue.push("large", BYTES_HIGH), Pushed { notable: true, more: true });
         assert_eq!(queue.push("one more", 1), Pushed { notable: true, more: false });
-        assert_eq!(queue.pop(), Some(Popped { message: "large", last: false, resumed: true }));
+        assert_eq!(queue.pop(), Some(Popped { message: "large", len: BYTES_HIGH, last: false, resumed: true }));
     }
 
     #[test]

@@ -362,6 +362,8 @@ class LoopState:
     """
 
     def __new__(cls, buffer: memoryview) -> Self: ...
+    def _begin_turn(self, event_loop: AbstractEventLoop) -> None:
+        """Begin a turn, and let what has waited for it go on; the loop calls this."""
 
 @disjoint_base
 class Exchange:
@@ -381,6 +383,9 @@ class Exchange:
     _only: Endpoint | None
     #: What the DATA of WebSockets goes to, over HTTP/2.
     _inbound: Inbound | None
+    @property
+    def _behind(self) -> bool:
+        """Whether some of what was read is not decoded yet, and waits for a turn of the loop: the transport is not to be read meanwhile."""
     multiplexed: bool
     full: bool
     @property

@@ -37,6 +37,8 @@ struct QueuedMessage {
 /// A message that was taken.
 pub struct Popped<'py> {
     pub message: Message<'py>,
+    /// How many bytes it has.
+    pub len: usize,
     /// No other waits.
     pub last: bool,
     /// The peer may go on.
@@ -151,7 +153,7 @@ impl MessageQueue {
         let Some(popped) = self.state(py)?.queue.pop() else { return Ok(None) };
         let QueuedMessage { kind, data, fin } = popped.message;
         let message = Message { kind, data: data.into_bound(py), fin };
-        Ok(Some(Popped { message, last: popped.last, resumed: popped.resumed }))
+        Ok(Some(Popped { message, len: popped.len, last: popped.last, resumed: popped.resumed }))
     }
 
     /// Puts the queue into the ready list.

@@ -36,11 +36,15 @@ def test_close_gets_past_messages_that_nobody_takes(run, http, count):
     async def handler(websocket):
         for i in range(count):
             await websocket.send(str(i))
+        sent.set()
         await websocket.wait_closed()
+
+    sent = asyncio.Event()
 
     async def work():
         async with listening(handler) as server:
             websocket = await connect(url(server), http=http)
+            await sent.wait()
             begun = now()
             await websocket.close()
             assert now() - begun < 4

@@ -295,7 +295,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """
         answers = self._replies > REPLIES_HIGH or not self.websockets
         reading = self.http.reading or any(it.paused and it.connection.held < UNDECODED_HIGH for it in self.websockets)
-        return reading and not (self.full and answers)
+        return reading and not self._behind and not (self.full and answers)
 
     def probe(self) -> None:
         """Ask, beneath all WebSockets, whether the peer is there (RFC 9113 §6.7)."""

@@ -158,7 +158,9 @@ class WebSocket(_core.Mailbox):
     @property
     def ending(self) -> Ending:
         """How it ended, in detail."""
-        return self._session.ending
+        ending = self._session.ending
+        ending.discarded = self.discarded
+        return ending
 
     @property
     def state(self) -> State:
@@ -297,7 +299,6 @@ class WebSocket(_core.Mailbox):
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
         self._discard()
-        self.ending.discarded = self.discarded
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
@@ -341,7 +342,6 @@ class WebSocket(_core.Mailbox):
         ordered = self._session.finish(self._link.loop.time(), self)
         self._suspend()
         self._obey(ordered)
-        self.ending.discarded = self.discarded
         self._finish()
         self._end_fragments()
         self.relieve()
@@ -417,7 +417,6 @@ class WebSocket(_core.Mailbox):
     def _ended(self, iterating: bool) -> Exception | None:
         """Answer the peer's Close and say what a reader is to be told; `None` ends an iteration."""
         self.answer()
-        self.ending.discarded = self.discarded
         closed = self.ending.exception()
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 

@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::loop_state::Deferred;
 use super::{Arrival, LoopState, Mailbox};
 use crate::py::attached::{Attached, RefMut};
 use crate::py::buffer::filled;
@@ -34,6 +35,7 @@ pub struct State {
     only: Option<Py<Endpoint>>,
     /// What the DATA of WebSockets goes to, over HTTP/2.
     inbound: Option<Py<Inbound>>,
+    rest: Rest,
     /// Many WebSockets share the transport.
     multiplexed: bool,
     /// The transport has more to write than it likes.
@@ -50,6 +52,15 @@ pub struct State {
     heard: u64,
     /// How many bytes were given to the transport.
     written: u64,
+}
+
+/// The end of what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It is decoded, or waits for the application.
+    Decoded,
+    /// It waits for a turn of the loop.
+    Deferred,
 }
 
 /// Who calls.
@@ -74,6 +85,7 @@ impl Exchange {
             fresh: true,
             only: None,
             inbound: None,
+            rest: Rest::Decoded,
             multiplexed: false,
             full: false,
             ready: Py::new(args.py(), ReadyList::new())?,
@@ -120,6 +132,9 @@ impl Exchange {
 
     #[setter(_only)]
     fn set_only(&self, py: Python<'_>, only: Option<Py<Endpoint>>) -> PyResult<()> {
+        if let Some(only) = &only {
+            only.get().workings(py)?.bound_turns();
+        }
         self.state(py)?.only = only;
         Ok(())
     }
@@ -128,6 +143,12 @@ impl Exchange {
     fn set_inbound(&self, py: Python<'_>, inbound: Option<Py<Inbound>>) -> PyResult<()> {
         self.state(py)?.inbound = inbound;
         Ok(())
+    }
+
+    /// Whether some of what was read is not decoded yet, and waits for a turn of the loop: the transport is not to be read meanwhile.
+    #[getter(_behind)]
+    fn behind(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.rest == Rest::Deferred)
     }
 
     /// Whether many WebSockets share the transport.
@@ -317,7 +338,63 @@ impl Exchange {
         if unsettled || !crowded.is_empty() || !events.is_empty() {
             slf.call_method1(intern!(py, "_settle"), (!crowded.is_empty(), reply.as_bytes().len()))?;
         }
-        Ok(())
+        if slf.get().state(py)?.is_to_defer(py)? { Self::defer(slf) } else { Ok(()) }
+    }
+
+    /// Has the rest of what was read wait for a later turn of the loop, and the transport with it.
+    #[cold]
+    fn defer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let event_loop = slf.get().state(py)?.event_loop(py);
+        if event_loop.call_method0(py, intern!(py, "is_closed"))?.is_truthy(py)? {
+            return Ok(());
+        }
+        let shared = {
+            let mut this = slf.get().state(py)?;
+            this.rest = Rest::Deferred;
+            this.shared()?.clone_ref(py)
+        };
+        shared.get().state(py)?.turns().spend();
+        LoopState::defer(shared.bind(py), event_loop.bind(py), Deferred::Transport(slf.clone().unbind()))?;
+        slf.call_method0(intern!(py, "update_reading")).map(drop)
+    }
+
+    /// Lets go on what has waited for a turn of the loop.
+    pub fn go_on(py: Python<'_>, deferred: Deferred) -> PyResult<()> {
+        match deferred {
+            Deferred::Task(mailbox, waiter) => {
+                let slf = mailbox.get().state(py)?.exchange().bind(py).clone();
+                let reader = (waiter.into_bound(py), Some(&mailbox));
+                Self::within_callback(&slf, Caller::Loop, |_| Self::wake_each(&slf, std::iter::once(reader)))
+            }
+            Deferred::Transport(slf) => {
+                let slf = slf.bind(py);
+                Self::catch_up(slf).or_else(|error| {
+                    // As asyncio ends a transport whose protocol fails.
+                    slf.call_method0(intern!(py, "cut"))?;
+                    Err(error)
+                })
+            }
+        }
+    }
+
+    /// Decodes more of what was read.
+    fn catch_up(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let only = {
+            let mut this = slf.get().state(py)?;
+            this.rest = Rest::Decoded;
+            this.only.as_ref().map(|only| only.bind(py).clone())
+        };
+        let Some(connection) = only else { return Ok(()) };
+        let events = PyList::empty(py);
+        Endpoint::_receive_early(&connection, &events)?;
+        let reply = Endpoint::_settle(&connection, Some(&events))?;
+        Self::take(slf, &events, &reply, Caller::Loop)?;
+        if slf.get().state(py)?.rest == Rest::Deferred {
+            return Ok(());
+        }
+        slf.call_method0(intern!(py, "update_reading")).map(drop)
     }
 
     /// Lets tasks go on as a read callback does, if `caller` is the loop, and then writes what they have sent.
@@ -487,6 +564,15 @@ impl State {
     /// Whether more may be sent without waiting.
     pub fn has_room(&self) -> bool {
         self.writer.is_some() && !self.full
+    }
+
+    /// Whether the rest of what was read is to wait for a turn of the loop, and does not yet.
+    #[inline]
+    fn is_to_defer(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.only {
+            Some(only) if self.rest == Rest::Decoded => only.get().workings(py)?.is_behind(py),
+            _ => Ok(false),
+        }
     }
 
     /// Notes that something is written; gives the transport's `is_closing` if that is not the first since the last chunk.

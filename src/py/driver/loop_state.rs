@@ -1,13 +1,14 @@
-//! What the transports of one event loop share: the buffer that they read into, and what is sent while a reader runs.
+//! What the transports of one event loop share: the buffer that they read into, what is sent while a reader runs, and the work of a turn.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PySequence;
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::{Arrival, Exchange, Mailbox};
 use crate::py::attached::{Attached, RefMut};
+use crate::turns::Turns;
 
 thread_local! {
     /// Its address tells threads apart.
@@ -32,6 +33,15 @@ pub struct State {
     collected: Vec<Py<Exchange>>,
     /// Senders that wait until their frames are written.
     senders: Vec<Py<Arrival>>,
+    turns: Turns<Deferred>,
+}
+
+/// What goes on in a later turn of the loop.
+pub enum Deferred {
+    /// A task that receives or sends without having to wait.
+    Task(Py<Mailbox>, Py<Arrival>),
+    /// A transport of whose bytes some are not decoded yet.
+    Transport(Py<Exchange>),
 }
 
 /// The task that runs within a read callback.
@@ -67,6 +77,7 @@ impl LoopState {
             running: None,
             collected: Vec::new(),
             senders: Vec::new(),
+            turns: Turns::new(),
         }))
     }
 
@@ -74,15 +85,32 @@ impl LoopState {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.buffer)?;
         this.collected.iter().try_for_each(|exchange| visit.call(exchange))?;
+        this.turns.waiting().iter().try_for_each(|deferred| match deferred {
+            Deferred::Task(mailbox, waiter) => visit.call(mailbox).and_then(|()| visit.call(waiter)),
+            Deferred::Transport(exchange) => visit.call(exchange),
+        })?;
         this.senders.iter().try_for_each(|sender| visit.call(sender))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
-            (std::mem::take(&mut this.collected), std::mem::take(&mut this.senders))
+            (std::mem::take(&mut this.collected), std::mem::take(&mut this.senders), this.turns.clear())
         };
         Ok(())
+    }
+
+    /// Begin a turn, and let what has waited for it go on; the loop calls this.
+    fn _begin_turn(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().state(py)?.turns.begin();
+        let mut ended = Ok(());
+        loop {
+            let Some(deferred) = slf.get().state(py)?.turns.take() else { break };
+            // One that fails keeps nothing from another.
+            ended = ended.and(Exchange::go_on(py, deferred));
+        }
+        ended.and(Self::ask_for_turn(slf, event_loop))
     }
 }
 
@@ -108,6 +136,20 @@ impl LoopState {
         }
         self.state(py)?.thread = this_thread();
         Ok(())
+    }
+
+    /// Has work wait for a later turn of `event_loop`, whose state this is.
+    pub fn defer(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, deferred: Deferred) -> PyResult<()> {
+        slf.get().state(slf.py())?.turns.wait(deferred);
+        Self::ask_for_turn(slf, event_loop)
+    }
+
+    fn ask_for_turn(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !slf.get().state(slf.py())?.turns.asks() {
+            return Ok(());
+        }
+        let begin = slf.getattr(intern!(slf.py(), "_begin_turn"))?;
+        event_loop.call_method1(intern!(slf.py(), "call_soon"), (begin, event_loop)).map(drop)
     }
 
     /// Runs a task within a read callback: `wake` lets it go on, `followed` says whether others go on after it.
@@ -154,6 +196,12 @@ impl State {
             Some(Running { followed: true, .. }) => Due::Together,
             _ => Due::Now,
         })
+    }
+
+    /// The work of the loop's turns.
+    #[inline]
+    pub const fn turns(&mut self) -> &mut Turns<Deferred> {
+        &mut self.turns
     }
 
     /// Notes that the reader of `mailbox` has taken its last message.

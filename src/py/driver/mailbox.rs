@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::loop_state::Due;
+use super::loop_state::{Deferred, Due};
 use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, LoopState};
 use crate::frame::Opcode;
@@ -66,6 +66,8 @@ pub enum Sent {
     Crowded,
     /// It is written when the other tasks of the read callback have run, which the sender is to wait for.
     Together,
+    /// It is on its way, and the turn of the loop is spent: the sender goes on in a later one.
+    Spent,
     /// It takes more than what is done here, and nothing was done yet.
     NotYet,
 }
@@ -250,14 +252,18 @@ impl Mailbox {
     pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
         let py = slf.py();
         let queue = slf.as_super().get();
-        let Some(Popped { message, last, resumed }) = queue.pop(py)? else {
+        let Some(Popped { message, len, last, resumed }) = queue.pop(py)? else {
             return Ok(if queue.is_ended(py)? { Found::End } else { Found::Nothing });
         };
         {
             let mut this = slf.get().state(py)?;
             this.last = Last::Took;
-            if last {
-                this.shared.get().state(py)?.has_taken_all(slf);
+            {
+                let mut shared = this.shared.get().state(py)?;
+                shared.turns().charge(len);
+                if last {
+                    shared.has_taken_all(slf);
+                }
             }
             this.keep_spare(operation);
         }
@@ -285,6 +291,33 @@ impl Mailbox {
         Ok(arrival)
     }
 
+    /// Whether a reader is to go on in a later turn of the loop, though a message is there.
+    #[inline]
+    pub fn is_to_defer(&self, py: Python<'_>, queue: &MessageQueue) -> PyResult<bool> {
+        let spent = self.state(py)?.shared.get().state(py)?.turns().is_spent();
+        Ok(spent && !queue.is_empty(py)?)
+    }
+
+    /// Counts what was sent, of `len` bytes; says whether the turn of the loop is spent.
+    #[inline]
+    pub fn charge(&self, py: Python<'_>, len: usize) -> PyResult<bool> {
+        Ok(self.state(py)?.shared.get().state(py)?.turns().charge(len))
+    }
+
+    /// Makes what a task waits for until a later turn of the loop.
+    #[cold]
+    pub fn wait_for_turn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+        let py = slf.py();
+        let (event_loop, shared) = {
+            let (this, _) = Self::state_in_thread(slf)?;
+            (this.exchange.get().state(py)?.event_loop(py), this.shared.clone_ref(py))
+        };
+        let waiter = Arrival::awaited(py, event_loop.clone_ref(py))?;
+        let deferred = Deferred::Task(slf.clone().unbind(), waiter.clone().unbind());
+        LoopState::defer(shared.bind(py), event_loop.bind(py), deferred)?;
+        Ok(waiter)
+    }
+
     /// Encodes a message of the application's and has it written, if that is all there is to do.
     pub fn send_now(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Sent> {
         let py = slf.py();
@@ -305,16 +338,19 @@ impl Mailbox {
             let Some(collected) = collected else { return Ok(Sent::NotYet) };
             this.last = Last::Sent;
             match this.due(due, collected) {
-                None => return Ok(Sent::Done),
-                Some(Due::Later) if this.scheduled => return Ok(Sent::Done),
+                Some(Due::Later) if this.scheduled => None,
                 due => due,
             }
         };
-        Self::bring(slf, due)?;
+        if due.is_some() {
+            Self::bring(slf, due)?;
+        }
+        let spent = slf.get().charge(py, payload.len())?;
         Ok(match due {
             Some(Due::Together) => Sent::Together,
-            _ if slf.get().state(py)?.has_room(py)? => Sent::Done,
-            _ => Sent::Crowded,
+            Some(_) if !slf.get().state(py)?.has_room(py)? => Sent::Crowded,
+            _ if spent => Sent::Spent,
+            _ => Sent::Done,
         })
     }
 
@@ -383,6 +419,10 @@ impl Mailbox {
 }
 
 impl State {
+    pub fn exchange(&self) -> &Py<Exchange> {
+        &self.exchange
+    }
+
     pub fn take_spare(&mut self) -> Option<Py<Operation>> {
         self.spare.take()
     }

@@ -8,7 +8,7 @@ use std::ptr;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi::{self, PyObject, PySendResult};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::Arrival;
@@ -47,7 +47,9 @@ enum Progress {
     Fresh(Py<Mailbox>, Work),
     /// A reader waits for a message.
     Waiting(Py<Mailbox>, Reads),
-    /// A sender waits until its message is written.
+    /// A reader for whom a message is there waits for a turn of the loop.
+    Deferred(Py<Mailbox>, Reads, Py<Arrival>),
+    /// A sender waits until its message is written, or for a turn of the loop.
     Sending(Py<Mailbox>, Py<Arrival>),
     /// A coroutine of the subclass does what is rare.
     Delegated(Py<PyAny>),
@@ -142,9 +144,9 @@ impl Operation {
                 visit.call(message)
             }
             Progress::Fresh(mailbox, Work::Read(_)) | Progress::Waiting(mailbox, _) => visit.call(mailbox),
-            Progress::Sending(mailbox, sender) => {
+            Progress::Deferred(mailbox, _, waiter) | Progress::Sending(mailbox, waiter) => {
                 visit.call(mailbox)?;
-                visit.call(sender)
+                visit.call(waiter)
             }
             Progress::Delegated(coroutine) => visit.call(coroutine),
             Progress::Done => Ok(()),
@@ -199,6 +201,13 @@ impl Operation {
                 mailbox.get().state(py)?.wait_no_more();
                 Self::read(slf, mailbox.into_bound(py), reads)
             }
+            Progress::Deferred(mailbox, reads, waiter) => {
+                if !waiter.get().is_done(py)? {
+                    slf.get().proceed(py, Progress::Deferred(mailbox, reads, waiter))?;
+                    return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
+                }
+                Self::read(slf, mailbox.into_bound(py), reads)
+            }
             Progress::Sending(mailbox, sender) => {
                 if !sender.get().is_done(py)? {
                     slf.get().proceed(py, Progress::Sending(mailbox, sender))?;
@@ -207,7 +216,16 @@ impl Operation {
                 let room = mailbox.get().state(py)?.has_room(py)?;
                 Self::sent(slf, mailbox.bind(py), if room { Sent::Done } else { Sent::Crowded })
             }
-            Progress::Fresh(mailbox, Work::Read(reads)) => Self::read(slf, mailbox.into_bound(py), reads),
+            Progress::Fresh(mailbox, Work::Read(reads)) => {
+                let mailbox = mailbox.into_bound(py);
+                if mailbox.get().is_to_defer(py, mailbox.as_super().get())? {
+                    let waiter = Mailbox::wait_for_turn(&mailbox)?;
+                    let deferred = Progress::Deferred(mailbox.unbind(), reads, waiter.clone().unbind());
+                    slf.get().proceed(py, deferred)?;
+                    return Ok(Step::Yield(waiter.into_any().unbind()));
+                }
+                Self::read(slf, mailbox, reads)
+            }
             Progress::Fresh(mailbox, Work::Send(message, compress)) => {
                 Self::write(slf, &mailbox.into_bound(py), &message.into_bound(py), compress)
             }
@@ -223,7 +241,13 @@ impl Operation {
         match Mailbox::send_now(mailbox, message, compress)? {
             Sent::NotYet => {
                 let sending = mailbox.call_method1(intern!(slf.py(), "_send"), (message, compress))?;
-                Self::delegate(slf, sending.unbind(), None)
+                let step = Self::delegate(slf, sending.unbind(), None)?;
+                let one = message.is_instance_of::<PyString>() || message.is_instance_of::<PyBytes>();
+                let spent = mailbox.get().charge(slf.py(), if one { message.len()? } else { 0 })?;
+                match step {
+                    Step::Return(_) if spent => Self::sent(slf, mailbox, Sent::Spent),
+                    step => Ok(step),
+                }
             }
             sent => Self::sent(slf, mailbox, sent),
         }
@@ -234,8 +258,11 @@ impl Operation {
     fn sent(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, sent: Sent) -> PyResult<Step> {
         let py = slf.py();
         match sent {
-            Sent::Together => {
-                let sender = Mailbox::wait_for_flush(mailbox)?;
+            Sent::Together | Sent::Spent => {
+                let sender = match sent {
+                    Sent::Together => Mailbox::wait_for_flush(mailbox)?,
+                    _ => Mailbox::wait_for_turn(mailbox)?,
+                };
                 slf.get().proceed(py, Progress::Sending(mailbox.clone().unbind(), sender.clone().unbind()))?;
                 Ok(Step::Yield(sender.into_any().unbind()))
             }

@@ -34,6 +34,9 @@ use send::Checked;
 
 /// The most bytes kept of what a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;
+/// How much the driver has decoded in one turn of its loop; and what an event costs of that beside its bytes.
+const DECODED_PER_TURN: usize = 1 << 20;
+const EVENT_COST: usize = 512;
 /// The most bytes of a reason (RFC 6455 §5.5), and the code of a failure that is not the peer's (§7.4.1).
 const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
 const INTERNAL_ERROR: u16 = 1011;
@@ -99,8 +102,10 @@ pub struct Workings {
     /// Extensions written in Python, which see whole messages.
     transforms: Option<Py<PyAny>>,
     delivery: Delivery,
-    /// What came and is not decoded yet: before the opening handshake was done, or behind more messages than are taken.
+    /// What came and is not decoded yet: before the opening handshake was done, behind more messages than are taken, or for a later turn.
     early: Vec<u8>,
+    /// How much is decoded at a time, in bytes of messages and [`EVENT_COST`] for each event; the driver asks for the rest.
+    most: usize,
     /// The end of what came, which is behind `early`.
     end: Option<End>,
     /// Frames that answer by themselves: Pongs.
@@ -129,6 +134,7 @@ impl Endpoint {
             transforms: None,
             delivery: Delivery::Events,
             early: Vec::new(),
+            most: usize::MAX,
             end: None,
             reply: Vec::new(),
             interruption: None,
@@ -319,7 +325,7 @@ impl Endpoint {
     }
 
     /// Decode what has waited, as far as it is taken now.
-    fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
+    pub fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
         if slf.get().workings(slf.py())?.decoder.is_none() {
             return Ok(());
         }

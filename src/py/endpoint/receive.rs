@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::{Delivery, EARLY_LIMIT, End, Endpoint, Workings};
+use super::{DECODED_PER_TURN, Delivery, EARLY_LIMIT, EVENT_COST, End, Endpoint, Workings};
 use crate::decoder::Event;
 use crate::fault::Fault;
 use crate::frame::Opcode;
@@ -96,7 +96,9 @@ impl Endpoint {
         let Some(decoder) = &mut this.decoder else { return Ok(()) };
         // Behind a Close comes nothing more.
         let mut after = this.state;
-        loop {
+        let mut left = this.most;
+        while left > 0 {
+            left = left.saturating_sub(EVENT_COST);
             let said = match decoder.next(chunk) {
                 Ok(None) => {
                     *chunk = &[];
@@ -111,6 +113,7 @@ impl Endpoint {
             let event = match said {
                 Event::Message { opcode, fin, rsv, payload } => {
                     let len = payload.len();
+                    left = left.saturating_sub(len);
                     let made = match &this.transforms {
                         None => message(py, opcode, fin, &payload, this.text_as_bytes, &mut this.scratch),
                         Some(transforms) => {
@@ -219,7 +222,11 @@ impl Endpoint {
         events: &Bound<'_, PyList>,
         message: Option<&str>,
     ) -> PyResult<()> {
-        Self::_receive_early(slf, events)?;
+        // What is behind the rest of what came is known now.
+        let most = std::mem::replace(&mut slf.get().workings(slf.py())?.most, usize::MAX);
+        let received = Self::_receive_early(slf, events);
+        slf.get().workings(slf.py())?.most = most;
+        received?;
         let mut this = slf.get().workings(slf.py())?;
         this.hand_on_kept(events)?;
         if this.decoder.is_some() && this.waits(slf.py())? {
@@ -246,6 +253,16 @@ impl Workings {
             Delivery::Later => true,
             Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().paused(py)?,
         })
+    }
+
+    /// Has the rest of what comes, behind as much as a turn of a loop has time for, wait until it is asked for.
+    pub fn bound_turns(&mut self) {
+        self.most = DECODED_PER_TURN;
+    }
+
+    /// Whether bytes wait that may be decoded.
+    pub fn is_behind(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.early.is_empty() && self.decoder.is_some() && !self.waits(py)?)
     }
 
     /// How many bytes wait to be decoded.

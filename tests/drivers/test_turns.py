@@ -1,0 +1,162 @@
+"""No peer, and no task, keeps the loop for long in one turn: what is more waits for a later one."""
+
+import asyncio
+import contextlib
+
+import pytest
+from drivers.conftest import listening, url
+from drivers.raw import raw_client
+from wire import BINARY, CLOSE, PING, PONG, REQUEST, RSV1, deflated, frame, masked
+
+from mintws import ConnectionClosed
+from mintws.asyncio import connect
+
+#: More messages than any turn takes or sends.
+MANY = 20_000
+#: As many as one may.
+MOST = 1_500
+
+
+@contextlib.asynccontextmanager
+async def counted(count):
+    """Give how much a count grows at most between two turns of the loop, as the last item of a list."""
+    most = [0]
+
+    async def watch():
+        before = count()
+        while True:
+            await asyncio.sleep(0)
+            most[0] = max(most[0], count() - before)
+            before = count()
+
+    watching = asyncio.create_task(watch())
+    yield most
+    watching.cancel()
+
+
+def test_a_reader_for_whom_messages_are_there_gives_other_tasks_a_turn(run, http):
+    async def handler(websocket):
+        await websocket.send_many(str(i) for i in range(MANY))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                async with counted(lambda: websocket.taken) as most:
+                    for i in range(MANY):
+                        assert await websocket.recv() == str(i)
+                assert 0 < most[0] < MOST
+
+    run(work())
+
+
+def test_a_sender_that_need_not_wait_gives_other_tasks_a_turn(run, http):
+    async def handler(websocket):
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                async with counted(lambda: websocket.counters.messages_sent) as most:
+                    for _ in range(MANY):
+                        await websocket.send("")
+                assert 0 < most[0] < MOST
+
+    run(work())
+
+
+@pytest.mark.parametrize("size", [60_000, 100_000])
+def test_large_messages_count_by_their_bytes(run, http, size):
+    async def handler(websocket):
+        for _ in range(100):
+            await websocket.send(bytes(size))
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                async with counted(lambda: websocket.taken) as most:
+                    assert [len(message) async for message in websocket] == [size] * 100
+                assert 0 < most[0] * size < 2 << 20
+
+    run(work())
+
+
+def test_a_recv_that_is_cancelled_while_it_waits_for_a_turn_loses_nothing(run, http):
+    async def handler(websocket):
+        await websocket.send_many(str(i) for i in range(MANY))
+        await websocket.wait_closed()
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http) as websocket:
+                got, cancelled = [await websocket.recv()], 0
+                while len(got) < MANY:
+                    receiving = asyncio.ensure_future(websocket.recv())
+                    await asyncio.sleep(0)
+                    if not receiving.done() and websocket.waiting:
+                        cancelled += receiving.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        got.append(await receiving)
+                assert got == [str(i) for i in range(MANY)]
+                assert cancelled
+
+    run(work())
+
+
+def bombs(count):
+    return masked(BINARY, deflated(bytes(1 << 20)), rsv=RSV1) * count
+
+
+@pytest.mark.parametrize("end", ["close", "half"])
+def test_control_frames_beyond_a_turn_wait_and_are_answered_in_order(run, end):
+    async def handler(websocket):
+        async with counted(lambda: websocket.counters.frames_received) as most:
+            with contextlib.suppress(ConnectionClosed):
+                async for message in websocket:
+                    messages.append(message)
+        ended.append((most[0] < 5000, websocket.close_code))
+
+    messages, ended = [], []
+    pings = b"".join(masked(PING, i.to_bytes(4, "big")) for i in range(10_000))
+    pongs = b"".join(frame(PONG, i.to_bytes(4, "big")) for i in range(10_000))
+
+    async def work():
+        async with listening(handler) as server:
+            reader, writer = await raw_client(server)
+            writer.write(masked(BINARY, b"first") + pings + masked(BINARY, b"last"))
+            if end == "close":
+                writer.write(masked(CLOSE, b"\x03\xe8"))
+            else:
+                await reader.readexactly(len(pongs))
+                writer.write_eof()
+            answer = await reader.read(-1)
+            if end == "close":
+                assert answer == pongs + frame(CLOSE, b"\x03\xe8")
+            writer.close()
+
+    run(work())
+    assert messages == [b"first", b"last"]
+    assert ended == [(True, 1000 if end == "close" else 1006)]
+
+
+def test_what_is_discarded_is_inflated_over_many_turns_and_counted(run):
+    async def handler(websocket):
+        websocket.discard()
+        async with counted(lambda: websocket.discarded) as most:
+            await websocket.wait_closed()
+        ended.set_result((most[0] < 10, websocket.ending.discarded + websocket.waiting, websocket.close_code))
+
+    async def work():
+        nonlocal ended
+        ended = asyncio.get_running_loop().create_future()
+        head = REQUEST + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        async with listening(handler) as server:
+            reader, writer = await raw_client(server, head=head)
+            bomb = masked(BINARY, deflated(bytes(1 << 20)), rsv=RSV1)
+            writer.write(bomb * 100 + masked(CLOSE, b"\x03\xe8"))
+            assert await reader.read(-1) == frame(CLOSE, b"\x03\xe8")
+            assert await ended == (True, 100, 1000)
+            writer.close()
+
+    ended = None
+    run(work())
