@@ -137,6 +137,48 @@ def test_parts_of_the_session_layer_use_each_other_one_way_and_no_clock() -> Non
     TopologicalSorter(graph).prepare()
 
 
+#: Where the asyncio driver arms timers: for deadlines, and for how long a coroutine is waited for that has no transport yet, or many.
+ARMS_TIMERS = {"timing.py: rearm", "timing.py: limited"}
+
+
+def armed_timers(path: Path) -> Iterator[str]:
+    """Give the functions of a file that arm timers of asyncio."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            waits = name == "wait" and any(it.arg == "timeout" for it in call.keywords)
+            # A sleep of no time lets others have a turn.
+            sleeps = name == "sleep" and ast.unparse(call) != "asyncio.sleep(0)"
+            arms = name in ("call_later", "call_at", "timeout", "timeout_at", "wait_for", "as_completed")
+            if arms or waits or sleeps:
+                yield f"{path.name}: {function.name}"
+
+
+def test_one_function_of_the_asyncio_driver_arms_timers() -> None:
+    assert {name for path in (PACKAGE / "asyncio").glob("*.py") for name in armed_timers(path)} == ARMS_TIMERS
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "loop.call_later(1, f)",
+        "self.loop.call_at(1, f)",
+        "await asyncio.sleep(0.1)",
+        "await sleep(wait)",
+        "await asyncio.wait([it], timeout=1)",
+        "await asyncio.wait_for(it, 1)",
+        "async with asyncio.timeout(1): pass",
+    ],
+)
+def test_timers_are_found_however_they_are_armed(tmp_path: Path, call: str) -> None:
+    source = tmp_path / "armed.py"
+    source.write_text(f"class It:\n    async def waits(self):\n        {call}\n", encoding="utf-8")
+    assert list(armed_timers(source)) == ["armed.py: waits"]
+
+
 def test_errors_import_nothing_of_mintws() -> None:
     assert [name for _, name in imports(PACKAGE / "errors.py") if name.startswith("mintws")] == []
 

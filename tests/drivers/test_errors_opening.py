@@ -29,9 +29,8 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import connect, connect_http2
-from mintws.asyncio.dial import REFUSAL_WAIT
 from mintws.events import Response
-from mintws.session import Timing
+from mintws.session import REFUSAL_WAIT, Timing
 
 
 def opened(address, how, **options):
@@ -351,7 +350,7 @@ def test_a_refusal_on_one_of_many_streams_leaves_the_others(run):
     async def work(port):
         async with connect_http2(f"ws://127.0.0.1:{port}", close_timeout=0.1) as client:
             error = await failure(client.open("/"))
-            assert not client._link.lost and not client._link._refusals
+            assert not client._link.lost and not client._link._session._refused_at
             assert not client.http._streams
             return error
 

@@ -444,7 +444,7 @@ async def stalls(websocket, log, *messages):
 
 
 def test_a_send_that_waits_long_says_what_for(run, http, log, monkeypatch):
-    monkeypatch.setattr("mintws.asyncio.websocket.STALL", 0.05)
+    monkeypatch.setattr("mintws.session.websocket.STALL", 0.05)
     unsent = []
 
     async def handler(websocket):
@@ -463,7 +463,7 @@ def test_a_send_that_waits_long_says_what_for(run, http, log, monkeypatch):
 
 def test_both_sides_that_send_first_are_told_what_they_wait_for(run, log, monkeypatch):
     """Neither receives, so the windows of both directions stay shut."""
-    monkeypatch.setattr("mintws.asyncio.websocket.STALL", 0.05)
+    monkeypatch.setattr("mintws.session.websocket.STALL", 0.05)
 
     def stalled():
         return [line for line in log() if "cannot send" in line]

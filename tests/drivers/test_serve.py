@@ -27,9 +27,9 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.asyncio import connect, connect_http2, link, serve
+from mintws.asyncio import connect, connect_http2, serve
 from mintws.events import Response
-from mintws.session import check_origin
+from mintws.session import check_origin, transport
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -581,7 +581,7 @@ def test_the_close_of_a_client_that_then_dies_is_the_end(run):
 @pytest.mark.parametrize(("interval", "alive"), [(0.0, True), (60.0, False)])
 def test_frames_that_do_nothing_are_forgiven_in_time(run, monkeypatch, interval, alive):
     """A peer that only sends PINGs, 10,000 of them in the end, is a flood in a minute and none in a day (RFC 9113 §10.5)."""
-    monkeypatch.setattr(link, "REFILL_INTERVAL", interval)
+    monkeypatch.setattr(transport, "REFILL_INTERVAL", interval)
     ping = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
     goaway = b"\x00\x00\x00\x00\x0b"  # the first bytes of its payload: no stream was seen, ENHANCE_YOUR_CALM

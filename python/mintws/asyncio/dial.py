@@ -33,15 +33,12 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
 from mintws.http2.websocket import WebSocketStream
-from mintws.session import Http1Origins, HttpVersion, Timing
+from mintws.session import ClientSession, Http1Origins, HttpVersion, Step, Timing
 from mintws.url import Url, ascii_host, ipv6_host
 
 T = TypeVar("T")
 
 logger = logging.getLogger("mintws.client")
-
-#: How long the body of a refusal is waited for once its head has come, in seconds.
-REFUSAL_WAIT = 1.0
 
 if sys.version_info >= (3, 11):
     _ConnectTimeout = ConnectTimeout
@@ -107,10 +104,6 @@ class Attempt:
             why = f"the server answered {error.status}" if isinstance(error, UpgradeError) else log.shown(str(error))
             where = f"{self._url.authority} {log.path(self._url.target)}"
             logger.debug("%s not opened: %s: %s%s", self.id or "-", where, why, then)
-
-
-#: How long a WebSocket that has ended waits for the server to end the transport too, in seconds.
-PARTING = 0.1
 
 
 #: What was learnt of the versions of HTTP that servers speak, by loop and by TLS context.
@@ -254,8 +247,6 @@ class ClientLink(Link):
         "_openings",
         "_options",
         "_outliving",
-        "_parting_timer",
-        "_refusals",
         "_responses",
         "_streams",
         "_url",
@@ -264,6 +255,8 @@ class ClientLink(Link):
         "ready",
         "single",
     )
+
+    _session: ClientSession
 
     logger = logger
     #: What fails is raised, so nobody need look here for it.
@@ -278,7 +271,7 @@ class ClientLink(Link):
         options: Options,
         streams: dict[str, Any],
     ) -> None:
-        super().__init__(loop, timing)
+        super().__init__(loop, ClientSession(loop.time(), timing))
         self._url = url
         self._version = http
         self._options = options
@@ -286,14 +279,11 @@ class ClientLink(Link):
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         #: Requests that wait for their response, with the limits of its body.
         self._responses: dict[int, tuple[asyncio.Future[Response], int | None]] = {}
-        #: Openings that are refused, until when the body of the refusal may come.
-        self._refusals: dict[Connection, asyncio.TimerHandle] = {}
         #: Requests that wait for a stream.
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
         self.single = False
-        #: Until the WebSocket no longer waits for the end of the transport, and what does so then.
-        self._parting_timer: asyncio.TimerHandle | None = None
+        #: Awaits the end of a transport whose WebSocket no longer does.
         self._outliving: asyncio.Task[None] | None = None
         #: The server's SETTINGS have come, or never will: `check_open` tells.
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -314,6 +304,7 @@ class ClientLink(Link):
         else:
             self.http = Http1(Role.CLIENT, **self._options)
             self.ready.set_result(None)
+        self._session.http = self.http
         self.write(self.http.start())
 
     async def open(self, request: UpgradeRequest, attempt: Attempt) -> WebSocket:
@@ -341,9 +332,7 @@ class ClientLink(Link):
             self._openings.pop(connection, None)
             # The future holds what it raises, and that this frame.
             del opening
-            refusal = self._refusals.pop(connection, None)
-            if refusal is not None:
-                refusal.cancel()
+            self._session.forget(connection)
 
     async def settings(self, attempt: Attempt) -> None:
         """Wait for the server's SETTINGS.
@@ -421,16 +410,19 @@ class ClientLink(Link):
         super().receive(data, begun)
         if not self.ready.done() and self.http.can_open is not None and not self.http.done:
             self.ready.set_result(None)
-        for connection in self._openings.keys() - self._refusals.keys():
+        for connection in self._openings:
             if connection.refusal is not None:
-                self._refusals[connection] = self.loop.call_later(REFUSAL_WAIT, self._refuse, connection)
+                self._session.refuse(self.loop.time(), connection)
+                self.arm()
         self._offer_room()
 
-    def _refuse(self, connection: Connection) -> None:
-        """Tell of a refusal whose body does not end."""
-        opening, refusal = self._openings[connection], connection.refusal
-        if not opening.done() and refusal is not None:
-            opening.set_exception(_refused(refusal))
+    def _expire(self) -> None:
+        super()._expire()
+        for connection in self._session.refused(self.loop.time()):
+            opening, refusal = self._openings[connection], connection.refusal
+            if not opening.done() and refusal is not None:
+                opening.set_exception(_refused(refusal))
+        self.arm()
 
     def _say_last(self, data: bytes) -> None:
         super()._say_last(data)
@@ -445,25 +437,20 @@ class ClientLink(Link):
                     room.set_result(None)
 
     def _part(self) -> None:
-        """Leave the end of the transport, whose WebSocket has ended, to the server, and let the WebSocket go if it takes its time.
-
-        RFC 6455 §7.1.1 has the client wait for the server. The transport does, and who waits for the WebSocket need not.
-        """
-        if self.lost or self._parting_timer is not None:
+        """Leave the end of the transport, whose WebSocket has ended, to the server."""
+        if self.lost or self._session.parts:
             return
         self.write(self.http.shutdown())
         self.close_if_done()
-        self._limit_close()
-        self._parting_timer = self.loop.call_later(PARTING, self._let_go)
+        self._session.part(self.loop.time())
+        self.arm()
 
-    def _let_go(self) -> None:
-        if self.buffered:
-            # The server has not got our Close yet.
-            self._parting_timer = self.loop.call_later(PARTING, self._let_go)
-            return
-        self._outliving = self.loop.create_task(self._outlive())
-        for websocket in list(self.websockets):
-            self.let_go(websocket)
+    def _take_step(self, step: Step | None) -> None:
+        super()._take_step(step)
+        if step is Step.LET_GO:
+            self._outliving = self.loop.create_task(self._outlive())
+            for websocket in list(self.websockets):
+                self.let_go(websocket)
 
     async def _outlive(self) -> None:
         """Wait for the end of the transport; a loop that ends before cancels this, and the transport is cut."""
@@ -473,8 +460,6 @@ class ClientLink(Link):
             self.cut()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._parting_timer is not None:
-            self._parting_timer.cancel()
         super().connection_lost(error)
         for opening in self._openings.values():
             if not opening.done():

@@ -23,7 +23,7 @@ from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
-from mintws.session import REPLIES_HIGH, UNDECODED_HIGH, ClosedStreams, Step, Timing, TransportEnd
+from mintws.session import Step, Timing, TransportSession, WebSocketSession
 
 if sys.platform != "win32":
     import fcntl
@@ -31,8 +31,6 @@ if sys.platform != "win32":
 
 #: The most bytes that are read at a time: more would leave the processor's cache before they are decoded.
 READ_SIZE = 256 * 1024
-#: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
-REFILL_INTERVAL = 60.0
 
 #: On Python 3.10 a transport over TLS has let go of what it stands on a turn of the loop before `connection_lost` says so. Its
 #: get_write_buffer_size, pause_reading and resume_reading raise AttributeError then.
@@ -52,17 +50,13 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
-        "_close_timer",
-        "_closed_streams",
         "_draining",
-        "_end",
         "_ends_early",
         "_half_closes",
         "_lost",
         "_peer_ended",
-        "_refill_due",
-        "_replies",
-        "_sweep_timer",
+        "_session",
+        "_timer",
         "error",
         "gone",
         "held_up",
@@ -80,9 +74,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     logger: logging.Logger
     level: int
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timing: Timing) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, session: TransportSession) -> None:
         self.loop = loop
-        self.timing = timing
+        self._session = session
+        self._timer: asyncio.TimerHandle | None = None
+        self.timing: Timing = session.timing
         self.id = next(_numbers)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         #: The transport is gone.
@@ -98,16 +94,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.held_up: set[WebSocket] = set()
         #: Done when the transport is gone.
         self.gone: asyncio.Future[None] = loop.create_future()
-        #: Bytes of replies that were made while the peer took nothing.
-        self._replies = 0
-        self._refill_due = loop.time() + REFILL_INTERVAL
         #: What waits for room in the transport.
         self._draining: asyncio.Future[None] | None = None
-        self._closed_streams = ClosedStreams(timing.close_timeout)
-        self._sweep_timer: asyncio.TimerHandle | None = None
-        #: The end of the transport, once it has begun.
-        self._end: TransportEnd | None = None
-        self._close_timer: asyncio.TimerHandle | None = None
         shared = _states.get(loop)
         if shared is None:
             shared = _states[loop] = _core.LoopState(memoryview(bytearray(READ_SIZE)))
@@ -126,7 +114,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._half_closes = self.transport.can_write_eof()
 
     def eof_received(self) -> bool:
-        ending = self._end is not None
+        ending = self._session.ends
         self._peer_ended = True
         self.receive(b"")
         # Unless it was ending, the transport stays open for what is still to be written; `close_if_done` closes it.
@@ -138,7 +126,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.full = False
-        self._replies = 0
+        self._session.taken()
         self.update_reading()
         if self._draining is not None:
             self._draining.set_result(None)
@@ -146,9 +134,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._relieve()
 
     def connection_lost(self, error: Exception | None) -> None:
-        for timer in (self._close_timer, self._sweep_timer):
-            if timer is not None:
-                timer.cancel()
         self._writer = None
         http = getattr(self, "http", None)
         if self.error is None and isinstance(http, Http2) and http.goaway:
@@ -169,6 +154,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         for websocket in list(self.websockets):
             websocket.finish()
         self.websockets.clear()
+        self._session.lose()
+        self.arm()
         self.wake()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
@@ -241,17 +228,10 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             crowded: a WebSocket has more messages than its application takes.
             reply: how many bytes the peer made us write.
         """
-        if self.full:
-            self._replies += reply
-        if crowded or self._replies > REPLIES_HIGH:
+        if self._session.receive(self.loop.time(), crowded=crowded, replied=reply if self.full else 0):
             self.update_reading()
-        if isinstance(self.http, Http2):
+        if self.multiplexed:
             self._relieve()
-            if self.loop.time() >= self._refill_due:
-                self._refill_due = self.loop.time() + REFILL_INTERVAL
-                self.http.refill()
-        elif not self.http.reading:
-            self.update_reading()
         self.close_if_done()
 
     def _relieve(self) -> None:
@@ -270,7 +250,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if not self.multiplexed:
             self._only = connection
         self.websockets.add(websocket)
-        websocket.schedule()
+        self.schedule(websocket._session)
         log.opened(self, connection)
         return websocket
 
@@ -288,14 +268,55 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     @property
     def is_reading(self) -> bool:
-        """Whether what the peer sends is read.
+        """Whether what the peer sends is read."""
+        return not self._behind and self._session.is_reading(self.websockets, full=self.full)
 
-        A peer that makes us write and takes nothing is read no more. What WebSockets send is no answer: its senders wait by themselves.
-        Where messages wait for the application, a little more is read, since the peer's Close may follow.
-        """
-        answers = self._replies > REPLIES_HIGH or not self.websockets
-        reading = self.http.reading or any(it.paused and it.connection.held < UNDECODED_HIGH for it in self.websockets)
-        return reading and not self._behind and not (self.full and answers)
+    @property
+    def untaken(self) -> int:
+        """How many bytes the peer has not taken yet, those included for which its windows have no room."""
+        return self.unsent + (self.http.buffered if isinstance(getattr(self, "http", None), Http2) else 0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way, or nothing more is written."""
+        return bool(self.websockets) or self.lost or self.closing
+
+    # Timers.
+
+    def schedule(self, session: WebSocketSession) -> None:
+        """See to the deadline of a WebSocket, which may be another one."""
+        self._session.websockets.schedule(session)
+        self.arm()
+
+    def arm(self) -> None:
+        """Have `_expire` called at the session's deadline, or before: one that moves later need not move the timer."""
+        deadline = self._session.deadline
+        later = self._timer is not None and deadline is not None and self._timer.when() <= deadline
+        if not later and not self.loop.is_closed():
+            self._timer = rearm(self._timer, self.loop, deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Do what is due."""
+        self._timer = None
+        now = self.loop.time()
+        for session in self._session.websockets.due(now):
+            websocket = session.connection.owner()
+            if websocket is not None:
+                websocket.expire()
+        data, step = self._session.expire(now, self)
+        self._say_last(data)
+        self._take_step(step)
+        self.close_if_done()
+        self.arm()
+
+    def _take_step(self, step: Step | None) -> None:
+        """Do what the session orders."""
+        if step is Step.END:
+            self.close()
+        elif step is Step.CLOSE:
+            self.transport.close()
+        elif step is Step.CUT:
+            self.cut()
 
     def probe(self) -> None:
         """Ask, beneath all WebSockets, whether the peer is there (RFC 9113 §6.7)."""
@@ -335,7 +356,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if websocket.connection.state is not State.CLOSED:
             return
         if self.multiplexed and not websocket.connection.carrier.done:
-            self._sweep_later(websocket.connection)
+            self._session.sweep_later(self.loop.time(), websocket.connection)
+            self.arm()
         if self.shared:
             self.let_go(websocket)
         else:
@@ -364,7 +386,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if self.http.done:
             self.close()
         elif not self.multiplexed and any(it.connection.state is State.CLOSED for it in self.websockets):
-            self._limit_close()
+            self._session.limit(self.loop.time())
+            self.arm()
 
     @property
     def closing(self) -> bool:
@@ -383,7 +406,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._writer = None
         if not self._lingers:
             self.transport.close()
-            self._limit_close()
+            self._session.close(self.loop.time())
+            self.arm()
             return
         if self._half_closes:
             try:
@@ -392,10 +416,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 # The peer was quicker, which the transport does not know yet.
                 self.transport.abort()
                 return
-        now = self.loop.time()
-        end = TransportEnd(now, self.timing.close_timeout)
-        end.linger(now, self.heard, told=self._half_closes)
-        self._await_end(end)
+        self._session.linger(self.loop.time(), self.heard, told=self._half_closes)
+        self.arm()
         self.transport.resume_reading()
 
     @property
@@ -426,39 +448,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     def _say_last(self, data: bytes) -> None:
         if not self.lost:
             self.write(data)
-
-    def _sweep_later(self, connection: Connection) -> None:
-        """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
-        self._closed_streams.add(self.loop.time(), connection)
-        if self._sweep_timer is None:
-            self._arm_sweep()
-
-    def _arm_sweep(self) -> None:
-        self._sweep_timer = rearm(self._sweep_timer, self.loop, self._closed_streams.deadline, self._sweep)
-
-    def _sweep(self) -> None:
-        for connection in self._closed_streams.expire(self.loop.time()):
-            self._say_last(connection.abort())
-        self._arm_sweep()
-        self.close_if_done()
-
-    def _limit_close(self) -> None:
-        """Bound the time until the transport is gone: the peer may never read, or never close."""
-        if self._end is None:
-            self._await_end(TransportEnd(self.loop.time(), self.timing.close_timeout))
-
-    def _await_end(self, end: TransportEnd) -> None:
-        self._end = end
-        self._close_timer = rearm(self._close_timer, self.loop, end.deadline, self._expire_end)
-
-    def _expire_end(self) -> None:
-        assert self._end is not None
-        step = self._end.expire(self.loop.time(), self.heard)
-        self._await_end(self._end)
-        if step is Step.CLOSE:
-            self.transport.close()
-        elif step is Step.CUT:
-            self.transport.abort()
 
 
 def _raise(error: BaseException) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import socket
@@ -17,7 +18,7 @@ from mintws.arguments import explained
 from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.listen import Place
-from mintws.asyncio.timing import limited, rearm
+from mintws.asyncio.timing import limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -27,10 +28,9 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, Begun, check_streams
 from mintws.session import (
+    END_WAIT,
     PRODUCT,
-    HalfClosedTimeout,
-    IdleTimeout,
-    RequestTimeouts,
+    ServerSession,
     Timing,
     check_origin,
     check_seconds,
@@ -38,6 +38,7 @@ from mintws.session import (
     date,
     default_willing,
     product_header,
+    text_response,
 )
 
 if TYPE_CHECKING:
@@ -279,7 +280,8 @@ class Server:
                 link.close()
             gone = [link.gone for link in self.links]
             if gone:
-                await asyncio.wait(gone, timeout=1)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await limited(asyncio.wait(gone), END_WAIT)
         finally:
             if not self._loop_is_closed:
                 self._cut_off()
@@ -307,15 +309,14 @@ class Server:
 
     async def _wait_for_work(self, timeout: float | None) -> None:
         """Wait until no work is under way, but that of the calling task."""
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
+        with contextlib.suppress(asyncio.TimeoutError):
+            await limited(self._when_idle(), timeout)
+
+    async def _when_idle(self) -> None:
         while self._is_busy():
-            rest = None if end is None else end - loop.time()
-            if rest is not None and rest <= 0:
-                return
             if self._work_ended is None:
-                self._work_ended = loop.create_future()
-            await asyncio.wait([self._work_ended], timeout=rest)
+                self._work_ended = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._work_ended)
 
     def _is_busy(self) -> bool:
         calling = asyncio.current_task()
@@ -338,31 +339,22 @@ class ServerLink(Link):
     """A server's transport."""
 
     __slots__ = (
-        "_half_closed",
-        "_half_closed_timer",
-        "_idle",
-        "_request_timer",
-        "_requests",
         "_server",
         "_start",
         "_working",
     )
 
+    _session: ServerSession
+
     logger = logger
     level = logging.INFO
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
-        super().__init__(loop, server.timing)
+        super().__init__(loop, ServerSession(loop.time(), server.timing))
         self._server = server
         self._start = b""
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
-        #: For the bodies that are still coming, and, while nothing is under way, for the head of the next request.
-        self._requests = RequestTimeouts(self.timing.open_timeout)
-        self._idle: IdleTimeout | None = None
-        self._request_timer: asyncio.TimerHandle | None = None
-        self._half_closed = HalfClosedTimeout(self.timing.half_closed_timeout)
-        self._half_closed_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -370,8 +362,8 @@ class ServerLink(Link):
             self.transport.abort()
             return
         self._server.links.add(self)
-        self._limit_silence(self.timing.open_timeout)
-        self._arm_requests()
+        self._session.begin(self.loop.time())
+        self.arm()
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None:
             self._speak(chosen.selected_alpn_protocol() == "h2")
@@ -391,15 +383,12 @@ class ServerLink(Link):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._arm_requests()
-        if self._half_closed_timer is not None:
-            self._half_closed_timer.cancel()
         self._server.links.discard(self)
         self._server.note_end()
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
         super().handle(events)
-        if self._requests.under_way or self.http.collecting:
+        if self._session.awaits_requests:
             self._limit_requests()
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
@@ -450,7 +439,8 @@ class ServerLink(Link):
             self.close()
         elif websocket in self.websockets:
             self.let_go(websocket)
-            self._sweep_later(websocket.connection)
+            self._session.sweep_later(self.loop.time(), websocket.connection)
+            self.arm()
             self.wake()
 
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
@@ -536,41 +526,32 @@ class ServerLink(Link):
             data = b"" if self.lost else self.http.respond(request, response)
         except Exception:
             logger.exception("%s: %s %s: the response hook failed", self.id, log.peer(self), log.path(request.target))
-            data = b"" if self.lost else self.http.respond(request, _text(500, "the server failed"))
+            data = b"" if self.lost else self.http.respond(request, text_response(500, "the server failed"))
         except BaseException:
             # As in `_serve`.
             if not self.lost:
-                self.write(self.http.respond(request, _text(503, "the server gives no answer")))
+                self.write(self.http.respond(request, text_response(503, "the server gives no answer")))
                 self.proceed()
             raise
         self.write(data)
         if self.full:
-            await self._taken()
+            self._session.await_room(self.loop.time(), self)
+            self.arm()
+            await self.drained()
         if not self.lost:
             self.proceed()
             self.update_reading()
 
-    async def _taken(self) -> None:
-        """Wait until the transport has room; end it if the client is stuck."""
-        idle = IdleTimeout(self.loop.time(), self.timing.idle_timeout, self._untaken)
-        while self.full and not self.lost:
-            try:
-                await limited(self.drained(), None if idle.deadline is None else idle.deadline - self.loop.time())
-            except asyncio.TimeoutError:
-                if idle.expire(self.loop.time(), self._untaken):
-                    self.cut()
-
-    @property
-    def _untaken(self) -> int:
-        """How many bytes the client has not taken yet, those included for which its windows have no room."""
-        return self.unsent + (self.http.buffered if isinstance(getattr(self, "http", None), Http2) else 0)
-
     async def _response(self, request: Request) -> Response:
         if request.body is None:
-            return _text(413, "the body is too long")
+            return text_response(413, "the body is too long")
         if self._server.respond is None:
             upgrade = () if self.multiplexed else (("Upgrade", "websocket"), ("Connection", "Upgrade"))
-            return _text(426, "this is a WebSocket server", upgrade) if upgrade else _text(404, "no such page")
+            return (
+                text_response(426, "this is a WebSocket server", upgrade)
+                if upgrade
+                else text_response(404, "no such page")
+            )
         response = self._server.respond(replace(request, peer=self.peer))
         if inspect.isawaitable(response):
             response = await response
@@ -593,6 +574,7 @@ class ServerLink(Link):
             self._inbound = self.http._inbound
         else:
             self.http = Http1(Role.SERVER, response_headers=headers, **server.options)
+        self._session.http = self.http
         self.write(self.http.start())
 
     def _start_task(self, work: Any) -> None:
@@ -611,55 +593,21 @@ class ServerLink(Link):
 
     def _limit_half_closed(self) -> None:
         """Bound the time in which the client may leave streams open that have ended here."""
-        if self._half_closed.deadline is None and isinstance(self.http, Http2) and self.http.half_closed:
-            self._reset_half_closed()
-
-    def _reset_half_closed(self) -> None:
-        """Reset the streams whose time is up, and wait for the others."""
-        assert isinstance(self.http, Http2)
-        now = self.loop.time()
-        if self.lost:
-            return
-        if self._half_closed.expire(now):
-            self.write(self.http.reset_half_closed())
-            self._half_closed.wait(now, self.http.half_closed)
+        if self._session.has_half_closed:
+            self._say_last(self._session.limit_half_closed(self.loop.time()))
             self.close_if_done()
-        deadline = self._half_closed.deadline
-        self._half_closed_timer = rearm(self._half_closed_timer, self.loop, deadline, self._reset_half_closed)
+            self.arm()
+
+    @property
+    def busy(self) -> bool:
+        return self._working > 0 or super().busy
 
     def _limit_requests(self) -> None:
         """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
-        begun = self.http.collecting
-        self._requests.update(self.loop.time(), begun)
-        self._idle = None
-        if not (begun or self._working or self.websockets or self.lost or self.closing):
+        if not (self.http.collecting or self.busy):
             self.close_if_done()
-            self._limit_silence(self.timing.idle_timeout)
-        self._arm_requests()
-
-    def _limit_silence(self, timeout: float | None) -> None:
-        """Bound the time in which the client may ask for nothing."""
-        self._idle = IdleTimeout(self.loop.time(), timeout, self._untaken)
-
-    def _arm_requests(self) -> None:
-        deadline = None if self.lost or self.closing else (self._idle or self._requests).deadline
-        self._request_timer = rearm(self._request_timer, self.loop, deadline, self._expire_requests)
-
-    def _expire_requests(self) -> None:
-        """Refuse the requests whose time is over, or end a connection that nothing was asked on; wait for the others."""
-        if self.closing:
-            return
-        now = self.loop.time()
-        if self._idle is not None:
-            if self._idle.expire(now, self._untaken):
-                self.close()
-            self._arm_requests()
-            return
-        for request in self._requests.expire(now, self.http.collecting):
-            slow = _text(408, "the request took too long", (("Connection", "close"),))
-            self.write(self.http.respond(request, slow))
-        self._limit_half_closed()
-        self._limit_requests()
+        self._session.limit_requests(self.loop.time(), self)
+        self.arm()
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
@@ -669,7 +617,3 @@ def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
     if not all(isinstance(it, kinds) for it in settled):
         raise TypeError(f"{name} is a sequence of str, not {names!r}")
     return settled
-
-
-def _text(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    return Response(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), (text + "\n").encode())

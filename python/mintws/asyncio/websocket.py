@@ -15,7 +15,6 @@ from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.asyncio.timing import rearm
 from mintws.connection import Connection, Counters
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
@@ -50,8 +49,6 @@ Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[A
 LARGE = 64 * 1024
 #: Bytes of a message in fragments after which other tasks get a turn.
 TURN_SIZE = 256 * 1024
-#: Seconds that a send waits for the peer before it is logged what it waits for.
-STALL = 5.0
 
 
 class Owner(ReferenceType["WebSocket"]):
@@ -92,7 +89,6 @@ class WebSocket(_core.Mailbox):
         "_fragmenting",
         "_link",
         "_session",
-        "_timer",
         "_traced",
         "connection",
     )
@@ -102,7 +98,6 @@ class WebSocket(_core.Mailbox):
         # The link imports this module, so its type is none that can be looked up in the signature.
         self._link: Link = link
         self._session = WebSocketSession(link.loop.time(), connection, link, link.timing)
-        self._timer: asyncio.TimerHandle | None = None
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
@@ -335,6 +330,7 @@ class WebSocket(_core.Mailbox):
         if self._drain is not None and (self._gone() or self._has_room()):
             self._drain.set_result(None)
             self._drain = None
+            self._session.log_stall(None)
             self._link.held_up.discard(self)
 
     def finish(self) -> None:
@@ -374,14 +370,7 @@ class WebSocket(_core.Mailbox):
 
     def expire(self) -> None:
         """Do what is due."""
-        self._timer = None
         self._obey(self._session.expire(self._link.loop.time(), self))
-
-    def schedule(self) -> None:
-        """Have `expire` called at the session's deadline, or before."""
-        deadline, timer, loop = self._session.deadline, self._timer, self._link.loop
-        if not loop.is_closed() and (deadline is None or timer is None or deadline < timer.when()):
-            self._timer = rearm(timer, loop, deadline, self.expire)
 
     def _obey(self, ordered: Ordered) -> None:
         """Do what the session orders, and see to its deadline and its end, which may be others by then."""
@@ -404,7 +393,9 @@ class WebSocket(_core.Mailbox):
                 self.discard()
             case Order.ABORT:
                 self._link.abort(self)
-        self.schedule()
+            case Order.LOG:
+                log.stalled(self._link, self)
+        self._link.schedule(self._session)
         if self._session.is_over and self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 
@@ -465,10 +456,10 @@ class WebSocket(_core.Mailbox):
             if self._drain is None:
                 self._drain = self._link.loop.create_future()
                 self._link.held_up.add(self)
-            drain = self._drain
-            if self._traced and not (await asyncio.wait([drain], timeout=STALL))[0]:
-                log.stalled(self._link, self)
-            await asyncio.shield(drain)
+                if self._traced:
+                    self._session.log_stall(self._link.loop.time())
+                    self._link.schedule(self._session)
+            await asyncio.shield(self._drain)
 
     # Its own parts.
 

@@ -1,35 +1,51 @@
 """The rules that drivers share, without I/O and without a clock: the time, in seconds, is an argument."""
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
-from mintws.session.closing import GRACE, READER_WAIT, Beneath, Closing, Messages, Order, Ordered
+from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
+from mintws.session.deadlines import Deadlines
+from mintws.session.driver import Messages, TransportState
 from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
-from mintws.session.linger import Step, TransportEnd
+from mintws.session.linger import END_WAIT, Step, TransportEnd
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pings import Pings
 from mintws.session.product import PRODUCT, date, product_header
-from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts
+from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, text_response
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
-from mintws.session.timing import Timing, check_seconds
+from mintws.session.timing import Timing, check_seconds, earliest
+from mintws.session.transport import (
+    PARTING,
+    REFILL_INTERVAL,
+    REFUSAL_WAIT,
+    ClientSession,
+    ServerSession,
+    TransportSession,
+)
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
-from mintws.session.websocket import WebSocketSession
+from mintws.session.websocket import STALL, WebSocketSession
 
 __all__ = [
     "CLEAN_CODES",
+    "END_WAIT",
     "FEW",
     "GRACE",
     "HTTP1_LIFETIME",
     "HTTP1_ORIGINS",
     "LEAST_RATE",
+    "PARTING",
     "PRODUCT",
     "READER_WAIT",
+    "REFILL_INTERVAL",
+    "REFUSAL_WAIT",
     "REPLIES_HIGH",
+    "STALL",
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
-    "Beneath",
+    "ClientSession",
     "ClosedStreams",
     "Closing",
+    "Deadlines",
     "Ending",
     "HalfClosedTimeout",
     "Http1Origins",
@@ -41,10 +57,13 @@ __all__ = [
     "Ordered",
     "Pings",
     "RequestTimeouts",
+    "ServerSession",
     "Signs",
     "Step",
     "Timing",
     "TransportEnd",
+    "TransportSession",
+    "TransportState",
     "VersionChoice",
     "WebSocketSession",
     "check_origin",
@@ -54,5 +73,7 @@ __all__ = [
     "default_offer",
     "default_willing",
     "describe",
+    "earliest",
     "product_header",
+    "text_response",
 ]

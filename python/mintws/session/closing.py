@@ -3,68 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from mintws.connection import Connection, closing
 from mintws.events import Close, Failed, State
+from mintws.session.driver import Messages, TransportState
 from mintws.session.ending import Ending
 
 #: Seconds in which an application may take messages, and answer those that it has taken, before the peer's Close after them is answered.
 GRACE = 1.0
 #: Seconds after which a WebSocket of which nobody has taken a message, and whose end is awaited, is taken to have no reader.
 READER_WAIT = 0.05
-
-
-class Messages(Protocol):
-    """The received messages of one WebSocket, as a driver knows them.
-
-    Attributes:
-        waiting: how many wait for the application.
-        taken: how many the application has taken.
-        paused: more wait than the application takes, so that what comes is not decoded.
-        awaited: a task waits for the next one.
-        owes_answer: the application has taken a message and sent nothing since.
-    """
-
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def taken(self) -> int: ...
-    @property
-    def paused(self) -> bool: ...
-    @property
-    def awaited(self) -> bool: ...
-    @property
-    def owes_answer(self) -> bool: ...
-
-
-class Beneath(Protocol):
-    """The transport of a WebSocket, as a driver knows it.
-
-    Attributes:
-        lost: it is gone.
-        closing: nothing more is written to it.
-        multiplexed: HTTP/2 is spoken.
-        heard: how many chunks have come.
-        written: how many bytes were written to it.
-        unsent: how many of them the peer has not taken yet, as far as is known.
-        is_reading: it is read.
-    """
-
-    @property
-    def lost(self) -> bool: ...
-    @property
-    def closing(self) -> bool: ...
-    @property
-    def multiplexed(self) -> bool: ...
-    @property
-    def heard(self) -> int: ...
-    @property
-    def written(self) -> int: ...
-    @property
-    def unsent(self) -> int: ...
-    @property
-    def is_reading(self) -> bool: ...
 
 
 class Order(Enum):
@@ -78,6 +27,7 @@ class Order(Enum):
         ABANDON: drop messages beyond those that may wait, until one is taken; then call `answer`.
         DISCARD: take no more messages than those that wait already.
         ABORT: end the WebSocket without waiting for the peer.
+        LOG: log what keeps it from sending.
     """
 
     FLUSH = auto()
@@ -87,6 +37,7 @@ class Order(Enum):
     ABANDON = auto()
     DISCARD = auto()
     ABORT = auto()
+    LOG = auto()
 
 
 #: What calls of a session order: a Close was sent on the connection, which is flushed as for `Order.FLUSH`; or an `Order`; or nothing.
@@ -102,7 +53,7 @@ class Closing:
 
     Args:
         connection: the connection, which has opened.
-        transport: what is known of its transport.
+        transport: the driver's transport of it.
         timeout: seconds that the peer has for its Close, after ours, and the application for all that it takes before the answer.
 
     Attributes:
@@ -130,7 +81,7 @@ class Closing:
         "transport",
     )
 
-    def __init__(self, connection: Connection, transport: Beneath, timeout: float) -> None:
+    def __init__(self, connection: Connection, transport: TransportState, timeout: float) -> None:
         self.connection = connection
         self.transport = transport
         self.ending = Ending()

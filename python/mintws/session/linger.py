@@ -8,13 +8,24 @@ from enum import Enum, auto
 LINGER = 2.0
 #: Over TLS, where the peer is not told that our half has ended: the silence after which it sends nothing more, in seconds.
 QUIET = 0.25
+#: How long a server that is closed waits for its transports to be gone, in seconds.
+END_WAIT = 1.0
 
 
 class Step(Enum):
-    """An order to the driver: close the transport after what was written, or cut it."""
+    """An order to the driver of a transport.
 
+    Attributes:
+        END: end the HTTP connection, then the transport.
+        CLOSE: close the transport after what was written.
+        CUT: end the transport at once.
+        LET_GO: let the WebSocket go, whose transport goes on to wait for the server.
+    """
+
+    END = auto()
     CLOSE = auto()
     CUT = auto()
+    LET_GO = auto()
 
 
 class TransportEnd:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mintws.events import Request
+from mintws.events import Request, Response
 from mintws.session.bounds import FEW
 
 #: The least rate at which a client sends the body of a request, and takes a response, in bytes a second.
 LEAST_RATE = 240
+
+
+def text_response(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """Make a response of one line of text."""
+    return Response(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), (text + "\n").encode())
 
 
 class IdleTimeout:

@@ -45,3 +45,8 @@ def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
         raise TypeError(f"{name} is a number of seconds, not {value!r}")
     if not (value >= 0 if zero else value > 0):
         raise LocalProtocolError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {value}")
+
+
+def earliest(*deadlines: float | None) -> float | None:
+    """Give the earliest of some deadlines, of which `None` is never."""
+    return min((it for it in deadlines if it is not None), default=None)

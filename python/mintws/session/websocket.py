@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from mintws.connection import Connection
 from mintws.events import Close, State
-from mintws.session.closing import Beneath, Closing, Messages, Order, Ordered
+from mintws.session.closing import Closing, Order, Ordered
+from mintws.session.driver import Messages, TransportState
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.pings import Pings
-from mintws.session.timing import Timing
+from mintws.session.timing import Timing, earliest
+
+#: Seconds that a send waits for the peer before it is logged what it waits for.
+STALL = 5.0
 
 
 class WebSocketSession(Closing):
@@ -22,29 +26,37 @@ class WebSocketSession(Closing):
 
     Attributes:
         pings: the Pings that wait for their Pongs.
-        scheduled: when `Deadlines` calls it; `None` if never.
+        scheduled: when `Deadlines` looks at it; `None` if never.
     """
 
-    __slots__ = ("_keepalive", "pings", "scheduled")
+    __slots__ = ("__weakref__", "_keepalive", "_log_at", "pings", "scheduled")
 
-    def __init__(self, now: float, connection: Connection, transport: Beneath, timing: Timing) -> None:
+    def __init__(self, now: float, connection: Connection, transport: TransportState, timing: Timing) -> None:
         super().__init__(connection, transport, timing.close_timeout)
         self.pings = Pings()
         self.scheduled: float | None = None
+        #: When to log what a send waits for.
+        self._log_at: float | None = None
         interval = timing.ping_interval
         self._keepalive = None if interval is None else Keepalive(now, interval, timing.ping_timeout)
 
     @property
     def deadline(self) -> float | None:
-        deadline = super().deadline
-        if self._keepalive is None or self.connection.state is not State.OPEN:
+        deadline = super().deadline if self._log_at is None else earliest(super().deadline, self._log_at)
+        if self._keepalive is None or self._finished or self.connection.state is not State.OPEN:
             return deadline
-        silence = self._keepalive.deadline
-        return silence if deadline is None else deadline if silence is None else min(deadline, silence)
+        return earliest(deadline, self._keepalive.deadline)
+
+    def log_stall(self, now: float | None) -> None:
+        """Have what a send waits for logged, if it waits long from now on; `None` if none waits."""
+        self._log_at = None if now is None else now + STALL
 
     def expire(self, now: float, messages: Messages) -> Ordered:
+        if self._log_at is not None and self._log_at <= now:
+            self._log_at = None
+            return Order.LOG
         ordered = super().expire(now, messages)
-        if ordered is not None or self._keepalive is None or self.connection.state is not State.OPEN:
+        if ordered is not None or self._keepalive is None or self._finished or self.connection.state is not State.OPEN:
             return ordered
         due = self._keepalive.deadline
         return None if due is None or now < due else self._keep_alive(self._keepalive, now, messages)

@@ -390,7 +390,7 @@ impl Exchange {
         let events = PyList::empty(py);
         Endpoint::_receive_early(&connection, &events)?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
-        Self::take(slf, &events, &reply, Caller::Loop)?;
+        Self::take(slf, &events, &reply, Caller::Loop, false)?;
         if slf.get().state(py)?.rest == Rest::Deferred {
             return Ok(());
         }

@@ -1,0 +1,71 @@
+"""The attributes that the rules of time read of a driver's WebSockets and transports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mintws.connection import Connection
+
+
+class Messages(Protocol):
+    """A driver's WebSocket, and the messages that it has received.
+
+    Attributes:
+        connection: its connection.
+        waiting: how many messages wait for the application.
+        taken: how many the application has taken.
+        paused: more wait than the application takes, so that what comes is not decoded.
+        awaited: a task waits for the next one.
+        owes_answer: the application has taken a message and sent nothing since.
+    """
+
+    connection: Connection
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def taken(self) -> int: ...
+    @property
+    def paused(self) -> bool: ...
+    @property
+    def awaited(self) -> bool: ...
+    @property
+    def owes_answer(self) -> bool: ...
+
+
+class TransportState(Protocol):
+    """A driver's transport.
+
+    Attributes:
+        lost: it is gone.
+        closing: nothing more is written to it.
+        multiplexed: HTTP/2 is spoken.
+        busy: an answer is being made, a WebSocket is open, or nothing more is written.
+        is_reading: it is read.
+        heard: how many chunks have come.
+        written: how many bytes were written to it.
+        buffered: how many of them wait in it.
+        unsent: how many of them the peer has not taken, as far as is known.
+        untaken: how many bytes the peer has not taken, those included for which its windows have no room.
+    """
+
+    @property
+    def lost(self) -> bool: ...
+    @property
+    def closing(self) -> bool: ...
+    @property
+    def multiplexed(self) -> bool: ...
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def is_reading(self) -> bool: ...
+    @property
+    def heard(self) -> int: ...
+    @property
+    def written(self) -> int: ...
+    @property
+    def buffered(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    @property
+    def untaken(self) -> int: ...
