@@ -469,7 +469,7 @@ def test_both_sides_that_send_first_are_told_what_they_wait_for(run, log, monkey
         return [line for line in log() if "cannot send" in line]
 
     async def send(websocket):
-        sending = asyncio.create_task(websocket.send_many([b"x" * 1000] * 1000))
+        sending = asyncio.create_task(websocket.send_many([b"x" * 1000] * 10_000))
         await until(lambda: len(stalled()) == 2)
         sending.cancel()
 
