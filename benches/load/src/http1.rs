@@ -1,6 +1,6 @@
 //! A WebSocket over HTTP/1.1.
 
-use mintws::handshake::accept_key;
+use mintws::handshake::http1::accept_key;
 
 use crate::load::Wire;
 use crate::talk::{Plan, Talk};

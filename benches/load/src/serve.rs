@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mintws::decoder::{Decoder, Event, Rules};
 use mintws::encoder::Encoder;
 use mintws::frame::Opcode;
-use mintws::handshake::accept_key;
+use mintws::handshake::http1::accept_key;
 use mintws::state::Role;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
