@@ -5,7 +5,7 @@ import random
 import zlib
 
 import pytest
-from wire import Pair, Wire, closing, echo, fault, frames_of, h2_frame, opened
+from wire import Pair, Wire, closing, echo, fault, frames_of, h2_frame, h2_frames, opened
 
 from mintws import (
     Agreed,
@@ -332,6 +332,21 @@ def test_interruption_within_receive_loses_nothing(carrier, last):
     if last == "message":
         (close,) = pair.to_client(ours[-1])
         assert (close.code, "Interrupt" in close.reason) == (1011, False)
+
+
+def test_what_is_sent_after_an_interruption_follows_what_has_waited():
+    """A message waits in part; the window for its rest opens with the chunk that is interrupted."""
+    pair = opened(Http2, [RotExtension()], [RotExtension(transform=Interrupted(1, 0x20))])
+    others = Pair(pair.wire)
+    written = others.server.send(Binary(bytes(2_000_000)))
+    stream = others.client.carrier.number
+    credit = b"".join(h2_frame(8, 0, number, (1 << 24).to_bytes(4, "big")) for number in (0, stream))
+    with pytest.raises(KeyboardInterrupt):
+        pair.wire.server.receive(credit + pair.client.send(Text("first")) + pair.client.send(Text("second")))
+    written += others.server.send(Text("last"))
+    payloads = [payload for kind, _, number, payload in h2_frames(written) if (kind, number) == (0, stream)]
+    sent = b"".join(payloads)
+    assert (len(sent), sent[-6:]) == (2_000_000 + 10 + 6, b"\x81\x04last")
 
 
 def test_interruption_behind_the_end_of_a_stream_loses_nothing():

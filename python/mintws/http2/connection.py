@@ -497,7 +497,8 @@ class Http2:
             return events, reply
         raised, self._raised = self._raised, None
         self._kept = events
-        self._replies.append(reply)
+        # It precedes whatever is written next: some of it may be the rest of a message.
+        self.h2.sender.write(reply + self._flush())
         raise raised
 
     def _flush(self) -> bytes:
