@@ -34,13 +34,14 @@ async def counted(count):
     watching.cancel()
 
 
-def test_a_reader_for_whom_messages_are_there_gives_other_tasks_a_turn(run, http):
-    async def handler(websocket):
-        await websocket.send_many(str(i) for i in range(MANY))
-        await websocket.wait_closed()
+async def send_numbers(websocket):
+    await websocket.send_many(str(i) for i in range(MANY))
+    await websocket.wait_closed()
 
+
+def test_a_reader_for_whom_messages_are_there_gives_other_tasks_a_turn(run, http):
     async def work():
-        async with listening(handler) as server:
+        async with listening(send_numbers) as server:
             async with connect(url(server), http=http) as websocket:
                 async with counted(lambda: websocket.taken) as most:
                     for i in range(MANY):
@@ -82,12 +83,8 @@ def test_large_messages_count_by_their_bytes(run, http, size):
 
 
 def test_a_recv_that_is_cancelled_while_it_waits_for_a_turn_loses_nothing(run, http):
-    async def handler(websocket):
-        await websocket.send_many(str(i) for i in range(MANY))
-        await websocket.wait_closed()
-
     async def work():
-        async with listening(handler) as server:
+        async with listening(send_numbers) as server:
             async with connect(url(server), http=http) as websocket:
                 got, cancelled = [await websocket.recv()], 0
                 while len(got) < MANY:

@@ -24,6 +24,7 @@ from conversation import (
 from process import client_context, server_context
 
 import mintws
+import mintws.session
 from mintws.asyncio import WebSocket, connect, serve
 
 #: Seconds in which the transport, or the stream, must be free behind the closing handshake.
@@ -70,11 +71,15 @@ class OurEnd(End):
         await self.websocket.ping()
 
     def _ending(self) -> Ending:
-        ending = self.websocket.ending
-        assert ending.error is None, f"it ended with the fault: {ending.error}"
-        assert ending.received is not None, f"no Close came: {ending.cause or ending}"
-        assert ending.clean, "the closing handshake was not done"
-        return Ending(ending.received.code, ending.received.reason)
+        return told(self.websocket.ending)
+
+
+def told(ending: mintws.session.Ending) -> Ending:
+    """Give what the other end's Close said, where the closing handshake was done."""
+    assert ending.error is None, f"it ended with the fault: {ending.error}"
+    assert ending.received is not None, f"no Close came: {ending.cause or ending}"
+    assert ending.clean, "the closing handshake was not done"
+    return Ending(ending.received.code, ending.received.reason)
 
 
 class Mintws(Peer):

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 import trio_driver
 from conversation import CHECKS, HTTP1, HTTP2, Certificate, Closed, End, Ending, Peer, Serving, Variant, answer
+from ours import told
 from process import client_context, server_context
 from trio_driver import WebSocket
 
@@ -52,11 +53,7 @@ class TrioEnd(End):
         await self.websocket.ping()
 
     def _ending(self) -> Ending:
-        ending = self.websocket.ending
-        assert ending.error is None, f"it ended with the fault: {ending.error}"
-        assert ending.received is not None, f"no Close came: {ending.cause or ending}"
-        assert ending.clean, "the closing handshake was not done"
-        return Ending(ending.received.code, ending.received.reason)
+        return told(self.websocket.ending)
 
 
 class MintwsOnTrio(Peer):
