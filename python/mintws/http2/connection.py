@@ -25,8 +25,8 @@ from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role
 from mintws.http2 import ordinary
 from mintws.http2.floods import Floods
+from mintws.http2.h2_overrides import DEFAULT_WINDOW, Library, Stream
 from mintws.http2.incoming import Incoming
-from mintws.http2.library import DEFAULT_WINDOW, Library, Stream
 from mintws.http2.ordinary import Collector
 from mintws.http2.outbound import Events, HalfClosed, Outbound, Turns
 from mintws.http2.websocket import WebSocketStream, disabled
