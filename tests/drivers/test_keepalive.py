@@ -209,3 +209,16 @@ def test_a_peer_that_vanishes_is_left(run):
         hole.close()
 
     run(work())
+
+
+def test_an_interval_shorter_than_a_timer_of_the_loop_is_kept(run, http):
+    # What is due within half a millisecond is no timer to uvloop, but called in the next turn.
+    async def work():
+        async with listening(ping_interval=0.0002) as server:
+            async with connect(url(server), http=http, ping_interval=0.0002) as websocket:
+                for number in range(20):
+                    await websocket.send(str(number))
+                    assert await websocket.recv() == str(number)
+                    await asyncio.sleep(0.001)
+
+    run(work())

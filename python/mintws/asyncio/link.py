@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
 import socket
 import ssl
@@ -57,6 +58,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "_peer_ended",
         "_session",
         "_timer",
+        "_wakes_at",
         "error",
         "gone",
         "held_up",
@@ -77,7 +79,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, session: TransportSession) -> None:
         self.loop = loop
         self._session = session
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        #: When the timer is due: uvloop's handles of what is due at once cannot tell.
+        self._wakes_at = math.inf
         self.timing: Timing = session.timing
         self.id = next(_numbers)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -291,13 +295,13 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     def arm(self) -> None:
         """Have `_expire` called at the session's deadline, or before: one that moves later need not move the timer."""
         deadline = self._session.deadline
-        later = self._timer is not None and deadline is not None and self._timer.when() <= deadline
-        if not later and not self.loop.is_closed():
+        if (deadline is None or deadline < self._wakes_at) and not self.loop.is_closed():
             self._timer = rearm(self._timer, self.loop, deadline, self._expire)
+            self._wakes_at = math.inf if deadline is None else deadline
 
     def _expire(self) -> None:
         """Do what is due."""
-        self._timer = None
+        self._timer, self._wakes_at = None, math.inf
         now = self.loop.time()
         for session in self._session.websockets.due(now):
             websocket = session.connection.owner()

@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 def rearm(
-    timer: asyncio.TimerHandle | None, loop: asyncio.AbstractEventLoop, deadline: float | None, call: Callable[[], None]
-) -> asyncio.TimerHandle | None:
+    timer: asyncio.Handle | None, loop: asyncio.AbstractEventLoop, deadline: float | None, call: Callable[[], None]
+) -> asyncio.Handle | None:
     """Move a timer to a deadline on the loop's clock, where `call` is called; `None` cancels it."""
     if timer is not None:
         timer.cancel()
