@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from drivers.conftest import listening, url
@@ -98,6 +99,43 @@ def test_a_recv_that_is_cancelled_while_it_waits_for_a_turn_loses_nothing(run, h
                 assert cancelled
 
     run(work())
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_reader_that_waits_for_a_turn_is_a_reader_to_those_who_await_the_end(run, http, cancelled):
+    # Its turn may come later than who has no reader is told apart from who has one.
+    async def block():
+        blocked.append(websocket.awaited)
+        time.sleep(0.2)
+
+    async def handler(websocket):
+        await websocket.send_many(str(i) for i in range(MANY))
+
+    async def work():
+        nonlocal websocket
+        async with listening(handler) as server, listening() as other_server:
+            async with connect(url(server), http=http) as websocket, connect(url(other_server), http=http) as other:
+                while not websocket.paused:
+                    await asyncio.sleep(0.01)
+                spending = asyncio.create_task(other.send_many("" for _ in range(2 * MOST)))
+                receiving = asyncio.create_task(websocket.recv())
+                waiting = asyncio.create_task(websocket.wait_closed())
+                await asyncio.create_task(block())
+                if cancelled:
+                    receiving.cancel()
+                    await asyncio.wait([receiving])
+                    assert not websocket.awaited
+                    waiting.cancel()
+                    got = [await websocket.recv()]
+                else:
+                    got = [await receiving]
+                got += [message async for message in websocket]
+                assert got == [str(i) for i in range(MANY)]
+                await asyncio.wait([spending, waiting])
+
+    blocked, websocket = [], None
+    run(work())
+    assert blocked == [True]
 
 
 def bombs(count):

@@ -30,6 +30,8 @@ pub struct State {
     exchange: Py<Exchange>,
     shared: Py<LoopState>,
     waiter: Option<Py<Arrival>>,
+    /// How many readers, for whom a message is there, wait for a turn of the loop.
+    deferred: usize,
     /// An operation that is done, for the next one to be made of.
     spare: Option<Py<Operation>>,
     last: Last,
@@ -83,6 +85,7 @@ impl Mailbox {
             exchange,
             shared,
             waiter: None,
+            deferred: 0,
             spare: None,
             last: Last::Sent,
             scheduled: false,
@@ -95,7 +98,8 @@ impl Mailbox {
     /// Whether a task waits in `recv`.
     #[getter]
     fn awaited(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.state(py)?.waiter.is_some())
+        let this = self.state(py)?;
+        Ok(this.waiter.is_some() || this.deferred > 0)
     }
 
     /// Whether the application has taken a message and sent nothing since.
@@ -435,6 +439,16 @@ impl State {
     /// Takes note that nobody waits any more.
     pub fn wait_no_more(&mut self) {
         self.waiter = None;
+    }
+
+    /// One more reader waits for a turn of the loop.
+    pub fn defer_reader(&mut self) {
+        self.deferred += 1;
+    }
+
+    /// A reader waits for a turn no more.
+    pub fn end_deferral(&mut self) {
+        self.deferred -= 1;
     }
 
     /// Whether a reader waits that has not been woken.

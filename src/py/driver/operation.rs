@@ -206,6 +206,7 @@ impl Operation {
                     slf.get().proceed(py, Progress::Deferred(mailbox, reads, waiter))?;
                     return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
                 }
+                mailbox.get().state(py)?.end_deferral();
                 Self::read(slf, mailbox.into_bound(py), reads)
             }
             Progress::Sending(mailbox, sender) => {
@@ -220,6 +221,7 @@ impl Operation {
                 let mailbox = mailbox.into_bound(py);
                 if mailbox.get().is_to_defer(py, mailbox.as_super().get())? {
                     let waiter = Mailbox::wait_for_turn(&mailbox)?;
+                    mailbox.get().state(py)?.defer_reader();
                     let deferred = Progress::Deferred(mailbox.unbind(), reads, waiter.clone().unbind());
                     slf.get().proceed(py, deferred)?;
                     return Ok(Step::Yield(waiter.into_any().unbind()));
@@ -324,8 +326,11 @@ impl Operation {
     }
 
     fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if let Progress::Waiting(mailbox, _) = slf.get().proceed(slf.py(), Progress::Done)? {
-            mailbox.get().state(slf.py())?.wait_no_more();
+        let py = slf.py();
+        match slf.get().proceed(py, Progress::Done)? {
+            Progress::Waiting(mailbox, _) => mailbox.get().state(py)?.wait_no_more(),
+            Progress::Deferred(mailbox, ..) => mailbox.get().state(py)?.end_deferral(),
+            _ => {}
         }
         Ok(())
     }
