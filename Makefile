@@ -105,7 +105,7 @@ everyday: build $(VENV)/.test
 # The driver's tests once more, on the other loop; the commands run asyncio's.
 .PHONY: uvloop
 uvloop: build $(VENV)/.test
-	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop -m "not slow" --ignore-glob 'tests/drivers/test_cli*' tests/drivers
+	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop -m "not slow" --ignore-glob 'tests/drivers/test_cli*' tests/drivers tests/asgi
 
 bench: build $(VENV)/.bench
 	$(PY) benches/run.py

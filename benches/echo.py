@@ -1,7 +1,8 @@
 """End to end over sockets: `python benches/echo.py [--full] [--only PART]`, in microseconds of CPU time a message.
 
-Parts: servers, clients, http2. The figure is what the process under test spends, by the kernel's account; it hardly moves with what else
-runs on the machine. The native load generator has the other core. All servers of a scenario run at once and are loaded by turns.
+Parts: servers, clients, http2, asgi. The figure is what the process under test spends, by the kernel's account; it hardly moves with
+what else runs on the machine. The native load generator has the other core. All servers of a scenario run at once and are loaded by
+turns.
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ CLIENTS = [
     ("websocket-rs", "asyncio"),
     ("websocket-rs", "uvloop"),
 ]
+#: ASGI applications under uvicorn: a bare one, and an endpoint of FastAPI.
+ASGI_SERVERS = [
+    (name, loop)
+    for loop in ("asyncio", "uvloop")
+    for name in ("uvicorn-mintws", "uvicorn-websockets", "uvicorn-wsproto", "fastapi-mintws", "fastapi-websockets")
+]
+ASGI_SCENARIOS = [Scenario(32), Scenario(32, 64), Scenario(KIB, 64)]
 QUICK = [Scenario(32), Scenario(32, 64), Scenario(KIB, 64), Scenario(64 * KIB, 8), Scenario(MIB, 8)]
 FULL = [
     *(
@@ -261,13 +269,15 @@ def run(*, full: bool, only: str | None = None) -> list[dict[str, Any]]:
         rows += clients(CLIENT_SCENARIOS, rounds)
     if only in (None, "http2"):
         rows += compare("http2", HTTP2_SERVERS, HTTP2_FULL if full else HTTP2_QUICK, rounds, seconds)
+    if only in (None, "asgi"):
+        rows += compare("asgi", ASGI_SERVERS, ASGI_SCENARIOS, rounds, seconds)
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--only", choices=["servers", "clients", "http2"])
+    parser.add_argument("--only", choices=["servers", "clients", "http2", "asgi"])
     args = parser.parse_args()
     print(measure.describe(measure.machine()))
     rows = run(full=args.full, only=args.only)

@@ -113,11 +113,29 @@ async def _asgi(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": text})
 
 
-async def _uvicorn(listener: socket.socket, deflate: bool, implementation: Any) -> None:
+def _fastapi() -> Any:
+    from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+    async def echo(websocket: Any) -> None:
+        await websocket.accept()
+        try:
+            while True:
+                await websocket.send_text(await websocket.receive_text())
+        except WebSocketDisconnect:
+            pass
+
+    # FastAPI looks it up in the module, which does not import FastAPI for all servers.
+    echo.__annotations__["websocket"] = WebSocket
+    app = FastAPI()
+    app.add_api_websocket_route("/", echo)
+    return app
+
+
+async def _uvicorn(listener: socket.socket, deflate: bool, implementation: Any, app: Any = _asgi) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        _asgi,
+        app,
         ws=implementation,
         ws_max_size=LIMIT,
         ws_ping_interval=None,
@@ -134,6 +152,18 @@ async def uvicorn_websockets(listener: socket.socket, deflate: bool) -> None:
 
 async def uvicorn_wsproto(listener: socket.socket, deflate: bool) -> None:
     await _uvicorn(listener, deflate, "wsproto")
+
+
+async def uvicorn_mintws(listener: socket.socket, deflate: bool) -> None:
+    await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol")
+
+
+async def fastapi_websockets(listener: socket.socket, deflate: bool) -> None:
+    await _uvicorn(listener, deflate, "websockets-sansio", _fastapi())
+
+
+async def fastapi_mintws(listener: socket.socket, deflate: bool) -> None:
+    await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol", _fastapi())
 
 
 async def hypercorn(listener: socket.socket, deflate: bool) -> None:
@@ -190,6 +220,9 @@ SERVERS: dict[str, Server] = {
     "websockets": websockets,
     "uvicorn-websockets": uvicorn_websockets,
     "uvicorn-wsproto": uvicorn_wsproto,
+    "uvicorn-mintws": uvicorn_mintws,
+    "fastapi-websockets": fastapi_websockets,
+    "fastapi-mintws": fastapi_mintws,
     "hypercorn": hypercorn,
 }
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "python" / "mintws"
 #: From the top down. A module imports from lower lines only; a package counts as one module.
 ORDER = (
     ("__main__",),
-    ("cli",),
+    ("cli", "uvicorn"),
     ("asgi",),
     ("asyncio", "sync", "trio"),
     ("__init__",),
@@ -61,6 +61,7 @@ ONLY_IN = {
     "h11": {"http1"},
     "h2": {"http2"},
     "idna": {"url"},
+    "uvicorn": {"uvicorn"},
     **dict.fromkeys(IO, DRIVERS),
 }
 

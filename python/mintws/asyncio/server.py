@@ -464,21 +464,30 @@ class ServerLink(Link):
             connection.owner = None
         if self._server.leaving:
             answer, why = UpgradeReject(503), "the server is closing"
-        if self.lost or connection.state is not State.REQUESTED:
-            return
         try:
-            self.write(connection.send(answer))
+            websocket = self.answer(connection, answer)
         except Exception as error:
             why = "the answer to the handshake is not allowed"
             log.failed(self, connection, why, error)
-            self.write(connection.send(UpgradeReject(500)))
+            websocket = self.answer(connection, UpgradeReject(500))
         if isinstance(connection.response, UpgradeReject):
             log.refused(self, connection, f"{connection.response.status}, {why}")
-        if isinstance(connection.response, UpgradeAccept):
-            websocket = self.adopt(connection)
+        if websocket is not None:
             # A task of its own, so that this one's frame does not live as long as the WebSocket.
             self._start_task(self._run(websocket))
+
+    def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
+        """Answer an opening handshake, if the client is there; give the WebSocket that has opened by that.
+
+        Raises:
+            LocalProtocolError: the answer is not allowed; nothing was sent.
+        """
+        if self.lost or connection.state is not State.REQUESTED:
+            return None
+        self.write(connection.send(answer))
+        websocket = self.adopt(connection) if isinstance(connection.response, UpgradeAccept) else None
         self.proceed()
+        return websocket
 
     async def _run(self, websocket: WebSocket) -> None:
         code = 1000
@@ -577,12 +586,13 @@ class ServerLink(Link):
         self._session.http = self.http
         self.write(self.http.start())
 
-    def _start_task(self, work: Any) -> None:
+    def _start_task(self, work: Any) -> asyncio.Task[None]:
         self._working += 1
         self._limit_requests()
         task = self.loop.create_task(work)
         self._server.tasks[task] = self
         task.add_done_callback(self._end_task)
+        return task
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
         del self._server.tasks[task]

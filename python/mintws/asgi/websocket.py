@@ -1,0 +1,243 @@
+"""One WebSocket as an ASGI application sees it: messages that it receives, and messages that it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from mintws.asyncio import WebSocket
+from mintws.connection import Connection
+from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.events import UpgradeAccept, UpgradeReject
+from mintws.extensions import Extension
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[Any]]
+
+#: Headers of a refusal that its carrier writes.
+FRAMING = ("content-length", "transfer-encoding")
+
+
+class ClientDisconnected(OSError):
+    """The WebSocket has ended, so nothing can be sent: an application that does not catch it has not failed."""
+
+
+class Application(NamedTuple):
+    """An application, and how its WebSockets are answered.
+
+    Attributes:
+        app: the application, of ASGI 3.
+        extensions: the extensions of the WebSocket protocol that are agreed on where a client offers them.
+        logger: where failures of the application are logged.
+    """
+
+    app: App
+    extensions: tuple[Extension, ...]
+    logger: logging.Logger
+
+
+class Link(Protocol):
+    """The transport of a WebSocket, as far as its application has to do with it."""
+
+    def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
+        """Answer an opening handshake, and give the WebSocket that opens by that; `None` if the client has gone."""
+
+    def leave_soon(self, websocket: WebSocket) -> None:
+        """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
+
+    def log_answer(self, scope: MutableMapping[str, Any], answer: UpgradeAccept | UpgradeReject) -> None:
+        """Log an answer."""
+
+
+class _Phase(Enum):
+    """Where the conversation with the application is.
+
+    Attributes:
+        CONNECTING: `websocket.connect` is to be received.
+        CONNECTED: it was, and the application has not decided.
+        DENYING: the application refuses, and has begun to say how.
+        OPEN: the WebSocket is open.
+        CLOSED: the application has refused or closed it.
+        GONE: the client has ended it, or its connection is lost.
+    """
+
+    CONNECTING = auto()
+    CONNECTED = auto()
+    DENYING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+    GONE = auto()
+
+
+class WebSocketCycle:
+    """The life of one WebSocket in an application.
+
+    Args:
+        link: its transport.
+        connection: its connection, whose client waits for an answer.
+        scope: the scope, see `websocket_scope`.
+        application: the application.
+    """
+
+    __slots__ = ("_application", "_body", "_connection", "_denial", "_end", "_link", "_phase", "_scope", "_websocket")
+
+    def __init__(
+        self, link: Link, connection: Connection, scope: MutableMapping[str, Any], application: Application
+    ) -> None:
+        self._link = link
+        self._connection = connection
+        self._scope = scope
+        self._application = application
+        self._phase = _Phase.CONNECTING
+        self._websocket: WebSocket | None = None
+        #: The head of a refusal whose body is still to come, and what has come of it.
+        self._denial: Message = {}
+        self._body: list[bytes] = []
+        #: Done with what the application is told of the end, where it cannot learn it of the WebSocket.
+        self._end: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Run the application, and end what it leaves open: with 1000 where it returns, 1011 where it raises, 500 before the answer."""
+        code = 1000
+        try:
+            result = await self._application.app(self._scope, self.receive, self.send)
+            if result is not None:
+                self._log_error("ASGI callable should return None, but returned '%s'.", result)
+            if self._phase in _UNDECIDED:
+                self._log_error("ASGI callable returned without completing handshake.")
+        except ClientDisconnected:
+            pass
+        except Exception:
+            self._application.logger.exception("Exception in ASGI application\n")
+            code = 1011
+        except BaseException:
+            # It is cancelled, or the process ends: nobody is to wait for the client.
+            self._refuse(503)
+            if self._websocket is not None:
+                self._websocket.begin_close(1001)
+                self._link.leave_soon(self._websocket)
+            raise
+        self._refuse(500)
+        if self._websocket is not None:
+            self._websocket.discard()
+            await self._websocket.close(code)
+
+    def shut_down(self, code: int) -> None:
+        """End it because the server stops: with a Close, or a 503 before the answer."""
+        if self._websocket is not None:
+            self._websocket.begin_close(code)
+        self._refuse(503, code)
+
+    def lose(self) -> None:
+        """Tell the application that the client has gone, if it has not got an answer."""
+        if self._phase in _UNDECIDED:
+            self._finish(_Phase.GONE, 1006)
+
+    async def receive(self) -> Message:
+        """Give the next event, as the application asks for it."""
+        if self._phase is _Phase.OPEN:
+            assert self._websocket is not None
+            try:
+                message = await self._websocket.recv()
+            except ConnectionClosed as closed:
+                self._finish(_Phase.GONE, closed.code, closed.reason)
+            else:
+                return {"type": "websocket.receive", "text" if type(message) is str else "bytes": message}
+        elif self._phase is _Phase.CONNECTING:
+            self._phase = _Phase.CONNECTED
+            return {"type": "websocket.connect"}
+        return dict(await asyncio.shield(self._end))
+
+    async def send(self, message: Message) -> None:
+        """Take an event of the application.
+
+        Raises:
+            ClientDisconnected: the WebSocket has ended.
+            LocalProtocolError: the event is not allowed, or not now.
+        """
+        if self._phase is _Phase.OPEN and message["type"] == "websocket.send":
+            assert self._websocket is not None
+            data = message.get("bytes")
+            try:
+                await self._websocket.send(message["text"] if data is None else data)
+            except ConnectionClosed as closed:
+                raise ClientDisconnected(str(closed)) from None
+            return
+        match self._phase, message["type"]:
+            case (_Phase.GONE, _):
+                raise ClientDisconnected("the client has gone")
+            case (_Phase.CONNECTING | _Phase.CONNECTED, "websocket.accept"):
+                self._accept(message)
+            case (_Phase.CONNECTING | _Phase.CONNECTED, "websocket.close"):
+                self._refuse(403)
+            case (_Phase.CONNECTING | _Phase.CONNECTED, "websocket.http.response.start"):
+                self._phase, self._denial = _Phase.DENYING, message
+            case (_Phase.DENYING, "websocket.http.response.body"):
+                self._body.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self._deny(_refusal(self._denial, b"".join(self._body)), 1006)
+            case (_Phase.OPEN, "websocket.close"):
+                assert self._websocket is not None
+                code, reason = message.get("code"), message.get("reason") or ""
+                self._websocket.discard()
+                self._websocket.begin_close(1000 if code is None else code, reason)
+                self._finish(_Phase.CLOSED, 1000 if code is None else code, reason)
+            case (phase, kind):
+                raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
+
+    def _accept(self, message: Message) -> None:
+        answer = UpgradeAccept(
+            subprotocol=message.get("subprotocol"),
+            extensions=self._application.extensions,
+            headers=_texts(message.get("headers", ())),
+        )
+        self._link.log_answer(self._scope, answer)
+        self._websocket = self._link.answer(self._connection, answer)
+        if self._websocket is None:
+            self._finish(_Phase.GONE, 1006)
+            raise ClientDisconnected("the client has gone")
+        self._phase = _Phase.OPEN
+
+    def _refuse(self, status: int, code: int = 1006) -> None:
+        """Refuse with an empty body, unless there was an answer."""
+        if self._phase in _UNDECIDED:
+            self._deny(UpgradeReject(status), code)
+
+    def _deny(self, answer: UpgradeReject, code: int) -> None:
+        self._link.log_answer(self._scope, answer)
+        self._link.answer(self._connection, answer)
+        self._finish(_Phase.CLOSED, code)
+
+    def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
+        """Tell the application from now on that the WebSocket has ended."""
+        self._phase = phase
+        if not self._end.done():
+            self._end.set_result({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _log_error(self, text: str, *arguments: object) -> None:
+        self._application.logger.error(text, *arguments)
+
+
+_UNDECIDED = (_Phase.CONNECTING, _Phase.CONNECTED, _Phase.DENYING)
+
+_WHEN = {
+    _Phase.CONNECTING: "before it has accepted or refused the WebSocket",
+    _Phase.CONNECTED: "before it has accepted or refused the WebSocket",
+    _Phase.DENYING: "within the body of a refusal",
+    _Phase.OPEN: "while the WebSocket is open",
+    _Phase.CLOSED: "after it has refused or closed the WebSocket",
+}
+
+
+def _texts(headers: Any) -> list[tuple[str, str]]:
+    return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
+
+
+def _refusal(start: Message, body: bytes) -> UpgradeReject:
+    headers = [(name, value) for name, value in _texts(start.get("headers", ())) if name.lower() not in FRAMING]
+    return UpgradeReject(start["status"], headers=headers, body=body)
