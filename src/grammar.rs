@@ -108,6 +108,20 @@ pub(crate) fn check_field(name: &str, value: &str) -> Result<(), Misuse> {
     Ok(())
 }
 
+/// Checks that a response with `status` may have a body of `len` bytes.
+pub(crate) fn check_body(status: u16, len: usize) -> Result<(), Misuse> {
+    if len > 0 && matches!(status, 204 | 205 | 304) {
+        return misuse(format!("a response with status {status} has no body (RFC 9110 §6.4.1): leave it empty"));
+    }
+    Ok(())
+}
+
+/// Says whether a response with `status` has a Content-Length: a 204 must not, and in a 304 it would be that of another
+/// response (RFC 9110 §8.6).
+pub(crate) const fn has_length(status: u16) -> bool {
+    !matches!(status, 204 | 304)
+}
+
 pub(crate) fn content_length(body_len: usize) -> (String, String) {
     (String::from("Content-Length"), body_len.to_string())
 }

@@ -1,7 +1,8 @@
 //! The headers of ordinary requests and responses, as each version of HTTP has them.
 
 use crate::grammar::{
-    Misuse, check_field, content_length, is_host, is_made_of, is_target_char, is_token, line, misuse,
+    Misuse, check_body, check_field, content_length, has_length, is_host, is_made_of, is_target_char, is_token, line,
+    misuse,
 };
 
 /// Writes the headers of an ordinary response, the caller's first; `head` says that it answers a HEAD and has no body.
@@ -22,20 +23,17 @@ pub fn write_response(
     if !matches!(status, 200..=599) {
         return misuse(format!("status {status} must be 200 to 599"));
     }
-    if body_len > 0 && matches!(status, 204 | 205 | 304) {
-        return misuse(format!("a response with status {status} has no body (RFC 9110 §6.4.1): leave it empty"));
-    }
+    check_body(status, body_len)?;
     let without_body = head || status == 304;
     let mut lines = write_headers(headers, (!without_body).then_some(body_len), http2)?;
     if http2 {
         lines.insert(0, line(":status", &status.to_string()));
     }
-    let has_length = lines.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    // RFC 9110 §8.6: a 204 must not have one, and in a 304 it would be that of another response.
-    if status == 204 && has_length {
+    let is_given = lines.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if status == 204 && is_given {
         return misuse("a response with status 204 has no Content-Length (RFC 9110 §8.6): leave it out");
     }
-    if !has_length && !matches!(status, 204 | 304) {
+    if !is_given && has_length(status) {
         lines.push(written_length(body_len, http2));
     }
     Ok(lines)

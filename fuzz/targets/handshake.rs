@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mintws::handshake::fields::Asked;
-use mintws::handshake::{extension, http1, http2};
+use mintws::handshake::fields::{Answered, Asked};
+use mintws::handshake::{RequestLine, Version, extension, http1};
 
 type Owned = Vec<(String, String)>;
 
@@ -34,30 +34,27 @@ fuzz_target!(|input: &[u8]| {
 
     let _ = extension::parse(headers.iter().map(|(_, value)| *value));
     let _ = http1::is_upgrade(&headers);
-    match http1::read_request(b"GET", target, b"1.1", &headers) {
-        Ok(asked) => {
-            let subprotocol = asked.subprotocols.first().map(String::as_str);
-            let written = http1::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
-                .expect("what was asked for can be answered");
-            let answered = http1::read_response(&lines(&written), &asked.key, &asked.subprotocols)
-                .expect("what was answered can be read");
-            assert_eq!(answered.subprotocol.as_deref(), subprotocol);
+    let line = RequestLine { method: b"GET", target, version: b"1.1" };
+    for version in [Version::Http1, Version::Http2] {
+        match version.read_request(&line, &headers) {
+            Ok(None) => assert_eq!(version, Version::Http2),
+            Ok(Some(asked)) => {
+                let subprotocol = asked.subprotocols.first().cloned();
+                let answer =
+                    Answered { subprotocol: subprotocol.clone(), extensions: answers(&asked), ..Answered::default() };
+                let written = version
+                    .write_response(&asked.subprotocols, &answer, &asked.key)
+                    .expect("what was asked for can be answered");
+                let answered = version
+                    .read_response(&lines(&written), &asked.key, &asked.subprotocols)
+                    .expect("what was answered can be read");
+                assert_eq!(answered.subprotocol, subprotocol);
+            }
+            Err(fault) => assert!((400..=599).contains(&version.refuse(&fault).status)),
         }
-        Err(fault) => assert!((400..=599).contains(&http1::refusal(&fault).0)),
-    }
-    match http2::read_request(&headers) {
-        Ok(None) => {}
-        Ok(Some(asked)) => {
-            let subprotocol = asked.subprotocols.first().map(String::as_str);
-            let written = http2::write_response(&asked.subprotocols, subprotocol, &answers(&asked), &[], &asked.key)
-                .expect("what was asked for can be answered");
-            let answered =
-                http2::read_response(&lines(&written), &asked.subprotocols).expect("what was answered can be read");
-            assert_eq!(answered.subprotocol.as_deref(), subprotocol);
-        }
-        Err(fault) => assert!((400..=599).contains(&http2::refusal(&fault).0)),
     }
     let key = http1::new_key([*options; 16]);
-    let _ = http1::read_response(&headers, &key, &[]);
-    let _ = http2::read_response(&headers, &[]);
+    for version in [Version::Http1, Version::Http2] {
+        let _ = version.read_response(&headers, &key, &[]);
+    }
 });

@@ -9,8 +9,8 @@ from typing_extensions import Buffer, Self, disjoint_base
 
 from mintws.connection import Carrier, Connection
 from mintws.errors import RemoteProtocolError
-from mintws.events import Event, Role, Sendable, State
-from mintws.extensions import Chain, Offer
+from mintws.events import Event, Headers, Role, Sendable, State
+from mintws.extensions import Chain, Offer, Params, PerMessageDeflate
 
 __all__ = [
     "RSV1",
@@ -19,8 +19,13 @@ __all__ = [
     "Close",
     "Contexts",
     "DataSender",
+    "DeflateAgreement",
     "Endpoint",
     "Exchange",
+    "Handshake",
+    "HandshakeRefusal",
+    "HandshakeRequest",
+    "HandshakeResponse",
     "Inbound",
     "LoopState",
     "Mailbox",
@@ -44,16 +49,10 @@ __all__ = [
     "forked",
     "is_same_host",
     "is_upgrade",
-    "new_key",
-    "read_request",
-    "read_response",
     "transitions",
     "well_formed",
     "write_ordinary_request",
     "write_ordinary_response",
-    "write_rejection",
-    "write_request",
-    "write_response",
 ]
 
 __version__: Final[str]
@@ -62,10 +61,6 @@ RSV1: Final = 0x40
 
 _Headers: TypeAlias = list[tuple[str, str]]
 _Lines: TypeAlias = Sequence[tuple[bytes, bytes]]
-_Parameters: TypeAlias = list[tuple[str, str | None]]
-_Element: TypeAlias = tuple[str, _Parameters]
-_Wish: TypeAlias = tuple[bool, bool, int | None, int | bool | None]
-_Agreed: TypeAlias = tuple[bool, bool, int, int]
 
 @final
 class Text:
@@ -716,6 +711,144 @@ class Inbound:
     def settle(self) -> tuple[bytes, list[Connection]]:
         """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""
 
+@final
+class Handshake:
+    """The opening handshake over one version of HTTP: RFC 6455 §4 over HTTP/1.1, RFC 8441 §5 over HTTP/2."""
+
+    HTTP1: ClassVar[Handshake]
+    HTTP2: ClassVar[Handshake]
+    @property
+    def accepting(self) -> int:
+        """The status of a response that accepts: 101 or 200."""
+
+    def new_key(self, draw: Callable[[int], bytes]) -> str:
+        """Write the 16 bytes that `draw` gives as a Sec-WebSocket-Key (RFC 6455 §4.1); over HTTP/2, which has none, give ""."""
+
+    def write_request(
+        self,
+        host: str,
+        target: str,
+        headers: _Headers,
+        subprotocols: list[str],
+        extensions: Sequence[Offer],
+        *,
+        key: str,
+        scheme: str,
+    ) -> Headers:
+        """Write the headers of a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`."""
+
+    def read_request(
+        self, headers: _Lines, *, method: bytes, target: bytes, http_version: bytes
+    ) -> HandshakeRequest | HandshakeRefusal | None:
+        """Read a client's request; over HTTP/2, where the other arguments mean nothing, `None` is one that asks for no WebSocket."""
+
+    def write_response(
+        self,
+        asked_subprotocols: list[str],
+        subprotocol: str | None,
+        extensions: Sequence[Offer],
+        headers: _Headers,
+        *,
+        key: str,
+    ) -> Headers:
+        """Write the headers of the response that accepts a request with this `key`, which over HTTP/2 may be empty."""
+
+    def read_response(
+        self, headers: _Lines, offered_subprotocols: list[str], *, key: str
+    ) -> HandshakeResponse | RemoteProtocolError:
+        """Read the response that accepts a request, which had this `key` over HTTP/1.1; or give what is wrong with it."""
+
+    def write_rejection(self, status: int, headers: _Headers, body_len: int) -> Headers:
+        """Write the headers of a response that rejects a request."""
+
+@final
+class HandshakeRequest:
+    """The request of an opening handshake, as a server reads it."""
+
+    @property
+    def host(self) -> str:
+        """The host, with a port where one was written."""
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+
+    @property
+    def headers(self) -> Headers:
+        """All headers but those of the handshake, names in lower case."""
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The subprotocols that are asked for, best first."""
+
+    @property
+    def extensions(self) -> tuple[tuple[str, Params], ...]:
+        """The extensions that are offered, best first: names and parameters."""
+
+    @property
+    def key(self) -> str:
+        """Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered."""
+
+@final
+class HandshakeRefusal:
+    """A request that breaks a rule, and the response that says so."""
+
+    @property
+    def error(self) -> RemoteProtocolError:
+        """The `RemoteProtocolError` that names the rule."""
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers, over HTTP/2 with `:status`."""
+
+    @property
+    def body(self) -> bytes:
+        """Its body."""
+
+@final
+class HandshakeResponse:
+    """The response that accepts an opening handshake, as a client reads it."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """One of the subprotocols that were asked for, or `None`."""
+
+    @property
+    def extensions(self) -> tuple[tuple[str, Params], ...]:
+        """What is said of extensions: names and parameters. Whether that was offered is not checked yet."""
+
+    @property
+    def headers(self) -> Headers:
+        """All headers but those of the handshake, names in lower case."""
+
+@final
+class DeflateAgreement:
+    """permessage-deflate as two sides have agreed on it (RFC 7692 §7.1)."""
+
+    @property
+    def server_no_context_takeover(self) -> bool:
+        """Whether the server compresses each message by itself."""
+
+    @property
+    def client_no_context_takeover(self) -> bool:
+        """Whether the client does."""
+
+    @property
+    def server_max_window_bits(self) -> int:
+        """The window of the server, 8 to 15 bits."""
+
+    @property
+    def client_max_window_bits(self) -> int:
+        """The window of the client."""
+
+    @property
+    def answer(self) -> Params:
+        """The parameters of the server's answer."""
+
 def check_close(code: int | None, reason: str) -> None:
     """Raise `LocalProtocolError` for what no Close may say."""
 
@@ -737,9 +870,6 @@ def transitions() -> list[tuple[str, str, str, str, str]]:
     GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
     """
 
-def new_key(random: bytes) -> str:
-    """Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1)."""
-
 def is_upgrade(headers: _Lines) -> bool:
     """Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not."""
 
@@ -752,53 +882,6 @@ def check_fields(headers: _Lines) -> RemoteProtocolError | None:
 def check_headers(headers: Sequence[tuple[str, str]], *, of_handshake: bool) -> None:
     """Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself."""
 
-def write_request(
-    host: str,
-    target: str,
-    headers: _Headers,
-    subprotocols: list[str],
-    extensions: Sequence[Offer],
-    *,
-    key: str | None = None,
-    scheme: str | None = None,
-) -> _Headers:
-    """Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`."""
-
-def read_request(
-    headers: _Lines, start: tuple[bytes, bytes, bytes] | None = None
-) -> tuple[
-    tuple[str, str, _Headers, list[str], list[_Element], str] | None,
-    tuple[RemoteProtocolError, int, _Headers, bytes] | None,
-]:
-    """Read a client's request, with `start` = method, target and version over HTTP/1.1, without over HTTP/2.
-
-    Returns:
-        What is asked, or why it is refused; neither, if it is no request for a WebSocket.
-    """
-
-def write_response(
-    asked_subprotocols: list[str],
-    subprotocol: str | None,
-    extensions: Sequence[Offer],
-    headers: _Headers,
-    *,
-    key: str,
-    http2: bool,
-) -> _Headers:
-    """Write a server's yes to the client's `key`, which over HTTP/2 may be empty."""
-
-def read_response(
-    headers: _Lines, offered_subprotocols: list[str], *, key: str | None = None
-) -> tuple[tuple[str | None, list[_Element], _Headers], None] | tuple[None, RemoteProtocolError]:
-    """Read a server's yes: over HTTP/1.1 with the `key` that was sent.
-
-    Returns:
-        The answer, or the error.
-    """
-
-def write_rejection(status: int, headers: _Headers, body_len: int, *, http2: bool) -> _Headers:
-    """Write the headers of a server's no."""
-
 def well_formed(headers: Sequence[tuple[str, str]]) -> _Headers:
     """Give the headers of a response that are well-formed, names in lower case."""
 
@@ -808,11 +891,11 @@ def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, he
 def write_ordinary_request(method: str, target: str, headers: _Headers, body_len: int, *, scheme: str) -> _Headers:
     """Write the headers of an ordinary request over HTTP/2, the pseudo-headers first."""
 
-def deflate_offer(wish: _Wish) -> _Element:
-    """Write a client's offer of permessage-deflate (RFC 7692 §7.1)."""
+def deflate_offer(wish: PerMessageDeflate) -> Params:
+    """Give the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1)."""
 
-def deflate_accept(wish: _Wish, name: str, params: Sequence[tuple[str, str | None]]) -> tuple[_Agreed, _Element] | None:
-    """Decide, on a server, on one offer: what then holds and the answer to write, or `None` to decline."""
+def deflate_accept(wish: PerMessageDeflate, offer: Sequence[tuple[str, str | None]]) -> DeflateAgreement | None:
+    """Decide, on a server, on the parameters of an offer of permessage-deflate; `None` declines."""
 
-def deflate_agree(wish: _Wish, name: str, params: Sequence[tuple[str, str | None]]) -> _Agreed | None:
-    """Check, on a client, an answer: what then holds, or `None` if it is not one to this offer."""
+def deflate_agree(wish: PerMessageDeflate, answer: Sequence[tuple[str, str | None]]) -> DeflateAgreement | None:
+    """Check, on a client, the parameters of an answer; `None` if it is not one to this offer."""

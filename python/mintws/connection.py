@@ -26,7 +26,7 @@ from mintws.events import (
     UpgradeRequest,
     lines,
 )
-from mintws.extensions import Agreed, Chain, Deflate, Offer, choose, failure, in_transit, match, offers
+from mintws.extensions import Agreed, Chain, Deflate, Offer, Params, choose, failure, in_transit, match, offers
 
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
@@ -61,6 +61,9 @@ class Options(TypedDict, total=False):
     auto_pong: bool
     entropy: Callable[[int], bytes]
 
+
+#: The opening handshake over each version of HTTP.
+_HANDSHAKES = {"1.1": _core.Handshake.HTTP1, "2": _core.Handshake.HTTP2}
 
 #: The options of a connection that has opened: they have done their work.
 _SPENT: Options = {}
@@ -189,6 +192,7 @@ class Connection(_core.Endpoint):
         "__weakref__",
         "_carrier",
         "_entropy",
+        "_handshake",
         "_key",
         "_options",
         "_seed",
@@ -224,8 +228,12 @@ class Connection(_core.Endpoint):
             "entropy": entropy,
         }
         check_options(options)
+        handshake = _HANDSHAKES.get(carrier.http_version)
+        if handshake is None:
+            raise LocalProtocolError(f'http_version of a carrier is "1.1" or "2", not {carrier.http_version!r}')
         self.role = role
         self._carrier: Carrier | ReferenceType[Carrier] = carrier
+        self._handshake = handshake
         self.request: UpgradeRequest | None = None
         self.response: UpgradeAccept | UpgradeReject | None = None
         self.extensions: tuple[Agreed, ...] = ()
@@ -314,22 +322,20 @@ class Connection(_core.Endpoint):
         for part in (method, target, http_version):
             if not isinstance(part, bytes):
                 raise TypeError(f"method, target and http_version are bytes, not {part!r}")
-        start = (method, target, http_version) if self.carrier.http_version == "1.1" else None
-        asked, refused = _core.read_request(fields, start)
-        if refused is not None:
-            error, status, answer, body = refused
-            self._received("Failed")
-            return [(self, Failed(error))], self.carrier.send_response(status, tuple(answer), body)
-        if asked is None:
+        read = self._handshake.read_request(fields, method=method, target=target, http_version=http_version)
+        if read is None:
             return [], b""
-        host, path, others, subprotocols, extensions, self._key = asked
+        if isinstance(read, _core.HandshakeRefusal):
+            self._received("Failed")
+            return [(self, Failed(read.error))], self.carrier.send_response(read.status, read.headers, read.body)
+        self._key = read.key
         self.request = UpgradeRequest(
-            host,
-            path,
-            headers=others,
-            subprotocols=subprotocols,
-            extensions=_offers(extensions),
-            raw_headers=_raw(fields, host if start is None else None),
+            read.host,
+            read.target,
+            headers=read.headers,
+            subprotocols=read.subprotocols,
+            extensions=_offers(read.extensions),
+            raw_headers=_raw(fields),
         )
         self._received("UpgradeRequest")
         return [(self, self.request)], b""
@@ -343,20 +349,18 @@ class Connection(_core.Endpoint):
         """
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         assert self.request is not None
-        key = self._key if self.carrier.http_version == "1.1" else None
-        answered, error = _core.read_response(lines(headers), list(self.request.subprotocols), key=key)
-        if error is not None:
-            return self.fail(error)
-        assert answered is not None
-        subprotocol, extensions, others = answered
+        read = self._handshake.read_response(lines(headers), list(self.request.subprotocols), key=self._key)
+        if isinstance(read, RemoteProtocolError):
+            return self.fail(read)
+        answers = _offers(read.extensions)
         try:
-            agreed = match(_offers(extensions), self.request.extensions)
+            agreed = match(answers, self.request.extensions)
             self._begin(agreed)
         except RemoteProtocolError as broken:
             return self.fail(broken)
         except Exception as cause:
             return self.fail(failure(cause))
-        self.response = UpgradeAccept(subprotocol=subprotocol, extensions=_offers(extensions), headers=others)
+        self.response = UpgradeAccept(subprotocol=read.subprotocol, extensions=answers, headers=read.headers)
         self._received("UpgradeAccept")
         self._agree(agreed)
         return [(self, self.response)], b""
@@ -414,13 +418,12 @@ class Connection(_core.Endpoint):
 
     def _ask(self, request: UpgradeRequest) -> bytes:
         self._check("UpgradeRequest")
-        http1 = self.carrier.http_version == "1.1"
-        key = _core.new_key(self._draw(16)) if http1 else None
+        key = self._handshake.new_key(self._draw)
         seed = self._draw(32)
-        headers = _write_request(request, key, None if http1 else self.carrier.scheme)
-        data = self.carrier.send_request(request.target, tuple(headers))
+        headers = _write_request(request, self._handshake, key, self.carrier.scheme)
+        data = self.carrier.send_request(request.target, headers)
         self._sent("UpgradeRequest")
-        self.request, self._key, self._seed = request, key or "", seed
+        self.request, self._key, self._seed = request, key, seed
         return data
 
     def _accept(self, accept: UpgradeAccept) -> bytes:
@@ -430,18 +433,16 @@ class Connection(_core.Endpoint):
         accept = accept.fill()
         asked = [it for it in self.request.extensions if isinstance(it, Offer)]
         agreed = choose(asked, accept.extensions)
-        http2 = self.carrier.http_version != "1.1"
-        headers = _core.write_response(
+        headers = self._handshake.write_response(
             list(self.request.subprotocols),
             accept.subprotocol,
             [it.answer for it in agreed],
             list(accept.headers),
             key=self._key,
-            http2=http2,
         )
         # Whatever can raise comes before the response, so that nothing has moved if it does.
         self._begin(agreed)
-        data = self.carrier.send_response(200 if http2 else 101, tuple(headers), None)
+        data = self.carrier.send_response(self._handshake.accepting, headers, None)
         self._sent("UpgradeAccept")
         self.response = accept
         self._agree(agreed)
@@ -450,9 +451,8 @@ class Connection(_core.Endpoint):
     def _reject(self, reject: UpgradeReject) -> bytes:
         if not self._check("UpgradeReject"):
             return b""
-        http2 = self.carrier.http_version != "1.1"
-        headers = _core.write_rejection(reject.status, list(reject.headers), len(reject.body), http2=http2)
-        data = self.carrier.send_response(reject.status, tuple(headers), reject.body)
+        headers = self._handshake.write_rejection(reject.status, list(reject.headers), len(reject.body))
+        data = self.carrier.send_response(reject.status, headers, reject.body)
         self._sent("UpgradeReject")
         self.response = reject
         return data
@@ -467,7 +467,7 @@ class Connection(_core.Endpoint):
         for it in others:
             bits |= it.rsv
         self._open(
-            carrier=None if self.carrier.http_version == "1.1" and isinstance(self.carrier, Direct) else self.carrier,
+            carrier=None if isinstance(self.carrier, Direct) else self.carrier,
             limit=in_transit(limit) if others else limit,
             max_frame=self._options.get("max_frame"),
             parts=self._options.get("parts", False),
@@ -501,7 +501,7 @@ def check_request(request: UpgradeRequest) -> None:
         LocalProtocolError: it breaks a rule, and no client can send it.
         TypeError: something in it has the wrong type.
     """
-    _write_request(request, None, "https")
+    _write_request(request, _core.Handshake.HTTP2, "", "https")
 
 
 def closing(failed: Failed) -> _core.Close:
@@ -539,9 +539,8 @@ class _Left(Direct):
 _LEFT = _Left()
 
 
-def _write_request(request: UpgradeRequest, key: str | None, scheme: str | None) -> list[tuple[str, str]]:
-    """Write the headers of a request: over HTTP/1.1 with a key, over HTTP/2 with a scheme."""
-    return _core.write_request(
+def _write_request(request: UpgradeRequest, handshake: _core.Handshake, key: str, scheme: str) -> Headers:
+    return handshake.write_request(
         request.host,
         request.target,
         list(request.headers),
@@ -556,13 +555,12 @@ def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> Upgrad
     return UpgradeReject(status, headers=_core.well_formed(headers), body=body)
 
 
-def _raw(fields: Iterable[tuple[bytes, bytes]], authority: str | None) -> list[tuple[bytes, bytes]]:
-    """Give the headers of a request, names in lower case; over HTTP/2 without pseudo-headers, `:authority` as Host (RFC 9113 §8.3.1)."""
-    if authority is None:
-        return [(name.lower(), value) for name, value in fields]
-    others = [(name, value) for name, value in fields if not name.startswith(b":") and name != b"host"]
-    return [(b"host", authority.encode()), *others]
+def _raw(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Give the headers of a request, names in lower case, without pseudo-headers: `:authority` is Host (RFC 9113 §8.3.1)."""
+    authority = [(b"host", value) for name, value in fields if name == b":authority"]
+    others = [(name.lower(), value) for name, value in fields if not name.startswith(b":")]
+    return authority + [line for line in others if line[0] != b"host"] if authority else others
 
 
-def _offers(extensions: Sequence[tuple[str, Sequence[tuple[str, str | None]]]]) -> tuple[Offer, ...]:
-    return tuple(Offer(name, tuple(params)) for name, params in extensions)
+def _offers(extensions: Sequence[tuple[str, Params]]) -> tuple[Offer, ...]:
+    return tuple(Offer(name, params) for name, params in extensions)

@@ -174,27 +174,18 @@ class PerMessageDeflate(Extension):
                 raise LocalProtocolError(f"{parameter} must be {low} to {high}, not {value}")
 
     def offer(self) -> Params:
-        return _params(_core.deflate_offer(self._wish)[1])
+        return _core.deflate_offer(self)
 
     def accept(self, offer: Params) -> Agreed | None:
-        accepted = _core.deflate_accept(self._wish, self.name, list(offer))
-        if accepted is None:
-            return None
-        holds, (name, params) = accepted
-        return Agreed(Offer(name, _params(params)), Deflate(self, holds), _core.RSV1)
+        return self._agreed(_core.deflate_accept(self, list(offer)))
 
     def agree(self, answer: Params) -> Agreed | None:
-        holds = _core.deflate_agree(self._wish, self.name, list(answer))
-        return None if holds is None else Agreed(Offer(self.name, answer), Deflate(self, holds), _core.RSV1)
+        return self._agreed(_core.deflate_agree(self, list(answer)))
 
-    @property
-    def _wish(self) -> tuple[bool, bool, int | None, int | bool | None]:
-        return (
-            self.server_no_context_takeover,
-            self.client_no_context_takeover,
-            self.server_max_window_bits,
-            self.client_max_window_bits,
-        )
+    def _agreed(self, agreement: _core.DeflateAgreement | None) -> Agreed | None:
+        if agreement is None:
+            return None
+        return Agreed(Offer(self.name, agreement.answer), Deflate(self, agreement), _core.RSV1)
 
 
 #: Parameters with their least and their greatest value, and what they may be besides an int.
@@ -213,9 +204,12 @@ class Deflate(Transform):
     Next to the wire the core does it within its own pass over the bytes; behind another extension, as any transform.
     """
 
-    def __init__(self, wish: PerMessageDeflate, holds: tuple[bool, bool, int, int]) -> None:
+    def __init__(self, wish: PerMessageDeflate, agreement: _core.DeflateAgreement) -> None:
         self.wish = wish
-        self.server_no_context_takeover, self.client_no_context_takeover, self.server_bits, self.client_bits = holds
+        self.server_no_context_takeover = agreement.server_no_context_takeover
+        self.client_no_context_takeover = agreement.client_no_context_takeover
+        self.server_bits = agreement.server_max_window_bits
+        self.client_bits = agreement.client_max_window_bits
         self._contexts: _core.Contexts | None = None
 
     def inflate(self, *, client: bool) -> tuple[int, bool]:
@@ -375,7 +369,3 @@ def _fits(agreed: Agreed, others: Sequence[Agreed]) -> bool:
 def _check_bytes(agreed: Agreed, data: object) -> None:
     if not isinstance(data, bytes):
         raise TypeError(f"the transform of {agreed.answer.name} must give bytes, not {type(data).__name__}")
-
-
-def _params(params: Sequence[tuple[str, str | None]]) -> Params:
-    return tuple((name, value) for name, value in params)

@@ -328,7 +328,8 @@ impl Scanner<'_> {
     }
 }
 
-const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
+/// The extension-token of permessage-deflate (RFC 7692 §5).
+pub const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::extension::{self, Element};
 use crate::fault::Fault;
 use crate::grammar::{
-    Line, Misuse, check_field, content_length, decode_value, is_host, is_made_of, is_target_char, is_token, line,
-    misuse, trim,
+    Line, Misuse, check_body, check_field, content_length, decode_value, has_length, is_host, is_made_of,
+    is_target_char, is_token, line, misuse, trim,
 };
 
 /// What a client asks for.
@@ -42,14 +42,14 @@ pub struct Asked {
     pub key: String,
 }
 
-/// What a server answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a server answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One of those offered, or `None`.
+    /// One of those that were asked for, or `None`.
     pub subprotocol: Option<String>,
-    /// What the server says of extensions; whether that was offered is still to be checked.
+    /// What it says of extensions; on a client, whether that was offered is still to be checked.
     pub extensions: Vec<Element>,
-    /// All headers but those that the handshake owns, in order, the names in lower case.
+    /// All headers but those that the handshake owns, in order; read, the names are in lower case.
     pub headers: Vec<(String, String)>,
 }
 
@@ -157,15 +157,14 @@ pub(crate) fn write_asked(request: &Request) -> Result<Vec<(String, String)>, Mi
 /// Writes the headers of an acceptance that both HTTP versions have, the caller's last.
 pub(crate) fn write_answered(
     asked_subprotocols: &[String],
-    subprotocol: Option<&str>,
-    extensions: &[Element],
-    headers: &[(String, String)],
+    answered: &Answered,
 ) -> Result<Vec<(String, String)>, Misuse> {
-    if let Some(name) = subprotocol.filter(|name| !asked_subprotocols.iter().any(|asked| asked == name)) {
+    let Answered { subprotocol, extensions, headers } = answered;
+    if let Some(name) = subprotocol.as_ref().filter(|name| !asked_subprotocols.contains(name)) {
         return misuse(format!("subprotocol {name:?} must be one of those that the client asked for, or None"));
     }
     let mut lines = Vec::new();
-    write_negotiated(&mut lines, subprotocol.unwrap_or_default(), extensions)?;
+    write_negotiated(&mut lines, subprotocol.as_deref().unwrap_or_default(), extensions)?;
     write_extra(&mut lines, headers)?;
     Ok(lines)
 }
@@ -178,9 +177,7 @@ pub(crate) fn write_refused(
     headers: &[(String, String)],
     body_len: usize,
 ) -> Result<Vec<(String, String)>, Misuse> {
-    if body_len > 0 && matches!(status, 204 | 205 | 304) {
-        return misuse(format!("a response with status {status} has no body (RFC 9110 §6.4.1): leave it empty"));
-    }
+    check_body(status, body_len)?;
     let (lengths, extra): (Vec<_>, Vec<_>) =
         headers.iter().cloned().partition(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if lengths.iter().any(|(_, value)| value.parse() != Ok(body_len)) {
@@ -191,8 +188,7 @@ pub(crate) fn write_refused(
     if status == 426 {
         lines.push(line("Sec-WebSocket-Version", VERSION));
     }
-    // RFC 9110 §8.6: a 204 must not have one, and in a 304 it would be that of another response.
-    if !matches!(status, 204 | 304) {
+    if has_length(status) {
         lines.push(content_length(body_len));
     }
     Ok(lines)
@@ -307,13 +303,32 @@ const OWN: &str = "the handshake writes it; leave it out";
 /// The only version of the protocol that has an RFC (RFC 6455 §4.1).
 const VERSION: &str = "13";
 
+/// What the tests of both handshakes are written with.
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub fn bytes<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
+        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    pub fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
         headers.iter().map(|(name, value)| line(name, value)).collect()
     }
+
+    pub fn borrowed(headers: &[(String, String)]) -> Vec<Line<'_>> {
+        headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    pub fn request() -> Request {
+        Request { host: String::from("server.example.com"), target: String::from("/chat"), ..Request::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{pairs, request};
+    use super::*;
 
     fn read<'a>(lines: &[(&'a str, &'a str)]) -> Result<Fields<'a>, Fault> {
         Fields::read(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
@@ -323,8 +338,8 @@ mod tests {
         read(lines)?.into_asked(String::from("h"), String::from("/"), String::new())
     }
 
-    fn request() -> Request {
-        Request { host: String::from("example.com"), target: String::from("/"), ..Request::default() }
+    fn answer(asked: &[String], subprotocol: Option<&str>) -> Result<Vec<(String, String)>, Misuse> {
+        write_answered(asked, &Answered { subprotocol: subprotocol.map(str::to_owned), ..Answered::default() })
     }
 
     fn advice(name: &str, value: &str) -> String {
@@ -493,11 +508,11 @@ mod tests {
     #[test]
     fn a_server_chooses_a_subprotocol_that_was_asked_for() {
         let asked = [String::from("chat")];
-        assert!(write_answered(&asked, Some("Chat"), &[], &[]).is_err());
-        assert!(write_answered(&[], Some("chat"), &[], &[]).is_err());
-        let lines = write_answered(&asked, Some("chat"), &[], &[]);
+        assert!(answer(&asked, Some("Chat")).is_err());
+        assert!(answer(&[], Some("chat")).is_err());
+        let lines = answer(&asked, Some("chat"));
         assert_eq!(lines, Ok(pairs(&[("Sec-WebSocket-Protocol", "chat")])));
-        assert_eq!(write_answered(&asked, None, &[], &[]), Ok(vec![]));
+        assert_eq!(answer(&asked, None), Ok(vec![]));
     }
 
     #[test]
@@ -507,7 +522,10 @@ mod tests {
             Element { name: name.to_owned(), params }
         };
         let several = [element("a", &[("b", None), ("c", Some("d"))]), element("e", &[])];
-        let lines = write_answered(&[], None, &several, &[]);
+        let answer = |extensions: &[Element]| {
+            write_answered(&[], &Answered { extensions: extensions.to_vec(), ..Answered::default() })
+        };
+        let lines = answer(&several);
         assert_eq!(lines, Ok(pairs(&[("Sec-WebSocket-Extensions", "a; b; c=d, e")])));
         let wrong = ["", " ", "a\r\nb: c", " a", "ü", "a, b", "a; b", "a b", "\"a\"", "a=b"];
         let names = wrong.iter().map(|it| element(it, &[]));
@@ -515,7 +533,7 @@ mod tests {
         let values = wrong.iter().map(|it| element("a", &[("b", Some(it))]));
         for extension in names.chain(params).chain(values) {
             let extensions = vec![element("x", &[]), extension];
-            assert!(write_answered(&[], None, &extensions, &[]).is_err(), "{extensions:?}");
+            assert!(answer(&extensions).is_err(), "{extensions:?}");
             assert!(write_asked(&Request { extensions, ..request() }).is_err());
         }
     }
@@ -540,7 +558,10 @@ mod tests {
             (":path", "`target`"),
         ] {
             assert!(advice(name, "1").contains(word), "{name}: {}", advice(name, "1"));
-            assert!(write_answered(&[], None, &[], &pairs(&[(name, "1")])).is_err(), "{name}");
+            assert!(
+                write_answered(&[], &Answered { headers: pairs(&[(name, "1")]), ..Answered::default() }).is_err(),
+                "{name}"
+            );
             assert!(write_refused(403, &pairs(&[(name, "1")]), 0).is_err(), "{name}");
         }
     }

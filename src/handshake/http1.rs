@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::extension::Element;
-use super::fields::{self, Answered, Asked, Fields, Request};
+use super::RequestLine;
+use super::fields::{self, Asked, Fields, Request};
 use crate::fault::Fault;
 use crate::grammar::{self, Line, Misuse, line, misuse};
 
@@ -51,25 +51,23 @@ pub fn write_request(request: &Request, key: &str) -> Result<Vec<(String, String
     Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
 }
 
-/// Reads a client's request; `http_version` is as `1.1`.
-///
-/// `target` may be an absolute URI (§4.2.1), whose host then is the one that counts (RFC 9112 §3.2.2).
+/// Reads a client's request.
 ///
 /// # Errors
 ///
 /// The first rule of §4.2.1 that the request breaks. The version comes before the key, which another version may have in
-/// another form. Answer with [`refusal`].
-pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: &[Line<'_>]) -> Result<Asked, Fault> {
-    if method != b"GET" {
+/// another form.
+pub fn read_request(line: &RequestLine<'_>, headers: &[Line<'_>]) -> Result<Asked, Fault> {
+    if line.method != b"GET" {
         return Err(Fault::InvalidMethod);
     }
     // "or higher" in §4.2.1 can only be a later HTTP/1: HTTP/2 has no Upgrade (RFC 9113 §8.6).
-    if !matches!(http_version, [b'1', b'.', b'1'..=b'9']) {
+    if !matches!(line.version, [b'1', b'.', b'1'..=b'9']) {
         return Err(Fault::InvalidHttpVersion);
     }
     let fields = Fields::read(headers.iter().copied())?;
     let [host] = fields.host.as_slice() else { return Err(Fault::InvalidHost) };
-    let (host, target) = read_target(target, host)?;
+    let (host, target) = read_target(line.target, host)?;
     check_upgrade(&fields)?;
     fields.check_request()?;
     let key = fields::once(&fields.key, "Sec-WebSocket-Key")?.filter(|key| is_key(key)).ok_or(Fault::InvalidKey)?;
@@ -77,33 +75,19 @@ pub fn read_request(method: &[u8], target: &[u8], http_version: &[u8], headers: 
     fields.into_asked(host, target, key)
 }
 
-/// Writes the headers of the 101 that accepts what [`read_request`] returned.
-///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers; `key` is the
-/// client's.
-///
-/// # Errors
-///
-/// Whatever would not be a handshake, with what to do about it.
-pub fn write_response(
-    asked_subprotocols: &[String],
-    subprotocol: Option<&str>,
-    extensions: &[Element],
-    headers: &[(String, String)],
-    key: &str,
-) -> Result<Vec<(String, String)>, Misuse> {
-    let shared = fields::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+/// Begins the headers of the 101 that accepts a request with `key` with those of HTTP/1.1.
+pub(super) fn accept(key: &str, shared: Vec<(String, String)>) -> Vec<(String, String)> {
     let accept = accept_key(key);
     let own = [UPGRADE, ("Connection", "Upgrade"), (ACCEPT, accept.as_str())];
-    Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
+    own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect()
 }
 
-/// Reads the headers of a 101 to a client that sent `key` and offered `offered_subprotocols`.
+/// Reads the headers of a 101 to a client that sent `key`.
 ///
 /// # Errors
 ///
-/// The first rule of §4.1 that the response breaks. Whether its extensions were offered is not looked at.
-pub fn read_response(headers: &[Line<'_>], key: &str, offered_subprotocols: &[String]) -> Result<Answered, Fault> {
+/// The first rule of §4.1 that the response breaks beside those that both versions of HTTP have.
+pub(super) fn read_accept<'a>(headers: &[Line<'a>], key: &str) -> Result<Fields<'a>, Fault> {
     let fields = Fields::read(headers.iter().copied())?;
     // A server names what it switches to: one protocol, unlike a request, which may list several.
     if !matches!(fields.upgrade.as_slice(), [value] if value.eq_ignore_ascii_case(UPGRADE.1)) {
@@ -111,42 +95,17 @@ pub fn read_response(headers: &[Line<'_>], key: &str, offered_subprotocols: &[St
     }
     check_upgrade(&fields)?;
     match fields::once(&fields.accept, ACCEPT)? {
-        Some(accept) if accept == accept_key(key) => fields.into_answered(offered_subprotocols),
+        Some(accept) if accept == accept_key(key) => Ok(fields),
         Some(_) => Err(Fault::InvalidAccept),
         None => Err(Fault::MissingAccept),
     }
 }
 
-/// Writes the headers of a response that refuses the WebSocket; `status` is 200-599, where 2xx is an ordinary answer to
-/// the GET.
+/// Ends the headers of a response that rejects the WebSocket with those of HTTP/1.1.
 ///
-/// The connection closes behind it, lest bytes that the client meant as frames be read as its next request. A 426 says
+/// The connection closes after it, lest bytes that the client meant as frames be read as its next request. A 426 says
 /// what to upgrade to (RFC 9110 §15.5.22) and which version (§4.4).
-///
-/// # Errors
-///
-/// Whatever would not be such a response, with what to do about it.
-pub fn write_rejection(
-    status: u16,
-    headers: &[(String, String)],
-    body_len: usize,
-) -> Result<Vec<(String, String)>, Misuse> {
-    if !matches!(status, 200..=599) {
-        return misuse(format!("status {status} must be 200 to 599; to accept the WebSocket is another call"));
-    }
-    Ok(close(status, fields::write_refused(status, headers, body_len)?))
-}
-
-/// Makes the response that a server gives to a broken handshake: status, headers, and a body that names the rule.
-#[must_use]
-pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
-    let status = fault.http_status().unwrap_or(400);
-    let (headers, body) = fields::explain(fault);
-    (status, close(status, headers), body)
-}
-
-/// Ends the headers of a refusal with those of HTTP/1.1.
-fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(String, String)> {
+pub(super) fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(String, String)> {
     if status == 426 {
         lines.extend([line(UPGRADE.0, UPGRADE.1), line("Connection", "close, Upgrade")]);
     } else {
@@ -212,6 +171,10 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {
+    use super::super::Version::Http1;
+    use super::super::extension::Element;
+    use super::super::fields::Answered;
+    use super::super::fields::testing::{borrowed, bytes, pairs, request};
     use super::*;
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -226,34 +189,26 @@ mod tests {
     const RESPONSE: [(&str, &str); 3] =
         [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", ACCEPT)];
 
-    fn bytes<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
-        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
-    }
-
-    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
-        headers.iter().map(|(name, value)| line(name, value)).collect()
-    }
-
     /// `lines` without those of `name`, and with one of it for each of `values`.
     fn with<'a>(lines: &[(&'a str, &'a str)], name: &'a str, values: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         let kept = lines.iter().copied().filter(|(other, _)| *other != name);
         kept.chain(values.iter().map(|&value| (name, value))).collect()
     }
 
+    fn get(target: &[u8], headers: &[Line<'_>]) -> Result<Asked, Fault> {
+        read_request(&RequestLine { method: b"GET", target, version: b"1.1" }, headers)
+    }
+
     fn asked(name: &str, values: &[&str]) -> Result<Asked, Fault> {
-        read_request(b"GET", b"/chat", b"1.1", &bytes(&with(&REQUEST, name, values)))
+        get(b"/chat", &bytes(&with(&REQUEST, name, values)))
     }
 
     fn asked_at(target: &[u8]) -> Result<Asked, Fault> {
-        read_request(b"GET", target, b"1.1", &bytes(&REQUEST))
+        get(target, &bytes(&REQUEST))
     }
 
     fn answered(name: &str, values: &[&str]) -> Result<Answered, Fault> {
-        read_response(&bytes(&with(&RESPONSE, name, values)), KEY, &[String::from("chat")])
-    }
-
-    fn request() -> Request {
-        Request { host: String::from("server.example.com"), target: String::from("/chat"), ..Request::default() }
+        Http1.read_response(&bytes(&with(&RESPONSE, name, values)), KEY, &[String::from("chat")])
     }
 
     #[test]
@@ -266,7 +221,7 @@ mod tests {
     fn the_request_of_the_rfc_is_read() {
         let mut lines = REQUEST.to_vec();
         lines.extend([("Origin", "http://example.com"), ("Sec-WebSocket-Protocol", "chat, superchat")]);
-        let asked = read_request(b"GET", b"/chat", b"1.1", &bytes(&lines)).unwrap();
+        let asked = get(b"/chat", &bytes(&lines)).unwrap();
         assert_eq!((asked.host.as_str(), asked.target.as_str()), ("server.example.com", "/chat"));
         assert_eq!(asked.headers, pairs(&[("origin", "http://example.com")]));
         assert_eq!(asked.subprotocols, ["chat", "superchat"]);
@@ -304,12 +259,11 @@ mod tests {
     fn what_is_written_is_read() {
         let request = Request { subprotocols: vec![String::from("chat")], ..request() };
         let lines = write_request(&request, KEY).unwrap();
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let asked = read_request(b"GET", request.target.as_bytes(), b"1.1", &bytes(&lines)).unwrap();
+        let asked = get(request.target.as_bytes(), &borrowed(&lines)).unwrap();
         let headers = pairs(&[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]);
-        let lines = write_response(&asked.subprotocols, Some("chat"), &[], &headers, &asked.key).unwrap();
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answered = read_response(&bytes(&lines), KEY, &request.subprotocols).unwrap();
+        let answer = Answered { subprotocol: Some(String::from("chat")), extensions: vec![], headers };
+        let lines = Http1.write_response(&asked.subprotocols, &answer, &asked.key).unwrap();
+        let answered = Http1.read_response(&borrowed(&lines), KEY, &request.subprotocols).unwrap();
         assert_eq!(answered.subprotocol.as_deref(), Some("chat"));
         assert_eq!(answered.headers, pairs(&[("set-cookie", "a=1"), ("set-cookie", "b=2")]));
     }
@@ -326,16 +280,17 @@ mod tests {
     #[test]
     fn the_method_is_get() {
         for method in [&b"POST"[..], b"get", b"CONNECT", b""] {
-            let fault = read_request(method, b"/", b"1.1", &bytes(&REQUEST));
+            let fault = read_request(&RequestLine { method, target: b"/", version: b"1.1" }, &bytes(&REQUEST));
             assert_eq!(fault, Err(Fault::InvalidMethod));
         }
     }
 
     #[test]
     fn the_http_version_is_1_1_or_higher() {
-        assert!(read_request(b"GET", b"/", b"1.2", &bytes(&REQUEST)).is_ok());
+        let read = |version| read_request(&RequestLine { method: b"GET", target: b"/", version }, &bytes(&REQUEST));
+        assert!(read(b"1.2").is_ok());
         for version in [&b"1.0"[..], b"0.9", b"2.0", b"2", b"1.", b"1.x", b""] {
-            assert_eq!(read_request(b"GET", b"/", version, &bytes(&REQUEST)), Err(Fault::InvalidHttpVersion));
+            assert_eq!(read(version), Err(Fault::InvalidHttpVersion));
         }
     }
 
@@ -351,7 +306,7 @@ mod tests {
     fn a_host_that_is_not_ascii_is_a_fault() {
         let mut lines = bytes(&with(&REQUEST, "Host", &[]));
         lines.push((b"Host", b"\x80\xff"));
-        assert_eq!(read_request(b"GET", b"/", b"1.1", &lines), Err(Fault::InvalidHost));
+        assert_eq!(get(b"/", &lines), Err(Fault::InvalidHost));
     }
 
     #[test]
@@ -375,7 +330,7 @@ mod tests {
         for target in ["http:///a", "http://u@a/", "ftp://a/", "http://a#b", "http://a b/"] {
             assert_eq!(asked_at(target.as_bytes()), Err(Fault::InvalidTarget), "{target}");
         }
-        let fault = read_request(b"GET", b"http://a/", b"1.1", &bytes(&with(&REQUEST, "Host", &["x y"])));
+        let fault = get(b"http://a/", &bytes(&with(&REQUEST, "Host", &["x y"])));
         assert_eq!(fault, Err(Fault::InvalidHost));
     }
 
@@ -430,7 +385,7 @@ mod tests {
     #[test]
     fn another_version_is_426_even_if_the_key_is_wrong_too() {
         let lines = with(&with(&REQUEST, "Sec-WebSocket-Version", &["8"]), "Sec-WebSocket-Key", &[]);
-        let fault = read_request(b"GET", b"/", b"1.1", &bytes(&lines)).unwrap_err();
+        let fault = get(b"/", &bytes(&lines)).unwrap_err();
         assert_eq!((&fault, fault.http_status()), (&Fault::UnsupportedVersion, Some(426)));
     }
 
@@ -468,43 +423,5 @@ mod tests {
     fn a_response_may_say_only_what_was_offered() {
         assert_eq!(answered("Sec-WebSocket-Protocol", &["chat"]).unwrap().subprotocol.as_deref(), Some("chat"));
         assert_eq!(answered("Sec-WebSocket-Protocol", &["x"]), Err(Fault::UnofferedSubprotocol));
-    }
-
-    #[test]
-    fn a_rejection_closes_the_connection() {
-        let lines = write_rejection(403, &pairs(&[("content-type", "text/html")]), 7);
-        let expected = [("content-type", "text/html"), ("Content-Length", "7"), ("Connection", "close")];
-        assert_eq!(lines, Ok(pairs(&expected)));
-    }
-
-    #[test]
-    fn a_rejection_has_a_final_status() {
-        for status in [0, 100, 101, 103, 199, 600, 999] {
-            assert!(write_rejection(status, &[], 0).is_err(), "{status}");
-        }
-        for status in [200, 204, 302, 401, 503, 599] {
-            assert!(write_rejection(status, &[], 0).is_ok(), "{status}");
-        }
-    }
-
-    #[test]
-    fn the_refusal_of_a_version_says_which_would_do() {
-        let (status, headers, body) = refusal(&Fault::UnsupportedVersion);
-        let expected = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Content-Length", &body.len().to_string()),
-            ("Upgrade", "websocket"),
-            ("Connection", "close, Upgrade"),
-        ];
-        assert_eq!((status, headers), (426, pairs(&expected)));
-    }
-
-    #[test]
-    fn a_refusal_names_the_rule_and_its_section() {
-        let (status, headers, body) = refusal(&Fault::InvalidKey);
-        assert_eq!((status, body.as_str()), (400, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.1)\n"));
-        assert!(headers.contains(&line("Connection", "close")));
-        assert_eq!(refusal(&Fault::InvalidAccept).0, 400);
     }
 }

@@ -4,8 +4,7 @@
 //! other. A server answers a key that comes nevertheless: a proxy that turns HTTP/1.1 into HTTP/2 may hand it on and leave
 //! the answer to the server, and some clients of HTTP/2 send it and want it answered. A key that is none is passed over.
 
-use super::extension::Element;
-use super::fields::{self, Answered, Asked, Fields, Request};
+use super::fields::{self, Asked, Fields, Request};
 use super::http1::{ACCEPT, accept_key, is_key};
 use crate::fault::Fault;
 use crate::grammar::{self, Line, Misuse, line, misuse};
@@ -38,7 +37,7 @@ pub fn write_request(request: &Request, scheme: &str) -> Result<Vec<(String, Str
 ///
 /// # Errors
 ///
-/// The first rule that the request breaks. Answer with [`refusal`].
+/// The first rule that the request breaks.
 pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     if !headers.iter().any(|(name, _)| *name == b":protocol") {
         return Ok(None);
@@ -67,66 +66,22 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     Ok(Some(asked))
 }
 
-/// Writes the headers of the 200 that accepts what [`read_request`] returned.
-///
-/// `subprotocol` is one of `asked_subprotocols` or `None`; `extensions` are the answers to its offers; `key` is the
-/// client's, or empty.
-///
-/// # Errors
-///
-/// Whatever would not be a handshake, with what to do about it.
-pub fn write_response(
-    asked_subprotocols: &[String],
-    subprotocol: Option<&str>,
-    extensions: &[Element],
-    headers: &[(String, String)],
-    key: &str,
-) -> Result<Vec<(String, String)>, Misuse> {
-    let mut lines = fields::write_answered(asked_subprotocols, subprotocol, extensions, headers)?;
+/// Begins the headers of the 200 that accepts with those of HTTP/2; `key` is the client's, or empty.
+pub(super) fn accept(key: &str, mut shared: Vec<(String, String)>) -> Vec<(String, String)> {
     if !key.is_empty() {
-        lines.insert(0, line(ACCEPT, &accept_key(key)));
+        shared.insert(0, line(ACCEPT, &accept_key(key)));
     }
-    Ok(with_status(200, lines))
+    with_status(200, shared)
 }
 
-/// Reads the headers of a 2xx, `:status` among them, to a client that offered `offered_subprotocols`.
-///
-/// A Content-Length means nothing here (RFC 9110 §9.3.6).
+/// Reads the headers of a 2xx, `:status` among them. A Content-Length means nothing here (RFC 9110 §9.3.6).
 ///
 /// # Errors
 ///
-/// The first rule that the response breaks. Whether its extensions were offered is not looked at.
-pub fn read_response(headers: &[Line<'_>], offered_subprotocols: &[String]) -> Result<Answered, Fault> {
+/// The first rule that the response breaks beside those that both versions of HTTP have.
+pub(super) fn read_accept<'a>(headers: &[Line<'a>]) -> Result<Fields<'a>, Fault> {
     let ([_status], fields) = split(headers, [":status"])?;
-    fields.into_answered(offered_subprotocols)
-}
-
-/// Writes the headers of a response that refuses the WebSocket; `status` is 300-599, since any 2xx would accept it.
-///
-/// # Errors
-///
-/// Whatever would not be such a response, with what to do about it.
-pub fn write_rejection(
-    status: u16,
-    headers: &[(String, String)],
-    body_len: usize,
-) -> Result<Vec<(String, String)>, Misuse> {
-    if !matches!(status, 300..=599) {
-        return misuse(format!("status {status} must be 300 to 599: over HTTP/2 any 2xx accepts the WebSocket"));
-    }
-    Ok(with_status(status, fields::write_refused(status, headers, body_len)?))
-}
-
-/// Makes the response that a server gives to a broken handshake: status, headers with `:status`, and a body that names
-/// the rule.
-///
-/// A wrong version is 400 here, not 426: that owes an Upgrade (RFC 9110 §15.5.22), which HTTP/2 does not carry, and RFC
-/// 6455 §4.2.2 leaves the status open as long as the version is told.
-#[must_use]
-pub fn refusal(fault: &Fault) -> (u16, Vec<(String, String)>, String) {
-    let status = fault.http_status().filter(|&status| status != 426).unwrap_or(400);
-    let (headers, body) = fields::explain(fault);
-    (status, with_status(status, headers), body)
+    Ok(fields)
 }
 
 /// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
@@ -194,7 +149,8 @@ fn join_cookies(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     joined
 }
 
-fn with_status(status: u16, lines: Vec<(String, String)>) -> Vec<(String, String)> {
+/// Makes a response of its status and its headers, as HTTP/2 has them.
+pub(super) fn with_status(status: u16, lines: Vec<(String, String)>) -> Vec<(String, String)> {
     std::iter::once((String::from(":status"), status.to_string())).chain(lowered(lines)).collect()
 }
 
@@ -210,6 +166,10 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 
 #[cfg(test)]
 mod tests {
+    use super::super::Version::Http2;
+    use super::super::extension::Element;
+    use super::super::fields::Answered;
+    use super::super::fields::testing::{borrowed, bytes, pairs, request};
     use super::*;
 
     const REQUEST: [(&str, &str); 6] = [
@@ -220,14 +180,6 @@ mod tests {
         (":authority", "server.example.com"),
         ("sec-websocket-version", "13"),
     ];
-
-    fn bytes<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
-        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
-    }
-
-    fn pairs(headers: &[(&str, &str)]) -> Vec<(String, String)> {
-        headers.iter().map(|(name, value)| line(name, value)).collect()
-    }
 
     /// The request with another value of `name`, or without it.
     fn asked_with(name: &str, value: Option<&str>) -> Result<Option<Asked>, Fault> {
@@ -244,11 +196,7 @@ mod tests {
     }
 
     fn answered(lines: &[(&str, &str)]) -> Result<Answered, Fault> {
-        read_response(&bytes(&[&[(":status", "200")][..], lines].concat()), &[String::from("chat")])
-    }
-
-    fn request() -> Request {
-        Request { host: String::from("server.example.com"), target: String::from("/chat"), ..Request::default() }
+        Http2.read_response(&bytes(&[&[(":status", "200")][..], lines].concat()), "", &[String::from("chat")])
     }
 
     #[test]
@@ -288,13 +236,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let lines = write_request(&request(), "http").unwrap();
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(read_request(&bytes(&lines)).unwrap().unwrap().target, "/chat");
+        assert_eq!(read_request(&borrowed(&lines)).unwrap().unwrap().target, "/chat");
         let asked = [String::from("chat")];
-        let lines = write_response(&asked, Some("chat"), &[], &pairs(&[("X-A", "1")]), "").unwrap();
+        let answer =
+            Answered { subprotocol: Some(String::from("chat")), extensions: vec![], headers: pairs(&[("X-A", "1")]) };
+        let lines = Http2.write_response(&asked, &answer, "").unwrap();
         assert_eq!(lines, pairs(&[(":status", "200"), ("sec-websocket-protocol", "chat"), ("x-a", "1")]));
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answered = read_response(&bytes(&lines), &asked).unwrap();
+        let answered = Http2.read_response(&borrowed(&lines), "", &asked).unwrap();
         assert_eq!((answered.subprotocol.as_deref(), answered.headers), (Some("chat"), pairs(&[("x-a", "1")])));
     }
 
@@ -402,7 +350,7 @@ mod tests {
         let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(asked_and(&[key]).unwrap().key, key.1);
         assert_eq!(asked_and(&[key, key]).unwrap().key, "");
-        let lines = write_response(&[], None, &[], &[], key.1);
+        let lines = Http2.write_response(&[], &Answered::default(), key.1);
         assert_eq!(lines, Ok(pairs(&[(":status", "200"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")])));
     }
 
@@ -457,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_response_has_status_and_no_other_pseudo_header() {
-        assert_eq!(read_response(&bytes(&[("x", "1")]), &[]), Err(Fault::InvalidPseudoHeader));
+        assert_eq!(Http2.read_response(&bytes(&[("x", "1")]), "", &[]), Err(Fault::InvalidPseudoHeader));
         assert_eq!(answered(&[(":path", "/")]), Err(Fault::InvalidPseudoHeader));
         assert_eq!(answered(&[("x", "1"), (":status", "200")]), Err(Fault::InvalidPseudoHeader));
     }
@@ -466,36 +414,6 @@ mod tests {
     fn a_response_may_say_only_what_was_offered() {
         assert_eq!(answered(&[("sec-websocket-protocol", "chat")]).unwrap().subprotocol.as_deref(), Some("chat"));
         assert_eq!(answered(&[("sec-websocket-protocol", "Chat")]), Err(Fault::UnofferedSubprotocol));
-    }
-
-    #[test]
-    fn a_rejection_is_neither_1xx_nor_2xx() {
-        for status in [0, 101, 200, 204, 299, 600] {
-            assert!(write_rejection(status, &[], 0).is_err(), "{status}");
-        }
-        let lines = write_rejection(403, &pairs(&[("Content-Type", "a/b")]), 3);
-        assert_eq!(lines, Ok(pairs(&[(":status", "403"), ("content-type", "a/b"), ("content-length", "3")])));
-    }
-
-    #[test]
-    fn the_refusal_of_a_version_is_400_and_says_which_would_do() {
-        let (status, headers, _) = refusal(&Fault::UnsupportedVersion);
-        assert_eq!(status, 400);
-        assert!(headers.contains(&line(":status", "400")));
-        assert!(headers.contains(&line("sec-websocket-version", "13")));
-        assert!(!headers.iter().any(|(name, _)| name == "upgrade" || name == "connection"));
-    }
-
-    #[test]
-    fn the_refusal_of_a_protocol_names_the_rule_and_its_section() {
-        let (status, headers, body) = refusal(&Fault::UnsupportedProtocol);
-        assert_eq!((status, body.as_str()), (501, "the only :protocol here is websocket (RFC 8441 §4)\n"));
-        let lines = [
-            (":status", "501"),
-            ("content-type", "text/plain; charset=utf-8"),
-            ("content-length", &body.len().to_string()),
-        ];
-        assert_eq!(headers, pairs(&lines));
     }
 
     #[test]

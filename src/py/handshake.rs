@@ -1,40 +1,31 @@
-//! The opening handshakes as Python functions: headers as lists of pairs, faults as `RemoteProtocolError`.
+//! The opening handshakes as Python sees them: headers as pairs, what is read as frozen classes, faults as `RemoteProtocolError`.
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyString};
+use pyo3::types::{PyBool, PyString, PyTuple};
 
 use super::errors::{self, local};
 use crate::fault::Fault;
 use crate::grammar::{self, Misuse};
-use crate::handshake::extension::{Agreed, Element, PerMessageDeflate};
+use crate::handshake::extension::{Agreed, Element, PERMESSAGE_DEFLATE, PerMessageDeflate};
 use crate::handshake::fields::{self, Answered, Asked, Request};
-use crate::handshake::{http1, http2};
+use crate::handshake::{Refusal, RequestLine, Version, http1, http2};
 use crate::ordinary;
 
 type Headers = Vec<(String, String)>;
 type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 type Parameters = Vec<(String, Option<String>)>;
-/// Host, target, headers, subprotocols, extensions, key.
-type AskedTuple = (String, String, Headers, Vec<String>, Vec<(String, Parameters)>, String);
-/// Subprotocol, extensions, headers.
-type AnsweredTuple = (Option<String>, Vec<(String, Parameters)>, Headers);
-/// The error, and the response that says it: status, headers, body.
-type Refused<'py> = (Bound<'py, PyAny>, u16, Headers, Vec<u8>);
-/// `server_no_context_takeover`, `client_no_context_takeover`, `server_max_window_bits`, `client_max_window_bits`.
-type AgreedTuple = (bool, bool, u8, u8);
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(new_key, module)?)?;
+    module.add_class::<Handshake>()?;
+    module.add_class::<HandshakeRequest>()?;
+    module.add_class::<HandshakeRefusal>()?;
+    module.add_class::<HandshakeResponse>()?;
+    module.add_class::<DeflateAgreement>()?;
     module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
     module.add_function(wrap_pyfunction!(is_same_host, module)?)?;
     module.add_function(wrap_pyfunction!(check_fields, module)?)?;
     module.add_function(wrap_pyfunction!(check_headers, module)?)?;
-    module.add_function(wrap_pyfunction!(write_request, module)?)?;
-    module.add_function(wrap_pyfunction!(read_request, module)?)?;
-    module.add_function(wrap_pyfunction!(write_response, module)?)?;
-    module.add_function(wrap_pyfunction!(read_response, module)?)?;
-    module.add_function(wrap_pyfunction!(write_rejection, module)?)?;
     module.add_function(wrap_pyfunction!(well_formed, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_response, module)?)?;
     module.add_function(wrap_pyfunction!(write_ordinary_request, module)?)?;
@@ -43,10 +34,235 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(deflate_agree, module)?)
 }
 
-/// Write 16 random bytes as a Sec-WebSocket-Key (RFC 6455 §4.1).
-#[pyfunction]
-fn new_key(random: [u8; 16]) -> String {
-    http1::new_key(random)
+/// The opening handshake over one version of HTTP: RFC 6455 §4 over HTTP/1.1, RFC 8441 §5 over HTTP/2.
+#[pyclass(frozen, module = "mintws._core")]
+pub struct Handshake(Version);
+
+/// The request of an opening handshake, as a server reads it.
+#[pyclass(frozen, module = "mintws._core")]
+struct HandshakeRequest {
+    /// The host, with a port where one was written.
+    #[pyo3(get)]
+    host: String,
+    /// Path and query.
+    #[pyo3(get)]
+    target: String,
+    /// All headers but those of the handshake, names in lower case.
+    #[pyo3(get)]
+    headers: Py<PyTuple>,
+    /// The subprotocols that are asked for, best first.
+    #[pyo3(get)]
+    subprotocols: Py<PyTuple>,
+    /// The extensions that are offered, best first: names and parameters.
+    #[pyo3(get)]
+    extensions: Py<PyTuple>,
+    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered.
+    #[pyo3(get)]
+    key: String,
+}
+
+/// A request that breaks a rule, and the response that says so.
+#[pyclass(frozen, module = "mintws._core")]
+struct HandshakeRefusal {
+    /// The `RemoteProtocolError` that names the rule.
+    #[pyo3(get)]
+    error: Py<PyAny>,
+    /// The status of the response.
+    #[pyo3(get)]
+    status: u16,
+    /// Its headers, over HTTP/2 with `:status`.
+    #[pyo3(get)]
+    headers: Py<PyTuple>,
+    /// Its body.
+    #[pyo3(get)]
+    body: Vec<u8>,
+}
+
+/// The response that accepts an opening handshake, as a client reads it.
+#[pyclass(frozen, module = "mintws._core")]
+struct HandshakeResponse {
+    /// One of the subprotocols that were asked for, or `None`.
+    #[pyo3(get)]
+    subprotocol: Option<String>,
+    /// What is said of extensions: names and parameters. Whether that was offered is not checked yet.
+    #[pyo3(get)]
+    extensions: Py<PyTuple>,
+    /// All headers but those of the handshake, names in lower case.
+    #[pyo3(get)]
+    headers: Py<PyTuple>,
+}
+
+/// permessage-deflate as two sides have agreed on it (RFC 7692 §7.1).
+#[pyclass(frozen, module = "mintws._core")]
+struct DeflateAgreement {
+    /// Whether the server compresses each message by itself.
+    #[pyo3(get)]
+    server_no_context_takeover: bool,
+    /// Whether the client does.
+    #[pyo3(get)]
+    client_no_context_takeover: bool,
+    /// The window of the server, 8 to 15 bits.
+    #[pyo3(get)]
+    server_max_window_bits: u8,
+    /// The window of the client.
+    #[pyo3(get)]
+    client_max_window_bits: u8,
+    /// The parameters of the server's answer.
+    #[pyo3(get)]
+    answer: Py<PyTuple>,
+}
+
+/// A request that was read.
+#[derive(IntoPyObject)]
+enum ReadRequest {
+    Request(HandshakeRequest),
+    Refusal(HandshakeRefusal),
+}
+
+/// A response that was read.
+#[derive(IntoPyObject)]
+enum ReadResponse<'py> {
+    Response(HandshakeResponse),
+    Error(Bound<'py, PyAny>),
+}
+
+#[pymethods]
+impl Handshake {
+    #[classattr]
+    const HTTP1: Self = Self(Version::Http1);
+    #[classattr]
+    const HTTP2: Self = Self(Version::Http2);
+
+    /// The status of a response that accepts: 101 or 200.
+    #[getter]
+    const fn accepting(&self) -> u16 {
+        self.0.accepting()
+    }
+
+    /// Write the 16 bytes that `draw` gives as a Sec-WebSocket-Key (RFC 6455 §4.1); over HTTP/2, which has none, give "".
+    fn new_key(&self, draw: &Bound<'_, PyAny>) -> PyResult<String> {
+        match self.0 {
+            Version::Http1 => Ok(http1::new_key(draw.call1((16,))?.extract()?)),
+            Version::Http2 => Ok(String::new()),
+        }
+    }
+
+    /// Write the headers of a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
+    #[pyo3(signature = (host, target, headers, subprotocols, extensions, *, key, scheme))]
+    #[allow(clippy::too_many_arguments)]
+    fn write_request<'py>(
+        &self,
+        py: Python<'py>,
+        host: String,
+        target: String,
+        headers: Headers,
+        subprotocols: Vec<String>,
+        extensions: Vec<(String, Parameters)>,
+        key: &str,
+        scheme: &str,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let request = Request { host, target, headers, subprotocols, extensions: elements(extensions) };
+        PyTuple::new(py, self.0.write_request(&request, key, scheme).map_err(misuse)?)
+    }
+
+    /// Read a client's request; over HTTP/2, where the other arguments mean nothing, `None` is one that asks for no WebSocket.
+    #[pyo3(signature = (headers, *, method, target, http_version))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn read_request(
+        &self,
+        py: Python<'_>,
+        headers: Lines,
+        method: &[u8],
+        target: &[u8],
+        http_version: &[u8],
+    ) -> PyResult<Option<ReadRequest>> {
+        let line = RequestLine { method, target, version: http_version };
+        match self.0.read_request(&line, &lent(&headers)) {
+            Ok(asked) => asked.map(|asked| HandshakeRequest::new(py, asked).map(ReadRequest::Request)).transpose(),
+            Err(fault) => HandshakeRefusal::new(py, &fault, self.0).map(ReadRequest::Refusal).map(Some),
+        }
+    }
+
+    /// Write the headers of the response that accepts a request with this `key`, which over HTTP/2 may be empty.
+    #[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn write_response<'py>(
+        &self,
+        py: Python<'py>,
+        asked_subprotocols: Vec<String>,
+        subprotocol: Option<String>,
+        extensions: Vec<(String, Parameters)>,
+        headers: Headers,
+        key: &str,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let answered = Answered { subprotocol, extensions: elements(extensions), headers };
+        PyTuple::new(py, self.0.write_response(&asked_subprotocols, &answered, key).map_err(misuse)?)
+    }
+
+    /// Read the response that accepts a request, which had this `key` over HTTP/1.1; or give what is wrong with it.
+    #[pyo3(signature = (headers, offered_subprotocols, *, key))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn read_response<'py>(
+        &self,
+        py: Python<'py>,
+        headers: Lines,
+        offered_subprotocols: Vec<String>,
+        key: &str,
+    ) -> PyResult<ReadResponse<'py>> {
+        match self.0.read_response(&lent(&headers), key, &offered_subprotocols) {
+            Ok(answered) => HandshakeResponse::new(py, answered).map(ReadResponse::Response),
+            Err(fault) => errors::remote(py, &fault).map(ReadResponse::Error),
+        }
+    }
+
+    /// Write the headers of a response that rejects a request.
+    #[allow(clippy::needless_pass_by_value)]
+    fn write_rejection<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = status_of)] status: u16,
+        headers: Headers,
+        body_len: usize,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.write_rejection(status, &headers, body_len).map_err(misuse)?)
+    }
+}
+
+impl HandshakeRequest {
+    fn new(py: Python<'_>, asked: Asked) -> PyResult<Self> {
+        let Asked { host, target, headers, subprotocols, extensions, key } = asked;
+        Ok(Self {
+            host,
+            target,
+            headers: PyTuple::new(py, headers)?.unbind(),
+            subprotocols: PyTuple::new(py, subprotocols)?.unbind(),
+            extensions: element_tuples(py, extensions)?,
+            key,
+        })
+    }
+}
+
+impl HandshakeRefusal {
+    fn new(py: Python<'_>, fault: &Fault, version: Version) -> PyResult<Self> {
+        let Refusal { status, headers, body } = version.refuse(fault);
+        Ok(Self {
+            error: errors::remote(py, fault)?.unbind(),
+            status,
+            headers: PyTuple::new(py, headers)?.unbind(),
+            body: body.into_bytes(),
+        })
+    }
+}
+
+impl HandshakeResponse {
+    fn new(py: Python<'_>, answered: Answered) -> PyResult<Self> {
+        let Answered { subprotocol, extensions, headers } = answered;
+        Ok(Self {
+            subprotocol,
+            extensions: element_tuples(py, extensions)?,
+            headers: PyTuple::new(py, headers)?.unbind(),
+        })
+    }
 }
 
 /// Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not.
@@ -78,110 +294,6 @@ fn check_headers(headers: Vec<(Bound<'_, PyString>, Bound<'_, PyString>)>, of_ha
         // A lone surrogate is a character as little as what is above U+00FF is one of a header.
         fields::check_header(&name.to_string_lossy(), &value.to_string_lossy(), of_handshake).map_err(misuse)
     })
-}
-
-/// Write a client's request: over HTTP/1.1 with its `key`, over HTTP/2 with its `scheme`.
-#[pyfunction]
-#[pyo3(signature = (host, target, headers, subprotocols, extensions, *, key=None, scheme=None))]
-fn write_request(
-    host: String,
-    target: String,
-    headers: Headers,
-    subprotocols: Vec<String>,
-    extensions: Vec<(String, Parameters)>,
-    key: Option<&str>,
-    scheme: Option<&str>,
-) -> PyResult<Headers> {
-    let request = Request { host, target, headers, subprotocols, extensions: elements(extensions) };
-    match scheme {
-        Some(scheme) => http2::write_request(&request, scheme),
-        None => http1::write_request(&request, key.unwrap_or_default()),
-    }
-    .map_err(misuse)
-}
-
-/// Read a client's request, with `start` = method, target and version over HTTP/1.1, without over HTTP/2.
-///
-/// Returns:
-///     What is asked, or why it is refused; neither, if it is no request for a WebSocket.
-#[pyfunction]
-#[pyo3(signature = (headers, start=None))]
-#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
-fn read_request(
-    py: Python<'_>,
-    headers: Lines,
-    start: Option<(Vec<u8>, Vec<u8>, Vec<u8>)>,
-) -> PyResult<(Option<AskedTuple>, Option<Refused<'_>>)> {
-    let lines = lent(&headers);
-    let over_http2 = start.is_none();
-    let asked = match start {
-        Some((method, target, version)) => http1::read_request(&method, &target, &version, &lines).map(Some),
-        None => http2::read_request(&lines),
-    };
-    match asked {
-        Ok(asked) => Ok((asked.map(asked_tuple), None)),
-        Err(fault) => {
-            let refusal = if over_http2 { http2::refusal } else { http1::refusal };
-            let (status, headers, body) = refusal(&fault);
-            Ok((None, Some((errors::remote(py, &fault)?, status, headers, body.into_bytes()))))
-        }
-    }
-}
-
-/// Write a server's yes to the client's `key`, which over HTTP/2 may be empty.
-#[pyfunction]
-#[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key, http2))]
-#[allow(clippy::needless_pass_by_value)]
-fn write_response(
-    asked_subprotocols: Vec<String>,
-    subprotocol: Option<&str>,
-    extensions: Vec<(String, Parameters)>,
-    headers: Headers,
-    key: &str,
-    http2: bool,
-) -> PyResult<Headers> {
-    let write = if http2 { http2::write_response } else { http1::write_response };
-    write(&asked_subprotocols, subprotocol, &elements(extensions), &headers, key).map_err(misuse)
-}
-
-/// Read a server's yes: over HTTP/1.1 with the `key` that was sent.
-///
-/// Returns:
-///     The answer, or the error.
-#[pyfunction]
-#[pyo3(signature = (headers, offered_subprotocols, *, key=None))]
-#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
-fn read_response<'py>(
-    py: Python<'py>,
-    headers: Lines,
-    offered_subprotocols: Vec<String>,
-    key: Option<&str>,
-) -> PyResult<(Option<AnsweredTuple>, Option<Bound<'py, PyAny>>)> {
-    let lines = lent(&headers);
-    let answered = match key {
-        Some(key) => http1::read_response(&lines, key, &offered_subprotocols),
-        None => http2::read_response(&lines, &offered_subprotocols),
-    };
-    match answered {
-        Ok(Answered { subprotocol, extensions, headers }) => {
-            Ok((Some((subprotocol, extensions.into_iter().map(element_tuple).collect(), headers)), None))
-        }
-        Err(fault) => Ok((None, Some(errors::remote(py, &fault)?))),
-    }
-}
-
-/// Write the headers of a server's no.
-#[pyfunction]
-#[pyo3(signature = (status, headers, body_len, *, http2))]
-#[allow(clippy::needless_pass_by_value)]
-fn write_rejection(
-    #[pyo3(from_py_with = status_of)] status: u16,
-    headers: Headers,
-    body_len: usize,
-    http2: bool,
-) -> PyResult<Headers> {
-    let write = if http2 { http2::write_rejection } else { http1::write_rejection };
-    write(status, &headers, body_len).map_err(misuse)
 }
 
 /// Give the headers of a response that are well-formed, names in lower case.
@@ -219,53 +331,68 @@ fn write_ordinary_request(
     ordinary::write_request(method, target, &headers, body_len, scheme).map_err(misuse)
 }
 
-/// The wish of one side: the two `no_context_takeover`, `server_max_window_bits` and `client_max_window_bits`, which may be `True`.
+/// The wish of one side, which is a `PerMessageDeflate`.
 #[derive(FromPyObject)]
-struct Wish<'py>(bool, bool, Option<u8>, Option<Bound<'py, PyAny>>);
+struct Wish<'py> {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    /// It may be `True`.
+    client_max_window_bits: Option<Bound<'py, PyAny>>,
+}
 
 impl Wish<'_> {
     fn read(&self) -> PyResult<PerMessageDeflate> {
-        let client_max_window_bits = match &self.3 {
+        let client_max_window_bits = match &self.client_max_window_bits {
             Some(bits) if bits.is_instance_of::<PyBool>() => bits.is_truthy()?.then_some(None),
             Some(bits) => Some(Some(bits.extract()?)),
             None => None,
         };
         Ok(PerMessageDeflate {
-            server_no_context_takeover: self.0,
-            client_no_context_takeover: self.1,
-            server_max_window_bits: self.2,
+            server_no_context_takeover: self.server_no_context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover,
+            server_max_window_bits: self.server_max_window_bits,
             client_max_window_bits,
         })
     }
 }
 
-/// Write a client's offer of permessage-deflate (RFC 7692 §7.1).
+/// Give the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1).
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-fn deflate_offer(wish: Wish<'_>) -> PyResult<(String, Parameters)> {
-    Ok(element_tuple(wish.read()?.offer()))
+fn deflate_offer<'py>(py: Python<'py>, wish: Wish<'_>) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, wish.read()?.offer().params)
 }
 
-/// Decide, on a server, on one offer: what then holds and the answer to write, or `None` to decline.
-#[pyfunction]
-#[allow(clippy::needless_pass_by_value, clippy::type_complexity)]
-fn deflate_accept(
-    wish: Wish<'_>,
-    name: String,
-    params: Parameters,
-) -> PyResult<Option<(AgreedTuple, (String, Parameters))>> {
-    let accepted = wish.read()?.accept(&Element { name, params });
-    Ok(accepted.map(|(agreed, answer)| (agreed_tuple(agreed), element_tuple(answer))))
-}
-
-/// Check, on a client, an answer: what then holds, or `None` if it is not one to this offer.
+/// Decide, on a server, on the parameters of an offer of permessage-deflate; `None` declines.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-fn deflate_agree(wish: Wish<'_>, name: String, params: Parameters) -> PyResult<Option<AgreedTuple>> {
-    match wish.read()?.agree(&Element { name, params }) {
-        Ok(agreed) => Ok(Some(agreed_tuple(agreed))),
+fn deflate_accept(py: Python<'_>, wish: Wish<'_>, offer: Parameters) -> PyResult<Option<DeflateAgreement>> {
+    let accepted = wish.read()?.accept(&deflate(offer));
+    accepted.map(|(agreed, answer)| DeflateAgreement::new(py, agreed, answer)).transpose()
+}
+
+/// Check, on a client, the parameters of an answer; `None` if it is not one to this offer.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+fn deflate_agree(py: Python<'_>, wish: Wish<'_>, answer: Parameters) -> PyResult<Option<DeflateAgreement>> {
+    let answer = deflate(answer);
+    match wish.read()?.agree(&answer) {
+        Ok(agreed) => DeflateAgreement::new(py, agreed, answer).map(Some),
         Err(Fault::UnacceptableExtension) => Ok(None),
         Err(other) => Err(local(other)),
+    }
+}
+
+impl DeflateAgreement {
+    fn new(py: Python<'_>, agreed: Agreed, answer: Element) -> PyResult<Self> {
+        Ok(Self {
+            server_no_context_takeover: agreed.server_no_context_takeover,
+            client_no_context_takeover: agreed.client_no_context_takeover,
+            server_max_window_bits: agreed.server_max_window_bits,
+            client_max_window_bits: agreed.client_max_window_bits,
+            answer: PyTuple::new(py, answer.params)?.unbind(),
+        })
     }
 }
 
@@ -286,24 +413,15 @@ fn misuse(misuse: Misuse) -> PyErr {
     local(misuse)
 }
 
+fn deflate(params: Parameters) -> Element {
+    Element { name: String::from(PERMESSAGE_DEFLATE), params }
+}
+
 fn elements(tuples: Vec<(String, Parameters)>) -> Vec<Element> {
     tuples.into_iter().map(|(name, params)| Element { name, params }).collect()
 }
 
-fn element_tuple(element: Element) -> (String, Parameters) {
-    (element.name, element.params)
-}
-
-const fn agreed_tuple(agreed: Agreed) -> AgreedTuple {
-    (
-        agreed.server_no_context_takeover,
-        agreed.client_no_context_takeover,
-        agreed.server_max_window_bits,
-        agreed.client_max_window_bits,
-    )
-}
-
-fn asked_tuple(asked: Asked) -> AskedTuple {
-    let extensions = asked.extensions.into_iter().map(element_tuple).collect();
-    (asked.host, asked.target, asked.headers, asked.subprotocols, extensions, asked.key)
+fn element_tuples(py: Python<'_>, elements: Vec<Element>) -> PyResult<Py<PyTuple>> {
+    let tuples = elements.into_iter().map(|Element { name, params }| Ok((name, PyTuple::new(py, params)?)));
+    Ok(PyTuple::new(py, tuples.collect::<PyResult<Vec<_>>>()?)?.unbind())
 }

@@ -91,6 +91,12 @@ def test_server_of_anothers_carrier(http_version):
     assert carrier.log[-1] == ("data", b"\x81\x02yo")
 
 
+@pytest.mark.parametrize("http_version", ["1.0", "3", "", None])
+def test_carrier_speaks_a_version_that_has_a_handshake(http_version):
+    with pytest.raises(LocalProtocolError, match=r'http_version of a carrier is "1\.1" or "2"'):
+        Connection(Role.CLIENT, Recorder(http_version))
+
+
 def test_end_is_said_once_behind_both_closes():
     conn, carrier = server()
     ((_, close),), _ = conn.receive(masked(8, b"\x03\xe8"))
