@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from mintws import session
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "mintws"
@@ -178,6 +181,28 @@ def test_timers_are_found_however_they_are_armed(tmp_path: Path, call: str) -> N
     source = tmp_path / "armed.py"
     source.write_text(f"class It:\n    async def waits(self):\n        {call}\n", encoding="utf-8")
     assert list(armed_timers(source)) == ["armed.py: waits"]
+
+
+def test_what_a_session_says_of_its_deadline_is_obeyed_in_one_place() -> None:
+    kinds = (session.TransportSession, session.ServerSession, session.ClientSession)
+    methods = [it for kind in kinds for it in vars(kind).values() if inspect.isfunction(it)]
+    orders = {it.__name__ for it in methods if it.__annotations__.get("return") in ("Due", "Due | None")}
+    assert {"begin", "close", "expire", "part", "schedule"} <= orders
+    given: list[str] = []
+    obeyed: list[str] = []
+    arms: list[str] = []
+    # A WebSocket obeys a session of its own.
+    for path in {*(PACKAGE / "asyncio").glob("*.py")} - {PACKAGE / "asyncio" / "websocket.py"}:
+        for call in (it for it in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(it, ast.Call)):
+            name = ast.unparse(call.func)
+            if name.removeprefix("self._session.") in orders:
+                given.append(ast.unparse(call))
+            elif name == "self.obey":
+                obeyed += map(ast.unparse, call.args)
+            elif name.endswith(".arm"):
+                arms.append(path.name)
+    assert sorted(given) == sorted(obeyed) != []
+    assert arms == ["link.py"]
 
 
 def test_errors_import_nothing_of_mintws() -> None:

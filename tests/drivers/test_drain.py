@@ -199,7 +199,7 @@ def test_an_upload_that_has_begun_is_answered(run, http):
             at = frames.index(b"the whole") - 9
             pieces = [frames[:at], frames[at:]]
         writer.write(pieces[0])
-        await until(lambda: any(link.http.collecting for link in server.links if hasattr(link, "http")))
+        await until(lambda: any(link.http.collecting for link in server.links if link.speaks))
         draining = asyncio.ensure_future(server.drain(None))
         await asyncio.sleep(0.2)
         assert not draining.done()
@@ -260,7 +260,7 @@ def test_a_response_that_waits_for_the_window_is_whole_before_the_end(run, end):
         reader, writer = await raw_client(server, head=b"")
         client = Http2(Role.CLIENT, window=65535)
         writer.write(client.start() + client.request(Request("GET", "/", (("host", "x"),)))[1])
-        await until(lambda: any(link.http.buffered for link in server.links if hasattr(link, "http")))
+        await until(lambda: any(link.http.buffered for link in server.links if link.speaks))
         ending = asyncio.ensure_future(server.drain(None) if end == "drain" else server.close())
         response = None
         while data := await reader.read(65536):
@@ -394,7 +394,7 @@ def test_a_request_behind_the_goaway_is_refused_and_may_be_asked_elsewhere(run):
         client = Http2(Role.CLIENT)
         frames = client.start() + client.request(Request("POST", "/", (("host", "x"),), b"the body"))[1]
         writer.write(frames[: frames.index(b"the body") - 9])
-        await until(lambda: any(link.http.collecting for link in server.links if hasattr(link, "http")))
+        await until(lambda: any(link.http.collecting for link in server.links if link.speaks))
         draining = asyncio.ensure_future(server.drain(0.5))
         await until(lambda: server.leaving)
         writer.write(client.request(Request("GET", "/", (("host", "x"),)))[1])

@@ -33,9 +33,11 @@ from mintws.extensions import Extension
 from mintws.session import (
     WRITE_HIGH,
     ClientSession,
+    Due,
     HttpVersion,
     Order,
     Ordered,
+    Preface,
     ServerSession,
     Step,
     Timing,
@@ -44,7 +46,6 @@ from mintws.session import (
 )
 from mintws.url import parse
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: How many messages wait for the application before their sender is paused, and at how few it goes on.
 HIGH, LOW = 256, 64
 
@@ -176,7 +177,7 @@ class WebSocket:
             case Order.PING:
                 self._ping(None)
             case Order.PROBE:
-                self._transport.probe()
+                self._transport.write(self._transport.http.probe())
             case Order.KEEP if self._drops is Order.ABANDON:
                 self._drops = None
             case Order.ABANDON | Order.DISCARD:
@@ -235,8 +236,10 @@ class Transport:
         self.heard = self.written = self._sent = 0
         self._begun = begun
         self._output = bytearray()
-        self._peer_ended = False
-        self._half_closes = isinstance(stream, trio.abc.HalfCloseableStream)
+        self._peer_ended = self._half_closed = False
+        #: How the transport is closed, once it is.
+        self._last: Step | None = None
+        self.half_closes = isinstance(stream, trio.abc.HalfCloseableStream)
         self._stream: Any = stream
 
     @property
@@ -254,10 +257,6 @@ class Transport:
     buffered = unsent
 
     @property
-    def untaken(self) -> int:
-        return self.unsent + (self.http.buffered if self.multiplexed else 0)
-
-    @property
     def busy(self) -> bool:
         return bool(self.websockets) or self.closing
 
@@ -267,16 +266,18 @@ class Transport:
 
     @property
     def is_reading(self) -> bool:
-        return self.http is None or self.closing or self.session.is_reading(self.websockets, full=self.full)
+        return self.session.is_reading(self)
 
     async def run(self) -> None:
         """Carry bytes both ways until the transport is gone."""
         try:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
-                nursery.start_soon(self._write)
                 nursery.start_soon(self._keep_time)
-                await self._read()
+                async with trio.open_nursery() as both:
+                    both.start_soon(self._write)
+                    await self._read()
+                nursery.cancel_scope.cancel()
         finally:
             self.lost = self.closing = True
             if self.http is not None:
@@ -313,10 +314,9 @@ class Transport:
     def check_done(self, websocket: WebSocket) -> None:
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
         if websocket.connection.state is State.CLOSED and self.multiplexed and not self.left(websocket):
-            if not websocket.connection.carrier.done:
-                self.session.sweep_later(trio.current_time(), websocket.connection)
+            self._obey(self.session.sweep_later(trio.current_time(), websocket.connection))
             self._let_go(websocket)
-        self._close_if_done()
+        self._obey(self.session.close_if_done(trio.current_time(), self))
 
     def abort(self, websocket: WebSocket) -> None:
         """End a WebSocket without a closing handshake."""
@@ -327,14 +327,7 @@ class Transport:
 
     def leave(self) -> None:
         """Take nothing new, and close the transport when what is there has ended."""
-        self.write(self.http.shutdown())
-        self._close_if_done()
-
-    def probe(self) -> None:
-        """Ask beneath all WebSockets whether the peer is there."""
-        if self.multiplexed:
-            self.http.h2.ping(bytes(8))
-            self.write(self.http.h2.data_to_send())
+        self._obey(self.session.leave(trio.current_time(), self))
 
     def proceed(self) -> None:
         """Handle what was held until an answer was given."""
@@ -345,7 +338,7 @@ class Transport:
         websocket.finish()
 
     async def _read(self) -> None:
-        start = b""
+        preface = Preface()
         while not self._peer_ended:
             while not self.is_reading:
                 await self.changed.wait()
@@ -353,16 +346,18 @@ class Transport:
                 data = bytes(await self._stream.receive_some(65536))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
-            self._peer_ended = not data
             self.heard += 1
+            if not data:
+                self._peer_ended = True
+                self.session.receive_eof(self)
             if self.http is None:
-                start += data
-                if data and len(start) < len(PREFACE) and PREFACE.startswith(start):
+                start = preface.receive(data)
+                if start is None:
                     continue
-                self.speak((Http2 if start.startswith(PREFACE) else Http1)(Role.SERVER))
+                self.speak((Http2 if preface.http2 else Http1)(Role.SERVER))
                 data = start
             self._handle(*self.http.receive(data))
-            self._close_if_done()
+            self._obey(self.session.close_if_done(trio.current_time(), self))
 
     def _handle(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         self.write(reply)
@@ -380,37 +375,33 @@ class Transport:
         if events:
             self.proceed()
 
-    def _close_if_done(self) -> None:
-        """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        now = trio.current_time()
-        if self.closing:
+    def _obey(self, due: Due | None) -> None:
+        """Do what the session says."""
+        if due is None:
             return
-        if self.http.done or self._peer_ended:
-            self.write(self.http.shutdown())
-            self.closing = True
-            if self.http.lingers and not self._peer_ended:
-                self.session.linger(now, self.heard, told=self._half_closes)
-            else:
-                self.session.close(now)
-        elif not self.multiplexed and any(it.connection.state is State.CLOSED for it in self.websockets):
-            self.session.limit(now)
+        self.write(due.data)
+        match due.step:
+            case Step.CUT:
+                self._scope.cancel()
+            case Step.CLOSE | Step.LINGER:
+                self.closing, self._last = True, due.step
         self.changed.wake()
 
     async def _write(self) -> None:
         try:
-            while self._output or not self.closing:
+            while self._output or not (self._last is Step.CLOSE or (self.closing and self._peer_ended)):
                 data, self._output = bytes(self._output), bytearray()
                 if data:
                     await self._stream.send_all(data)
                     self._sent += len(data)
                     self.session.taken()
                     self.changed.wake()
+                elif self._last is Step.LINGER and self.half_closes and not self._half_closed:
+                    self._half_closed = True
+                    await self._stream.send_eof()
                 else:
                     await self.changed.wait()
-            if self._peer_ended or not self.http.lingers:
-                await self._stream.aclose()
-            elif self._half_closes:
-                await self._stream.send_eof()
+            await self._stream.aclose()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
@@ -419,14 +410,7 @@ class Transport:
             now = trio.current_time()
             for session in self.session.websockets.due(now):
                 session.connection.owner.expire()
-            data, step = self.session.expire(now, self)
-            self.write(data)
-            if step in (Step.CUT, Step.END):
-                self._scope.cancel()
-            elif step is Step.CLOSE:
-                await self._stream.aclose()
-            if self.lost or (self._peer_ended and not self._output):
-                return
+            self._obey(self.session.expire(now, self))
             deadline = self.session.deadline
             with trio.move_on_at(float("inf") if deadline is None else deadline):
                 await self.changed.wait()

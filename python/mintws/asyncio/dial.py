@@ -192,7 +192,7 @@ class Place:
                     hand_over(sock)
         except OSError as error:
             raise _unreachable(self._url, error) from error
-        if not hasattr(link, "http"):
+        if not link.speaks:
             link.transport.abort()
             raise ConnectError(f"cannot connect to {self._url.authority}: the server does not speak HTTP/{http} (ALPN)")
         attempt.id, attempt.multiplexed = link.id, link.multiplexed
@@ -296,16 +296,12 @@ class ClientLink(Link):
             if self._version not in ("auto", chosen):
                 # `dial` says so.
                 return
-        self.multiplexed = chosen == "2"
-        if self.multiplexed:
+        if chosen == "2":
             scheme = "https" if self._url.secure else "http"
-            self.http = Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options)
-            self._inbound = self.http._inbound
+            self.speak(Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options))
         else:
-            self.http = Http1(Role.CLIENT, **self._options)
+            self.speak(Http1(Role.CLIENT, **self._options))
             self.ready.set_result(None)
-        self._session.http = self.http
-        self.write(self.http.start())
 
     async def open(self, request: UpgradeRequest, attempt: Attempt) -> WebSocket:
         """Open a WebSocket.
@@ -412,17 +408,15 @@ class ClientLink(Link):
             self.ready.set_result(None)
         for connection in self._openings:
             if connection.refusal is not None:
-                self._session.refuse(self.loop.time(), connection)
-                self.arm()
+                self.obey(self._session.refuse(self.loop.time(), connection))
         self._offer_room()
 
     def _expire(self) -> None:
-        super()._expire()
         for connection in self._session.refused(self.loop.time()):
             opening, refusal = self._openings[connection], connection.refusal
             if not opening.done() and refusal is not None:
                 opening.set_exception(_refused(refusal))
-        self.arm()
+        super()._expire()
 
     def _say_last(self, data: bytes) -> None:
         super()._say_last(data)
@@ -438,14 +432,9 @@ class ClientLink(Link):
 
     def _part(self) -> None:
         """Leave the end of the transport, whose WebSocket has ended, to the server."""
-        if self.lost or self._session.parts:
-            return
-        self.write(self.http.shutdown())
-        self.close_if_done()
-        self._session.part(self.loop.time())
-        self.arm()
+        self.obey(self._session.part(self.loop.time(), self))
 
-    def _take_step(self, step: Step | None) -> None:
+    def _take_step(self, step: Step) -> None:
         super()._take_step(step)
         if step is Step.LET_GO:
             self._outliving = self.loop.create_task(self._outlive())

@@ -24,7 +24,7 @@ from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
-from mintws.session import Step, Timing, TransportSession, WebSocketSession
+from mintws.session import Due, Step, Timing, TransportSession, WebSocketSession
 
 if sys.platform != "win32":
     import fcntl
@@ -53,14 +53,13 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "__weakref__",
         "_draining",
         "_ends_early",
-        "_half_closes",
         "_lost",
-        "_peer_ended",
         "_session",
         "_timer",
         "_wakes_at",
         "error",
         "gone",
+        "half_closes",
         "held_up",
         "http",
         "id",
@@ -71,7 +70,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "websockets",
     )
 
-    http: Http1 | Http2
     #: Where is logged, and at which level what is no frame.
     logger: logging.Logger
     level: int
@@ -85,14 +83,16 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.timing: Timing = session.timing
         self.id = next(_numbers)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        #: None before it is known which version is spoken.
+        self.http: Http1 | Http2 = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
         #: It may be before that is told.
         self._ends_early = False
         #: What ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
         self.error: Exception | None = None
-        #: The peer's half of it is.
-        self._peer_ended = False
+        #: Either half of it can end by itself: not under TLS.
+        self.half_closes = False
         self.websockets: set[WebSocket] = set()
         #: Those whose senders wait until the peer takes something.
         self.held_up: set[WebSocket] = set()
@@ -114,15 +114,12 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._writer = self.transport.write
         self._is_closing = self.transport.is_closing
         self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
-        #: Either half can end by itself: not under TLS.
-        self._half_closes = self.transport.can_write_eof()
+        self.half_closes = self.transport.can_write_eof()
 
     def eof_received(self) -> bool:
-        ending = self._session.ends
-        self._peer_ended = True
+        stays = self._session.receive_eof(self)
         self.receive(b"")
-        # Unless it was ending, the transport stays open for what is still to be written; `close_if_done` closes it.
-        return self._half_closes and not ending and not self.lost
+        return stays and not self.lost
 
     def pause_writing(self) -> None:
         self.full = True
@@ -139,9 +136,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._writer = None
-        http = getattr(self, "http", None)
-        if self.error is None and isinstance(http, Http2) and http.goaway:
-            ended = f"the peer ended the connection: {http.goaway}"
+        if self.error is None and isinstance(self.http, Http2) and self.http.goaway:
+            ended = f"the peer ended the connection: {self.http.goaway}"
             self.error = RemoteProtocolError(ended, code=1006, section="RFC 9113 §6.8")
         if self.error is None and error is not None:
             # Its frames, and those of an exception that was handled when it was raised, would keep transport and link alive together.
@@ -150,7 +146,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
-        if hasattr(self, "http"):
+        if self.speaks:
             events, _ = self.http.receive(b"")
             self._lost = True
             self.handle(events)
@@ -158,14 +154,26 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         for websocket in list(self.websockets):
             websocket.finish()
         self.websockets.clear()
-        self._session.lose()
-        self.arm()
+        self.obey(self._session.lose())
         self.wake()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
         self.transport.close()
 
     # Downwards.
+
+    def speak(self, http: Http1 | Http2) -> None:
+        """Begin with the version of HTTP that is spoken."""
+        self.http = self._session.http = http
+        if isinstance(http, Http2):
+            self.multiplexed = True
+            self._inbound = http._inbound
+        self.write(http.start())
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is known which version of HTTP is spoken."""
+        return self._session.http is not None
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
         """Take bytes of the peer, which the core may have begun to take."""
@@ -273,12 +281,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     @property
     def is_reading(self) -> bool:
         """Whether what the peer sends is read."""
-        return not self._behind and self._session.is_reading(self.websockets, full=self.full)
-
-    @property
-    def untaken(self) -> int:
-        """How many bytes the peer has not taken yet, those included for which its windows have no room."""
-        return self.unsent + (self.http.buffered if isinstance(getattr(self, "http", None), Http2) else 0)
+        return not self._behind and self._session.is_reading(self)
 
     @property
     def busy(self) -> bool:
@@ -289,8 +292,28 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def schedule(self, session: WebSocketSession) -> None:
         """See to the deadline of a WebSocket, which may be another one."""
-        self._session.websockets.schedule(session)
+        self.obey(self._session.schedule(session))
+
+    def obey(self, due: Due | None) -> None:
+        """Do what the session says, and see to its deadline, which may be another one by then."""
+        if due is None:
+            return
+        if due.data:
+            self._say_last(due.data)
+        if due.step is not None:
+            self._take_step(due.step)
         self.arm()
+
+    def _take_step(self, step: Step) -> None:
+        match step:
+            case Step.CLOSE:
+                self._writer = None
+                self.transport.close()
+            case Step.LINGER:
+                self._writer = None
+                self._linger()
+            case Step.CUT:
+                self.cut()
 
     def arm(self) -> None:
         """Have `_expire` called at the session's deadline, or before: one that moves later need not move the timer."""
@@ -307,26 +330,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             websocket = session.connection.owner()
             if websocket is not None:
                 websocket.expire()
-        data, step = self._session.expire(now, self)
-        self._say_last(data)
-        self._take_step(step)
-        self.close_if_done()
-        self.arm()
-
-    def _take_step(self, step: Step | None) -> None:
-        """Do what the session orders."""
-        if step is Step.END:
-            self.close()
-        elif step is Step.CLOSE:
-            self.transport.close()
-        elif step is Step.CUT:
-            self.cut()
-
-    def probe(self) -> None:
-        """Ask, beneath all WebSockets, whether the peer is there (RFC 9113 §6.7)."""
-        if isinstance(self.http, Http2):
-            self.http.h2.ping(bytes(8))
-            self.write(self.http.h2.data_to_send())
+        self.obey(self._session.expire(now, self))
 
     async def drained(self) -> None:
         """Wait until the transport has room."""
@@ -336,8 +340,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             await asyncio.shield(self._draining)
 
     def update_reading(self) -> None:
-        """Read the transport, or not, as the connection wants."""
-        if self.lost or self.transport.is_closing() or not hasattr(self, "http"):
+        """Read the transport, or not, as the session wants."""
+        if self.lost or self.transport.is_closing():
             return
         if self.is_reading:
             self.transport.resume_reading()
@@ -359,9 +363,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
         if websocket.connection.state is not State.CLOSED:
             return
-        if self.multiplexed and not websocket.connection.carrier.done:
-            self._session.sweep_later(self.loop.time(), websocket.connection)
-            self.arm()
+        self.obey(self._session.sweep_later(self.loop.time(), websocket.connection))
         if self.shared:
             self.let_go(websocket)
         else:
@@ -385,13 +387,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def close_if_done(self) -> None:
         """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        if self.lost or self.transport.is_closing() or not hasattr(self, "http") or self._draining is not None:
-            return
-        if self.http.done:
-            self.close()
-        elif not self.multiplexed and any(it.connection.state is State.CLOSED for it in self.websockets):
-            self._session.limit(self.loop.time())
-            self.arm()
+        self.obey(self._session.close_if_done(self.loop.time(), self))
 
     @property
     def closing(self) -> bool:
@@ -399,40 +395,20 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         return self._writer is None
 
     def close(self) -> None:
-        """Close the transport after what was written, and bound the time until it is gone.
+        """Close the transport after what was written, and bound the time until it is gone."""
+        self.obey(self._session.close(self.loop.time(), self))
 
-        If it were closed while the peer still sends, the system would answer with a reset, and that may overtake what was written
-        last. So where more may come, only our half is closed, or none under TLS, and what comes is discarded for a while.
-        """
-        if self.lost or self.closing:
+    def _linger(self) -> None:
+        if self.transport.is_closing():
             return
-        self.say_goodbye()
-        self._writer = None
-        if not self._lingers:
-            self.transport.close()
-            self._session.close(self.loop.time())
-            self.arm()
-            return
-        if self._half_closes:
+        if self.half_closes:
             try:
                 self.transport.write_eof()
             except OSError:
                 # The peer was quicker, which the transport does not know yet.
                 self.transport.abort()
                 return
-        self._session.linger(self.loop.time(), self.heard, told=self._half_closes)
-        self.arm()
         self.transport.resume_reading()
-
-    @property
-    def _lingers(self) -> bool:
-        """Whether the peer may be sending still, though the connection is done."""
-        return not self._peer_ended and hasattr(self, "http") and self.http.lingers
-
-    def say_goodbye(self) -> None:
-        """Tell the peer which of its streams we have seen (RFC 9113 §6.8), or that its request took too long (RFC 9110 §15.5.9)."""
-        if hasattr(self, "http"):
-            self._say_last(self.http.shutdown())
 
     def cut(self) -> None:
         """End the transport at once."""

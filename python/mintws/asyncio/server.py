@@ -30,7 +30,9 @@ from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, Begun
 from mintws.session import (
     END_WAIT,
     PRODUCT,
+    Preface,
     ServerSession,
+    Step,
     Timing,
     check_origin,
     check_seconds,
@@ -45,9 +47,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("mintws.server")
-
-#: What a client that speaks HTTP/2 by prior knowledge begins with (RFC 9113 §3.4).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
@@ -339,8 +338,8 @@ class ServerLink(Link):
     """A server's transport."""
 
     __slots__ = (
+        "_preface",
         "_server",
-        "_start",
         "_working",
     )
 
@@ -352,7 +351,8 @@ class ServerLink(Link):
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, ServerSession(loop.time(), server.timing))
         self._server = server
-        self._start = b""
+        #: While the client's first bytes are to tell which version of HTTP it speaks.
+        self._preface: Preface | None = None
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
 
@@ -362,19 +362,22 @@ class ServerLink(Link):
             self.transport.abort()
             return
         self._server.links.add(self)
-        self._session.begin(self.loop.time())
-        self.arm()
+        self.obey(self._session.begin(self.loop.time()))
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None:
             self._speak(chosen.selected_alpn_protocol() == "h2")
+        elif self._server.http2:
+            self._preface = Preface()
+        else:
+            self._speak(False)
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
-        if not hasattr(self, "http"):
-            self._start += data
-            if data and len(self._start) < len(PREFACE) and PREFACE.startswith(self._start):
+        if self._preface is not None:
+            start = self._preface.receive(data)
+            if start is None:
                 return
-            self._speak(self._server.http2 and self._start.startswith(PREFACE))
-            start, self._start = self._start, b""
+            self._speak(self._preface.http2)
+            self._preface = None
             if start:
                 super().receive(start)
             if data:
@@ -417,21 +420,11 @@ class ServerLink(Link):
 
     def leave(self) -> None:
         """Take nothing new, and close the transport when what is under way has ended."""
-        if hasattr(self, "http"):
-            self.write(self.http.shutdown())
-            self.close_if_done()
-        else:
-            self.close()
+        self.obey(self._session.leave(self.loop.time(), self))
 
-    def close(self) -> None:
-        super().close()
+    def _take_step(self, step: Step) -> None:
+        super()._take_step(step)
         self._server.note_end()
-
-    @property
-    def _lingers(self) -> bool:
-        # A client that sees our half end may do the same first (RFC 6455 §7.1.1), so a server that can tells it always.
-        ends_half = self._half_closes and not self._peer_ended and hasattr(self, "http")
-        return ends_half or super()._lingers
 
     def leave_soon(self, websocket: WebSocket) -> None:
         """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
@@ -439,8 +432,7 @@ class ServerLink(Link):
             self.close()
         elif websocket in self.websockets:
             self.let_go(websocket)
-            self._session.sweep_later(self.loop.time(), websocket.connection)
-            self.arm()
+            self.obey(self._session.sweep_later(self.loop.time(), websocket.connection))
             self.wake()
 
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
@@ -544,8 +536,7 @@ class ServerLink(Link):
             raise
         self.write(data)
         if self.full:
-            self._session.await_room(self.loop.time(), self)
-            self.arm()
+            self.obey(self._session.await_room(self.loop.time(), self))
             await self.drained()
         if not self.lost:
             self.proceed()
@@ -569,22 +560,20 @@ class ServerLink(Link):
         return response
 
     def _speak(self, http2: bool) -> None:
-        self.multiplexed = http2
         server = self._server
         headers = server.response_headers
         if http2:
-            self.http = Http2(
-                Role.SERVER,
-                window=server.window,
-                max_concurrent_streams=server.max_concurrent_streams,
-                response_headers=headers,
-                **server.options,
+            self.speak(
+                Http2(
+                    Role.SERVER,
+                    window=server.window,
+                    max_concurrent_streams=server.max_concurrent_streams,
+                    response_headers=headers,
+                    **server.options,
+                )
             )
-            self._inbound = self.http._inbound
         else:
-            self.http = Http1(Role.SERVER, response_headers=headers, **server.options)
-        self._session.http = self.http
-        self.write(self.http.start())
+            self.speak(Http1(Role.SERVER, response_headers=headers, **server.options))
 
     def _start_task(self, work: Any) -> asyncio.Task[None]:
         self._working += 1
@@ -603,10 +592,7 @@ class ServerLink(Link):
 
     def _limit_half_closed(self) -> None:
         """Bound the time in which the client may leave streams open that have ended here."""
-        if self._session.has_half_closed:
-            self._say_last(self._session.limit_half_closed(self.loop.time()))
-            self.close_if_done()
-            self.arm()
+        self.obey(self._session.limit_half_closed(self.loop.time(), self))
 
     @property
     def busy(self) -> bool:
@@ -614,10 +600,7 @@ class ServerLink(Link):
 
     def _limit_requests(self) -> None:
         """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
-        if not (self.http.collecting or self.busy):
-            self.close_if_done()
-        self._session.limit_requests(self.loop.time(), self)
-        self.arm()
+        self.obey(self._session.limit_requests(self.loop.time(), self))
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:

@@ -383,7 +383,7 @@ class WebSocket(_core.Mailbox):
             case Order.PING:
                 self.send_ping()
             case Order.PROBE:
-                self._link.probe()
+                self._link.write(self._link.http.probe())
             case Order.KEEP:
                 self._abandon(False)
             case Order.ABANDON:

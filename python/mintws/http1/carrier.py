@@ -119,6 +119,10 @@ class Http1(Direct):
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
         return b""
 
+    def probe(self) -> bytes:
+        """Give the bytes that ask beneath the WebSocket whether the peer is there: none over HTTP/1.1."""
+        return b""
+
     @property
     def can_open(self) -> bool:
         """Whether `open` may be called: once, on a client, while the connection is not ending."""

@@ -183,6 +183,11 @@ class Http2:
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - DEFAULT_WINDOW)
         return self.h2.data_to_send()
 
+    def probe(self) -> bytes:
+        """Give the bytes that ask beneath all WebSockets whether the peer is there (PING, RFC 9113 §6.7)."""
+        self.h2.ping(bytes(8))
+        return self._flush()
+
     @property
     def can_open(self) -> bool | None:
         """Whether a WebSocket can be opened: `None` until the server's SETTINGS have said whether it takes any (RFC 8441 §3)."""

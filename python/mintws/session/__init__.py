@@ -1,26 +1,22 @@
 """The rules that drivers share, without I/O and without a clock: the time, in seconds, is an argument."""
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
+from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
 from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
 from mintws.session.driver import Messages, TransportState
 from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
-from mintws.session.linger import END_WAIT, Step, TransportEnd
+from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pings import Pings
+from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, text_response
+from mintws.session.server import ServerSession
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timing import Timing, check_seconds, earliest
-from mintws.session.transport import (
-    PARTING,
-    REFILL_INTERVAL,
-    REFUSAL_WAIT,
-    ClientSession,
-    ServerSession,
-    TransportSession,
-)
+from mintws.session.transport import REFILL_INTERVAL, TransportSession
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
 from mintws.session.websocket import STALL, WebSocketSession
 
@@ -46,6 +42,7 @@ __all__ = [
     "ClosedStreams",
     "Closing",
     "Deadlines",
+    "Due",
     "Ending",
     "HalfClosedTimeout",
     "Http1Origins",
@@ -56,6 +53,7 @@ __all__ = [
     "Order",
     "Ordered",
     "Pings",
+    "Preface",
     "RequestTimeouts",
     "ServerSession",
     "Signs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from mintws.connection import Connection
@@ -37,28 +38,36 @@ class TransportState(Protocol):
     """A driver's transport.
 
     Attributes:
+        websockets: the open WebSockets on it.
         lost: it is gone.
         closing: nothing more is written to it.
+        half_closes: either half can end by itself, which TLS does not let.
         multiplexed: HTTP/2 is spoken.
         busy: an answer is being made, a WebSocket is open, or nothing more is written.
         is_reading: it is read.
+        full: more waits to be written than it likes.
         heard: how many chunks have come.
         written: how many bytes were written to it.
         buffered: how many of them wait in it.
         unsent: how many of them the peer has not taken, as far as is known.
-        untaken: how many bytes the peer has not taken, those included for which its windows have no room.
     """
 
+    @property
+    def websockets(self) -> Collection[Messages]: ...
     @property
     def lost(self) -> bool: ...
     @property
     def closing(self) -> bool: ...
+    @property
+    def half_closes(self) -> bool: ...
     @property
     def multiplexed(self) -> bool: ...
     @property
     def busy(self) -> bool: ...
     @property
     def is_reading(self) -> bool: ...
+    @property
+    def full(self) -> bool: ...
     @property
     def heard(self) -> int: ...
     @property
@@ -67,5 +76,3 @@ class TransportState(Protocol):
     def buffered(self) -> int: ...
     @property
     def unsent(self) -> int: ...
-    @property
-    def untaken(self) -> int: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 #: How long what the peer still sends is read, and discarded, before the transport is cut, in seconds.
 LINGER = 2.0
@@ -16,16 +17,28 @@ class Step(Enum):
     """An order to the driver of a transport.
 
     Attributes:
-        END: end the HTTP connection, then the transport.
         CLOSE: close the transport after what was written.
+        LINGER: end our half of the transport after what was written, where either half can end by itself; read what comes.
         CUT: end the transport at once.
         LET_GO: let the WebSocket go, whose transport goes on to wait for the server.
     """
 
-    END = auto()
     CLOSE = auto()
+    LINGER = auto()
     CUT = auto()
     LET_GO = auto()
+
+
+class Due(NamedTuple):
+    """An order to the driver of a transport, whose deadline may have moved.
+
+    Attributes:
+        data: bytes to write.
+        step: the step to take then. `CLOSE` and `LINGER` have the driver write nothing more.
+    """
+
+    data: bytes = b""
+    step: Step | None = None
 
 
 class TransportEnd:

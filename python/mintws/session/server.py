@@ -1,0 +1,113 @@
+"""A server's transport: how long requests, responses and streams may take."""
+
+from __future__ import annotations
+
+from mintws.http2 import Http2
+from mintws.session.driver import TransportState
+from mintws.session.linger import Due, Step
+from mintws.session.requests import IdleTimeout, RequestTimeouts, text_response
+from mintws.session.streams import HalfClosedTimeout
+from mintws.session.timing import Timing, earliest
+from mintws.session.transport import TransportSession, after
+
+
+class ServerSession(TransportSession):
+    """The rules of a server's transport."""
+
+    __slots__ = ("_half_closed", "_idle", "_requests", "_stuck")
+
+    def __init__(self, now: float, timing: Timing) -> None:
+        super().__init__(now, timing)
+        #: For the bodies that are still coming, and, while nothing is under way, for the head of the next request.
+        self._requests = RequestTimeouts(timing.open_timeout)
+        self._idle: IdleTimeout | None = None
+        #: For a client that does not take what waits for it, while a response does.
+        self._stuck: IdleTimeout | None = None
+        self._half_closed = HalfClosedTimeout(timing.half_closed_timeout)
+
+    @property
+    def deadline(self) -> float | None:
+        if self._closed:
+            return super().deadline
+        stuck = None if self._stuck is None else self._stuck.deadline
+        requests = (self._idle or self._requests).deadline
+        return earliest(super().deadline, requests, stuck, self._half_closed.deadline)
+
+    def _expire(self, now: float, transport: TransportState) -> Due:
+        data, step = super()._expire(now, transport)
+        if self._closed:
+            return Due(data, step)
+        if self._stuck is not None and self._stuck.expire(now, self._untaken(transport)):
+            return Due(data, Step.CUT)
+        if self._idle is not None:
+            if self._idle.expire(now, self._untaken(transport)):
+                return after(data, self.close(now, transport))
+        elif self.http is not None and (late := self._requests.expire(now, self.http.collecting)):
+            slow = text_response(408, "the request took too long", (("Connection", "close"),))
+            data += b"".join([self.http.respond(request, slow) for request in late])
+            self._limit_requests(now, transport)
+        if self._half_closed.deadline is not None or self._has_half_closed:
+            data += self._reset_half_closed(now)
+        return Due(data, step)
+
+    def begin(self, now: float) -> Due:
+        """Wait for the head of the first request."""
+        self._idle = IdleTimeout(now, self.timing.open_timeout, 0)
+        return Due()
+
+    @property
+    def awaits_requests(self) -> bool:
+        """Whether the bodies of requests are still to come, or were at the last call."""
+        return self._requests.under_way or (self.http is not None and bool(self.http.collecting))
+
+    def limit_requests(self, now: float, transport: TransportState) -> Due:
+        """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
+        self._limit_requests(now, transport)
+        return after(b"", None if self._idle is None else self.close_if_done(now, transport))
+
+    def _limit_requests(self, now: float, transport: TransportState) -> None:
+        begun = [] if self.http is None else self.http.collecting
+        self._requests.update(now, begun)
+        self._idle = None
+        if not (begun or transport.busy):
+            self._idle = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
+
+    def limit_half_closed(self, now: float, transport: TransportState) -> Due | None:
+        """Bound the time in which the client may leave streams open that have ended here."""
+        if self._half_closed.deadline is not None or not self._has_half_closed:
+            return None
+        return after(self._reset_half_closed(now), self.close_if_done(now, transport))
+
+    def _reset_half_closed(self, now: float) -> bytes:
+        if not isinstance(self.http, Http2) or not self._half_closed.expire(now):
+            return b""
+        data = self.http.reset_half_closed()
+        self._half_closed.wait(now, self.http.half_closed)
+        return data
+
+    @property
+    def _has_half_closed(self) -> bool:
+        """Whether there are streams that have ended here and not at the client."""
+        return not self._closed and isinstance(self.http, Http2) and self.http.half_closed > 0
+
+    def await_room(self, now: float, transport: TransportState) -> Due:
+        """Bound the time in which the client takes nothing of a response; the transport is not closed before it has."""
+        if self._stuck is None:
+            self._stuck = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
+        return Due()
+
+    def taken(self) -> None:
+        super().taken()
+        self._stuck = None
+
+    def close_if_done(self, now: float, transport: TransportState) -> Due | None:
+        return super().close_if_done(now, transport) if self._stuck is None else None
+
+    def _lingers(self, transport: TransportState) -> bool:
+        # A client that sees our half end may do the same first (RFC 6455 §7.1.1), so a server that can tells it always.
+        ends_half = self.http is not None and not self._peer_ended and transport.half_closes
+        return ends_half or super()._lingers(transport)
+
+    def _untaken(self, transport: TransportState) -> int:
+        """How many bytes the client has not taken yet, those included for which its windows have no room."""
+        return transport.unsent + (self.http.buffered if isinstance(self.http, Http2) else 0)
