@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import BOUND, listening
+from drivers.conftest import BOUND, listening
 
 from mintws import PerMessageDeflate
 from mintws.asyncio import Http2Client, Server, WebSocket, connect, connect_http2

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import echo, listening, url
+from drivers.conftest import echo, listening, url
 from raw import raw_client, silent_server
 
 import mintws

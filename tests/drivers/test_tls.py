@@ -11,7 +11,7 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 import pytest
-from conftest import echo
+from drivers.conftest import echo
 from wire import H2_PING, h2_frame
 
 from mintws import ConnectError, Http2, LocalProtocolError, Role
