@@ -15,7 +15,8 @@ STUB = Path(__file__).resolve().parent.parent / "python" / "mintws" / "_core.pyi
 #: Methods that Python names, and whose docstrings are its own.
 NAMED_BY_PYTHON = {"__new__", "__eq__", "__hash__", "__await__", "__iter__", "__next__", "__aiter__", "__anext__"}
 
-Documented = ast.ClassDef | ast.FunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.ClassDef | Function
 
 
 def stubs() -> Iterator[tuple[str, Documented]]:
@@ -25,7 +26,7 @@ def stubs() -> Iterator[tuple[str, Documented]]:
             yield node.name, node
         if isinstance(node, ast.ClassDef):
             for member in node.body:
-                if isinstance(member, ast.FunctionDef) and member.name not in NAMED_BY_PYTHON:
+                if isinstance(member, Function) and member.name not in NAMED_BY_PYTHON:
                     yield f"{node.name}.{member.name}", member
 
 

@@ -9,7 +9,6 @@ import inspect
 import pickle
 import pydoc
 import ssl
-import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import replace
@@ -129,13 +128,9 @@ AWAITED = {
 }
 
 
-#: Before Python 3.12, `inspect` knows functions made by `async def` only, and mocks ask asyncio.
-is_coroutine_function = inspect.iscoroutinefunction if sys.version_info >= (3, 12) else asyncio.iscoroutinefunction
-
-
 @pytest.mark.parametrize("cls", AWAITED)
 def test_what_is_awaited_is_a_coroutine_function(cls):
-    assert {name for name in AWAITED[cls] if not is_coroutine_function(getattr(cls, name))} == set()
+    assert {name for name in AWAITED[cls] if not inspect.iscoroutinefunction(getattr(cls, name))} == set()
 
 
 def test_methods_of_an_open_websocket_are_coroutine_functions():
@@ -144,11 +139,32 @@ def test_methods_of_an_open_websocket_are_coroutine_functions():
 
     async def main():
         async with serve(handler, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}") as websocket:
-            assert is_coroutine_function(websocket.send)
+            assert inspect.iscoroutinefunction(websocket.send)
             assert list(inspect.signature(websocket.send).parameters) == ["message", "compress"]
             assert repr(websocket.send).startswith("<bound method WebSocket.send of <WebSocket ")
             with pytest.raises(TypeError, match="message"):
                 websocket.send()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize("name", ["recv", "recv_event", "send"])
+def test_help_shows_methods_of_the_core_as_coroutine_functions(name):
+    shown = pydoc.render_doc(WebSocket, renderer=pydoc.plaintext)
+    assert f" |  async {name}(self" in shown
+    assert inspect.iscoroutinefunction(getattr(WebSocket, name))
+
+
+def test_wrong_call_of_a_method_of_the_core_names_what_was_called():
+    async def handler(websocket):
+        await websocket.wait_closed()
+
+    async def main():
+        async with serve(handler, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}") as websocket:
+            with pytest.raises(TypeError, match=r"WebSocket\.recv\(\) "):
+                websocket.recv(timeout=1)
+            with pytest.raises(TypeError, match=r"WebSocket\.send\(\) "):
+                websocket.send("a", "b")
 
     asyncio.run(asyncio.wait_for(main(), 20))
 

@@ -1,7 +1,7 @@
 """The Rust core. What has no underscore is public through `mintws`; the rest is what the layers above are built on."""
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 
@@ -28,7 +28,6 @@ __all__ = [
     "HandshakeResponse",
     "Inbound",
     "LoopState",
-    "Mailbox",
     "MessageQueue",
     "Operation",
     "Ping",
@@ -37,6 +36,7 @@ __all__ = [
     "PreparedMessage",
     "ReadyList",
     "Text",
+    "WebSocket",
     "__version__",
     "check_close",
     "check_fields",
@@ -455,7 +455,7 @@ class MessageQueue:
         """Say that nothing follows the messages."""
 
 @disjoint_base
-class Mailbox(MessageQueue):
+class WebSocket(MessageQueue):
     """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
 
     def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
@@ -468,7 +468,7 @@ class Mailbox(MessageQueue):
     def owes_answer(self) -> bool:
         """Whether the application has taken a message and sent nothing since."""
 
-    def recv(self) -> Coroutine[Any, Any, str | bytes]:
+    async def recv(self) -> str | bytes:
         """Wait for the next message and give it.
 
         A call that is cancelled loses no message.
@@ -477,7 +477,7 @@ class Mailbox(MessageQueue):
             ConnectionClosed: nothing more comes.
         """
 
-    def recv_event(self) -> Coroutine[Any, Any, Text | Binary]:
+    async def recv_event(self) -> Text | Binary:
         """Wait for the next message, or part of one, as an event; parts are asked for by the option `parts`.
 
         Raises:
@@ -485,13 +485,13 @@ class Mailbox(MessageQueue):
         """
 
     def __aiter__(self) -> Self: ...
-    def __anext__(self) -> Coroutine[Any, Any, str | bytes]: ...
-    def send(
+    async def __anext__(self) -> str | bytes: ...
+    async def send(
         self,
         message: str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any],
         *,
         compress: bool | None = None,
-    ) -> Coroutine[Any, Any, None]:
+    ) -> None:
         """Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
 
         An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.

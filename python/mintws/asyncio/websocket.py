@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import inspect
 import logging
-import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
@@ -60,19 +58,17 @@ class Owner(ReferenceType["WebSocket"]):
 def _of_the_core(declared: F) -> F:
     """Have the core's method of the same name seen as the coroutine function that is declared, with its types.
 
-    `asyncio.iscoroutinefunction` knows it as one and so do mocks, from Python 3.12 on `inspect.iscoroutinefunction` does too.
+    `inspect` takes what has all attributes of a function for one, and so do `asyncio.iscoroutinefunction`, `help` and mocks.
     """
-    method = getattr(_core.Mailbox, declared.__name__)
+    method = getattr(_core.WebSocket, declared.__name__)
     seen: Any = functools.update_wrapper(_core.coroutine_method(method), declared)
     seen.__doc__, seen.__annotations__ = method.__doc__, declared.__annotations__
-    if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(seen)
-    if sys.version_info < (3, 14):
-        seen._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    for name in ("__code__", "__defaults__", "__kwdefaults__"):
+        setattr(seen, name, getattr(declared, name))
     return cast("F", seen)
 
 
-class WebSocket(_core.Mailbox):
+class WebSocket(_core.WebSocket):
     """An open WebSocket.
 
     `recv` and `send` take and give `str` for text and `bytes` for binary messages. Iterating with `async for` gives messages until the

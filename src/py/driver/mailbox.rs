@@ -22,7 +22,7 @@ const FLUSH_SIZE: usize = 32 * 1024;
 const LARGE: usize = 64 * 1024;
 
 /// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
-#[pyclass(frozen, subclass, extends = MessageQueue, module = "mintws._core")]
+#[pyclass(frozen, subclass, name = "WebSocket", extends = MessageQueue, module = "mintws._core")]
 pub struct Mailbox(Attached<State>);
 
 pub struct State {
