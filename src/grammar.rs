@@ -21,6 +21,9 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+/// The port of each scheme where none is written (RFC 9110 §4.2, RFC 6455 §3).
+pub const DEFAULT_PORTS: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
+
 /// Name and value of one header, as they came.
 pub type Line<'a> = (&'a [u8], &'a [u8]);
 

@@ -28,8 +28,10 @@ ORDER = (
     ("connection",),
     ("events",),
     ("extensions",),
-    ("_core", "origin", "url"),
-    ("arguments", "errors"),
+    ("origin", "url"),
+    ("_core",),
+    ("arguments", "limits"),
+    ("errors",),
 )
 RANK = {name: rank for rank, line in enumerate(reversed(ORDER)) for name in line}
 

@@ -13,6 +13,7 @@ from mintws.events import Event, Headers, Role, Sendable, State
 from mintws.extensions import Chain, Offer, Params, PerMessageDeflate
 
 __all__ = [
+    "DEFAULT_PORTS",
     "RSV1",
     "Arrival",
     "Binary",
@@ -58,6 +59,9 @@ __all__ = [
 __version__: Final[str]
 
 RSV1: Final = 0x40
+
+#: The port of each scheme where none is written.
+DEFAULT_PORTS: Final[dict[str, int]]
 
 _Headers: TypeAlias = list[tuple[str, str]]
 _Lines: TypeAlias = Sequence[tuple[bytes, bytes]]

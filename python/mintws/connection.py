@@ -27,6 +27,7 @@ from mintws.events import (
     lines,
 )
 from mintws.extensions import Agreed, Chain, Deflate, Offer, Params, choose, failure, in_transit, match, offers
+from mintws.limits import INT63, REJECTION_LIMIT, check_int
 
 #: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
@@ -79,15 +80,8 @@ def check_options(options: Mapping[str, object]) -> None:
     for name, value in options.items():
         match name:
             case "limit" | "max_frame":
-                if value is None:
-                    continue
-                if not isinstance(value, int) or isinstance(value, bool):
-                    raise TypeError(f"{name} is a number of bytes, or None for no limit, not {value!r}")
-                least = 0 if name == "limit" else 1
-                if not least <= value < 1 << 63:
-                    raise LocalProtocolError(
-                        f"{name} must be {least} to 2^63-1 bytes, or None for no limit, not {value}"
-                    )
+                if value is not None:
+                    check_int(name, value, 0 if name == "limit" else 1, INT63, " bytes, or None for no limit")
             case "parts" | "text_as_bytes" | "auto_pong":
                 if not isinstance(value, bool):
                     raise TypeError(f"{name} is True or False, not {value!r}")
@@ -113,6 +107,19 @@ class Counters(NamedTuple):
     messages_sent: int
     frames_sent: int
     bytes_sent: int
+
+
+class Rejection(NamedTuple):
+    """A response that rejects a WebSocket, while its body comes."""
+
+    status: int
+    headers: Headers
+    body: bytearray
+
+    def add(self, data: bytes | bytearray) -> bool:
+        """Keep more of the body; say whether it is as long as it may be."""
+        self.body.extend(data[: REJECTION_LIMIT - len(self.body)])
+        return len(self.body) == REJECTION_LIMIT
 
 
 class Carrier(ABC):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mintws import _core
 from mintws.errors import LocalProtocolError, RemoteProtocolError
+from mintws.limits import INT63, check_int
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
@@ -168,10 +169,7 @@ class PerMessageDeflate(Extension):
             value = getattr(self, parameter)
             if type(value) in others:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{parameter} must be an int, not {type(value).__name__}")
-            if not low <= value <= high:
-                raise LocalProtocolError(f"{parameter} must be {low} to {high}, not {value}")
+            check_int(parameter, value, low, high)
 
     def offer(self) -> Params:
         return _core.deflate_offer(self)
@@ -310,7 +308,7 @@ def in_transit(limit: int | None) -> int | None:
 
     What they add to a small message, or make of a large one, is not known: it is bounded, so that they do not get any size.
     """
-    return None if limit is None else min(2 * limit + 64 * 1024, (1 << 63) - 1)
+    return None if limit is None else min(2 * limit + 64 * 1024, INT63)
 
 
 def failure(cause: BaseException) -> RemoteProtocolError:

@@ -7,11 +7,13 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from mintws._core import DEFAULT_PORTS
 from mintws.errors import LocalProtocolError
 
-_PORTS = {"http": 80, "https": 443}
 #: The schemes of a WebSocket's URL, which no page has, and those of the pages on the same port.
 _PAGES = {"ws": "http", "wss": "https"}
+#: The ports of pages.
+_PORTS = {scheme: DEFAULT_PORTS[scheme] for scheme in _PAGES.values()}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9!$&'()+,;=._~-]*)(?::([0-9]{0,5}))?")
 #: A host that ends like this is an IPv4 address, or no host.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")

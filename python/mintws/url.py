@@ -7,9 +7,9 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from mintws._core import DEFAULT_PORTS
 from mintws.errors import LocalProtocolError
 
-_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 _SECURE = {"wss", "https"}
 
 #: Scheme, authority, path, query, fragment (RFC 3986 appendix B).
@@ -73,7 +73,7 @@ def parse(url: str) -> Url:
         raise LocalProtocolError(f"{shown} is no URL: a surrogate is no character") from None
     parts = _PARTS.fullmatch(url)
     scheme = parts[1].lower() if parts else ""
-    if parts is None or scheme not in _PORTS:
+    if parts is None or scheme not in DEFAULT_PORTS:
         raise LocalProtocolError(f"{shown} must begin with ws:// or wss://")
     _, written, path, query, fragment = parts.groups()
     if fragment is not None:
@@ -87,7 +87,7 @@ def parse(url: str) -> Url:
         raise LocalProtocolError(f"{shown} has a backslash before its path, which browsers take for a slash")
     user, host, digits = authority.groups()
     # An empty port is the scheme's own (RFC 3986 §3.2.3).
-    port = int(digits.lstrip("0")[:6] or 0) if digits else _PORTS[scheme]
+    port = int(digits.lstrip("0")[:6] or 0) if digits else DEFAULT_PORTS[scheme]
     if port > 65535:
         raise LocalProtocolError(f"{shown} has a port that is no number from 0 to 65535")
     try:
@@ -96,7 +96,7 @@ def parse(url: str) -> Url:
         raise LocalProtocolError(f"the host of {shown} {error}") from None
     # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
     named = f"[{host.partition('%')[0]}]" if ":" in host else host
-    if port != _PORTS[scheme]:
+    if port != DEFAULT_PORTS[scheme]:
         named += f":{port}"
     target = quote(path or "/", safe="/%:@!$&'()*+,;=-._~")
     if query:

@@ -88,8 +88,9 @@ pub(super) fn read_accept<'a>(headers: &[Line<'a>]) -> Result<Fields<'a>, Fault>
 /// port of the scheme (RFC 3986 §6.2.3).
 #[must_use]
 pub fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
-    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    bare(host, port).eq_ignore_ascii_case(bare(authority, port))
+    let own = grammar::DEFAULT_PORTS.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known));
+    let port = own.map_or_else(|| String::from(":"), |(_, port)| format!(":{port}"));
+    bare(host, &port).eq_ignore_ascii_case(bare(authority, &port))
 }
 
 /// Parts the pseudo-headers, all of `names` and no others, from the rest, and holds both to RFC 9113 §8.2-8.3.
@@ -328,6 +329,16 @@ mod tests {
         for host in ["other.example.com", "server.example.com:80", "", "server.example.com:4443"] {
             assert_eq!(asked_and(&[("host", host)]), Err(Fault::InvalidHost), "{host}");
         }
+    }
+
+    #[test]
+    fn a_port_is_the_schemes_own_or_tells_hosts_apart() {
+        for (scheme, port) in [("http", "80"), ("HTTPS", "443"), ("ws", "80"), ("wss", "443")] {
+            assert!(is_same_host("A", &format!("a:{port}"), scheme), "{scheme}");
+            assert!(!is_same_host("a", "a:81", scheme), "{scheme}");
+        }
+        assert!(is_same_host("a:", "a", "ftp"));
+        assert!(!is_same_host("a:80", "a", "ftp"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod states;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 
 // With this a build without a GIL turns it on, unless it was told not to.
 #[pymodule(gil_used = true)]
@@ -34,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::ReadyList>()?;
     module.add_class::<queue::MessageQueue>()?;
     module.add("RSV1", crate::frame::RSV1)?;
+    module.add("DEFAULT_PORTS", crate::grammar::DEFAULT_PORTS.into_py_dict(module.py())?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(endpoint::check_close, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::closing, module)?)?;

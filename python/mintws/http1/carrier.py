@@ -12,7 +12,7 @@ import h11
 
 from mintws import _core
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Direct, ResponseHeaders
+from mintws.connection import DEFAULT_LIMIT, Connection, Direct, Rejection, ResponseHeaders
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State, completed, decoded, encoded
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
@@ -21,8 +21,6 @@ from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 #: has ordinary ones need ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
-#: The most bytes kept of the body of a refusal.
-BODY_LIMIT = 64 * 1024
 #: Behind a request that is not answered yet, the bytes at which the transport is read no more.
 UNREAD_LIMIT = 64 * 1024
 #: The most interim responses that may come before the answer.
@@ -111,7 +109,7 @@ class Http1(Direct):
         self._reader = Reader(self.h11)
         self._opened = False
         self._interim = 0
-        self._rejection: tuple[int, Headers, bytearray] | None = None
+        self._rejection: Rejection | None = None
         #: An ordinary request that `collect` gathers, and its body so far.
         self._collected: tuple[Request, bytearray] | None = None
 
@@ -339,7 +337,7 @@ class Http1(Direct):
         return written
 
     @property
-    def refusal(self) -> tuple[int, Headers, bytearray] | None:
+    def refusal(self) -> Rejection | None:
         return self._rejection
 
     def pause(self) -> None:
@@ -424,11 +422,9 @@ class Http1(Direct):
                 if self._interim > INTERIM_LIMIT:
                     return self._broken(RemoteProtocolError("too many interim responses", section="RFC 9110 §15.2"))
             case h11.Response():
-                self._rejection = (event.status_code, decoded(event.headers), bytearray())
+                self._rejection = Rejection(event.status_code, decoded(event.headers), bytearray())
             case h11.Data() if self._rejection:
-                body = self._rejection[2]
-                body += event.data[: BODY_LIMIT - len(body)]
-                if len(body) == BODY_LIMIT:
+                if self._rejection.add(event.data):
                     return self._reject()
             case h11.EndOfMessage():
                 return self._reject()
