@@ -134,14 +134,17 @@ class EchoServer:
 
 
 @contextmanager
-def running(servers: list[tuple[str, str]], *, deflate: bool = False) -> Iterator[list[EchoServer]]:
-    """Start echo servers on the first core."""
+def running(
+    servers: list[tuple[str, str]], *, deflate: bool = False, tls: str | None = None
+) -> Iterator[list[EchoServer]]:
+    """Start echo servers on the first core; over TLS, if a file with a key and certificates is given."""
+    options = [*(["--deflate"] if deflate else []), *(["--tls", tls] if tls else [])]
     with ExitStack() as stack:
         started = []
         for name, loop in servers:
             if not measure.installed("uvloop") and loop == "uvloop":
                 continue
-            command = measure.python("servers.py", name, "--loop", loop, *(["--deflate"] if deflate else []))
+            command = measure.python("servers.py", name, "--loop", loop, *options)
             process = stack.enter_context(measure.process(*command, core=measure.CORES[0]))
             assert process.stdout is not None
             started.append((name, loop, process))

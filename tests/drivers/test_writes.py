@@ -14,7 +14,7 @@ from drivers.raw import raw_client
 from wire import REQUEST, TEXT, frames_of, masked
 
 from mintws import Binary, Http2, PreparedMessage, Role, State, Text, UpgradeRequest
-from mintws.asyncio import connect, connect_http2
+from mintws.asyncio import connect, connect_http2, serve
 
 KINDS = [
     "text",
@@ -37,6 +37,38 @@ def given_at_each_send(websocket, messages):
             yield websocket.written > before and websocket.connection.corked == 0
 
     return send()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("given", ["host and port", "sockets"])
+def test_each_write_is_sent_at_once(run, http, tls, given, tls_contexts):
+    # By default the system holds the second of two small writes until the first is acknowledged, 40 ms later.
+    theirs, ours = tls_contexts if tls else (None, None)
+    no_delay = []
+
+    def see(websocket):
+        sock = websocket.transport.get_extra_info("socket")
+        no_delay.append(bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+
+    async def handler(websocket):
+        see(websocket)
+        await websocket.wait_closed()
+
+    async def main():
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+            sockets[0].bind(("127.0.0.1", 0))
+            sockets[0].listen()
+            where = {"sock": sockets[0]} if given == "sockets" else {"host": "127.0.0.1", "port": 0}
+            async with serve(handler, ssl=theirs, **where) as server:
+                sockets[1].connect(("127.0.0.1", server.port))
+                via = {"sock": sockets[1]} if given == "sockets" else {"host": "127.0.0.1"}
+                address = f"{'wss' if tls else 'ws'}://localhost:{server.port}/"
+                async with connect(address, http=http, ssl=ours, **via) as websocket:
+                    see(websocket)
+
+    run(main())
+    assert no_delay == [True, True]
 
 
 @pytest.mark.parametrize("role", ["client", "server"])

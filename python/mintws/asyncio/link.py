@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -115,6 +116,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self._is_closing = self.transport.is_closing
         self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
         self.half_closes = self.transport.can_write_eof()
+        _write_at_once(transport.get_extra_info("socket"))
 
     def eof_received(self) -> bool:
         stays = self._session.receive_eof(self)
@@ -455,6 +457,17 @@ def check_socket(sock: object, path: object) -> None:
         raise TypeError(f"path is that of a Unix socket, not {path!r}")
     if path is not None and not os.fspath(path):
         raise LocalProtocolError("path is empty: it names a Unix socket")
+
+
+def _write_at_once(sock: Any) -> None:
+    """Have a TCP socket send each write at once, not when the peer has acknowledged the one before.
+
+    asyncio does so for sockets that were made with the number of TCP alone.
+    """
+    if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
+        # A transport that is lost already has no socket any more.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _in_system(sock: Any) -> int:
