@@ -1,4 +1,4 @@
-"""Echo servers, one a process: `python benches/servers.py NAME [--loop uvloop] [--deflate]` prints its port and serves until it is ended.
+"""Echo servers, one a process: `python benches/servers.py NAME [options]` prints its port and serves until it is ended.
 
 Each is written as its library's own documentation does it, without what an echo does not need: no log, no limit below 64 MiB, no
 keepalive, permessage-deflate only where it is asked for. What is said beside them is what makes them comparable.
@@ -12,16 +12,18 @@ import base64
 import hashlib
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 LIMIT = 64 * 1024 * 1024
 
-Server = Callable[[socket.socket, bool], Awaitable[None]]
+Tls = ssl.SSLContext | None
+Server = Callable[[socket.socket, bool, Tls], Awaitable[None]]
 
 
-async def mintws(listener: socket.socket, deflate: bool) -> None:
+async def mintws(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     from mintws.asyncio import serve
 
     async def echo(websocket: Any) -> None:
@@ -30,12 +32,13 @@ async def mintws(listener: socket.socket, deflate: bool) -> None:
 
     listener.close()
     extensions = None if deflate else ()
-    async with serve(echo, "127.0.0.1", 0, extensions=extensions, limit=LIMIT, ping_interval=None) as server:
+    options = {"extensions": extensions, "limit": LIMIT, "ping_interval": None, "ssl": tls}
+    async with serve(echo, "127.0.0.1", 0, **options) as server:
         print(server.port, flush=True)
         await server.serve_forever()
 
 
-async def websockets(listener: socket.socket, deflate: bool) -> None:
+async def websockets(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     from websockets.asyncio.server import serve
 
     async def echo(websocket: Any) -> None:
@@ -43,11 +46,12 @@ async def websockets(listener: socket.socket, deflate: bool) -> None:
             await websocket.send(message)
 
     compression = "deflate" if deflate else None
-    async with serve(echo, sock=listener, compression=compression, max_size=LIMIT, ping_interval=None) as server:
+    options = {"compression": compression, "max_size": LIMIT, "ping_interval": None, "ssl": tls}
+    async with serve(echo, sock=listener, **options) as server:
         await server.serve_forever()
 
 
-async def picows(listener: socket.socket, deflate: bool) -> None:
+async def picows(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     """Its callbacks, which are its fastest interface; it has no permessage-deflate there."""
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
@@ -60,11 +64,11 @@ async def picows(listener: socket.socket, deflate: bool) -> None:
                 transport.send_close(frame.get_close_code())
                 transport.disconnect()
 
-    server = await ws_create_server(lambda _: Echo(), sock=listener, max_frame_size=LIMIT)
+    server = await ws_create_server(lambda _: Echo(), sock=listener, max_frame_size=LIMIT, ssl=tls)
     await server.serve_forever()
 
 
-async def picows_coroutines(listener: socket.socket, deflate: bool) -> None:
+async def picows_coroutines(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     from picows.websockets import serve
 
     async def echo(websocket: Any) -> None:
@@ -72,11 +76,12 @@ async def picows_coroutines(listener: socket.socket, deflate: bool) -> None:
             await websocket.send(message)
 
     compression = "deflate" if deflate else None
-    async with serve(echo, sock=listener, compression=compression, max_size=LIMIT, ping_interval=None) as server:
+    options = {"compression": compression, "max_size": LIMIT, "ping_interval": None, "ssl": tls}
+    async with serve(echo, sock=listener, **options) as server:
         await server.serve_forever()
 
 
-async def aiohttp(listener: socket.socket, deflate: bool) -> None:
+async def aiohttp(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     from aiohttp import WSMsgType, web
 
     async def echo(request: web.Request) -> web.WebSocketResponse:
@@ -93,7 +98,7 @@ async def aiohttp(listener: socket.socket, deflate: bool) -> None:
     app.router.add_get("/", echo)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    await web.SockSite(runner, listener, ssl_context=tls).start()
     await asyncio.Event().wait()
 
 
@@ -146,27 +151,27 @@ async def _uvicorn(listener: socket.socket, deflate: bool, implementation: Any, 
     await uvicorn.Server(config).serve([listener])
 
 
-async def uvicorn_websockets(listener: socket.socket, deflate: bool) -> None:
+async def uvicorn_websockets(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await _uvicorn(listener, deflate, "websockets-sansio")
 
 
-async def uvicorn_wsproto(listener: socket.socket, deflate: bool) -> None:
+async def uvicorn_wsproto(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await _uvicorn(listener, deflate, "wsproto")
 
 
-async def uvicorn_mintws(listener: socket.socket, deflate: bool) -> None:
+async def uvicorn_mintws(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol")
 
 
-async def fastapi_websockets(listener: socket.socket, deflate: bool) -> None:
+async def fastapi_websockets(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await _uvicorn(listener, deflate, "websockets-sansio", _fastapi())
 
 
-async def fastapi_mintws(listener: socket.socket, deflate: bool) -> None:
+async def fastapi_mintws(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol", _fastapi())
 
 
-async def hypercorn(listener: socket.socket, deflate: bool) -> None:
+async def hypercorn(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     """It always agrees to permessage-deflate, which the load does not offer unless asked to."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
@@ -206,8 +211,8 @@ class Floor(asyncio.Protocol):
             )
 
 
-async def floor(listener: socket.socket, deflate: bool) -> None:
-    server = await asyncio.get_running_loop().create_server(Floor, sock=listener)
+async def floor(listener: socket.socket, deflate: bool, tls: Tls) -> None:
+    server = await asyncio.get_running_loop().create_server(Floor, sock=listener, ssl=tls)
     await server.serve_forever()
 
 
@@ -225,6 +230,8 @@ SERVERS: dict[str, Server] = {
     "fastapi-mintws": fastapi_mintws,
     "hypercorn": hypercorn,
 }
+#: Those that take a context for TLS.
+OVER_TLS = {"floor", "mintws", "picows", "picows.websockets", "aiohttp", "websockets"}
 
 
 def main() -> None:
@@ -232,7 +239,14 @@ def main() -> None:
     parser.add_argument("name", choices=SERVERS)
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--tls", help="a file with a private key and certificates")
     args = parser.parse_args()
+    tls = None
+    if args.tls:
+        if args.name not in OVER_TLS:
+            parser.error(f"{args.name} is not measured over TLS")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(args.tls)
     logging.disable(logging.CRITICAL)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -240,7 +254,7 @@ def main() -> None:
     listener.listen(1024)
     if args.name != "mintws":
         print(listener.getsockname()[1], flush=True)
-    serving = SERVERS[args.name](listener, args.deflate)
+    serving = SERVERS[args.name](listener, args.deflate, tls)
     if args.loop == "uvloop":
         import uvloop
 
