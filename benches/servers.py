@@ -248,7 +248,8 @@ def main() -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(args.tls)
     logging.disable(logging.CRITICAL)
-    listener = socket.socket()
+    # Where the number of TCP is missing, asyncio does not set TCP_NODELAY.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
