@@ -488,6 +488,9 @@ class WebSocket(MessageQueue):
             ConnectionClosed: nothing more comes.
         """
 
+    async def _recv_asgi(self) -> dict[str, Any]:
+        """Wait for the next message as an event of ASGI."""
+
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> str | bytes: ...
     async def send(

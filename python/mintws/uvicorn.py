@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
-from mintws.asgi import Application, WebSocketCycle, websocket_scope
+from mintws.asgi import Application, AsgiWebSocket, WebSocketCycle, websocket_scope
 from mintws.asyncio import WebSocket
 from mintws.asyncio.server import Server, ServerLink
 from mintws.connection import Connection
@@ -71,6 +71,7 @@ class WebSocketProtocol(ServerLink):
     __slots__ = ("_app_state", "_config", "_cycle", "_state")
 
     _server: _Server
+    websocket_class = AsgiWebSocket
 
     def __new__(
         cls,

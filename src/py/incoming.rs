@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use pyo3::{ffi, intern};
 
 use super::buffer::new_bytes;
@@ -44,6 +44,16 @@ pub struct Message<'py> {
 impl<'py> Message<'py> {
     pub fn into_event(self) -> PyResult<Bound<'py, PyAny>> {
         events::with_data(self.data, self.kind, self.fin)
+    }
+
+    /// Makes the event that an ASGI application receives.
+    pub fn into_asgi(self) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.data.py();
+        let event = PyDict::new(py);
+        event.set_item(intern!(py, "type"), intern!(py, "websocket.receive"))?;
+        let key = if self.kind == EventKind::Text { intern!(py, "text") } else { intern!(py, "bytes") };
+        event.set_item(key, self.data)?;
+        Ok(event.into_any())
     }
 }
 

@@ -117,9 +117,8 @@ def test_a_reader_that_waits_for_a_turn_is_a_reader_to_those_who_await_the_end(r
             async with connect(url(server), http=http) as websocket, connect(url(other_server), http=http) as other:
                 while not websocket.paused:
                     await asyncio.sleep(0.01)
-                spending = asyncio.create_task(other.send_many("" for _ in range(2 * MOST)))
-                receiving = asyncio.create_task(websocket.recv())
-                waiting = asyncio.create_task(websocket.wait_closed())
+                work = other.send_many("" for _ in range(2 * MOST)), websocket.recv(), websocket.wait_closed()
+                spending, receiving, waiting = map(asyncio.ensure_future, work)
                 await asyncio.create_task(block())
                 if cancelled:
                     receiving.cancel()

@@ -27,6 +27,18 @@ class ClientDisconnected(OSError):
     """The WebSocket has ended, so nothing can be sent: an application that does not catch it has not failed."""
 
 
+class AsgiWebSocket(WebSocket):
+    """A WebSocket whose `send` raises what an ASGI server raises."""
+
+    __slots__ = ()
+
+    async def _send(self, message: Any, compress: bool | None) -> None:
+        try:
+            await super()._send(message, compress)
+        except ConnectionClosed as closed:
+            raise ClientDisconnected(str(closed)) from None
+
+
 class Application(NamedTuple):
     """An application, and how its WebSockets are answered.
 
@@ -84,7 +96,18 @@ class WebSocketCycle:
         application: the application.
     """
 
-    __slots__ = ("_application", "_body", "_connection", "_denial", "_end", "_link", "_phase", "_scope", "_websocket")
+    __slots__ = (
+        "_application",
+        "_body",
+        "_connection",
+        "_denial",
+        "_end",
+        "_link",
+        "_open",
+        "_phase",
+        "_scope",
+        "_websocket",
+    )
 
     def __init__(
         self, link: Link, connection: Connection, scope: MutableMapping[str, Any], application: Application
@@ -94,7 +117,10 @@ class WebSocketCycle:
         self._scope = scope
         self._application = application
         self._phase = _Phase.CONNECTING
+        #: From when the application accepts it.
         self._websocket: WebSocket | None = None
+        #: The same, in the phase `OPEN`.
+        self._open: WebSocket | None = None
         #: The head of a refusal whose body is still to come, and what has come of it.
         self._denial: Message = {}
         self._body: list[bytes] = []
@@ -138,36 +164,42 @@ class WebSocketCycle:
         if self._phase in _UNDECIDED:
             self._finish(_Phase.GONE, 1006)
 
-    async def receive(self) -> Message:
-        """Give the next event, as the application asks for it."""
-        if self._phase is _Phase.OPEN:
-            assert self._websocket is not None
+    def receive(self) -> Awaitable[Message]:
+        """Give the next event, as the application asks for it.
+
+        What is there is given by an awaitable of the core: a coroutine for each message costs as much as all else.
+        """
+        websocket = self._open
+        if websocket is not None and websocket.waiting:
+            return websocket._recv_asgi()
+        return self._receive()
+
+    async def _receive(self) -> Message:
+        if self._open is not None:
             try:
-                message = await self._websocket.recv()
+                return await self._open._recv_asgi()
             except ConnectionClosed as closed:
                 self._finish(_Phase.GONE, closed.code, closed.reason)
-            else:
-                return {"type": "websocket.receive", "text" if type(message) is str else "bytes": message}
         elif self._phase is _Phase.CONNECTING:
             self._phase = _Phase.CONNECTED
             return {"type": "websocket.connect"}
         return dict(await asyncio.shield(self._end))
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Take an event of the application.
 
         Raises:
             ClientDisconnected: the WebSocket has ended.
             LocalProtocolError: the event is not allowed, or not now.
         """
-        if self._phase is _Phase.OPEN and message["type"] == "websocket.send":
-            assert self._websocket is not None
+        websocket = self._open
+        if websocket is not None and message["type"] == "websocket.send":
             data = message.get("bytes")
-            try:
-                await self._websocket.send(message["text"] if data is None else data)
-            except ConnectionClosed as closed:
-                raise ClientDisconnected(str(closed)) from None
-            return
+            return websocket.send(message["text"] if data is None else data)
+        return self._send(message)
+
+    async def _send(self, message: Message) -> None:
+        """Take an event that is no message of an open WebSocket."""
         match self._phase, message["type"]:
             case (_Phase.GONE, _):
                 raise ClientDisconnected("the client has gone")
@@ -182,10 +214,10 @@ class WebSocketCycle:
                 if not message.get("more_body", False):
                     self._deny(_refusal(self._denial, b"".join(self._body)), 1006)
             case (_Phase.OPEN, "websocket.close"):
-                assert self._websocket is not None
+                assert self._open is not None
                 code, reason = message.get("code"), message.get("reason") or ""
-                self._websocket.discard()
-                self._websocket.begin_close(1000 if code is None else code, reason)
+                self._open.discard()
+                self._open.begin_close(1000 if code is None else code, reason)
                 self._finish(_Phase.CLOSED, 1000 if code is None else code, reason)
             case (phase, kind):
                 raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
@@ -197,10 +229,11 @@ class WebSocketCycle:
             headers=_texts(message.get("headers", ())),
         )
         self._link.log_answer(self._scope, answer)
-        self._websocket = self._link.answer(self._connection, answer)
-        if self._websocket is None:
+        websocket = self._link.answer(self._connection, answer)
+        if websocket is None:
             self._finish(_Phase.GONE, 1006)
             raise ClientDisconnected("the client has gone")
+        self._websocket = self._open = websocket
         self._phase = _Phase.OPEN
 
     def _refuse(self, status: int, code: int = 1006) -> None:
@@ -215,7 +248,7 @@ class WebSocketCycle:
 
     def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
         """Tell the application from now on that the WebSocket has ended."""
-        self._phase = phase
+        self._phase, self._open = phase, None
         if not self._end.done():
             self._end.set_result({"type": "websocket.disconnect", "code": code, "reason": reason})
 

@@ -71,6 +71,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "websockets",
     )
 
+    #: The class of its WebSockets.
+    websocket_class: type[WebSocket] = WebSocket
     #: Where is logged, and at which level what is no frame.
     logger: logging.Logger
     level: int
@@ -260,7 +262,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     def adopt(self, connection: Connection) -> WebSocket:
         """Make the WebSocket of a connection that has opened."""
-        websocket = WebSocket(self, connection)
+        websocket = self.websocket_class(self, connection)
         if not self.multiplexed:
             self._only = connection
         self.websockets.add(websocket)

@@ -138,6 +138,11 @@ impl Mailbox {
         Operation::reading(slf, Reads::Event)
     }
 
+    /// Wait for the next message as an event of ASGI.
+    fn _recv_asgi(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Operation::reading(slf, Reads::Asgi)
+    }
+
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

@@ -24,6 +24,8 @@ pub enum Reads {
     Event,
     /// The message's data; an end that is in order ends an iteration.
     Next,
+    /// The message as an event of ASGI.
+    Asgi,
 }
 
 enum Work {
@@ -37,6 +39,7 @@ impl Work {
             Self::Read(Reads::Data) => "WebSocket.recv",
             Self::Read(Reads::Event) => "WebSocket.recv_event",
             Self::Read(Reads::Next) => "WebSocket.__anext__",
+            Self::Read(Reads::Asgi) => "WebSocket._recv_asgi",
             Self::Send(..) => "WebSocket.send",
         }
     }
@@ -283,7 +286,11 @@ impl Operation {
         let py = slf.py();
         match Mailbox::take(&mailbox, slf)? {
             Found::Message(message) => {
-                let result = if reads == Reads::Event { message.into_event()? } else { message.data };
+                let result = match reads {
+                    Reads::Data | Reads::Next => message.data,
+                    Reads::Event => message.into_event()?,
+                    Reads::Asgi => message.into_asgi()?,
+                };
                 Ok(Step::Return(result.unbind()))
             }
             Found::Nothing => {
