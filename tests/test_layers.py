@@ -23,7 +23,7 @@ ORDER = (
     ("asgi",),
     ("asyncio", "sync", "trio"),
     ("__init__",),
-    ("session",),
+    ("session", "tls"),
     ("http1", "http2"),
     ("connection",),
     ("events",),
@@ -68,6 +68,7 @@ ONLY_IN = {
     "idna": {"url"},
     "uvicorn": {"uvicorn"},
     **dict.fromkeys(IO, DRIVERS),
+    "ssl": DRIVERS | {"tls"},
 }
 
 

@@ -1,8 +1,9 @@
 """The Rust core. What has no underscore is public through `mintws`; the rest is what the layers above are built on."""
 
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextvars import Context
+from ssl import MemoryBIO, SSLError, SSLObject
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 
 from typing_extensions import Buffer, Self, disjoint_base
@@ -11,6 +12,7 @@ from mintws.connection import Carrier, Connection
 from mintws.errors import RemoteProtocolError
 from mintws.events import Event, Headers, Role, Sendable, State
 from mintws.extensions import Chain, Offer, Params, PerMessageDeflate
+from mintws.tls import TlsBuffers
 
 __all__ = [
     "DEFAULT_PORTS",
@@ -37,6 +39,8 @@ __all__ = [
     "PreparedMessage",
     "ReadyList",
     "Text",
+    "TlsChannel",
+    "TlsRecords",
     "WebSocket",
     "__version__",
     "check_close",
@@ -415,6 +419,47 @@ class Exchange:
 
         A transport that is closing gets no more: it would log each further write.
         """
+
+@final
+class TlsRecords:
+    """Decrypts and encrypts for one connection whose handshake is done.
+
+    The arguments are an `ssl.SSLObject` and its two `ssl.MemoryBIO`s. Connections that are used in one thread may share these: both are
+    empty whenever a call returns.
+    """
+
+    def __new__(cls, ssl_object: SSLObject, incoming: MemoryBIO, outgoing: MemoryBIO) -> Self: ...
+    def decrypt(self, ciphertext: bytes | memoryview, room: memoryview) -> tuple[int, bytes, SSLError | None]:
+        """Decrypt ciphertext, and what waits in the `MemoryBIO`, into `room`."""
+
+    def encrypt(self, plaintext: bytes | memoryview) -> list[bytes]:
+        """Encrypt plaintext."""
+
+@disjoint_base
+class TlsChannel:
+    """What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
+
+    What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then.
+    """
+
+    def __new__(cls, buffers: TlsBuffers, *_args: Any, **_named: Any) -> Self: ...
+    def _open(self, records: TlsRecords, transport: Transport, protocol: BufferedProtocol) -> None:
+        """Let plaintext pass between a transport and a protocol."""
+
+    def _shut(self) -> None:
+        """Let no plaintext pass any more."""
+
+    def is_closing(self) -> bool:
+        """Whether what is written goes nowhere: no plaintext passes, or the transport beneath is closing."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give what is to be read into."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write plaintext. A channel that lets none pass discards it."""
 
 @final
 class ReadyList:

@@ -14,6 +14,7 @@ mod incoming;
 mod prepared;
 mod queue;
 mod states;
+mod tls;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -34,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<data_sender::DataSender>()?;
     module.add_class::<queue::ReadyList>()?;
     module.add_class::<queue::MessageQueue>()?;
+    module.add_class::<tls::TlsRecords>()?;
     module.add("RSV1", crate::frame::RSV1)?;
     module.add("DEFAULT_PORTS", crate::grammar::DEFAULT_PORTS.into_py_dict(module.py())?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -369,19 +369,77 @@ def test_nothing_of_a_connection_that_has_ended_waits_for_the_collector(run, htt
     assert run(left_by(kind, http)) == []
 
 
-def test_nothing_of_a_connection_over_tls_waits_for_the_collector(run, http, tls_contexts, pytestconfig):
-    async def talk(http: str) -> None:
-        async with listening(ssl=tls_contexts[0]) as server:
-            at = f"wss://localhost:{server.port}"
-            async with connect(at, http=http, host="127.0.0.1", ssl=tls_contexts[1]) as websocket:
-                await websocket.send("one")
-                assert await websocket.recv() == "one"
+def over_tls(contexts: Any, http: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give arguments of a server and of its clients."""
+    theirs, ours = contexts
+    return {"ssl": theirs}, {"ssl": ours, "host": "127.0.0.1", "http": http}
 
-    left = run(left_by(talk, http))
-    if pytestconfig.getoption("loop") == "uvloop":
-        # Its closed TLS transport holds our protocol, which holds the transport: a WebSocket is held by neither.
-        left = [it for it in left if isinstance(it, WebSocket)]
-    assert left == []
+
+async def closed_over_tls(contexts: Any, http: str, *, how: str) -> None:
+    async def handler(websocket: WebSocket) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await echo(websocket)
+
+    serving, connecting = over_tls(contexts, http)
+    async with listening(handler, **serving) as server:
+        async with connect(f"wss://localhost:{server.port}", **connecting) as websocket:
+            await websocket.send("one")
+            assert await websocket.recv() == "one"
+            [served] = server.websockets
+            match how:
+                case "by the client":
+                    await websocket.close()
+                case "by the server":
+                    await served.close()
+                case "with the server":
+                    await server.close()
+                case "by tls":
+                    websocket.transport.close()
+                case "cut":
+                    served.transport.abort()
+            with pytest.raises(ConnectionClosed):
+                await websocket.recv()
+
+
+async def not_trusted(contexts: Any, http: str) -> None:
+    serving, connecting = over_tls(contexts, http)
+    async with listening(**serving) as server:
+        with pytest.raises(ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            await connect(f"wss://elsewhere.example:{server.port}", **connecting)
+
+
+async def not_tls(contexts: Any, http: str) -> None:
+    serving, connecting = over_tls(contexts, http)
+    async with listening() as plain:
+        with pytest.raises(ConnectError, match="WRONG_VERSION_NUMBER"):
+            await connect(f"wss://localhost:{plain.port}", **connecting)
+    async with listening(**serving) as server:
+        with pytest.raises(ConnectError):
+            await connect(f"ws://127.0.0.1:{server.port}", http=http)
+
+
+async def no_handshake(contexts: Any, http: str) -> None:
+    _, connecting = over_tls(contexts, http)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(asyncio.TimeoutError):
+            await connect(f"wss://localhost:{silent.getsockname()[1]}", open_timeout=0.05, **connecting)
+    serving, _ = over_tls(contexts, http)
+    async with listening(open_timeout=0.05, **serving) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await reader.read() == b""
+        writer.close()
+
+
+TLS_KINDS: dict[str, Callable[[Any, str], Awaitable[None]]] = {
+    f"closed {how}": partial(closed_over_tls, how=how)
+    for how in ("by the client", "by the server", "with the server", "by tls", "cut")
+}
+TLS_KINDS |= {"not trusted": not_trusted, "not TLS": not_tls, "no handshake": no_handshake}
+
+
+@pytest.mark.parametrize("kind", TLS_KINDS.values(), ids=TLS_KINDS)
+def test_nothing_of_a_connection_over_tls_waits_for_the_collector(run, http, tls_contexts, kind):
+    assert run(left_by(partial(kind, tls_contexts), http)) == []
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

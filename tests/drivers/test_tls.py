@@ -16,8 +16,9 @@ from wire import H2_PING, h2_frame
 
 from mintws import ConnectError, Http2, LocalProtocolError, Role
 from mintws.asyncio import connect, connect_http2, serve
-from mintws.asyncio.tls import default_context, offered
+from mintws.asyncio.tls import default_context
 from mintws.cli.certificate import make_certificate
+from mintws.tls import offered
 
 
 @pytest.fixture

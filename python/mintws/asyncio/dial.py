@@ -15,7 +15,7 @@ from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context, check_socket
 from mintws.asyncio.tcp import connect_tcp, hand_over
 from mintws.asyncio.timing import limited
-from mintws.asyncio.tls import Alpn, default_context
+from mintws.asyncio.tls import TlsProtocol, default_context, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.errors import (
@@ -33,7 +33,8 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
 from mintws.http2.websocket import WebSocketStream
-from mintws.session import ClientSession, Http1Origins, HttpVersion, Step, Timing
+from mintws.session import ClientSession, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
+from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url, ascii_host, ipv6_host
 
 T = TypeVar("T")
@@ -165,31 +166,29 @@ class Place:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
         """
         loop = asyncio.get_running_loop()
+        link = ClientLink(loop, timing, self._url, http, options, streams)
 
-        def make() -> ClientLink:
-            return ClientLink(loop, timing, self._url, http, options, streams)
+        def make() -> ClientTls | ClientLink:
+            if not self._url.secure:
+                return link
+            attempt.begin_tls()
+            return ClientTls(shared_buffers(loop), link, self._ssl, self._server_hostname, http)
 
-        named: dict[str, Any] = {}
-        if self._url.secure:
-            context = self._ssl or default_context(loop)
-            protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[http]
-            named["ssl"] = Alpn(context, protocols, attempt.begin_tls)
-            named["server_hostname"] = self._server_hostname
-            named["ssl_handshake_timeout"] = timing.open_timeout or None
-        link: ClientLink
         try:
             if self._path is not None:
                 attempt.awaits = "the connection"
-                _, link = await loop.create_unix_connection(make, self._path, **named)
+                _, protocol = await loop.create_unix_connection(make, self._path)
             elif self._sock is not None:
-                _, link = await loop.create_connection(make, sock=self._sock, **named)
+                _, protocol = await loop.create_connection(make, sock=self._sock)
             else:
                 attempt.awaits = "the TCP connection"
                 sock = await connect_tcp(self._host, self._port, self._family, self._local_addr)
                 try:
-                    _, link = await loop.create_connection(make, sock=sock, **named)
+                    _, protocol = await loop.create_connection(make, sock=sock)
                 finally:
                     hand_over(sock)
+            if isinstance(protocol, ClientTls):
+                await protocol.shake_hands()
         except OSError as error:
             raise _unreachable(self._url, error) from error
         if not link.speaks:
@@ -505,6 +504,75 @@ class ClientLink(Link):
             code = getattr(event.error_code, "name", event.error_code)
             reset = f"the server reset the request's stream with {code}"
             waiting.set_exception(ConnectionClosed(1006, reset, clean=False, ended_by="peer"))
+
+
+class ClientTls(TlsProtocol):
+    """TLS on a client's transport."""
+
+    __slots__ = ("_context", "_link", "_server_hostname", "_shaken", "_version")
+
+    lingers = False
+
+    def __init__(
+        self,
+        buffers: TlsBuffers,
+        link: ClientLink,
+        context: tls.SSLContext | None,
+        server_hostname: str,
+        http: HttpVersion,
+    ) -> None:
+        loop = link.loop
+        # `Attempt` bounds the time of the handshake.
+        super().__init__(buffers, loop, TlsTimeouts(loop.time(), None, link.timing.close_timeout))
+        #: The protocol to be: later it is held as such.
+        self._link: ClientLink | None = link
+        self._context = context
+        self._server_hostname = server_hostname
+        self._version = http
+        self._shaken: asyncio.Future[None] | None = loop.create_future()
+
+    async def shake_hands(self) -> None:
+        """Wait until the handshake is done.
+
+        Raises:
+            OSError: it was not: what OpenSSL, or the transport, says.
+        """
+        shaken = self._shaken
+        assert shaken is not None
+        try:
+            await shaken
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            # The future holds what it raises, and that this frame.
+            self._shaken = None
+            del shaken
+
+    def begin(self) -> Tls:
+        protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[self._version]
+        name, buffers = self._server_hostname, self._buffers
+        if self._context is not None:
+            return Tls(self._context, Role.CLIENT, server_hostname=name, alpn=protocols, buffers=buffers)
+        # Nobody else has this one, so its list need not be put back.
+        context = default_context(self._loop)
+        offer(context, protocols)
+        return Tls(context, Role.CLIENT, server_hostname=name, buffers=buffers)
+
+    def make(self) -> ClientLink:
+        link, self._link = self._link, None
+        assert link is not None
+        return link
+
+    def opened(self) -> None:
+        if self._shaken is not None and not self._shaken.done():
+            self._shaken.set_result(None)
+
+    def failed(self, error: Exception) -> None:
+        if self._shaken is not None and not self._shaken.done():
+            self._shaken.set_exception(error.with_traceback(None))
+            # Whoever waits for it may be gone.
+            self._shaken.exception()
 
 
 def _refused(refusal: UpgradeReject) -> UpgradeError:

@@ -76,12 +76,11 @@ class Place:
         self._backlog = backlog
         self._reuse_port = reuse_port
 
-    async def listen(self, protocol: Callable[[], asyncio.BaseProtocol], **tls: Any) -> list[asyncio.Server]:
+    async def listen(self, protocol: Callable[[], asyncio.BaseProtocol]) -> list[asyncio.Server]:
         """Listen, with a server of asyncio's for each socket.
 
         Args:
             protocol: makes the protocol of a connection.
-            tls: what `create_server` takes for TLS.
 
         Raises:
             OSError: a host has no address that can be listened on. Nothing is listened on.
@@ -92,14 +91,14 @@ class Place:
         backlog = self._backlog
         try:
             if self._path is not None:
-                servers.append(await loop.create_unix_server(protocol, self._path, **tls))
+                servers.append(await loop.create_unix_server(protocol, self._path))
             elif self._sock is not None:
                 backlog = backlog or _backlog_of(self._sock)
-                servers.append(await loop.create_server(protocol, sock=self._sock, **tls))
+                servers.append(await loop.create_server(protocol, sock=self._sock))
             else:
                 ours = await self._open()
                 for sock in ours:
-                    servers.append(await loop.create_server(protocol, sock=sock, **tls))
+                    servers.append(await loop.create_server(protocol, sock=sock))
             for server in servers:
                 _set_backlog(server, backlog or BACKLOG)
         except BaseException:

@@ -36,7 +36,11 @@ def place(link: Link, connection: Connection) -> str:
 
 def peer(link: Link) -> str:
     """Name the address of the peer."""
-    address = link.peer.address
+    return address_of(link.peer.address)
+
+
+def address_of(address: object) -> str:
+    """Name an address of a socket."""
     if not isinstance(address, tuple):
         return "a Unix socket"
     host, port = address[:2]
@@ -73,7 +77,7 @@ def ended(link: Link, websocket: WebSocket) -> None:
     if link.logger.isEnabledFor(link.level):
         connection, passed = websocket.connection, websocket.counters
         how = str(websocket.ending.exception())
-        if link.error is not None and not websocket.ending.reason:
+        if link.error is not None and not (websocket.ending.reason or websocket.ending.clean):
             # The end stands behind messages that nobody has taken.
             how += f": {link.error!r}"
         link.logger.log(

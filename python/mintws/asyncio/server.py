@@ -11,6 +11,7 @@ import ssl as tls
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core, origin
@@ -19,6 +20,7 @@ from mintws.asyncio import log
 from mintws.asyncio.link import Link, check_context
 from mintws.asyncio.listen import Place
 from mintws.asyncio.timing import limited
+from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -34,6 +36,7 @@ from mintws.session import (
     ServerSession,
     Step,
     Timing,
+    TlsTimeouts,
     check_origin,
     check_seconds,
     choose_subprotocol,
@@ -42,6 +45,7 @@ from mintws.session import (
     product_header,
     text_response,
 )
+from mintws.tls import Tls, TlsBuffers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -180,6 +184,8 @@ class Server:
         self.links: set[ServerLink] = set()
         #: What handles and answers, and for which transport.
         self.tasks: dict[asyncio.Task[None], ServerLink] = {}
+        #: Those of TLS, whether their handshake is done or not.
+        self.channels: set[ServerTls] = set()
         self._listeners: list[asyncio.Server] = []
         self._closed: asyncio.Future[None] | None = None
         #: What waits for the work that is under way: done when some of it has ended.
@@ -191,8 +197,10 @@ class Server:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
-        timeout = None if ssl is None else self.timing.open_timeout
-        self._listeners = await place.listen(lambda: ServerLink(loop, self), ssl=ssl, ssl_handshake_timeout=timeout)
+        if ssl is None:
+            self._listeners = await place.listen(lambda: ServerLink(loop, self))
+        else:
+            self._listeners = await place.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
@@ -305,6 +313,9 @@ class Server:
             listener.close()
         for link in list(self.links):
             link.leave()
+        for channel in list(self.channels):
+            if channel.protocol is None:
+                channel.abort()
 
     async def _wait_for_work(self, timeout: float | None) -> None:
         """Wait until no work is under way, but that of the calling task."""
@@ -330,6 +341,8 @@ class Server:
             task.cancel()
         for link in list(self.links):
             link.cut()
+        for channel in list(self.channels):
+            channel.abort()
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -601,6 +614,42 @@ class ServerLink(Link):
     def _limit_requests(self) -> None:
         """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
         self.obey(self._session.limit_requests(self.loop.time(), self))
+
+
+class ServerTls(TlsProtocol):
+    """TLS on a server's transport."""
+
+    __slots__ = ("_context", "_server")
+
+    lingers = True
+
+    def __init__(
+        self, buffers: TlsBuffers, loop: asyncio.AbstractEventLoop, server: Server, context: tls.SSLContext
+    ) -> None:
+        timing = server.timing
+        super().__init__(buffers, loop, TlsTimeouts(loop.time(), timing.open_timeout, timing.close_timeout))
+        self._server = server
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server.channels.add(self)
+        if self._server.leaving:
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._server.channels.discard(self)
+
+    def begin(self) -> Tls:
+        return Tls(self._context, Role.SERVER, buffers=self._buffers)
+
+    def make(self) -> ServerLink:
+        return ServerLink(self._loop, self._server)
+
+    def failed(self, error: Exception) -> None:
+        address = log.address_of(self._transport.get_extra_info("peername"))
+        logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:

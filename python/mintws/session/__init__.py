@@ -16,6 +16,7 @@ from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, te
 from mintws.session.server import ServerSession
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timing import Timing, check_seconds, earliest
+from mintws.session.tls import TlsTimeouts
 from mintws.session.transport import REFILL_INTERVAL, TransportSession
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
 from mintws.session.websocket import STALL, WebSocketSession
@@ -59,6 +60,7 @@ __all__ = [
     "Signs",
     "Step",
     "Timing",
+    "TlsTimeouts",
     "TransportEnd",
     "TransportSession",
     "TransportState",

@@ -6,6 +6,7 @@
 //! Mailbox    one WebSocket: messages that wait for the application, and those that it sends
 //! Operation  what `recv` and `send` are awaited by
 //! Arrival    what a reader waits for
+//! TlsChannel TLS between a transport of the loop and the protocol above it
 //! coroutine_method  how `recv` and `send` are seen from Python
 //! ```
 //!
@@ -17,6 +18,7 @@ mod exchange;
 mod loop_state;
 mod mailbox;
 mod operation;
+mod tls_channel;
 
 pub use arrival::Arrival;
 pub use exchange::Exchange;
@@ -31,6 +33,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Exchange>()?;
     module.add_class::<Mailbox>()?;
     module.add_class::<Arrival>()?;
+    module.add_class::<tls_channel::TlsChannel>()?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
     operation::register(module)
 }

@@ -1,0 +1,163 @@
+//! TLS between a transport of the loop and a protocol: what is read is decrypted into the protocol's buffer.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PySequence, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::py::attached::{Attached, RefMut};
+use crate::py::tls::{Decrypted, TlsRecords, Unencrypted, is_ssl_error};
+
+/// What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
+///
+/// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then.
+#[pyclass(frozen, subclass, module = "mintws._core")]
+pub struct TlsChannel(Attached<State>);
+
+struct State {
+    /// What all transports of the loop read ciphertext into.
+    buffer: Py<PySequence>,
+    open: Option<Open>,
+}
+
+/// What there is while plaintext passes.
+struct Open {
+    records: Py<TlsRecords>,
+    /// The `write` of the transport beneath.
+    write: Py<PyAny>,
+    /// The `is_closing` of the transport beneath.
+    is_closing: Py<PyAny>,
+    /// The protocol above: an `asyncio.BufferedProtocol`.
+    protocol: Py<PyAny>,
+}
+
+#[pymethods]
+impl TlsChannel {
+    /// Make one that reads ciphertext into the buffers of its loop; all other arguments are the subclass's.
+    #[new]
+    #[pyo3(signature = (buffers, *_args, **_named))]
+    fn new(
+        buffers: &Bound<'_, PyAny>,
+        _args: &Bound<'_, PyTuple>,
+        _named: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let buffer = buffers.getattr(intern!(buffers.py(), "ciphertext"))?.cast_into()?.unbind();
+        Ok(Self(Attached::new(State { buffer, open: None })))
+    }
+
+    /// Let plaintext pass between a transport and a protocol.
+    fn _open(&self, records: Py<TlsRecords>, transport: &Bound<'_, PyAny>, protocol: Py<PyAny>) -> PyResult<()> {
+        let py = transport.py();
+        let write = transport.getattr(intern!(py, "write"))?.unbind();
+        let is_closing = transport.getattr(intern!(py, "is_closing"))?.unbind();
+        self.state(py)?.open = Some(Open { records, write, is_closing, protocol });
+        Ok(())
+    }
+
+    /// Let no plaintext pass any more.
+    #[pyo3(name = "_shut")]
+    fn shut(&self, py: Python<'_>) -> PyResult<()> {
+        // What is let go of may look at this channel, so it is dropped when that can be borrowed again.
+        let _held = self.state(py)?.open.take();
+        Ok(())
+    }
+
+    /// Whether what is written goes nowhere: no plaintext passes, or the transport beneath is closing.
+    pub fn is_closing(&self, py: Python<'_>) -> PyResult<bool> {
+        let is_closing = match &self.state(py)?.open {
+            None => return Ok(true),
+            Some(open) => open.is_closing.clone_ref(py),
+        };
+        is_closing.call0(py)?.is_truthy(py)
+    }
+
+    /// Give what is to be read into.
+    fn get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PySequence>> {
+        let _ = sizehint;
+        Ok(self.state(py)?.buffer.clone_ref(py))
+    }
+
+    /// Take what was read.
+    fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let py = slf.py();
+        let (chunk, open) = {
+            let this = slf.get().state(py)?;
+            (this.buffer.bind(py).get_slice(0, nbytes)?, this.open.as_ref().map(|open| open.clone_ref(py)))
+        };
+        let Some(Open { records, write, protocol, .. }) = open else {
+            return slf.call_method1(intern!(py, "_receive"), (chunk,)).map(drop);
+        };
+        let protocol = protocol.bind(py);
+        let room = protocol.call_method1(intern!(py, "get_buffer"), (nbytes,))?.cast_into()?;
+        let Decrypted { len, reply, end } = match records.get().decrypt(&chunk, &room) {
+            Ok(decrypted) => decrypted,
+            Err(error) => return Self::cut(slf, error),
+        };
+        if let Some(reply) = reply {
+            write.call1(py, (reply,))?;
+        }
+        if len > 0 {
+            protocol.call_method1(intern!(py, "buffer_updated"), (len,))?;
+        }
+        match end {
+            Some(end) => slf.call_method1(intern!(py, "_end"), (end,)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Write plaintext. A channel that lets none pass discards it.
+    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let (records, write) = match &slf.get().state(py)?.open {
+            None => return Ok(()),
+            Some(open) => (open.records.clone_ref(py), open.write.clone_ref(py)),
+        };
+        match records.get().encrypt(data, |ciphertext| write.call1(py, (ciphertext,)).map(drop)) {
+            Ok(()) => Ok(()),
+            Err(Unencrypted { error, .. }) if is_ssl_error(py, &error)? => {
+                slf.call_method1(intern!(py, "_end"), (error,)).map(drop)
+            }
+            Err(Unencrypted { error, whole: true }) => Err(error),
+            Err(Unencrypted { error, whole: false }) => Self::cut(slf, error),
+        }
+    }
+
+    // The protocol knows the transport, and that this channel.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(this) = self.0.visited(&visit) else { return Ok(()) };
+        visit.call(&this.buffer)?;
+        let Some(open) = &this.open else { return Ok(()) };
+        visit.call(&open.records)?;
+        visit.call(&open.write)?;
+        visit.call(&open.is_closing)?;
+        visit.call(&open.protocol)
+    }
+
+    fn __clear__(&self, py: Python<'_>) -> PyResult<()> {
+        self.shut(py)
+    }
+}
+
+impl TlsChannel {
+    #[inline]
+    fn state<'a>(&'a self, py: Python<'a>) -> PyResult<RefMut<'a, State>> {
+        self.0.borrow_mut(py)
+    }
+
+    /// Ends the transport at once, since what was interrupted cannot go on: some of it is done.
+    #[cold]
+    fn cut(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        slf.call_method0(intern!(slf.py(), "abort"))?;
+        Err(error)
+    }
+}
+
+impl Open {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            records: self.records.clone_ref(py),
+            write: self.write.clone_ref(py),
+            is_closing: self.is_closing.clone_ref(py),
+            protocol: self.protocol.clone_ref(py),
+        }
+    }
+}
