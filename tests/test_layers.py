@@ -132,16 +132,56 @@ def test_libraries_clocks_and_sockets_are_named_where_they_belong(path: Path) ->
         )
 
 
+def uses_within(package: str) -> dict[str, set[str]]:
+    """Give the modules of a package, each with those of the same package that it imports."""
+    own = f"mintws.{package}"
+    return {
+        f"{own}.{path.stem}": {name for _, name in imports(path) if name == own or name.startswith(f"{own}.")}
+        for path in (PACKAGE / package).glob("*.py")
+    }
+
+
 def test_parts_of_the_session_layer_use_each_other_one_way_and_no_clock() -> None:
     assert "session" not in DRIVERS
-    graph: dict[str, set[str]] = {}
-    for path in (PACKAGE / "session").glob("*.py"):
-        within = {name for _, name in imports(path) if name == "mintws.session" or name.startswith("mintws.session.")}
-        graph[f"mintws.session.{path.stem}"] = within
+    graph = uses_within("session")
     everything = graph.pop("mintws.session.__init__")
     assert everything == graph.keys(), "drivers find all names in mintws.session"
     assert all(used <= graph.keys() for used in graph.values()), "a part uses other parts, not the whole"
     TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", ["http1", "http2"])
+def test_parts_of_http_use_each_other_one_way(package: str) -> None:
+    graph = uses_within(package)
+    assert len(graph) > 2
+    TopologicalSorter(graph).prepare()
+
+
+#: Methods of a connection that are for what carries it, not for users.
+OF_CARRIERS = {"_lose", "_receive_early", "_send_by", "_settle"}
+
+
+def private_accesses(path: Path) -> Iterator[str]:
+    """Give each private attribute that is read or set of another object than `self`, or of `super()`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Attribute) or not re.match(r"_(?!_)", node.attr):
+            continue
+        own = ast.unparse(node.value) in ("self", "cls", "super()")
+        if not own and node.attr not in OF_CARRIERS:
+            yield f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_parts_of_http2_leave_private_attributes_to_their_owners() -> None:
+    assert [found for path in (PACKAGE / "http2").glob("*.py") for found in private_accesses(path)] == []
+
+
+@pytest.mark.parametrize("access", ["http._streams", "self._wire._closed", "stream._leave()", "it().h2._break(x)"])
+def test_private_accesses_are_found(tmp_path: Path, access: str) -> None:
+    source = tmp_path / "reaches.py"
+    source.write_text(
+        f"class It:\n    def f(self, it):\n        self._own = super()._own\n        {access}\n", encoding="utf-8"
+    )
+    assert len(list(private_accesses(source))) == 1
 
 
 #: Where the asyncio driver arms timers: for deadlines, and for how long a coroutine is waited for that has no transport yet, or many.

@@ -731,7 +731,9 @@ class Inbound:
     All DATA is counted for the window of the connection, whose credit goes back at once.
     """
 
-    def __new__(cls, server: bool, max_frame_size: int, stream_window: int, connection_window: int) -> Self: ...
+    def __new__(
+        cls, sender: DataSender, server: bool, max_frame_size: int, stream_window: int, connection_window: int
+    ) -> Self: ...
     def carry(self, stream: int, connection: Endpoint) -> None:
         """Have the DATA of `stream` go to `connection` from now on."""
 
@@ -760,8 +762,8 @@ class Inbound:
     def tally(self) -> int:
         """Give how many DATA frames of WebSockets that carried something have come since the last call."""
 
-    def settle(self) -> tuple[bytes, list[Connection]]:
-        """Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call."""
+    def settle(self) -> list[Connection]:
+        """Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call."""
 
 @final
 class Handshake:

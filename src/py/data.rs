@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::buffer::with_bytes;
+use super::data_sender::DataSender;
 use super::endpoint::Endpoint;
 use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_empty, write_window_update};
 
@@ -30,6 +31,8 @@ struct Carried {
 /// All DATA is counted for the window of the connection, whose credit goes back at once.
 #[pyclass(module = "mintws._core")]
 pub struct Inbound {
+    /// Writes each `WINDOW_UPDATE`.
+    sender: Py<DataSender>,
     splitter: Splitter,
     streams: HashMap<u32, Carried>,
     connection: Window,
@@ -44,8 +47,15 @@ pub struct Inbound {
 #[pymethods]
 impl Inbound {
     #[new]
-    fn new(server: bool, max_frame_size: usize, stream_window: u32, connection_window: u32) -> Self {
+    fn new(
+        sender: Py<DataSender>,
+        server: bool,
+        max_frame_size: usize,
+        stream_window: u32,
+        connection_window: u32,
+    ) -> Self {
         Self {
+            sender,
             splitter: Splitter::new(server, max_frame_size),
             streams: HashMap::new(),
             connection: Window::new(connection_window),
@@ -163,31 +173,17 @@ impl Inbound {
         std::mem::take(&mut self.carrying)
     }
 
-    /// Give each `WINDOW_UPDATE` that is due, and the connections that have something to say since the last call.
-    pub fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
-        let mut updates = Vec::new();
-        if let Some(increment) = self.connection.update() {
-            write_window_update(&mut updates, 0, increment);
-        }
+    /// Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call.
+    fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let unsettled = PyList::empty(py);
-        let mut touched = std::mem::take(&mut self.touched);
-        for stream in touched.drain(..) {
-            let Some(carried) = self.streams.get_mut(&stream) else { continue };
-            let increment = if carried.slow {
-                carried.window.update()
-            } else {
-                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
-            };
-            if let Some(increment) = increment {
-                carried.slow = false;
-                write_window_update(&mut updates, stream, increment);
-            }
+        for stream in &self.touched {
+            let Some(carried) = self.streams.get(stream) else { continue };
             if carried.connection.get().workings(py)?.unsettled() {
                 unsettled.append(&carried.connection)?;
             }
         }
-        self.touched = touched;
-        Ok((PyBytes::new(py, &updates), unsettled))
+        self.give_credit(py)?;
+        Ok(unsettled)
     }
 
     // A connection's carrier knows the HTTP/2 connection that this is part of.
@@ -211,5 +207,31 @@ impl Inbound {
             }
         }
         Ok(false)
+    }
+    /// Writes each `WINDOW_UPDATE` that is due.
+    fn give_credit(&mut self, py: Python<'_>) -> PyResult<()> {
+        let mut updates = Vec::new();
+        if let Some(increment) = self.connection.update() {
+            write_window_update(&mut updates, 0, increment);
+        }
+        for stream in self.touched.drain(..) {
+            let Some(carried) = self.streams.get_mut(&stream) else { continue };
+            let increment = if carried.slow {
+                carried.window.update()
+            } else {
+                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
+            };
+            if let Some(increment) = increment {
+                carried.slow = false;
+                write_window_update(&mut updates, stream, increment);
+            }
+        }
+        if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
+    }
+
+    /// Gives all that is to be written where no connection has something to say.
+    pub fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.give_credit(py)?;
+        self.sender.get().take(py)
     }
 }

@@ -21,7 +21,7 @@ impl DataSender {
     }
 
     /// Write frames of any type but DATA.
-    fn write(&self, py: Python<'_>, frames: &[u8]) -> PyResult<()> {
+    pub fn write(&self, py: Python<'_>, frames: &[u8]) -> PyResult<()> {
         self.state(py)?.write(frames);
         Ok(())
     }
@@ -35,7 +35,7 @@ impl DataSender {
     }
 
     /// Give what is to be written to the transport.
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    pub fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut this = self.state(py)?;
         let out = PyBytes::new(py, this.output());
         this.clear();

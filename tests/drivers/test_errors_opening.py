@@ -164,7 +164,8 @@ def test_an_answer_that_breaks_a_rule_is_the_cause(run, http):
                         sock.sendall(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
                     else:
                         headers = ((":status", "200"), ("sec-websocket-protocol", "unasked"))
-                        sock.sendall(connection.carrier.send_head(headers, None))
+                        connection.carrier.respond(headers, None)
+                        sock.sendall(carrier.h2.data_to_send())
                     sock.recv(65536)
                     return
 
@@ -319,7 +320,8 @@ def endless(how, rest=b"", wait=0.0):
                 asked = next((it for it, event in events if isinstance(event, UpgradeRequest)), None)
             stream = asked.carrier
             head = ((":status", "503"), ("retry-after", "5"))
-            sock.sendall(stream.send_head(head, None) + stream.send_data(b"busy"))
+            stream.respond(head, None)
+            sock.sendall(stream.send_data(b"busy"))
         if rest:
             time.sleep(wait)
             sock.sendall(rest)
@@ -382,7 +384,8 @@ def test_a_refusal_over_http2_whose_body_does_not_end_is_asked_again_over_http_1
         while True:
             for connection, event in carrier.receive(sock.recv(65536))[0]:
                 if isinstance(event, UpgradeRequest):
-                    sock.sendall(connection.carrier.send_head(((":status", "501"),), None))
+                    connection.carrier.respond(((":status", "501"),), None)
+                    sock.sendall(carrier.h2.data_to_send())
                     while sock.recv(65536):
                         pass
                     return

@@ -582,7 +582,7 @@ def test_handshake_that_waits_and_is_aborted_is_not_sent():
     assert waiting[0].abort() == waiting[2].abort() == b""
     peer.hear(conn.abort())
     assert asked(peer) == ["/1"]
-    assert not peer.http._waiting
+    assert not peer.http._streams.waiting
 
 
 def test_handshakes_that_wait_fail_behind_our_goaway():

@@ -1,5 +1,7 @@
 """The states of streams (RFC 9113 §5.1), their numbers (§5.1.1) and how many there are (§5.1.2)."""
 
+from weakref import ref
+
 import h2.events
 import h2.stream
 import hpack
@@ -191,10 +193,25 @@ def test_nothing_is_sent_on_a_stream_that_the_caller_has_reset_by_means_of_h2(ro
     peer.http.h2.reset_stream(stream)
     peer.hear(peer.http.h2.data_to_send())
     assert conn.send(Text("x")) == b""
-    for number in (0, stream):
-        assert peer.http.receive(h2_frame(WINDOW_UPDATE, 0, number, b"\0\x10\0\0")) == ([], b"")
-    assert conn.send(Close(1000)) == conn.abort() == b""
+    [(lost, failed)], reply = peer.http.receive(h2_frame(WINDOW_UPDATE, 0, 0, b"\0\x10\0\0"))
+    assert lost is conn and failed.error.code == 1006 and reply == b""
+    assert peer.http.receive(h2_frame(WINDOW_UPDATE, 0, stream, b"\0\x10\0\0")) == ([], b"")
+    assert conn.send(Close(1000)) == conn.send(failed) == conn.abort() == b""
     assert not peer.http._streams
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_nothing_is_received_on_a_stream_that_the_caller_has_reset_by_means_of_h2(role):
+    peer, stream, conn = opened_on(role)
+    peer.http.h2.reset_stream(stream)
+    peer.hear(peer.http.h2.data_to_send())
+    kept = ref(conn)
+    [(lost, failed)], reply = peer.http.receive(h2_frame(DATA, 0, stream, b"\x89\0" * 100))
+    assert lost is conn and failed.error.code == 1006 and reply == b""
+    assert peer.http._inbound.window(stream) is None
+    assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x89\0" * 100)) == ([], b"")
+    del conn, lost
+    assert kept() is None
 
 
 def test_client_opens_odd_streams_each_higher_than_the_last():

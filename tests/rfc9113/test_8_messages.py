@@ -212,7 +212,7 @@ def test_wrong_content_length_of_a_response_is_not_accepted(lengths, parts, trai
     assert kinds[-1] is h2.events.StreamReset
     assert h2.events.StreamEnded not in kinds
     assert [peer.http.collect(event) for _, event in events] == [None] * len(events)
-    assert not peer.http._collector._begun
+    assert not peer.http.collecting
     assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x81\x02hi")) == ([(conn, Text("hi"))], b"")
 
 

@@ -19,7 +19,7 @@ from mintws.errors import ConnectError, LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.http2 import Http2
-from mintws.http2.connection import STREAM_WINDOW, check_streams
+from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import PRODUCT, HttpVersion, Timing, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 

@@ -28,7 +28,8 @@ from mintws.events import Failed, Headers, Request, Response, Role, State, Upgra
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.http2 import Http2
-from mintws.http2.connection import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, Begun, check_streams
+from mintws.http2.connection import Begun
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     END_WAIT,
     PRODUCT,

@@ -7,29 +7,21 @@ to its connection. The windows are the core's, both ways; `h2` reads and sets th
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import h2.config
-import h2.connection
 import h2.events
-import h2.settings
-from h2.settings import SettingCodes
-from h2.stream import StreamClosedBy
+from h2.errors import ErrorCodes
 
-from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeaders, check_options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role
-from mintws.http2 import ordinary
-from mintws.http2.floods import Floods
-from mintws.http2.h2_overrides import DEFAULT_WINDOW, Library, Stream
-from mintws.http2.incoming import Incoming
-from mintws.http2.ordinary import Collector
-from mintws.http2.outbound import Events, HalfClosed, Outbound, Turns
-from mintws.http2.websocket import WebSocketStream, disabled
+from mintws.events import Failed, Request, Response, Role
+from mintws.http2.ordinary import Ordinary
+from mintws.http2.stream import Events, Streams
+from mintws.http2.websocket import WebSocketStream
+from mintws.http2.wire import NO_LIMIT, ConnectionFault, Wire, disabled
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 
 #: Pairs of a connection and its event; what concerns ordinary streams comes as `None` and the event of `h2`. Typed so that only who has
 #: ordinary ones need ask for `None`.
@@ -38,21 +30,17 @@ Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 #: How far the core has taken a chunk: the offset behind it, what it gave for us, and the events so far.
 Begun: TypeAlias = tuple[int, bytes | int | None, Events]
 
-#: What the peer may send on one stream, and on all together, before it waits for credit.
-STREAM_WINDOW = 256 * 1024
-CONNECTION_WINDOW = 16 * 1024 * 1024
-#: SETTINGS_MAX_FRAME_SIZE: what comes is cut out of chunks, so larger frames would only be held longer.
-MAX_FRAME_SIZE = 16384
-#: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
-HEADER_LIMIT = 64 * 1024
-
-#: SETTINGS_MAX_CONCURRENT_STREAMS: what clients use. Many put all WebSockets of a host on one connection and let those wait for which
-#: there is no stream; Chromium has at most 256 of them, Firefox 200 WebSockets. Servers have 100 to 250, or no limit.
-MAX_CONCURRENT_STREAMS = 256
-
-_NO_LIMIT = 1 << 31
-#: The highest number that a client's stream can have (RFC 9113 §5.1.1).
-_LAST_STREAM = (1 << 31) - 1
+#: What `h2` says of streams.
+_OF_STREAMS = (
+    h2.events.RequestReceived,
+    h2.events.ResponseReceived,
+    h2.events.InformationalResponseReceived,
+    h2.events.TrailersReceived,
+    h2.events.DataReceived,
+    h2.events.StreamEnded,
+    h2.events.StreamReset,
+    h2.events.WindowUpdated,
+)
 
 
 class Http2:
@@ -113,55 +101,25 @@ class Http2:
             "entropy": entropy,
         }
         check_options(self._options)
-        #: How many streams a client opens, whatever its server takes.
-        self._own_limit = _NO_LIMIT if max_concurrent_streams is None else max_concurrent_streams
+        own_limit = NO_LIMIT if max_concurrent_streams is None else max_concurrent_streams
         if max_concurrent_streams is None:
             max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self._max_concurrent_streams = max_concurrent_streams
         self._enable_connect = enable_connect
-        self._response_headers = response_headers
-        client = role is Role.CLIENT
-        # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
-        config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
-        self.h2 = Library(config, self._stream_closed)
-        settings = {
-            SettingCodes.INITIAL_WINDOW_SIZE: window,
-            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
-            SettingCodes.MAX_CONCURRENT_STREAMS: max_concurrent_streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
-        }
-        if client:
-            settings[SettingCodes.ENABLE_PUSH] = 0
-        elif enable_connect:
-            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
-        self.h2.local_settings = h2.settings.Settings(client=client, initial_values=settings)
-        if client or not enable_connect:
-            # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
-            del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
-        self._inbound = _core.Inbound(role is Role.SERVER, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
-        self._incoming = Incoming(self)
-        self._streams: dict[int, Outbound] = {}
-        self._turns = Turns(self)
-        self._half_closed = HalfClosed(max_concurrent_streams // 2)
-        self._collector = Collector(self)
-        #: Handshakes that wait for the server's SETTINGS, or for a stream to become free.
-        self._waiting: OrderedDict[WebSocketStream, Headers] = OrderedDict()
-        #: WebSockets that have just been accepted, by their streams, and on which frames came before.
-        self._accepted: dict[int, Connection] = {}
-        #: What a WebSocket raised that says nothing of the peer, and the events that it keeps from being handed on.
-        self._raised: BaseException | None = None
+        self._wire = Wire(
+            role,
+            window=window,
+            enable_connect=enable_connect,
+            max_concurrent_streams=max_concurrent_streams,
+            own_limit=own_limit,
+            response_headers=response_headers,
+        )
+        self.h2 = self._wire.h2
+        self._inbound = self._wire.inbound
+        self._streams = Streams(self._wire, max_concurrent_streams // 2)
+        self._ordinary = Ordinary(self._wire, self._streams, scheme)
+        #: Events that an exception keeps from being handed on.
         self._kept: Events = []
-        #: What is to be written for what is being received.
-        self._replies: list[bytes] = []
-        #: A window has opened.
-        self._unblocked = False
-        self._ended = False
-        #: We take no new streams; the peer takes none.
-        self._we_leave = False
-        self._peer_leaves = False
-        #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
-        self._last_seen: int | None = None
-        self._floods = Floods()
         self._started = False
 
     def start(self) -> bytes:
@@ -175,38 +133,33 @@ class Http2:
         if self._started:
             raise LocalProtocolError("a connection starts once: make another Http2 for another transport")
         self._started = True
-        self.h2.initiate_connection()
-        if self._role is Role.SERVER:
-            # One stream too many is refused here; h2 would end the connection for it.
-            self.h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _NO_LIMIT
-            self.h2.local_settings.acknowledge()
-        self.h2.increment_flow_control_window(CONNECTION_WINDOW - DEFAULT_WINDOW)
-        return self.h2.data_to_send()
+        self._wire.start()
+        return self._wire.take()
 
     def probe(self) -> bytes:
         """Give the bytes that ask beneath all WebSockets whether the peer is there (PING, RFC 9113 §6.7)."""
         self.h2.ping(bytes(8))
-        return self._flush()
+        return self._wire.take()
 
     @property
     def can_open(self) -> bool | None:
         """Whether a WebSocket can be opened: `None` until the server's SETTINGS have said whether it takes any (RFC 8441 §3)."""
-        if self._role is Role.SERVER or self.leaving:
-            return False
-        if not self._incoming.settings_came:
-            return None
-        return bool(self.h2.remote_settings.enable_connect_protocol)
+        return self._wire.can_open
 
     @property
     def goaway(self) -> str:
         """What the peer's last GOAWAY said (RFC 9113 §6.8), its code and debug data on a line; empty if none has come."""
-        return self._incoming.goaway
+        return self._wire.goaway
 
     @property
     def has_room(self) -> bool:
         """Whether there may be one more stream now (RFC 9113 §5.1.2): an ordinary request cannot wait for it by itself."""
-        limit = min(self.h2.remote_settings.max_concurrent_streams, self._own_limit)
-        return not self.leaving and self.h2.open_outbound_streams < limit
+        return self._wire.has_room
+
+    @property
+    def leaving(self) -> bool:
+        """Whether no new streams are begun any more."""
+        return self._wire.leaving
 
     def open(self) -> Connection:
         """Make a client's WebSocket; its first event is an `UpgradeRequest`.
@@ -219,14 +172,15 @@ class Http2:
         """
         if self._role is Role.SERVER:
             raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
-        self._check_can_open()
-        return WebSocketStream(self).connection
+        self._wire.check_can_open()
+        return self._websocket().connection
 
     @property
     def done(self) -> bool:
         """Whether the transport is to be closed now, after what was returned so far is written."""
-        if self._ended or not (self._we_leave or self._peer_leaves):
-            return self._ended
+        wire = self._wire
+        if wire.ended or not (wire.we_leave or wire.peer_leaves):
+            return wire.ended
         return not self._streams and not self.h2.open_inbound_streams and not self.h2.open_outbound_streams
 
     @property
@@ -242,7 +196,7 @@ class Http2:
         transport that is closed are answered with a reset, which may overtake what was written last: read on, and discard what comes,
         until the peer ends it too, for a while.
         """
-        return self._ended or (self._role is Role.SERVER and not self._peer_leaves)
+        return self._wire.ended or (self._role is Role.SERVER and not self._wire.peer_leaves)
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
@@ -276,19 +230,32 @@ class Http2:
         """Take bytes which the core has begun to take."""
         offset, frame, events = begun
         events[:0], self._kept = self._kept, []
-        if self._ended:
+        wire = self._wire
+        if wire.ended:
             return events, b""
         if not data:
-            goaway = self._incoming.goaway
+            goaway = wire.goaway
             told = (
-                f"the {self._peer} ended the connection: {goaway}" if goaway else "the transport ended without a Close"
+                f"the {wire.peer} ended the connection: {goaway}" if goaway else "the transport ended without a Close"
             )
-            self._end(events, told)
-            return self._hand_on(events, b"")
-        self._incoming.receive(data, events, offset, frame)
-        if self._waiting:
-            self._fail_waiting(events)
-        return self._hand_on(events, self._settle())
+            wire.ended = True
+            events += self._streams.end(told)
+            return self._hand_on(events)
+        try:
+            if frame is None:
+                offset, frame = wire.inbound.receive(data, offset, events)
+            while frame is not None:
+                events += self._dispatch(wire.receive(frame))
+                wire.check_floods()
+                offset, frame = wire.inbound.receive(data, offset, events)
+        except ConnectionFault as fault:
+            wire.fail(fault)
+            events += self._streams.end(fault.message)
+            events.append((None, Failed(RemoteProtocolError(fault.message, section=fault.section))))
+            return self._hand_on(events)
+        events += self._fail_waiting()
+        self._streams.settle()
+        return self._hand_on(events)
 
     def proceed(self) -> Received:
         """Say what bytes mean that were held until an answer was given, and give what the answers leave to write.
@@ -297,13 +264,12 @@ class Http2:
         credit of bodies that `collect` has taken, without which their senders wait for ever.
         """
         events, self._kept = self._kept, []
-        replies = []
-        accepted, self._accepted = self._accepted, {}
-        for connection in accepted.values():
-            connection._receive_early(events)
-            replies.append(self._settled(connection))
-        replies.append(self._flush())
-        return self._hand_on(events, b"".join(replies))
+        for number in list(self._streams.accepted):
+            stream = self._streams.get(number)
+            assert isinstance(stream, WebSocketStream)
+            events += stream.receive_early()
+        self._streams.accepted.clear()
+        return self._hand_on(events)
 
     def collect(self, event: h2.events.Event, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
         """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
@@ -316,7 +282,7 @@ class Http2:
                 known, with `None` for `body`, and nothing more of it is kept, nor gets credit: `respond` to the request, with a 413
                 say, or `cancel` the stream of the response.
         """
-        return self._collector.collect(event, limit)
+        return self._ordinary.collect(event, limit)
 
     @property
     def collecting(self) -> list[tuple[Request, int]]:
@@ -324,12 +290,12 @@ class Http2:
 
         `respond` to one without waiting for the rest if it takes too long, with a 408 say.
         """
-        return self._collector.requests
+        return self._ordinary.collecting
 
     @property
     def buffered(self) -> int:
         """How many bytes the peer's windows do not let pass yet, on all streams."""
-        return sum(stream.buffered for stream in self._streams.values())
+        return self._streams.buffered
 
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
@@ -341,7 +307,8 @@ class Http2:
             LocalProtocolError: the request was answered, or what the response holds is against a rule. Nothing was sent.
             TypeError: a part of the response has a wrong type.
         """
-        return ordinary.respond(self, request, response)
+        self._ordinary.respond(request, response)
+        return self._wire.take()
 
     def request(self, request: Request) -> tuple[int, bytes]:
         """Write an ordinary request.
@@ -355,7 +322,7 @@ class Http2:
             TypeError: a part of the request has a wrong type.
         """
         self._check_started()
-        return ordinary.request(self, request)
+        return self._ordinary.request(request), self._wire.take()
 
     def cancel(self, stream: int) -> bytes:
         """Take an ordinary request back whose response is of no interest any more (RFC 9113 §8.1); returns bytes to write now.
@@ -363,9 +330,8 @@ class Http2:
         Args:
             stream: its number, as `request` gave it. If the response is whole there is nothing to take back.
         """
-        self._collector.forget(stream)
-        ordinary.cancel(self, stream)
-        return self._flush()
+        self._ordinary.cancel(stream)
+        return self._wire.take()
 
     def shutdown(self) -> bytes:
         """Take no new streams and say so (GOAWAY, RFC 9113 §6.8); open ones go on until they end, then `done` holds.
@@ -376,17 +342,15 @@ class Http2:
             LocalProtocolError: the connection was not started.
         """
         self._check_started()
-        if self._ended or self._we_leave:
+        if self._wire.ended or self._wire.we_leave:
             return b""
-        self._we_leave = True
-        # h2 lets nothing follow its own GOAWAY, so the frame is made here.
-        last = self._last_seen = self.h2.highest_inbound_stream_id
-        return self._flush() + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + bytes(4)
+        self._wire.leave()
+        return self._wire.take()
 
     @property
     def half_closed(self) -> int:
         """On a server, how many streams have ended here, and not at the client (RFC 9113 §5.1): they still count as open."""
-        return len(self._half_closed)
+        return len(self._streams.half_closed)
 
     def reset_half_closed(self) -> bytes:
         """On a server, reset the streams that have been half-closed since the last call; returns bytes to write now.
@@ -396,8 +360,8 @@ class Http2:
         RST_STREAM with NO_ERROR (RFC 9113 §8.1). When half of the streams are half-closed that a client may have, the first of them is
         reset at once.
         """
-        self._half_closed.turn()
-        return self._flush()
+        self._streams.half_closed.turn()
+        return self._wire.take()
 
     def refill(self) -> None:
         """Forget what the peer has done for nothing so far (RFC 9113 §10.5): for whoever has a clock, now and then.
@@ -407,151 +371,121 @@ class Http2:
         connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
         10,000 of them, unless this is called.
         """
-        self._floods.refill()
-
-    def _check_can_open(self) -> None:
-        """Raise if the client can open no more WebSockets."""
-        self._check_not_full()
-        if self.can_open is False:
-            raise disabled()
-
-    def _check_not_full(self) -> None:
-        """Raise if the client can begin no more streams, ever."""
-        if self.leaving:
-            raise LocalProtocolError("the connection takes no new streams any more: make another Http2")
+        self._wire.floods.refill()
 
     def _check_started(self) -> None:
         if not self._started:
             raise LocalProtocolError("the connection has not begun: write what start() gives first")
 
-    def _reset(self, number: int, code: int) -> None:
-        """Reset a stream, if it is open."""
-        if number in self.h2.streams and not self._ended:
-            self.h2.reset_stream(number, code)
+    def _websocket(self, number: int = 0) -> WebSocketStream:
+        """Make the stream of a WebSocket: one that waits to be opened, or one that the client has opened."""
+        return WebSocketStream(self._wire, self._streams, number, scheme=self.scheme, options=self._options)
 
-    def _stream_closed(self, stream: Stream) -> None:
-        """Take note that a stream has closed: nothing more is sent on it, whoever has closed it."""
-        if stream.stream_id in self._streams:
-            self._streams[stream.stream_id].closed = True
-        answered = stream.state_machine.headers_sent
-        if not answered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
-            self._waste()
-        elif answered and stream.stream_id not in self._streams:
-            # By means of h2.
-            self._floods.answer()
+    def _dispatch(self, happened: list[h2.events.Event]) -> Events:
+        """Bring what `h2` says of a frame to the streams that it is of, and say what it means."""
+        events: Events = []
+        #: The stream of which nothing is handed on as ordinary: its request was not, or it carried a WebSocket that has just left it.
+        hidden = 0
+        for event in happened:
+            number = event.stream_id or 0 if isinstance(event, _OF_STREAMS) else 0
+            stream = self._streams.get(number)
+            if isinstance(event, h2.events.RequestReceived):
+                taken = self._receive_request(event)
+                if taken is None:
+                    events.append((None, event))
+                    self._go_on(event)
+                else:
+                    hidden = number
+                    events += taken
+            elif stream is not None:
+                if isinstance(stream, WebSocketStream):
+                    hidden = number
+                events += stream.receive(event)
+            elif isinstance(event, h2.events.ConnectionTerminated):
+                events.append((None, event))
+                events += self._receive_goaway(event)
+            elif number and number != hidden:
+                events.append((None, event))
+            elif not number and len(self.h2.streams) > len(self._streams):
+                # There is a stream that the caller drives by means of h2.
+                events.append((None, event))
+        return events
 
-    @property
-    def _peer(self) -> str:
-        """What the peer is called: "server" or "client"."""
-        return "server" if self._role is Role.CLIENT else "client"
+    def _receive_request(self, event: h2.events.RequestReceived) -> Events | None:
+        """Take the request of a client; `None` if it is an ordinary one."""
+        number = event.stream_id
+        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
+        handshake = any(name == b":protocol" for name, _ in headers)
+        refusal = None
+        if self._wire.we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
+            refusal = ErrorCodes.REFUSED_STREAM
+        elif handshake and not self._enable_connect:
+            # A pseudo-header that was never offered is malformed (RFC 9113 §8.3).
+            refusal = ErrorCodes.PROTOCOL_ERROR
+        if refusal is not None:
+            self._wire.reset(number, refusal)
+            self._wire.waste()
+            return []
+        return self._websocket(number).receive_request(headers) if handshake else None
 
-    def _waste(self) -> None:
-        """Take note of a request that comes to nothing, through the client's fault."""
-        if self._role is Role.SERVER:
-            self._floods.waste()
+    def _go_on(self, request: h2.events.RequestReceived) -> None:
+        """Tell a client that waits to be told so that it may send its content (RFC 9110 §10.1.1)."""
+        if request.stream_ended is None and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers
+        ):
+            self._wire.write_head(request.stream_id, ((":status", "100"),), end=False)
 
-    def _fail(self, events: Events, code: int, message: str, section: str) -> None:
-        """End the whole connection for a fault of the peer."""
-        if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
-            self.h2.close_connection(code, last_stream_id=self._last_seen)
-        elif self._last_seen is not None:
-            # h2 has made its GOAWAY, which names the last stream that came, be it one that was refused.
-            out = self.h2.data_to_send()
-            self._replies.append(out[:-8] + self._last_seen.to_bytes(4, "big") + out[-4:])
-        self._end(events, message)
-        events.append((None, Failed(RemoteProtocolError(message, section=section))))
+    def _receive_goaway(self, event: h2.events.ConnectionTerminated) -> Events:
+        """Let the streams that the peer has seen go on to their end, and no others (RFC 9113 §6.8)."""
+        events: Events = []
+        last = event.last_stream_id or 0
+        ours = 1 if self._role is Role.CLIENT else 0
+        for number in [it for it in self.h2.streams if it > last and it % 2 == ours]:
+            stream = self._streams.get(number)
+            if stream is not None:
+                events += stream.lose(f"the {self._wire.peer} went away before it saw the request: {self.goaway}")
+            if not isinstance(stream, WebSocketStream):
+                # What was not seen may be asked again elsewhere (§8.7).
+                refused = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.REFUSED_STREAM)
+                events.append((None, refused))
+            if stream is None:
+                self._wire.reset(number, ErrorCodes.CANCEL)
+            else:
+                stream.reset(ErrorCodes.CANCEL)
+        return events
 
-    def _end(self, events: Events, message: str) -> None:
-        self._ended = True
-        for stream in [*self._streams.values(), *self._waiting]:
-            # h2 lets nothing follow the end.
-            stream.closed = True
-            stream.lose(events, message)
-            stream._leave()
-        self._waiting.clear()
-
-    def _settle(self) -> bytes:
-        """Give what must follow what was received."""
-        updates, unsettled = self._inbound.settle()
-        out = [*self._replies, self._flush()]
-        self._replies.clear()
-        if self._ended:
-            # The last word is a GOAWAY.
-            return b"".join(out)
-        out.append(updates)
-        for connection in unsettled:
-            stream = connection.carrier
-            assert isinstance(stream, WebSocketStream)
-            out.append(stream.settle(connection))
-        if self._unblocked:
-            self._unblocked = False
-            out.append(self._turns.pump())
-        return b"".join(out)
-
-    def _settled(self, connection: Connection) -> bytes:
-        """Give what follows what a connection received; what that raises is raised when the other streams have had their turn."""
-        try:
-            return connection._settle()
-        except BaseException as error:
-            self._raised = error
-            return b""
-
-    def _hand_on(self, events: Events, reply: bytes) -> Received:
-        """Give what came; or raise what has to be raised, and give it with the next call."""
-        if self._raised is None:
-            return events, reply
-        raised, self._raised = self._raised, None
-        self._kept = events
-        # It precedes whatever is written next: some of it may be the rest of a message.
-        self.h2.sender.write(reply + self._flush())
-        raise raised
-
-    def _flush(self) -> bytes:
-        """Give what `h2` wants to be written, with the handshakes that have waited for a stream and can have one."""
-        while self._waiting and self.can_open and self.has_room:
-            stream, headers = self._waiting.popitem(last=False)
-            stream.begin(headers)
-        return self.h2.data_to_send()
-
-    def _fail_waiting(self, events: Events) -> None:
+    def _fail_waiting(self) -> Events:
         """Fail the handshakes that wait, if they can never be sent."""
-        if self.can_open is not False:
-            return
-        waiting, self._waiting = self._waiting, OrderedDict()
-        for stream in waiting:
+        events: Events = []
+        if not self._streams.waiting or self.can_open is not False:
+            return events
+        for stream in list(self._streams.waiting):
+            assert isinstance(stream, WebSocketStream)
             if self.leaving:
-                why = f": {self._incoming.goaway}" if self._peer_leaves else ""
-                stream.lose(events, f"the connection takes no new streams any more{why}")
+                why = f": {self.goaway}" if self._wire.peer_leaves else ""
+                events += stream.lose(f"the connection takes no new streams any more{why}")
             else:
                 reason = disabled()
                 error = RemoteProtocolError(str(reason), code=1006, section="RFC 8441 §3")
                 error.__cause__ = reason
-                stream.fail(events, error)
-            stream._leave()
+                events += stream.fail(error)
+            stream.leave()
+        return events
 
-    @property
-    def leaving(self) -> bool:
-        """Whether no new streams are begun any more."""
-        return self._ended or self._we_leave or self._peer_leaves or self.h2.highest_outbound_stream_id >= _LAST_STREAM
-
-
-def check_streams(window: object, max_concurrent_streams: object) -> None:
-    """Check these arguments of `Http2` where they are given, so that none fails when the first client comes.
-
-    Raises:
-        LocalProtocolError, TypeError: as of `Http2`.
-    """
-    _check_range("window", window, DEFAULT_WINDOW)
-    if max_concurrent_streams is not None:
-        _check_range("max_concurrent_streams", max_concurrent_streams, 0)
-
-
-def _check_range(name: str, value: object, least: int) -> None:
-    """Raise if `value` is no int from `least` to 2^31-1."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if not least <= value < 1 << 31:
-        raise LocalProtocolError(f"{name} must be {least} to 2^31-1, not {value}")
+    def _hand_on(self, events: Events) -> Received:
+        """Give what came, and what is to be written; or raise what has to be raised, and give it with the next call."""
+        for number in self._wire.take_closed():
+            if (stream := self._streams.get(number)) is not None:
+                # By means of h2, so that no event has said so.
+                events += stream.lose("the stream was closed by means of h2")
+                stream.leave()
+        self._streams.open_waiting()
+        raised = self._streams.take_raised()
+        if raised is None:
+            return events, self._wire.take()
+        self._kept = events
+        # What is to be written stays where it is: some of it may be the rest of a message.
+        raise raised
 
 
 def _check_bytes(data: object) -> None:

@@ -7,6 +7,10 @@ or in however small chunks, it is none; unless whoever has a clock fills them ag
 
 from __future__ import annotations
 
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PushPromiseFrame, RstStreamFrame
+
+from mintws.http2.frames import END_STREAM, Frame
+
 #: How many idle frames are borne, and how many of them each DATA frame that carries something makes up for, of either side.
 IDLE_FRAMES = 10_000
 PER_DATA = 10
@@ -57,17 +61,16 @@ class Floods:
         self._waste = min(self._waste + 1, WASTED_REQUESTS)
 
 
-def is_idle(frame: bytes, *, late: bool) -> bool:
+def is_idle(frame: Frame, *, late: bool) -> bool:
     """Whether a frame does nothing of use; `late` says that it is for a stream that has closed.
 
     Those that end a stream which is open are of use. DATA that came late costs next to nothing.
     """
-    kind, ends, empty = frame[3], frame[4] & 1, len(frame) == 9
-    if kind == 0:
-        return empty and (late or not ends)
-    if kind in (1, 3):
+    if frame.type == DataFrame.type:
+        return frame.is_empty and (late or not frame.flags & END_STREAM)
+    if frame.type in (HeadersFrame.type, RstStreamFrame.type):
         return late
-    if kind == 9:
-        return empty
+    if frame.type == ContinuationFrame.type:
+        return frame.is_empty
     # PRIORITY, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, and types that are unknown.
-    return kind != 5
+    return bool(frame.type != PushPromiseFrame.type)

@@ -17,6 +17,7 @@ import h2.stream
 import h2.windows
 import hpack
 from h2.connection import AllowedStreamIDs
+from h2.errors import ErrorCodes
 from h2.events import (
     Event,
     InformationalResponseReceived,
@@ -29,15 +30,15 @@ from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedErr
 from h2.stream import StreamClosedBy, StreamInputs, StreamState
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack.struct import Header
-from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from mintws import _core
+from mintws.limits import DEFAULT_WINDOW
 
 #: What begins or ends a message.
 Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseReceived | TrailersReceived
 
-#: What holds for the peer's windows and frames before its SETTINGS have come (RFC 9113 §6.5.2).
-DEFAULT_WINDOW = 65535
+#: What holds for the peer's frames before its SETTINGS have come (RFC 9113 §6.5.2).
 MIN_FRAME_SIZE = 16384
 #: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
 TABLE_SIZE = 4096
@@ -65,7 +66,8 @@ class Library(h2.connection.H2Connection):
         self.encoder = _Encoder()
         self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
         self._closed = WeakMethod(closed)
-        self._frame_dispatch_table = _Receivers(self)  # type: ignore[assignment]
+        receivers = {kind: method.__name__ for kind, method in self._frame_dispatch_table.items()}
+        self._frame_dispatch_table = _Receivers(self, receivers)  # type: ignore[assignment]
         #: How many streams are open of those that a server has opened, and of those that a client has.
         self._open = [0, 0]
 
@@ -103,8 +105,17 @@ class Library(h2.connection.H2Connection):
     def clear_outbound_data_buffer(self) -> None:
         self.sender.take()
 
+    def _terminate_connection(self, error_code: ErrorCodes) -> None:
+        """Leave the GOAWAY to whoever knows the last stream that it is to name (RFC 9113 §6.8)."""
+
     def _prepare_for_sending(self, frames: list[Frame]) -> None:
         self.sender.write(b"".join(frame.serialize() for frame in frames))
+
+    def announce_leaving(self) -> int:
+        """Write a GOAWAY behind which open streams go on, and give the last stream that it names: `h2` lets nothing follow its own."""
+        last = self.highest_inbound_stream_id
+        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last)])
+        return last
 
     def has_closed(self, number: int) -> bool:
         """Whether a stream was open and is no more, or was passed over."""
@@ -120,7 +131,7 @@ class Library(h2.connection.H2Connection):
         """Reset an open stream for what came on it."""
         stream = self.stream(number)
         stream.section = section
-        frames, (event,) = stream._break(fault)
+        frames, (event,) = stream.refuse(fault)
         self._prepare_for_sending(frames)
         return cast("StreamReset", event)
 
@@ -142,7 +153,8 @@ class Library(h2.connection.H2Connection):
     def _open_streams(self, remainder: int) -> int:
         return self._open[remainder]
 
-    def _forget(self, number: int) -> None:
+    def forget(self, number: int) -> None:
+        """Forget a stream that has closed."""
         stream = cast("Stream", self.streams.pop(number))
         self._closed_streams[number] = stream.closed_by
         self._open[number % 2] -= 1
@@ -160,6 +172,7 @@ class Stream(h2.stream.H2Stream):
     Attributes:
         fault: what was wrong with what came, if the stream was reset for it.
         section: where the rule stands, if it is none of messages (RFC 9113 §8.1.1).
+        owned: what is sent on it is written by `mintws`, not by means of `h2`.
     """
 
     def __init__(
@@ -177,6 +190,7 @@ class Stream(h2.stream.H2Stream):
         super().__init__(stream_id, config, inbound_window_size, outbound_window_size)
         self.fault = ""
         self.section = ""
+        self.owned = False
         self.state_machine = _States(stream_id, library)
 
     @property
@@ -212,7 +226,7 @@ class Stream(h2.stream.H2Stream):
         except StreamClosedError:
             raise
         except ProtocolError as error:
-            return self._break(error)
+            return self.refuse(error)
         return frames, events
 
     def receive_data(self, data: bytes, end_stream: bool, flow_control_len: int) -> tuple[list[Frame], list[Event]]:
@@ -221,7 +235,7 @@ class Stream(h2.stream.H2Stream):
         except StreamClosedError:
             raise
         except ProtocolError as error:
-            return self._break(error)
+            return self.refuse(error)
 
     def _process_received_headers(
         self,
@@ -259,7 +273,7 @@ class Stream(h2.stream.H2Stream):
             # There is none, which may be told the length that it would have (RFC 9110 §6.4.1, §8.6).
             self._expected_content_length = 0
 
-    def _break(self, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
+    def refuse(self, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
         """Reset the stream for what came on it, as h2 does for a window that overflows."""
         frames: list[Frame] = []
         if self.closed_by is not StreamClosedBy.RECV_END_STREAM:
@@ -323,9 +337,9 @@ class _Uncounted(h2.windows.WindowManager):
 class _Receivers:
     """What `h2` calls for a frame of each kind: its own table of bound methods would keep the connection from being freed."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, names: dict[type[Frame], str]) -> None:
         self._library = ref(library)
-        self._names = {kind: method.__name__ for kind, method in library._frame_dispatch_table.items()}
+        self._names = names
 
     def __getitem__(self, kind: type[Frame]) -> Any:
         return getattr(self._library(), self._names[kind])
@@ -349,4 +363,4 @@ class _States(h2.stream.H2StreamStateMachine):
         finally:
             library = self._library()
             if self.state is StreamState.CLOSED and library is not None and self.stream_id in library.streams:
-                library._forget(self.stream_id)
+                library.forget(self.stream_id)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from weakref import ref
 
 import h2.events
 from h2.errors import ErrorCodes
 
-from mintws.connection import Carrier, Connection
-from mintws.errors import ExtendedConnectDisabled, RemoteProtocolError
+from mintws.connection import Carrier, Connection, Options
+from mintws.errors import RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject, decoded
+from mintws.http2.frames import code_name
 from mintws.http2.ordinary import content
-from mintws.http2.outbound import Events, Outbound
-
-if TYPE_CHECKING:
-    from mintws.http2.connection import Http2
+from mintws.http2.stream import Events, HttpStream, Streams
+from mintws.http2.wire import Wire
+from mintws.limits import REJECTION_LIMIT
 
 #: The most bytes of Pongs that are kept while the peer gives no window for them.
 PONG_LIMIT = 4096
-#: The most bytes kept of the body of a refusal.
-BODY_LIMIT = 64 * 1024
 
 #: Where the rules stand for which a stream is reset here, by the code.
 _SECTIONS = {ErrorCodes.FLOW_CONTROL_ERROR: "RFC 9113 §6.9.1", ErrorCodes.STREAM_CLOSED: "RFC 9113 §5.1"}
 
 
-class WebSocketStream(Outbound, Carrier):
-    """One stream that carries a WebSocket."""
+class WebSocketStream(HttpStream, Carrier):
+    """One stream that carries a WebSocket.
+
+    Args:
+        wire, streams, number: as of `HttpStream`.
+        scheme: that of a client's URLs.
+        options: those of its connection.
+    """
 
     http_version = "2"
 
-    def __init__(self, http: Http2, number: int = 0) -> None:
-        super().__init__(http, number)
+    def __init__(self, wire: Wire, streams: Streams, number: int = 0, *, scheme: str, options: Options) -> None:
+        super().__init__(wire, streams, number)
+        self.scheme = scheme
         #: It holds the stream too: that goes one way only once the stream is left, lest both wait for the collector.
-        self._held: Connection | None = Connection(http._role, self, **http._options)
+        self._held: Connection | None = Connection(wire.role, self, **options)
         self._connection = ref(self._held)
         self._rejection: tuple[int, Headers, bytearray] | None = None
         #: Pongs that wait behind what is pending.
@@ -51,31 +55,52 @@ class WebSocketStream(Outbound, Carrier):
         assert connection is not None
         return connection
 
-    @property
-    def scheme(self) -> str:  # type: ignore[override]
-        return self._http.scheme
+    # What the connection calls, which gives what is to be written.
 
     def send_request(self, target: str, headers: Headers) -> bytes:
-        self._http._check_can_open()
+        self._wire.check_can_open()
         # Behind those that wait already.
-        self._http._waiting[self] = headers
-        return self._http._flush()
+        self._streams.waiting[self] = headers
+        self._streams.open_waiting()
+        return self._wire.take()
 
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         if self.closed:
             return b""
-        if self.connection.request is not None:
-            self._http._floods.answer()
-        if body is None and self.connection.held:
-            self._http._accepted[self.number] = self.connection
+        connection = self.connection
+        if connection.request is not None:
+            self._wire.floods.answer()
         if body is None:
-            self.connection._send_by(self._http.h2.sender, self.number)
-        return self.send_head(headers, body if body is None else content(body))
+            if connection.held:
+                self._streams.accepted[self.number] = connection
+            connection._send_by(self._wire.sender, self.number)
+        self.respond(headers, body if body is None else content(body))
+        return self._wire.take()
 
-    def pump(self, most: int | None = None) -> bytes:
-        if not self._pending:
-            self._pending, self._pongs = self._pongs, self._pending
-        return super().pump(most)
+    def send_data(self, data: bytes) -> bytes:
+        self.write(data)
+        return self._wire.take()
+
+    def send_end(self) -> bytes:
+        self.end()
+        return self._wire.take()
+
+    def pause(self) -> None:
+        self._paused = True
+        if self.number:
+            self._wire.inbound.pause(self.number, True)
+
+    def resume(self) -> bytes:
+        self._paused = False
+        if not self.number:
+            return b""
+        self._wire.inbound.pause(self.number, False)
+        self._streams.settle()
+        return self._wire.take()
+
+    def abort(self) -> bytes:
+        self.reset(ErrorCodes.CANCEL)
+        return self._wire.take()
 
     @property
     def buffered(self) -> int:
@@ -85,143 +110,164 @@ class WebSocketStream(Outbound, Carrier):
     def refusal(self) -> tuple[int, Headers, bytearray] | None:
         return self._rejection
 
-    def settle(self, connection: Connection) -> bytes:
-        """Send what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
+    # What the HTTP/2 connection calls.
+
+    def pump(self, most: int | None = None) -> None:
+        if not self._pending:
+            self._pending, self._pongs = self._pongs, self._pending
+        super().pump(most)
+
+    def settle(self) -> None:
+        """Write what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
+        connection = self.connection
         self._answers = True
         try:
-            out = self._http._settled(connection)
+            self._settle()
         finally:
             self._answers = False
         if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
             # Too much came ahead of the answer, and now there will be none.
-            self._http._waste()
+            self._wire.waste()
             self.reset(ErrorCodes.ENHANCE_YOUR_CALM)
-            out += self._http._flush()
-        return out
 
-    def carry(self) -> None:
-        """Have DATA come to the WebSocket from now on."""
-        self._http._inbound.carry(self.number, self.connection)
-        self._http._inbound.pause(self.number, self._paused)
+    def receive_request(self, headers: list[tuple[bytes, bytes]]) -> Events:
+        """Take the request that has opened the stream."""
+        connection = self.connection
+        self._streams.add(self)
+        events: Events = []
+        more, reply = connection.receive_request(headers)
+        events += more
+        self._wire.sender.write(reply)
+        if connection.state is State.REQUESTED:
+            if self.remote_ended:
+                # A WebSocket needs both ways (RFC 8441 §5).
+                more, _ = connection.receive_end("the request ended its stream")
+                events += more
+                self.reset(ErrorCodes.PROTOCOL_ERROR)
+            else:
+                self._carry()
+        if connection.state is State.CLOSED:
+            self._wire.waste()
+        return events
 
-    def pause(self) -> None:
-        self._paused = True
-        if self.number:
-            self._http._inbound.pause(self.number, True)
+    def receive_early(self) -> Events:
+        """Say what the frames mean that came before the handshake was accepted."""
+        events: Events = []
+        self.connection._receive_early(events)
+        self._settle()
+        return events
 
-    def resume(self) -> bytes:
-        self._paused = False
-        if not self.number:
-            return b""
-        self._http._inbound.pause(self.number, False)
-        return self._http._settle()
-
-    def abort(self) -> bytes:
-        self._http._waiting.pop(self, None)
-        self.reset(ErrorCodes.CANCEL)
-        return self._http._flush()
-
-    def receive(self, event: h2.events.Event, events: Events) -> None:
+    def receive(self, event: h2.events.Event) -> Events:
         match event:
-            case h2.events.WindowUpdated():
-                self._http._unblocked = True
             case h2.events.ResponseReceived():
-                self._receive_response(event, events)
+                return self._receive_response(event)
             case h2.events.TrailersReceived():
                 # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
-                self.remote_ended = True
                 if self._rejection is None:
-                    self._break(events, "HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
+                    return self._break("HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
             case h2.events.DataReceived():
                 # Of a refusal; that of a WebSocket does not pass h2.
-                self._http.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
+                self._wire.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
                 if self._rejection:
                     body = self._rejection[2]
-                    body += event.data[: BODY_LIMIT - len(body)]
-                    if len(body) == BODY_LIMIT:
-                        self._reject(events)
+                    body += event.data[: REJECTION_LIMIT - len(body)]
+                    if len(body) == REJECTION_LIMIT:
+                        events = self._reject()
                         self.reset(ErrorCodes.CANCEL)
+                        return events
             case h2.events.StreamEnded():
-                self._receive_end(events)
+                return self._receive_end()
             case h2.events.StreamReset(remote_reset=False):
                 # For what came on it, which is then no answer either.
                 self._rejection = None
                 assert self.h2 is not None
                 section = self.h2.section or _SECTIONS.get(ErrorCodes(event.error_code), "RFC 9113 §8.1.1")
-                self.fail(events, RemoteProtocolError(self.h2.fault or code_name(event.error_code), section=section))
-                self._leave()
+                events = self.fail(RemoteProtocolError(self.h2.fault or code_name(event.error_code), section=section))
+                self.leave()
+                return events
             case h2.events.StreamReset():
-                self.lose(events, f"the peer reset the stream with {code_name(event.error_code)}")
-                self._leave()
+                events = self.lose(f"the peer reset the stream with {code_name(event.error_code)}")
+                self.leave()
+                return events
+        return []
 
-    def lose(self, events: Events, message: str) -> None:
-        """Tell the connection that nothing more comes."""
-        if self._rejection:
-            self._reject(events)
+    def lose(self, message: str) -> Events:
+        events = self._reject() if self._rejection else []
         self.connection._lose(events, message)
-        self._http._replies.append(self._http._settled(self.connection))
+        self._settle()
+        return events
 
-    def fail(self, events: Events, error: RemoteProtocolError) -> None:
+    def fail(self, error: RemoteProtocolError) -> Events:
         """Tell the connection what the peer did wrong."""
-        more, _ = self.connection.fail(error)
-        events += more
+        events: Events = []
+        events += self.connection.fail(error)[0]
+        return events
 
-    def _hold(self, data: bytes) -> bytes:
+    def leave(self) -> None:
+        self._pongs.clear()
+        self._held = None
+        super().leave()
+
+    def _settle(self) -> None:
+        """Write what follows what the connection received; what that raises is raised when the other streams have had their turn."""
+        try:
+            self._wire.sender.write(self.connection._settle())
+        except BaseException as error:
+            self._streams.raised = error
+
+    def _carry(self) -> None:
+        """Have DATA come to the WebSocket from now on."""
+        self._wire.inbound.carry(self.number, self.connection)
+        self._wire.inbound.pause(self.number, self._paused)
+
+    def _hold(self, data: bytes) -> None:
         if not self._answers:
             self._pending += self._pongs
             self._pongs.clear()
-            return super()._hold(data)
+            super()._hold(data)
+            return
         self._pongs += data
         if len(self._pongs) > PONG_LIMIT:
             # The newest answers for all (RFC 6455 §5.5.3).
             self._pongs = _last_frame(self._pongs)
-        return self.pump()
+        self.pump()
 
-    def _leave(self) -> None:
-        self._pongs.clear()
-        self._http._accepted.pop(self.number, None)
-        self._held = None
-        super()._leave()
-
-    def _break(self, events: Events, message: str, section: str) -> None:
+    def _break(self, message: str, section: str) -> Events:
         """Fail the connection for what came on its stream, and reset the stream."""
-        self.fail(events, RemoteProtocolError(message, section=section))
+        events = self.fail(RemoteProtocolError(message, section=section))
         self.reset(ErrorCodes.PROTOCOL_ERROR)
-        self._http._waste()
+        self._wire.waste()
+        return events
 
-    def _receive_response(self, event: h2.events.ResponseReceived, events: Events) -> None:
+    def _receive_response(self, event: h2.events.ResponseReceived) -> Events:
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
         status = next((value for name, value in headers if name == b":status"), b"")
+        events: Events = []
         if self.connection.state is not State.REQUESTED:
-            return
+            return events
         if not status.startswith(b"2"):
             others = decoded(pair for pair in headers if not pair[0].startswith(b":"))
             self._rejection = (int(status), others, bytearray())
-            return
+            return events
         if event.stream_ended is not None:
             # The StreamEnded that follows loses the connection.
-            return
-        more, _ = self.connection.receive_response(headers)
-        events += more
+            return events
+        events += self.connection.receive_response(headers)[0]
         if self.connection.response is not None:
-            self.carry()
-            self.connection._send_by(self._http.h2.sender, self.number)
+            self._carry()
+            self.connection._send_by(self._wire.sender, self.number)
         else:
             self.reset(ErrorCodes.PROTOCOL_ERROR)
+        return events
 
-    def _receive_end(self, events: Events) -> None:
+    def _receive_end(self) -> Events:
         connection = self.connection
-        self.remote_ended = True
-        self._http._inbound.drop(self.number)
-        if self._rejection:
-            self._reject(events)
-        else:
-            self.lose(events, "the peer ended the stream without a Close")
+        events = self._reject() if self._rejection else self.lose("the peer ended the stream without a Close")
         if connection.state is State.CLOSED and not self.closed and not connection.corked:
-            self.ending = True
-            self._http._replies.append(self.pump())
+            self.end()
         if self.closed:
-            self._leave()
+            self.leave()
+        return events
 
     @property
     def _is_refusal(self) -> bool:
@@ -229,12 +275,13 @@ class WebSocketStream(Outbound, Carrier):
         refused = connection.request is None or connection.state is State.REQUESTED
         return refused or isinstance(connection.response, UpgradeReject)
 
-    def _reject(self, events: Events) -> None:
+    def _reject(self) -> Events:
         assert self._rejection is not None
         status, headers, body = self._rejection
         self._rejection = None
-        more, _ = self.connection.receive_rejection(status, headers, bytes(body))
-        events += more
+        events: Events = []
+        events += self.connection.receive_rejection(status, headers, bytes(body))[0]
+        return events
 
 
 def _last_frame(frames: bytearray) -> bytearray:
@@ -246,18 +293,3 @@ def _last_frame(frames: bytearray) -> bytearray:
         if at + size >= len(frames):
             return frames[at:]
         at += size
-
-
-def disabled() -> ExtendedConnectDisabled:
-    """Make the error of a server that takes no WebSockets."""
-    return ExtendedConnectDisabled(
-        "the server does not enable extended CONNECT: connect again with HTTP/1.1 for a WebSocket"
-    )
-
-
-def code_name(code: int | None) -> str:
-    """Give the name of an error code (RFC 9113 §7)."""
-    try:
-        return ErrorCodes(code or 0).name
-    except ValueError:
-        return str(code)

@@ -305,8 +305,8 @@ impl Exchange {
         if !frame.is_none() || inbound.borrow().is_unsettled(py)? {
             return slf.call_method1(intern!(py, "receive"), (chunk, (offset, frame, events))).map(drop);
         }
-        let (updates, _) = inbound.borrow_mut().settle(py)?;
-        Self::take(slf, &events, &updates, Caller::Loop, false)
+        let reply = inbound.borrow_mut().take(py)?;
+        Self::take(slf, &events, &reply, Caller::Loop, false)
     }
 
     /// Brings on what has come; `more` says that it may have left something for the subclass to see to, whatever else is the case.

@@ -1,0 +1,333 @@
+"""One stream of HTTP/2, and the streams of a connection: what is sent is held back where the peer's windows do not let it pass."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import h2.events
+from h2.errors import ErrorCodes
+from h2.stream import StreamState
+
+from mintws.connection import Connection
+from mintws.events import Headers, Role
+from mintws.http2.h2_overrides import Stream
+from mintws.http2.wire import Wire
+
+#: The least that a part of what waits must have to be counted as useful.
+USEFUL_SIZE = 512
+#: What is received, as pairs of a connection and its event, oldest first.
+Events: TypeAlias = list[tuple[Connection | None, Any]]
+
+_ENDED_HERE = frozenset({StreamState.HALF_CLOSED_LOCAL, StreamState.CLOSED})
+_ENDED_THERE = frozenset({StreamState.HALF_CLOSED_REMOTE, StreamState.CLOSED})
+
+
+class HttpStream:
+    """One stream on which a WebSocket, or an ordinary message, is sent.
+
+    Args:
+        wire: what writes.
+        streams: the streams of the connection.
+        number: that of a stream that the peer has opened.
+
+    Attributes:
+        number: its number; 0 until the request is sent.
+        left: nothing more is sent or received on it.
+    """
+
+    def __init__(self, wire: Wire, streams: Streams, number: int = 0) -> None:
+        self._wire = wire
+        self._streams = streams
+        self.number = number
+        #: The stream as h2 knows it.
+        self.h2: Stream | None = wire.own(number) if number else None
+        self._pending = bytearray()
+        #: END_STREAM follows what is pending.
+        self._ending = False
+        self.left = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is sent on it."""
+        if self.left or self._wire.ended:
+            return True
+        return self.h2 is not None and self.h2.state_machine.state in _ENDED_HERE
+
+    @property
+    def remote_ended(self) -> bool:
+        """Whether the peer sends nothing more on it."""
+        return self.h2 is not None and self.h2.state_machine.state in _ENDED_THERE
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait for the peer's windows."""
+        return len(self._pending)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is awaited from the peer."""
+        return self.left and self.number != 0
+
+    @property
+    def window(self) -> int:
+        """How much may be sent now."""
+        if self.h2 is None or self.closed:
+            return 0
+        return min(self.h2.outbound_flow_control_window, self._wire.h2.outbound_flow_control_window)
+
+    @property
+    def awaits(self) -> str:
+        """What is pending waits for, for a log."""
+        shut = self._wire.h2.outbound_flow_control_window <= 0
+        return f"the peer's flow-control window of the {'connection' if shut else 'stream'}"
+
+    def begin(self, headers: Headers, *, end: bool = False) -> None:
+        """Open the stream with a request."""
+        number = self._wire.h2.get_next_available_stream_id()
+        self._wire.write_head(number, headers, end=end)
+        self.number = number
+        self.h2 = self._wire.own(number)
+        self._streams.add(self)
+
+    def respond(self, headers: Headers, body: bytes | None) -> None:
+        """Write a response's head and its body; `None` says that the stream goes on."""
+        self._wire.write_response_head(self.number, headers, end=body == b"")
+        self._streams.add(self)
+        if body:
+            self._pending += body
+            self.end()
+        elif body is not None:
+            self._finish()
+
+    def write(self, data: bytes) -> None:
+        """Write DATA, or keep it until the windows let it pass."""
+        if self.closed or self._ending:
+            return
+        if not self._pending and len(data) <= self.window:
+            self._wire.floods.useful += 1
+            self._wire.sender.write_data(self.number, data)
+        else:
+            self._hold(data)
+
+    def end(self) -> None:
+        """Write END_STREAM behind what is pending."""
+        self._ending = True
+        self.pump()
+
+    def pump(self, most: int | None = None) -> None:
+        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
+        if self.closed:
+            return
+        size = min(len(self._pending), self.window if most is None else min(self.window, most))
+        if size > 0:
+            # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
+            self._wire.floods.useful += size >= USEFUL_SIZE or size == len(self._pending)
+            self._wire.sender.write_data(self.number, self._pending[:size])
+            del self._pending[:size]
+        if self.buffered:
+            self._streams.queue.add(self)
+            return
+        self._streams.queue.drop(self)
+        if self._ending:
+            self._wire.h2.end_stream(self.number)
+            self._finish()
+
+    def settle(self) -> None:
+        """Write what answers by itself to what was received."""
+
+    def reset(self, code: int) -> None:
+        """Reset the stream, if it is open, and leave it."""
+        self._wire.reset(self.number, code)
+        self.leave()
+
+    def receive(self, event: h2.events.Event) -> Events:
+        """Take an event of `h2` that is the stream's, and say what it means."""
+        raise NotImplementedError
+
+    def lose(self, message: str) -> Events:
+        """Say what it means that nothing more comes."""
+        return []
+
+    def leave(self) -> None:
+        """Send and receive nothing more on the stream."""
+        self.left = True
+        self._pending.clear()
+        self._streams.drop(self)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what the windows do not let pass now."""
+        self._pending += data
+        self.pump()
+
+    def _finish(self) -> None:
+        """Do what follows our END_STREAM."""
+        if self.remote_ended:
+            self.leave()
+        elif self._is_refusal:
+            # The client has nothing to send (RFC 9113 §8.1).
+            self.reset(ErrorCodes.NO_ERROR)
+        elif self._wire.role is Role.SERVER:
+            self._streams.half_closed.add(self)
+
+    @property
+    def _is_refusal(self) -> bool:
+        """Whether what was sent refuses a handshake."""
+        return False
+
+
+class Streams:
+    """The streams of a connection that are written here, by their numbers, until they are left; and those that wait to be opened.
+
+    Args:
+        wire: what writes.
+        most_half_closed: how many may be half-closed.
+
+    Attributes:
+        queue: those that have more to send than the windows let pass.
+        half_closed: those on which the client has not sent END_STREAM.
+        waiting: requests that wait for the server's SETTINGS, or for a stream to become free.
+        accepted: WebSockets that have just been accepted, by their streams, and on which frames came before.
+        raised: what a WebSocket raised that says nothing of the peer.
+    """
+
+    def __init__(self, wire: Wire, most_half_closed: int) -> None:
+        self._wire = wire
+        self._open: dict[int, HttpStream] = {}
+        self.queue = SendQueue(wire)
+        self.half_closed = HalfClosed(most_half_closed)
+        self.waiting: OrderedDict[HttpStream, Headers] = OrderedDict()
+        self.accepted: dict[int, Connection] = {}
+        self.raised: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._open)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._open
+
+    def get(self, number: int) -> HttpStream | None:
+        """Give the stream of a number, if it is one of these."""
+        return self._open.get(number)
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait for the peer's windows, on all of them."""
+        return sum(stream.buffered for stream in self._open.values())
+
+    def add(self, stream: HttpStream) -> None:
+        """Add a stream that is open."""
+        self._open[stream.number] = stream
+
+    def drop(self, stream: HttpStream) -> None:
+        """Drop a stream that is left; a request that waits may have its place."""
+        self.waiting.pop(stream, None)
+        if stream.number:
+            self._open.pop(stream.number, None)
+            self.accepted.pop(stream.number, None)
+            self.queue.drop(stream)
+            self.half_closed.drop(stream)
+            self._wire.inbound.drop(stream.number)
+            self._wire.sender.block(stream.number, True)
+        self.open_waiting()
+
+    def open_waiting(self) -> None:
+        """Open the streams of requests that have waited, as far as there is room."""
+        while self.waiting and self._wire.can_open and self._wire.has_room:
+            stream, headers = self.waiting.popitem(last=False)
+            stream.begin(headers)
+
+    def settle(self) -> None:
+        """Write what answers by itself to what was received, and what the windows now let pass."""
+        for connection in self._wire.inbound.settle():
+            stream = connection.carrier
+            assert isinstance(stream, HttpStream)
+            stream.settle()
+        if self._wire.opened:
+            self._wire.opened = False
+            self.queue.pump()
+
+    def end(self, message: str) -> Events:
+        """Lose all that is open or waits."""
+        events: Events = []
+        for stream in [*self._open.values(), *self.waiting]:
+            # h2 lets nothing follow the end.
+            self._wire.sender.block(stream.number, True)
+            events += stream.lose(message)
+            stream.leave()
+        return events
+
+    def take_raised(self) -> BaseException | None:
+        """Give what was raised since the last call."""
+        raised, self.raised = self.raised, None
+        return raised
+
+
+class SendQueue:
+    """The streams that have more to send than the windows let pass, in the order of their turns (RFC 9113 §5.3.2)."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._streams: OrderedDict[HttpStream, None] = OrderedDict()
+
+    def add(self, stream: HttpStream) -> None:
+        """Let a stream take its turns, behind the others if it is new."""
+        self._streams.setdefault(stream)
+        self._wire.sender.block(stream.number, True)
+
+    def drop(self, stream: HttpStream) -> None:
+        """Let a stream take no more turns."""
+        self._streams.pop(stream, None)
+        self._wire.sender.block(stream.number, False)
+
+    def pump(self) -> None:
+        """Write what the windows now let pass: a frame of each stream, beginning where the last turn ended."""
+        library = self._wire.h2
+        shut = 0
+        while shut < len(self._streams) and library.outbound_flow_control_window > 0:
+            stream = next(iter(self._streams))
+            self._streams.move_to_end(stream)
+            before = stream.buffered
+            stream.pump(library.max_outbound_frame_size)
+            shut = shut + 1 if stream.buffered == before else 0
+
+
+class HalfClosed:
+    """A server's streams on which END_STREAM is sent, and has not come (RFC 9113 §5.1): half-closed (local).
+
+    Some clients never end theirs, so each is reset in the end, with NO_ERROR (§8.1). A client that sends a body may take a reset which
+    comes with the response for a failure, so that is not done at once.
+
+    Args:
+        most: how many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        #: Those that have been so since the last turn, and those that have become so since.
+        self._old: dict[HttpStream, None] = {}
+        self._new: dict[HttpStream, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._old) + len(self._new)
+
+    def add(self, stream: HttpStream) -> None:
+        """Add a stream; where that is one too many, the first is reset."""
+        self._new[stream] = None
+        if len(self) > self._most:
+            next(iter(self._old or self._new)).reset(ErrorCodes.NO_ERROR)
+
+    def drop(self, stream: HttpStream) -> None:
+        """Drop a stream that has closed."""
+        self._old.pop(stream, None)
+        self._new.pop(stream, None)
+
+    def turn(self) -> None:
+        """Reset those that were here at the last turn."""
+        for stream in list(self._old):
+            stream.reset(ErrorCodes.NO_ERROR)
+        self._old, self._new = self._new, {}
