@@ -277,6 +277,29 @@ def test_head_of_10000_headers_is_refused_however_it_is_cut(cut):
     assert http.done
 
 
+@pytest.mark.parametrize("cut", [1 << 20, 100])
+@pytest.mark.parametrize(("count", "many"), [(500, False), (520, True)])
+def test_head_of_more_than_512_lines_is_refused_however_it_is_cut(count, many, cut):
+    http = Http1(Role.SERVER)
+    head = request(*["a: b"] * count)
+    for _ in range(1 if many else 2):
+        replies = b"".join(http.receive(head[i : i + cut])[1] for i in range(0, len(head), cut))
+        assert replies.startswith(b"HTTP/1.1 431 ") == many
+        assert http.done == many
+        http = http if many else Http1(Role.SERVER)
+
+
+def test_lines_of_a_body_do_not_count_as_those_of_a_head():
+    http = Http1(Role.SERVER)
+    chunks = b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\n"
+    for framing, body in ((b"Transfer-Encoding: chunked", chunks), (b"Content-Length: 1000", b"\n" * 1000)) * 2:
+        events, _ = http.receive(head + framing + b"\r\n\r\n" + body)
+        (asked,) = [made for _, event in events if (made := http.collect(event))]
+        assert http.respond(asked, Response(200)).startswith(b"HTTP/1.1 200 ")
+        http.proceed()
+
+
 def test_head_of_30_kb_is_taken():
     taken(request("X: " + "a" * 30_000))
 

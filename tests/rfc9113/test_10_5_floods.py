@@ -3,6 +3,7 @@
 import h2.events
 import hpack
 import pytest
+from h2.errors import ErrorCodes
 from wire import (
     CONNECT,
     DATA,
@@ -414,6 +415,33 @@ def test_headers_without_end_are_not_taken(headers):
     events, reply = peer.http.receive(data + h2_frame(H2_CONTINUATION, END_HEADERS, 1))
     assert h2_frames(reply)
     assert all(it is None or type(event) is Failed for it, event in events)
+
+
+@pytest.mark.parametrize("kind", ["request", "handshake", "trailers"])
+@pytest.mark.parametrize(("count", "many"), [(500, False), (513, True)])
+def test_header_block_of_more_than_512_fields_resets_its_stream(count, many, kind):
+    peer = H2Peer(Role.SERVER)
+    _, conn = peer.open()
+    fields = [("x", "y")] * count
+    if kind == "trailers":
+        stream = peer.ask(GET)
+        peer.h2.send_headers(stream, fields, end_stream=True)
+    else:
+        stream = peer.ask([*(GET if kind == "request" else CONNECT), *fields], end=kind == "request")
+    peer.deliver()
+    resets = peer.of(h2.events.StreamReset, stream)
+    assert [event.error_code for event in resets] == ([ErrorCodes.ENHANCE_YOUR_CALM] if many else [])
+    assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize(("count", "many"), [(500, False), (513, True)])
+def test_answer_of_more_than_512_fields_fails_its_handshake(count, many):
+    peer = H2Peer(Role.CLIENT)
+    conn = peer.http.open()
+    peer.hear(conn.send(UpgradeRequest("example.com")))
+    peer.h2.send_headers(peer.heard[-1].stream_id, [(":status", "200"), *[("x", "y")] * count])
+    assert [type(event) for _, event in peer.deliver()] == [Failed if many else UpgradeAccept]
+    assert not peer.http.done
 
 
 def test_headers_of_30_kb_are_taken():

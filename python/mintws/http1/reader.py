@@ -13,6 +13,8 @@ from mintws.http1.unread import Unread
 
 #: The most bytes of a request's or a response's head.
 HEAD_LIMIT = 32 * 1024
+#: The most lines of one: each costs more than its bytes.
+LINES_LIMIT = 512
 
 _Head: TypeAlias = h11.Request | h11.Response | h11.InformationalResponse
 H11Event: TypeAlias = _Head | h11.Data | h11.EndOfMessage | h11.ConnectionClosed
@@ -34,7 +36,7 @@ class Reader:
         ended: nothing more comes.
     """
 
-    __slots__ = ("_head", "_head_len", "_left", "connection", "ended", "unread")
+    __slots__ = ("_head", "_head_len", "_head_lines", "_left", "connection", "ended", "unread")
 
     def __init__(self, connection: h11.Connection) -> None:
         self.connection = connection
@@ -44,6 +46,7 @@ class Reader:
         self._head = False
         #: How much `h11` was given of the head that it reads.
         self._head_len = 0
+        self._head_lines = 0
         #: How many bytes are still to come of the body that it reads; `None` if lines say where a message ends.
         self._left: int | None = None
 
@@ -106,13 +109,17 @@ class Reader:
                 if self._head_len > HEAD_LIMIT:
                     too_long = f"the head has more than {HEAD_LIMIT} bytes"
                     return RemoteProtocolError(too_long, section="RFC 9110 §5.4", status=431)
+                self._head_lines += piece.count(b"\n")
+                if self._head_lines > LINES_LIMIT:
+                    too_many = f"the head has more than {LINES_LIMIT} lines"
+                    return RemoteProtocolError(too_many, section="RFC 9110 §5.4", status=431)
             self.connection.receive_data(piece)
             event = self.connection.next_event()
         match event:
             case h11.Request() | h11.Response() | h11.InformationalResponse():
                 self._head = isinstance(event, h11.Request) and event.method == b"HEAD"
                 headers = dict(event.headers)
-                self._head_len, self._left = 0, _body_len(event, headers)
+                self._head_len, self._head_lines, self._left = 0, 0, _body_len(event, headers)
                 return _fault(event, headers) or event
             case h11.Data():
                 if self._left is not None:

@@ -26,7 +26,7 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError, StreamClosedError
 from h2.stream import StreamClosedBy, StreamInputs, StreamState
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack.struct import Header
@@ -42,6 +42,8 @@ Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseRece
 MIN_FRAME_SIZE = 16384
 #: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
 TABLE_SIZE = 4096
+#: The most fields of a header block: each costs more than its bytes.
+FIELDS_LIMIT = 512
 #: RFC 9110 §15
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
@@ -244,6 +246,8 @@ class Stream(h2.stream.H2Stream):
         header_encoding: bool | str | None,
     ) -> list[Header]:
         received = list(headers)
+        if len(received) > FIELDS_LIMIT:
+            raise DenialOfServiceError(f"a header block has more than {FIELDS_LIMIT} fields")
         if _is_handshake(received):
             # The handshake is given them as they came. h2 would join its cookies, and put them last.
             return received
