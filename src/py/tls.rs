@@ -8,7 +8,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 /// The most plaintext of one record (RFC 8446 §5.1).
 const RECORD: usize = 1 << 14;
-/// How much plaintext is encrypted before it is written: a `MemoryBIO` keeps the size of the largest piece that it has held.
+/// How much plaintext is encrypted at a time: a `MemoryBIO` keeps the size of the largest piece that it has held.
 const PIECE: usize = 8 * RECORD;
 
 /// Gives an exception of the `ssl` module, which is looked up once.
@@ -155,19 +155,22 @@ impl TlsRecords {
     ) -> PyResult<()> {
         let py = plaintext.py();
         let (ssl_object, outgoing) = (self.ssl_object.bind(py), self.outgoing.bind(py));
-        let size = plaintext.len()?;
-        let mut rest = plaintext.clone();
-        let mut written = 0;
+        // Items of other sizes than a byte would be counted where bytes are.
+        let bytes = if plaintext.is_exact_instance_of::<PyBytes>() {
+            plaintext.clone()
+        } else {
+            PyMemoryView::from(plaintext)?.call_method1(intern!(py, "cast"), ("B",))?
+        };
+        let size = bytes.len()?;
         while *encrypted < size {
-            if *encrypted > 0 {
-                rest = PyMemoryView::from(plaintext)?.cast::<PySequence>()?.get_slice(*encrypted, size)?.into_any();
-            }
-            // OpenSSL encrypts one record at a time.
-            *encrypted += ssl_object.call_method1(intern!(py, "write"), (&rest,))?.extract::<usize>()?;
-            if *encrypted == size || *encrypted - written >= PIECE {
-                written = *encrypted;
-                write(outgoing.call_method0(intern!(py, "read"))?)?;
-            }
+            let piece = if size <= PIECE {
+                bytes.clone()
+            } else {
+                let end = size.min(*encrypted + PIECE);
+                PyMemoryView::from(&bytes)?.cast::<PySequence>()?.get_slice(*encrypted, end)?.into_any()
+            };
+            *encrypted += ssl_object.call_method1(intern!(py, "write"), (piece,))?.extract::<usize>()?;
+            write(outgoing.call_method0(intern!(py, "read"))?)?;
         }
         Ok(())
     }
