@@ -182,10 +182,13 @@ class Tls:
             self.state = TlsState.CLOSED
 
     def receive_eof(self) -> None:
-        """Take the end of the transport."""
+        """Take the end of the transport; this side may still send, and close (RFC 8446 §6.1)."""
         shaken = self.state is not TlsState.HANDSHAKE
-        missing = "without a TLS close_notify" if shaken else "before the TLS handshake was done"
-        self.receive_end(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"the peer ended the transport {missing}"))
+        if self.end is None:
+            missing = "without a TLS close_notify" if shaken else "before the TLS handshake was done"
+            self.end = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"the peer ended the transport {missing}")
+        if not shaken:
+            self.state = TlsState.CLOSED
 
 
 def offered(context: ssl.SSLContext, server_hostname: str | None = None) -> list[str]:

@@ -133,6 +133,7 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
             self._tls.receive_eof()
             self._error = self._tls.end
             self._shut()
+            self._write(self._tls.close())
         self._timeouts.close(self._loop.time())
         self._arm()
         return False
