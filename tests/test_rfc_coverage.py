@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "rfc-coverage.md"
 
-RFCS = {"6455", "7692", "8441", "9110", "9112", "9113"}
+RFCS = {"5246", "6066", "6455", "7301", "7692", "8441", "8446", "9110", "9112", "9113"}
 WORDS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "must", "must not", "should", "recommended", ""}
 #: How a reason begins; the page explains each.
-REASONS = {"application", "h11", "h2", "not built", "not followed", "none needed"}
+REASONS = {"application", "h11", "h2", "OpenSSL", "not built", "not followed", "none needed"}
 #: A test of Python, with the class that it is in; or one of Rust.
 TEST = re.compile(r"`((?:tests/[\w/.]+\.py|src/[\w/.]+\.rs)::[\w:]+)`")
 
@@ -74,7 +74,7 @@ def named() -> list[tuple[int, str]]:
 
 def test_page_has_rules_of_each_rfc():
     assert {rule.rfc for rule in RULES} == RFCS
-    assert min(Counter(rule.rfc for rule in RULES).values()) > 10
+    assert min(Counter(rule.rfc for rule in RULES).values()) > 5
 
 
 def test_each_test_exists():
