@@ -1,11 +1,24 @@
 //! How much work is done in one turn of an event loop, and what waits for a later one.
+//!
+//! A cost is in bytes of messages: some nanoseconds each.
 
 use std::collections::VecDeque;
 
-/// The cost of the work of one turn, in bytes of messages: some milliseconds.
+/// The cost of the work of one turn: some milliseconds.
 const BUDGET: usize = 1 << 20;
 /// What a message costs beside its bytes.
 const MESSAGE_COST: usize = 1024;
+/// What is decoded for one transport in one turn.
+pub const DECODED_PER_TURN: usize = BUDGET;
+/// What an event costs beside its bytes when it is decoded.
+pub const EVENT_COST: usize = 512;
+/// What a DATA frame costs beside what is decoded of it.
+pub const DATA_COST: usize = 256;
+/// What a frame costs that the HTTP/2 library takes.
+const FRAME_COST: usize = 24 * 1024;
+/// How much a transport has done of late, and how large a chunk is, that has to wait where a turn is spent.
+const MUCH: usize = 256 * 1024;
+const LARGE: usize = 16 * 1024;
 
 /// The work of the turns of one event loop. What is more than one turn's waits, first in, first out.
 #[derive(Debug)]
@@ -26,13 +39,20 @@ impl<T> Turns<T> {
     /// Counts a message of `len` bytes that was received or sent; says whether the turn is spent.
     #[inline]
     pub const fn charge(&mut self, len: usize) -> bool {
-        self.spent = self.spent.saturating_add(len).saturating_add(MESSAGE_COST);
+        self.charge_work(len);
+        self.charge_work(MESSAGE_COST);
         self.is_spent()
+    }
+
+    /// Counts other work.
+    #[inline]
+    pub const fn charge_work(&mut self, cost: usize) {
+        self.spent = self.spent.saturating_add(cost);
     }
 
     /// Counts as much as a whole turn has.
     pub const fn spend(&mut self) {
-        self.spent = self.spent.saturating_add(BUDGET);
+        self.charge_work(BUDGET);
     }
 
     /// Whether what need not be done now is to wait.
@@ -81,9 +101,140 @@ impl<T> Default for Turns<T> {
     }
 }
 
+/// The work that may still be done now: without bound, until a turn is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    most: u64,
+    left: u64,
+}
+
+impl Work {
+    /// Bounds nothing.
+    #[must_use]
+    pub const fn unbounded() -> Self {
+        Self { most: u64::MAX, left: u64::MAX }
+    }
+
+    /// Begins a turn in which no more than `most` is done.
+    pub const fn begin(&mut self, most: usize) {
+        *self = Self { most: most as u64, left: most as u64 };
+    }
+
+    /// Counts work that was done.
+    #[inline]
+    pub const fn charge(&mut self, cost: usize) {
+        self.left = self.left.saturating_sub(cost as u64);
+    }
+
+    /// How much may still be done.
+    #[inline]
+    #[must_use]
+    pub fn left(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the rest is to wait.
+    #[inline]
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How much was done since the turn began.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        usize::try_from(self.most - self.left).unwrap_or(usize::MAX)
+    }
+}
+
+/// What one transport has done of late, which says whether it has to wait for a turn that has time for it.
+///
+/// Each chunk makes up for an eighth, so that few large messages weigh as much as many small ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(usize);
+
+impl Share {
+    /// Begins with nothing done.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// How much may be decoded of a chunk of `len` bytes that has come, in a turn that is `spent` or not: nothing, or a turn's work.
+    #[inline]
+    #[must_use]
+    pub const fn allowance(&self, spent: bool, len: usize) -> usize {
+        if spent && (self.0 > MUCH || len > LARGE) { 0 } else { DECODED_PER_TURN }
+    }
+
+    /// Counts what was done for a chunk; says whether it was much.
+    #[inline]
+    pub const fn charge(&mut self, cost: usize) -> bool {
+        self.0 = (self.0 - self.0 / 8).saturating_add(cost);
+        cost > MUCH
+    }
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What it costs to have the HTTP/2 library take a frame, with what that leads to.
+///
+/// A byte of a header block may stand for a whole field, and six of SETTINGS for one that is to be acknowledged.
+#[must_use]
+pub fn frame_cost(frame: &[u8]) -> usize {
+    let (frames, byte) = match frame.get(3) {
+        Some(1 | 5 | 9) => (8, 256),
+        Some(4) => (3, 64),
+        _ => (1, 1),
+    };
+    frames * FRAME_COST + byte * frame.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_has_no_bound_before_a_turn_is_begun() {
+        let mut work = Work::unbounded();
+        work.charge(usize::MAX / 2);
+        assert!(!work.is_spent() && work.left() > 1 << 30);
+        work.begin(100);
+        work.charge(99);
+        assert_eq!((work.is_spent(), work.left(), work.done()), (false, 1, 99));
+        work.charge(usize::MAX);
+        assert_eq!((work.is_spent(), work.left(), work.done()), (true, 0, 100));
+    }
+
+    #[test]
+    fn only_who_has_done_or_sends_much_waits_where_a_turn_is_spent() {
+        let mut share = Share::new();
+        assert_eq!(
+            [(false, LARGE + 1), (true, LARGE)].map(|(spent, len)| share.allowance(spent, len)),
+            [DECODED_PER_TURN; 2]
+        );
+        assert_eq!(share.allowance(true, LARGE + 1), 0);
+        assert!(share.charge(2 * MUCH));
+        assert_eq!((share.allowance(false, 1), share.allowance(true, 1)), (DECODED_PER_TURN, 0));
+        let small = (0..100).take_while(|_| !share.charge(EVENT_COST) && share.allowance(true, 1) == 0);
+        assert_eq!(small.count(), 5);
+        (0..10_000).for_each(|_| assert!(!share.charge(EVENT_COST + 100)));
+        assert_ne!(share.allowance(true, 1), 0);
+    }
+
+    #[test]
+    fn frames_cost_by_what_they_lead_to() {
+        let frame = |kind: u8, len: usize| [vec![0, 0, 0, kind], vec![0; 5 + len]].concat();
+        let per_turn = |kind, len| DECODED_PER_TURN / frame_cost(&frame(kind, len));
+        assert_eq!([6_u8, 8, 0xbb].map(|kind| per_turn(kind, 8)), [42; 3]);
+        assert_eq!([per_turn(4, 0), per_turn(4, 16_384)], [14, 0]);
+        assert_eq!([per_turn(1, 100), per_turn(1, 1800), per_turn(9, 16_384)], [4, 1, 0]);
+        assert_eq!(per_turn(0, 16_384), 25);
+    }
 
     #[test]
     fn a_turn_is_spent_by_bytes_and_by_messages() {

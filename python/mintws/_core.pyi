@@ -746,17 +746,33 @@ class Inbound:
         That of bytes which still wait to be decoded stays.
         """
 
+    def look(self, stream: int) -> None:
+        """Have bytes go on in a later turn that the connection of `stream` has left undecoded."""
+
+    def begin_turn(self, most: int) -> None:
+        """Begin a turn, in which no more than `most` is done: the rest of what comes waits, and goes on with the next `receive`."""
+
+    def end_turns(self) -> None:
+        """Bound nothing any more."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether some of what came waits for a later turn."""
+
+    def stop(self) -> None:
+        """Drop what waits for a later turn: the connection has ended."""
+
     def window(self, stream: int) -> tuple[int, int] | None:
         """Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back."""
 
     def receive(
         self, data: Buffer, offset: int, events: list[tuple[Connection | None, Any]]
     ) -> tuple[int, bytes | int | None]:
-        """Take bytes from `data[offset:]` until there is something for the HTTP/2 library.
+        """Take bytes that have waited, and those from `data[offset:]`, until there is something for the HTTP/2 library.
 
         Returns:
             The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
-            the connection was), or `None` at the end of `data`. Events are appended to `events`.
+            the connection was), or `None` at the end of `data`, or where the turn has no time for more. Events are appended to `events`.
         """
 
     def tally(self) -> int:

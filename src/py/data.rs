@@ -1,6 +1,6 @@
 //! The DATA frames of HTTP/2 as Python sees them: those of WebSockets go straight to their connections.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -10,6 +10,7 @@ use super::buffer::with_bytes;
 use super::data_sender::DataSender;
 use super::endpoint::Endpoint;
 use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_empty, write_window_update};
+use crate::turns::{DATA_COST, Work, frame_cost};
 
 /// The most that the peer may send ahead on a stream whose window has grown, and by how much all of a connection may grow together.
 const WINDOW_MAX: u32 = 4 * 1024 * 1024;
@@ -42,6 +43,12 @@ pub struct Inbound {
     touched: Vec<u32>,
     /// How many DATA frames of WebSockets carried something, since `tally`.
     carrying: usize,
+    /// What may still be done in this turn.
+    work: Work,
+    /// The bytes that wait for a later one, and how many of them have been taken.
+    rest: (Vec<u8>, usize),
+    /// Streams whose connections wait with bytes for it, each with the empty DATA frame that is behind those.
+    behind: VecDeque<(u32, Option<Vec<u8>>)>,
 }
 
 #[pymethods]
@@ -63,13 +70,20 @@ impl Inbound {
             growth: Growth::new(GROWTH),
             touched: Vec::new(),
             carrying: 0,
+            work: Work::unbounded(),
+            rest: (Vec::new(), 0),
+            behind: VecDeque::new(),
         }
     }
 
     /// Have the DATA of `stream` go to `connection` from now on.
-    fn carry(&mut self, stream: u32, connection: Py<Endpoint>) {
+    fn carry(&mut self, py: Python<'_>, stream: u32, connection: Py<Endpoint>) -> PyResult<()> {
+        if self.work != Work::unbounded() {
+            connection.get().workings(py)?.bound_turns();
+        }
         let window = Window::new(self.stream_window);
         self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false, slow: false });
+        Ok(())
     }
 
     /// Leave the DATA of `stream` to the HTTP/2 library from now on.
@@ -90,9 +104,43 @@ impl Inbound {
                 let kept = carried.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
                 carried.window.consume(std::mem::replace(&mut carried.withheld, kept) - kept);
                 self.touched.push(stream);
+                self.look(py, stream)?;
             }
         }
         Ok(())
+    }
+
+    /// Have bytes go on in a later turn that the connection of `stream` has left undecoded.
+    fn look(&mut self, py: Python<'_>, stream: u32) -> PyResult<()> {
+        if let Some(carried) = self.streams.get(&stream)
+            && carried.connection.get().workings(py)?.is_behind(py)?
+            && self.behind.iter().all(|(other, _)| *other != stream)
+        {
+            self.behind.push_back((stream, None));
+        }
+        Ok(())
+    }
+
+    /// Begin a turn, in which no more than `most` is done: the rest of what comes waits, and goes on with the next `receive`.
+    pub fn begin_turn(&mut self, most: usize) {
+        self.work.begin(most);
+    }
+
+    /// Bound nothing any more.
+    fn end_turns(&mut self) {
+        self.work = Work::unbounded();
+    }
+
+    /// Whether some of what came waits for a later turn.
+    #[getter(behind)]
+    pub fn is_behind(&self) -> bool {
+        !self.rest.0.is_empty() || !self.behind.is_empty()
+    }
+
+    /// Drop what waits for a later turn: the connection has ended.
+    fn stop(&mut self) {
+        self.rest = (Vec::new(), 0);
+        self.behind.clear();
     }
 
     /// Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.
@@ -106,11 +154,11 @@ impl Inbound {
         })
     }
 
-    /// Take bytes from `data[offset:]` until there is something for the HTTP/2 library.
+    /// Take bytes that have waited, and those from `data[offset:]`, until there is something for the HTTP/2 library.
     ///
     /// Returns:
     ///     The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
-    ///     the connection was), or `None` at the end of `data`. Events are appended to `events`.
+    ///     the connection was), or `None` at the end of `data`, or where the turn has no time for more. Events are appended to `events`.
     pub fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
@@ -119,52 +167,17 @@ impl Inbound {
     ) -> PyResult<(usize, Bound<'py, PyAny>)> {
         let py = slf.py();
         with_bytes(data, |data| {
-            let mut chunk = data.get(offset..).unwrap_or_default();
             let mut this = slf.try_borrow_mut()?;
-            let this = &mut *this;
-            let Self { splitter, streams, connection, touched, carrying, .. } = this;
-            let found = loop {
-                let Some(piece) = splitter.next(&mut chunk, |stream| streams.contains_key(&stream)) else {
-                    break py.None().into_bound(py);
-                };
-                match piece {
-                    Piece::Other(frame) => {
-                        let len = flow_controlled_len(frame).unwrap_or(0);
-                        if connection.receive(len).is_err() {
-                            break 0_u32.into_pyobject(py)?.into_any();
-                        }
-                        connection.consume(len);
-                        break PyBytes::new(py, frame).into_any();
-                    }
-                    Piece::Data { stream, payload, flow_controlled_len, end_stream } => {
-                        let Some(carried) = streams.get_mut(&stream) else { continue };
-                        if connection.receive(flow_controlled_len).is_err() {
-                            break 0_u32.into_pyobject(py)?.into_any();
-                        }
-                        connection.consume(flow_controlled_len);
-                        if carried.window.receive(flow_controlled_len).is_err() {
-                            break stream.into_pyobject(py)?.into_any();
-                        }
-                        *carrying += usize::from(!payload.is_empty());
-                        Endpoint::feed(carried.connection.bind(py), payload, events)?;
-                        if carried.paused || carried.connection.get().workings(py)?.waits(py)? {
-                            carried.withheld += flow_controlled_len;
-                            carried.slow = true;
-                        } else {
-                            carried.window.consume(flow_controlled_len);
-                        }
-                        if touched.last() != Some(&stream) {
-                            touched.push(stream);
-                        }
-                        if end_stream || payload.is_empty() {
-                            let mut empty = Vec::new();
-                            write_empty(&mut empty, stream, end_stream);
-                            break PyBytes::new(py, &empty).into_any();
-                        }
-                    }
+            let mut chunk = data.get(offset..).unwrap_or_default();
+            if !this.is_behind() {
+                let found = this.take_front(py, &mut chunk, events)?;
+                if found.is_some() || chunk.is_empty() {
+                    return Ok((data.len() - chunk.len(), found.into_pyobject(py)?));
                 }
-            };
-            Ok((data.len() - chunk.len(), found))
+            }
+            this.rest.0.extend_from_slice(chunk);
+            let found = this.catch_up(py, events)?;
+            Ok((data.len(), found.into_pyobject(py)?))
         })
     }
 
@@ -197,6 +210,103 @@ impl Inbound {
 }
 
 impl Inbound {
+    /// Takes from the front of `chunk` until there is something for the HTTP/2 library, or the turn is spent.
+    fn take_front<'py>(
+        &mut self,
+        py: Python<'py>,
+        chunk: &mut &[u8],
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Self { splitter, streams, connection, touched, carrying, work, behind, .. } = self;
+        while !work.is_spent() {
+            let Some(piece) = splitter.next(chunk, |stream| streams.contains_key(&stream)) else { break };
+            match piece {
+                Piece::Other(frame) => {
+                    work.charge(frame_cost(frame));
+                    let len = flow_controlled_len(frame).unwrap_or(0);
+                    if connection.receive(len).is_err() {
+                        return number(py, 0);
+                    }
+                    connection.consume(len);
+                    return Ok(Some(PyBytes::new(py, frame).into_any()));
+                }
+                Piece::Data { stream, payload, flow_controlled_len, end_stream } => {
+                    let Some(carried) = streams.get_mut(&stream) else { continue };
+                    if connection.receive(flow_controlled_len).is_err() {
+                        return number(py, 0);
+                    }
+                    connection.consume(flow_controlled_len);
+                    if carried.window.receive(flow_controlled_len).is_err() {
+                        return number(py, stream);
+                    }
+                    *carrying += usize::from(!payload.is_empty());
+                    Endpoint::feed(carried.connection.bind(py), payload, events, work.left())?;
+                    let (waits, is_behind) = {
+                        let workings = carried.connection.get().workings(py)?;
+                        work.charge(DATA_COST + workings.decoded());
+                        (workings.waits(py)?, work.is_spent() && workings.is_behind(py)?)
+                    };
+                    if carried.paused || waits {
+                        carried.withheld += flow_controlled_len;
+                        carried.slow = true;
+                    } else {
+                        carried.window.consume(flow_controlled_len);
+                    }
+                    if touched.last() != Some(&stream) {
+                        touched.push(stream);
+                    }
+                    let empty = (end_stream || payload.is_empty()).then(|| {
+                        let mut empty = Vec::new();
+                        write_empty(&mut empty, stream, end_stream);
+                        empty
+                    });
+                    if is_behind {
+                        behind.push_back((stream, empty));
+                    } else if let Some(empty) = empty {
+                        return Ok(Some(PyBytes::new(py, &empty).into_any()));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes what has waited, as `take_front` does.
+    fn catch_up<'py>(&mut self, py: Python<'py>, events: &Bound<'py, PyList>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        while let Some((stream, _)) = self.behind.front()
+            && !self.work.is_spent()
+        {
+            if let Some(carried) = self.streams.get(stream) {
+                Endpoint::catch_up(carried.connection.bind(py), events, self.work.left())?;
+                self.touched.push(*stream);
+                let workings = carried.connection.get().workings(py)?;
+                self.work.charge(DATA_COST + workings.decoded());
+                if workings.is_behind(py)? {
+                    return Ok(None);
+                }
+            }
+            if let Some((_, Some(empty))) = self.behind.pop_front() {
+                return Ok(Some(PyBytes::new(py, &empty).into_any()));
+            }
+        }
+        if !self.behind.is_empty() {
+            return Ok(None);
+        }
+        let (bytes, taken) = std::mem::take(&mut self.rest);
+        let mut chunk = &bytes[taken..];
+        let found = self.take_front(py, &mut chunk, events)?;
+        if !chunk.is_empty() {
+            let taken = bytes.len() - chunk.len();
+            self.rest = (bytes, taken);
+        }
+        Ok(found)
+    }
+
+    /// How much was done since the turn began.
+    pub fn done(&self) -> usize {
+        self.work.done()
+    }
+
     /// Whether a connection has something to say since the last `settle`.
     pub fn is_unsettled(&self, py: Python<'_>) -> PyResult<bool> {
         for stream in &self.touched {
@@ -234,4 +344,9 @@ impl Inbound {
         self.give_credit(py)?;
         self.sender.get().take(py)
     }
+}
+
+/// Gives the number of a stream that was sent more than its window.
+fn number(py: Python<'_>, stream: u32) -> PyResult<Option<Bound<'_, PyAny>>> {
+    Ok(Some(stream.into_pyobject(py)?.into_any()))
 }

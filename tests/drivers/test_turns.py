@@ -4,13 +4,32 @@ import asyncio
 import contextlib
 import time
 
+import hpack
 import pytest
 from drivers.conftest import listening, url
 from drivers.raw import raw_client
-from wire import BINARY, CLOSE, PING, PONG, REQUEST, RSV1, deflated, frame, masked
+from wire import (
+    BINARY,
+    CLOSE,
+    CONNECT,
+    DATA,
+    END_HEADERS,
+    H2_PING,
+    HEADERS,
+    PING,
+    PONG,
+    REQUEST,
+    RSV1,
+    SETTINGS,
+    deflated,
+    frame,
+    h2_frame,
+    masked,
+)
 
 from mintws import ConnectionClosed
 from mintws.asyncio import connect
+from mintws.http2.wire import Wire
 
 #: More messages than any turn takes or sends.
 MANY = 20_000
@@ -171,6 +190,129 @@ def test_control_frames_beyond_a_turn_wait_and_are_answered_in_order(run, end):
     run(work())
     assert messages == [b"first", b"last"]
     assert ended == [(True, 1000 if end == "close" else 1006)]
+
+
+@contextlib.asynccontextmanager
+async def raw_http2_client(server, streams, *extensions):
+    """Open WebSockets over HTTP/2 by hand: give what writes, and their streams."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    headers = [*CONNECT, *extensions]
+    encoder = hpack.Encoder()
+    numbers = range(1, 2 * streams, 2)
+    opened = [h2_frame(HEADERS, END_HEADERS, stream, encoder.encode(headers)) for stream in numbers]
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(SETTINGS, 0, 0) + b"".join(opened))
+    drain = asyncio.create_task(reader.read(-1))
+    while len(server.websockets) < streams:
+        await asyncio.sleep(0.01)
+    yield writer, numbers
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await drain
+
+
+@pytest.mark.parametrize("kind", [H2_PING, 0xBB])
+def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwhile(run, kind, monkeypatch):
+    handed = [0]
+    receive = Wire.receive
+
+    def count(wire, piece):
+        handed[0] += 1
+        return receive(wire, piece)
+
+    async def handler(websocket):
+        messages.append(await websocket.recv())
+
+    async def work():
+        async with listening(handler) as server:
+            async with raw_http2_client(server, 1) as (writer, (stream,)):
+                monkeypatch.setattr(Wire, "receive", count)
+                async with counted(lambda: handed[0]) as most:
+                    writer.write(h2_frame(kind, 0, 0, bytes(8)) * 4000)
+                    writer.write(h2_frame(DATA, 0, stream, masked(BINARY, b"last")))
+                    while not messages:
+                        await asyncio.sleep(0)
+                assert handed[0] >= 4000
+                assert most[0] < 150
+
+    messages = []
+    run(work())
+    assert messages == [b"last"]
+
+
+def test_what_comes_on_many_transports_waits_for_turns_too(run):
+    async def handler(websocket):
+        websocket.discard()
+        await websocket.wait_closed()
+
+    def received():
+        return sum(websocket.counters.messages_received for websocket in server.websockets)
+
+    async def work():
+        nonlocal server
+        head = REQUEST + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        async with listening(handler) as server:
+            clients = [await raw_client(server, head=head) for _ in range(20)]
+            async with counted(received) as most:
+                for _, writer in clients:
+                    writer.write(bombs(20))
+                while received() < 20 * 20:
+                    await asyncio.sleep(0)
+            assert most[0] < 10
+            for _, writer in clients:
+                writer.transport.abort()
+
+    server = None
+    run(work())
+
+
+def test_one_who_sends_little_is_answered_before_those_who_wait_for_turns(run):
+    async def handler(websocket):
+        async for message in websocket:
+            if len(message) < 10:
+                await websocket.send(message)
+
+    async def work():
+        head = REQUEST + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        async with listening(handler) as server:
+            async with connect(url(server)) as websocket:
+                clients = [await raw_client(server, head=head) for _ in range(20)]
+                for _, writer in clients:
+                    writer.write(bombs(50))
+                await asyncio.sleep(0.01)
+                assert sum(it.counters.messages_received for it in server.websockets) < 20 * 50
+                await websocket.send("little")
+                assert await websocket.recv() == "little"
+                assert sum(it.counters.messages_received for it in server.websockets) < 20 * 50
+            for _, writer in clients:
+                writer.transport.abort()
+
+    run(work())
+
+
+@pytest.mark.parametrize("streams", [1, 10])
+def test_what_is_discarded_over_http2_is_inflated_over_many_turns(run, streams):
+    async def handler(websocket):
+        websocket.discard()
+        await websocket.wait_closed()
+
+    def received():
+        return sum(websocket.discarded for websocket in server.websockets)
+
+    async def work():
+        nonlocal server
+        async with listening(handler) as server:
+            client = raw_http2_client(server, streams, ("sec-websocket-extensions", "permessage-deflate"))
+            async with client as (writer, numbers):
+                async with counted(received) as most:
+                    for number in numbers:
+                        writer.write(h2_frame(DATA, 0, number, bombs(15)))
+                    # Each keeps those that may wait.
+                    while received() < streams * 13:
+                        await asyncio.sleep(0)
+                assert most[0] < 10
+
+    server = None
+    run(work())
 
 
 def test_what_is_discarded_is_inflated_over_many_turns_and_counted(run):

@@ -231,6 +231,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """Handle what was held until an answer was given."""
         self.go_on(*self.http.proceed())
 
+    def catch_up(self) -> None:
+        """Take what has waited for a turn of the loop; the core calls this."""
+        if isinstance(self.http, Http2):
+            self.go_on(*self.http._catch_up())
+
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         """Handle what has waited."""
         self._take(events, reply)  # type: ignore[arg-type]

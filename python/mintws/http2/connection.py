@@ -233,14 +233,29 @@ class Http2:
         wire = self._wire
         if wire.ended:
             return events, b""
-        if not data:
+        if data:
+            return self._read(data, events, offset, frame)
+        if wire.inbound.behind:
+            wire.inbound.end_turns()
+            self._read(b"", events, 0, None)
+        if not wire.ended:
+            wire.ended = True
             goaway = wire.goaway
-            told = (
+            events += self._streams.end(
                 f"the {wire.peer} ended the connection: {goaway}" if goaway else "the transport ended without a Close"
             )
-            wire.ended = True
-            events += self._streams.end(told)
-            return self._hand_on(events)
+        return self._hand_on(events)
+
+    def _catch_up(self) -> Received:
+        """Take what a turn of the driver's loop has left for this one, as far as this has time for it."""
+        events, self._kept = self._kept, []
+        return self._read(b"", events, 0, None)
+
+    def _read(
+        self, data: bytes | bytearray | memoryview, events: Events, offset: int, frame: bytes | int | None
+    ) -> Received:
+        """Read a frame that the core has found, and the bytes behind `offset`."""
+        wire = self._wire
         try:
             if frame is None:
                 offset, frame = wire.inbound.receive(data, offset, events)
@@ -268,6 +283,7 @@ class Http2:
             stream = self._streams.get(number)
             assert isinstance(stream, WebSocketStream)
             events += stream.receive_early()
+            self._wire.inbound.look(number)
         self._streams.accepted.clear()
         return self._hand_on(events)
 

@@ -221,6 +221,7 @@ class Wire:
         """Write the GOAWAY that says what was wrong, and end."""
         self.h2.close_connection(fault.code, last_stream_id=self._last_seen)
         self.ended = True
+        self.inbound.stop()
 
     def take_closed(self) -> list[int]:
         """Give the streams that have closed since the last call."""

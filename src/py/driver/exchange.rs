@@ -14,6 +14,7 @@ use crate::py::buffer::filled;
 use crate::py::data::Inbound;
 use crate::py::endpoint::Endpoint;
 use crate::py::queue::ReadyList;
+use crate::turns::{DECODED_PER_TURN, Share};
 
 /// What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
 ///
@@ -36,6 +37,7 @@ pub struct State {
     /// What the DATA of WebSockets goes to, over HTTP/2.
     inbound: Option<Py<Inbound>>,
     rest: Rest,
+    share: Share,
     /// Many WebSockets share the transport.
     multiplexed: bool,
     /// The transport has more to write than it likes.
@@ -86,6 +88,7 @@ impl Exchange {
             only: None,
             inbound: None,
             rest: Rest::Decoded,
+            share: Share::new(),
             multiplexed: false,
             full: false,
             ready: Py::new(args.py(), ReadyList::new())?,
@@ -141,6 +144,9 @@ impl Exchange {
 
     #[setter(_inbound)]
     fn set_inbound(&self, py: Python<'_>, inbound: Option<Py<Inbound>>) -> PyResult<()> {
+        if let Some(inbound) = &inbound {
+            inbound.borrow_mut(py).begin_turn(DECODED_PER_TURN);
+        }
         self.state(py)?.inbound = inbound;
         Ok(())
     }
@@ -196,23 +202,29 @@ impl Exchange {
     /// Take what was read.
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
-        let (buffer, only, inbound) = {
+        let (buffer, only, inbound, most) = {
             let mut this = slf.get().state(slf.py())?;
             this.heard += 1;
             this.fresh = true;
             let buffer = this.shared()?.get().state(py)?.buffer(py);
             let inbound = this.inbound.as_ref().map(|inbound| inbound.bind(py).clone());
-            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()), inbound)
+            let most = this.allowance(py, nbytes)?;
+            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()), inbound, most)
         };
         let Some(connection) = only else {
             let chunk = buffer.get_slice(0, nbytes)?;
             if let Some(inbound) = inbound {
-                return Self::receive_data(slf, &inbound, chunk.as_any());
+                inbound.borrow_mut().begin_turn(most);
+                Self::receive_data(slf, &inbound, chunk.as_any())?;
+                let done = inbound.borrow().done();
+                return slf.get().charge(py, most, done);
             }
             return slf.call_method1(intern!(py, "receive"), (chunk,)).map(drop);
         };
         let events = PyList::empty(py);
-        filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events))?;
+        filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events, most))?;
+        let done = connection.get().workings(py)?.decoded();
+        slf.get().charge(py, most, done)?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
         Self::take(slf, &events, &reply, Caller::Loop, false)
     }
@@ -381,14 +393,25 @@ impl Exchange {
     /// Decodes more of what was read.
     fn catch_up(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let only = {
+        let (only, inbound) = {
             let mut this = slf.get().state(py)?;
             this.rest = Rest::Decoded;
-            this.only.as_ref().map(|only| only.bind(py).clone())
+            (
+                this.only.as_ref().map(|only| only.bind(py).clone()),
+                this.inbound.as_ref().map(|inbound| inbound.bind(py).clone()),
+            )
         };
+        if let Some(inbound) = inbound {
+            inbound.borrow_mut().begin_turn(DECODED_PER_TURN);
+            slf.call_method0(intern!(py, "catch_up"))?;
+            let done = inbound.borrow().done();
+            return slf.get().charge(py, DECODED_PER_TURN, done);
+        }
         let Some(connection) = only else { return Ok(()) };
         let events = PyList::empty(py);
         Endpoint::_receive_early(&connection, &events)?;
+        let done = connection.get().workings(py)?.decoded();
+        slf.get().charge(py, DECODED_PER_TURN, done)?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
         Self::take(slf, &events, &reply, Caller::Loop, false)?;
         if slf.get().state(py)?.rest == Rest::Deferred {
@@ -541,6 +564,20 @@ impl Exchange {
         }
     }
 
+    /// Counts what was done of the `most` that might be: a transport that had to wait has made up for nothing.
+    #[inline]
+    fn charge(&self, py: Python<'_>, most: usize, done: usize) -> PyResult<()> {
+        if most == 0 {
+            return Ok(());
+        }
+        let mut this = self.state(py)?;
+        // What has led to few messages is counted as these are taken; what h2 was handed never is.
+        if this.share.charge(done) || this.inbound.is_some() {
+            this.shared()?.get().state(py)?.turns().charge_work(done);
+        }
+        Ok(())
+    }
+
     pub fn ready(&self, py: Python<'_>) -> PyResult<Py<ReadyList>> {
         Ok(self.state(py)?.ready.clone_ref(py))
     }
@@ -569,10 +606,22 @@ impl State {
     /// Whether the rest of what was read is to wait for a turn of the loop, and does not yet.
     #[inline]
     fn is_to_defer(&self, py: Python<'_>) -> PyResult<bool> {
-        match &self.only {
-            Some(only) if self.rest == Rest::Decoded => only.get().workings(py)?.is_behind(py),
-            _ => Ok(false),
+        match (&self.only, &self.inbound) {
+            _ if self.rest == Rest::Deferred => Ok(false),
+            (Some(only), _) => only.get().workings(py)?.is_behind(py),
+            (None, Some(inbound)) => Ok(inbound.borrow(py).is_behind()),
+            (None, None) => Ok(false),
         }
+    }
+
+    /// How much may be decoded of a chunk of `len` bytes that has come.
+    #[inline]
+    fn allowance(&self, py: Python<'_>, len: usize) -> PyResult<usize> {
+        if self.rest == Rest::Deferred {
+            return Ok(0);
+        }
+        let spent = self.shared()?.get().state(py)?.turns().is_spent();
+        Ok(self.share.allowance(spent, len))
     }
 
     /// Notes that something is written; gives the transport's `is_closing` if that is not the first since the last chunk.

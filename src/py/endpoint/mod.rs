@@ -34,9 +34,6 @@ use send::Checked;
 
 /// The most bytes kept of what a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;
-/// How much the driver has decoded in one turn of its loop; and what an event costs of that beside its bytes.
-const DECODED_PER_TURN: usize = 1 << 20;
-const EVENT_COST: usize = 512;
 /// The most bytes of a reason (RFC 6455 §5.5), and the code of a failure that is not the peer's (§7.4.1).
 const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
 const INTERNAL_ERROR: u16 = 1011;
@@ -104,8 +101,10 @@ pub struct Workings {
     delivery: Delivery,
     /// What came and is not decoded yet: before the opening handshake was done, behind more messages than are taken, or for a later turn.
     early: Vec<u8>,
-    /// How much is decoded at a time, in bytes of messages and [`EVENT_COST`] for each event; the driver asks for the rest.
+    /// How much is decoded at a time of what has waited, as [`crate::turns`] counts it; the driver asks for the rest.
     most: usize,
+    /// How much was decoded the last time.
+    decoded: usize,
     /// The end of what came, which is behind `early`.
     end: Option<End>,
     /// Frames that answer by themselves: Pongs.
@@ -135,6 +134,7 @@ impl Endpoint {
             delivery: Delivery::Events,
             early: Vec::new(),
             most: usize::MAX,
+            decoded: 0,
             end: None,
             reply: Vec::new(),
             interruption: None,
@@ -318,7 +318,11 @@ impl Endpoint {
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyBytes>)> {
         let events = PyList::empty(slf.py());
         with_bytes(data, |data| {
-            if data.is_empty() { Self::receive_end(slf, &events, None) } else { Self::feed(slf, data, &events) }
+            if data.is_empty() {
+                Self::receive_end(slf, &events, None)
+            } else {
+                Self::feed(slf, data, &events, usize::MAX)
+            }
         })?;
         let reply = Self::_settle(slf, Some(&events))?;
         Ok((events, reply))
@@ -329,16 +333,8 @@ impl Endpoint {
         if slf.get().workings(slf.py())?.decoder.is_none() {
             return Ok(());
         }
-        Self::feed(slf, &[], events)?;
-        let end = {
-            let mut this = slf.get().workings(slf.py())?;
-            if this.waits(slf.py())? { None } else { this.end.take() }
-        };
-        match end {
-            Some(End::Lost(message)) => Self::receive_end(slf, events, message.as_deref()),
-            Some(End::Fault(error)) => Self::_fail(slf, events, error),
-            None => Ok(()),
-        }
+        let most = slf.get().workings(slf.py())?.most;
+        Self::catch_up(slf, events, most)
     }
 
     /// Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that.

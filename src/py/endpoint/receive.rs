@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::{DECODED_PER_TURN, Delivery, EARLY_LIMIT, EVENT_COST, End, Endpoint, Workings};
+use super::{Delivery, EARLY_LIMIT, End, Endpoint, Workings};
 use crate::decoder::Event;
 use crate::fault::Fault;
 use crate::frame::Opcode;
@@ -12,10 +12,11 @@ use crate::py::events::{self, Kind as EventKind};
 use crate::py::incoming::{Failure, Message, bytes_of, message, transformed};
 use crate::py::queue::MessageQueue;
 use crate::state::{Kind, after_receiving, after_sending};
+use crate::turns::{DECODED_PER_TURN, EVENT_COST};
 
 impl Endpoint {
-    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes.
-    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>) -> PyResult<()> {
+    /// Decodes a chunk and appends `(self, event)` to `events` for each that it completes; what is more work than `most` waits.
+    pub fn feed<'py>(slf: &Bound<'py, Self>, data: &[u8], events: &Bound<'py, PyList>, most: usize) -> PyResult<()> {
         let mut this = slf.get().workings(slf.py())?;
         let this = &mut *this;
         this.hand_on_kept(events)?;
@@ -30,16 +31,30 @@ impl Endpoint {
             return Ok(());
         }
         if this.early.is_empty() {
-            let left = Self::decode_all(slf, this, data, events)?;
+            let left = Self::decode_all(slf, this, data, events, most)?;
             this.early.extend_from_slice(left);
             return Ok(());
         }
         let mut early = std::mem::take(&mut this.early);
         early.extend_from_slice(data);
-        let left = Self::decode_all(slf, this, &early, events)?.len();
+        let left = Self::decode_all(slf, this, &early, events, most)?.len();
         early.drain(..early.len() - left);
         this.early = early;
         Ok(())
+    }
+
+    /// Decodes what has waited, as far as it is taken now; what is more work than `most` goes on waiting.
+    pub fn catch_up<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>, most: usize) -> PyResult<()> {
+        Self::feed(slf, &[], events, most)?;
+        let end = {
+            let mut this = slf.get().workings(slf.py())?;
+            if this.waits(slf.py())? { None } else { this.end.take() }
+        };
+        match end {
+            Some(End::Lost(message)) => Self::receive_end(slf, events, message.as_deref()),
+            Some(End::Fault(error)) => Self::_fail(slf, events, error),
+            None => Ok(()),
+        }
     }
 
     /// Gives the bytes that must follow what was received.
@@ -66,8 +81,9 @@ impl Endpoint {
         this: &mut Workings,
         mut data: &'a [u8],
         events: &Bound<'py, PyList>,
+        most: usize,
     ) -> PyResult<&'a [u8]> {
-        match Self::decode(slf, this, &mut data, events) {
+        match Self::decode(slf, this, &mut data, events, most) {
             Ok(()) if !this.failed => Ok(data),
             Ok(()) => Ok(&[]),
             Err(exception) => Self::interrupt(slf, this, exception, events).map(|()| &[][..]),
@@ -91,12 +107,13 @@ impl Endpoint {
         this: &mut Workings,
         chunk: &mut &[u8],
         events: &Bound<'py, PyList>,
+        most: usize,
     ) -> PyResult<()> {
         let py = slf.py();
         let Some(decoder) = &mut this.decoder else { return Ok(()) };
         // Behind a Close comes nothing more.
         let mut after = this.state;
-        let mut left = this.most;
+        let mut left = most;
         while left > 0 {
             left = left.saturating_sub(EVENT_COST);
             let said = match decoder.next(chunk) {
@@ -166,6 +183,7 @@ impl Endpoint {
             push(events, slf, &event)?;
         }
         decoder.idle();
+        this.decoded = most - left;
         this.enter(after);
         Ok(())
     }
@@ -258,6 +276,11 @@ impl Workings {
     /// Has the rest of what comes, behind as much as a turn of a loop has time for, wait until it is asked for.
     pub fn bound_turns(&mut self) {
         self.most = DECODED_PER_TURN;
+    }
+
+    /// How much was decoded the last time.
+    pub const fn decoded(&self) -> usize {
+        self.decoded
     }
 
     /// Whether bytes wait that may be decoded.
