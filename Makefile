@@ -61,6 +61,7 @@ lint: rust tools
 
 types: build tools
 	$(PY) -m mypy --strict python/mintws
+	$(PY) -m mypy --strict examples
 	$(PY) -m mypy.stubtest mintws._core
 
 rust-test: rust
