@@ -180,6 +180,65 @@ def test_a_clients_context_is_refused_where_a_server_gets_it(contexts: Any) -> N
         serve(echo, "127.0.0.1", 0, ssl=client)
 
 
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_server_takes_what_makes_its_context_and_calls_it_once(
+    run: Callable[..., Any], contexts: Any, http: str
+) -> None:
+    client, server, names = contexts
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(server)
+        return server
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=make) as listening:
+            for _ in range(2):
+                address = f"wss://localhost:{listening.port}"
+                async with connect(address, http=http, host="127.0.0.1", ssl=client) as websocket:
+                    await websocket.send("hello")
+                    assert await websocket.recv() == "hello"
+
+    run(main())
+    assert made == [server]
+    assert names == ["localhost"] * 2
+
+
+@pytest.mark.parametrize("made", [None, "cert.pem"])
+def test_what_makes_no_context_is_refused_where_it_is_given(made: Any) -> None:
+    with pytest.raises(TypeError, match=r"ssl\.SSLContext"):
+        serve(echo, "127.0.0.1", 0, ssl=lambda: made)
+
+
+def test_what_makes_a_clients_context_is_refused_where_it_is_given(contexts: Any) -> None:
+    client, _, _ = contexts
+    with pytest.raises(LocalProtocolError, match="client's context"):
+        serve(echo, "127.0.0.1", 0, ssl=lambda: client)
+
+
+def test_a_certificate_that_is_loaded_later_holds_for_later_connections(
+    run: Callable[..., Any], contexts: Any, tmp_path: Path
+) -> None:
+    # Both are for localhost, and sign themselves.
+    client, server, _ = contexts
+    cert, key = tmp_path / "later.pem", tmp_path / "later-key.pem"
+    for path, pem in zip((cert, key), make_certificate(), strict=True):
+        path.write_text(pem, encoding="ascii")
+
+    async def main() -> None:
+        async with serve(echo, "127.0.0.1", 0, ssl=server) as listening:
+            address = f"wss://localhost:{listening.port}"
+            async with connect(address, host="127.0.0.1", ssl=client) as websocket:
+                server.load_cert_chain(cert, key)
+                with pytest.raises(ConnectError):
+                    await connect(address, host="127.0.0.1", ssl=client)
+                later = ssl.create_default_context(cafile=str(cert))
+                async with connect(address, host="127.0.0.1", ssl=later):
+                    await websocket.ping()
+
+    run(main())
+
+
 def test_connections_without_a_context_of_their_own_share_one_for_each_loop(
     run: Callable[..., Any], contexts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

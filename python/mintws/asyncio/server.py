@@ -72,7 +72,8 @@ class serve:  # noqa: N801  (used as a function)
         backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
             already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
         reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
-        ssl: the TLS context of a server with TLS, with its certificate loaded; its ALPN is set here.
+        ssl: the TLS context of a server with TLS, with its certificate loaded, or what makes one when it is called, which is done once.
+            The context is the server's from then on, and its list for ALPN is set here: give another server, or other uses, their own.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
         upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
             or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
@@ -105,7 +106,7 @@ class serve:  # noqa: N801  (used as a function)
         path: str | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
-        ssl: tls.SSLContext | None = None,
+        ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None = None,
         respond: Respond | None = None,
         upgrade: Upgrade | None = None,
         subprotocols: Sequence[str] = (),
@@ -124,14 +125,14 @@ class serve:  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         check_options(options)
-        check_context(ssl, Role.SERVER)
+        context = server_context(ssl)
         for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
             if not callable(hook):
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
         timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
-        if ssl is not None:
-            ssl.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+        if context is not None:
+            context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._server = Server(handler, timing, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
@@ -146,7 +147,7 @@ class serve:  # noqa: N801  (used as a function)
         self._server.window = window
         self._server.max_concurrent_streams = max_concurrent_streams
         self._place = Place(host, port, sock, path, backlog, reuse_port)
-        self._ssl = ssl
+        self._ssl = context
         self._server.product = product_header("Server", server_header)
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -157,6 +158,20 @@ class serve:  # noqa: N801  (used as a function)
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self._server.close()
+
+
+def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None) -> tls.SSLContext | None:
+    """Give the TLS context that was given, or that is made by what was given.
+
+    Raises:
+        LocalProtocolError, TypeError: it is no context, or a client's.
+    """
+    made = callable(ssl)
+    context = ssl() if callable(ssl) else ssl
+    if made and context is None:
+        raise TypeError("ssl gives an ssl.SSLContext when it is called, not None")
+    check_context(context, Role.SERVER)
+    return context
 
 
 class Server:
