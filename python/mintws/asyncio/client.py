@@ -71,7 +71,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
             over it, or is a gateway that gets no answer (502, 504, or 503 without Retry-After), a new connection with HTTP/1.1 is made,
-            unless `sock` was given. Where that helped, the server is offered HTTP/1.1 alone for the next 300 s.
+            unless `sock` or `transport` was given. Where that helped, the server is offered HTTP/1.1 alone for the next 300 s.
         headers: further headers of the request.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
@@ -84,7 +84,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             one has not answered after 0.25 s (RFC 8305).
         family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
         local_addr: the host and the port to connect from.
-        sock, path: instead of these, a socket that is connected already, or the path of a Unix socket.
+        sock, path, transport: instead of these, a socket that is connected already, the path of a Unix socket, or a transport that is
+            connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
+            in it, though it may have TLS of its own; for "ws://" it is used as it is.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`.
         options: see `Options`.
 
@@ -116,6 +118,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
+        transport: asyncio.Transport | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -130,7 +133,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
         self._request = _request(self._url, fields, subprotocols, extensions or (), origin)
         self._offers_default = extensions is None
-        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
+        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
 
@@ -172,8 +175,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
-        ssl, server_hostname, host, port, family, local_addr, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout,
-            options: as in `connect`.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, transport, open_timeout, close_timeout, ping_interval,
+            ping_timeout, options: as in `connect`.
         window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
             a window for each round trip.
         max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
@@ -199,6 +202,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
+        transport: asyncio.Transport | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -211,7 +215,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
-        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path)
+        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
         self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
         self._window = window

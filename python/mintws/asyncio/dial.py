@@ -127,11 +127,12 @@ class Place:
         local_addr: tuple[str, int] | None,
         sock: socket.socket | None,
         path: str | None,
+        transport: asyncio.Transport | None,
     ) -> None:
         check_context(ssl, Role.CLIENT)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
-        _check_address(host, port, family, local_addr, sock, path)
+        _check_address(host, port, family, local_addr, sock, path, transport)
         self._url = url
         self._ssl = ssl
         name = url.server_name if server_hostname is None else _ascii("server_hostname", server_hostname)
@@ -142,10 +143,12 @@ class Place:
         self._local_addr = None if local_addr is None else (_ascii("local_addr", local_addr[0]), local_addr[1])
         self._sock = sock
         self._path = path
-        #: A socket of the caller's is connected once.
-        self.attempts = 2 if sock is None else 1
+        self._transport = transport
+        opened = sock is not None or transport is not None
+        #: What the caller has connected is connected once.
+        self.attempts = 1 if opened else 2
         #: What tells the server from others that are reached with the same context.
-        self.origin = (url.authority, self._server_hostname, host, port, path, sock is None)
+        self.origin = (url.authority, self._server_hostname, host, port, path, opened)
 
     def learnt(self, loop: asyncio.AbstractEventLoop) -> Http1Origins:
         """Give what the loop has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
@@ -174,8 +177,12 @@ class Place:
             attempt.begin_tls()
             return ClientTls(shared_buffers(loop), link, self._ssl, self._server_hostname, http)
 
+        protocol: ClientTls | ClientLink
         try:
-            if self._path is not None:
+            if self._transport is not None:
+                protocol = make()
+                _give_protocol(self._transport, protocol)
+            elif self._path is not None:
                 attempt.awaits = "the connection"
                 _, protocol = await loop.create_unix_connection(make, self._path)
             elif self._sock is not None:
@@ -205,6 +212,7 @@ def _check_address(
     local_addr: object,
     sock: object,
     path: object,
+    transport: object,
 ) -> None:
     """Raise for an address that is none, or that is given in more than one way."""
     if port is not None and not isinstance(port, int):
@@ -224,9 +232,31 @@ def _check_address(
         case _:
             raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
     check_socket(sock, path)
+    _check_transport(transport)
     tcp = host is not None or port is not None or family or local_addr is not None
-    if (sock is not None) + (path is not None) + bool(tcp) > 1:
-        raise LocalProtocolError("`sock` or `path` is given instead of `host`, `port`, `family` and `local_addr`")
+    if sum(it is not None for it in (sock, path, transport)) + bool(tcp) > 1:
+        raise LocalProtocolError(
+            "`sock`, `path` or `transport` is given instead of `host`, `port`, `family` and `local_addr`"
+        )
+
+
+def _check_transport(transport: Any) -> None:
+    """Raise for what is no transport, or one that has ended, where it is given; those of other loops have no class in common."""
+    if transport is None:
+        return
+    if not hasattr(transport, "set_protocol") or not hasattr(transport, "write"):
+        raise TypeError(f"transport is an asyncio.Transport, not {transport!r}")
+    if transport.is_closing():
+        raise LocalProtocolError("transport is closed already: connect another one")
+
+
+def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientLink) -> None:
+    """Have a transport that another protocol has read from go on with ours."""
+    transport.pause_reading()
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    if not transport.is_closing():
+        transport.resume_reading()
 
 
 def _ascii(argument: str, host: str) -> str:
