@@ -137,6 +137,8 @@ class Tls:
 
         Raises:
             LocalProtocolError: the handshake is not done, or `close` was called, or the connection has failed.
+            ssl.SSLWantReadError: the server has begun another handshake, as TLS 1.2 lets it, unless the context has
+                `ssl.OP_NO_RENEGOTIATION`; nothing was sent.
         """
         if self.state is not TlsState.OPEN:
             raise LocalProtocolError(f"nothing is sent in the state {self.state.name}: look at `state` before")

@@ -265,6 +265,13 @@ def test_connections_without_a_context_of_their_own_share_one_for_each_loop(
         assert len(made) == loops
 
 
+def test_the_context_of_a_loop_takes_no_renegotiation(run: Callable[..., Any]) -> None:
+    async def main() -> None:
+        assert default_context(asyncio.get_running_loop()).options & ssl.OP_NO_RENEGOTIATION
+
+    run(main())
+
+
 def test_the_context_of_a_loop_goes_with_it(run: Callable[..., Any], contexts: Any) -> None:
     async def main() -> ReferenceType[ssl.SSLContext]:
         return ref(default_context(asyncio.get_running_loop()))

@@ -23,6 +23,8 @@ def default_context(loop: asyncio.AbstractEventLoop) -> ssl.SSLContext:
     context = _defaults.get(loop)
     if context is None:
         context = _defaults[loop] = ssl.create_default_context()
+        # RFC 9113 §9.2.1 forbids it, and a message that is sent during it would fail.
+        context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
