@@ -503,6 +503,15 @@ class MessageQueue:
     def _finish(self) -> None:
         """Say that nothing follows the messages."""
 
+    def _discard(self) -> bool:
+        """Take no more messages than those that wait already, and count later ones; say whether the peer was paused, which may go on."""
+
+    def _abandon(self) -> bool:
+        """Count and drop messages beyond those that may wait, until one is taken; say whether the peer was paused, which may go on."""
+
+    def _keep(self) -> None:
+        """Have messages wait again that `_abandon` drops."""
+
 @disjoint_base
 class WebSocket(MessageQueue):
     """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
@@ -575,12 +584,6 @@ class WebSocket(MessageQueue):
 
     def _end_batch(self) -> None:
         """Write the frames of the batch, unless it is within another."""
-
-    def _discard(self) -> None:
-        """Take no more messages than those that wait already: later ones are counted."""
-
-    def _abandon(self, abandoned: bool) -> None:
-        """Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too."""
 
 @final
 class Operation:

@@ -116,6 +116,22 @@ impl MessageQueue {
         Ok(())
     }
 
+    /// Take no more messages than those that wait already, and count later ones; say whether the peer was paused, which may go on.
+    fn _discard(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.queue.discard())
+    }
+
+    /// Count and drop messages beyond those that may wait, until one is taken; say whether the peer was paused, which may go on.
+    fn _abandon(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.queue.abandon())
+    }
+
+    /// Have messages wait again that `_abandon` drops.
+    fn _keep(&self, py: Python<'_>) -> PyResult<()> {
+        self.state(py)?.queue.keep();
+        Ok(())
+    }
+
     // The list may hold the queue.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
@@ -177,21 +193,5 @@ impl MessageQueue {
 
     pub fn is_ended(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.is_ended())
-    }
-
-    /// See [`Queue::discard`].
-    pub fn discard(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.state(py)?.queue.discard())
-    }
-
-    /// See [`Queue::abandon`].
-    pub fn abandon(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.state(py)?.queue.abandon())
-    }
-
-    /// See [`Queue::keep`].
-    pub fn keep(&self, py: Python<'_>) -> PyResult<()> {
-        self.state(py)?.queue.keep();
-        Ok(())
     }
 }

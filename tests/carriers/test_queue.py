@@ -77,3 +77,39 @@ def test_the_end_lists_an_empty_queue_once() -> None:
     queue._finish()
     assert ready.drain() == [queue]
     assert queue._pop() is None
+
+
+@CARRIERS
+@pytest.mark.parametrize("drop", ["_discard", "_abandon"])
+def test_beyond_what_may_wait_messages_are_dropped_and_counted(cls: Any, drop: str) -> None:
+    pair, _, queue = queued(cls)
+    for number in range(FULL):
+        pair.to_server(Text(str(number)))
+    pair.to_server(Text("waits as bytes"))
+    assert queue.paused
+    assert getattr(queue, drop)(), "the peer may go on"
+    assert not getattr(queue, drop)(), "it was told so before"
+    pair.server._receive_early([])
+    pair.to_server(Text("is dropped too"))
+    assert (queue.waiting, queue.discarded, queue.paused) == (FULL, 2, False)
+
+
+@CARRIERS
+def test_abandoned_messages_wait_again_where_that_is_asked_for(cls: Any) -> None:
+    pair, _, queue = queued(cls)
+    assert not queue._abandon()
+    queue._keep()
+    for number in range(FULL + 1):
+        pair.to_server(Text(str(number)))
+    assert (queue.waiting, queue.discarded, queue.paused) == (FULL, 0, True)
+
+
+def test_discarded_messages_never_wait_again() -> None:
+    pair, _, queue = queued(Http1)
+    queue._discard()
+    queue._keep()
+    assert not queue._abandon()
+    for number in range(FULL + 1):
+        pair.to_server(Text(str(number)))
+    assert not queue.paused
+    assert queue.discarded > 0

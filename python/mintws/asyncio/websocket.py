@@ -289,7 +289,8 @@ class WebSocket(_core.WebSocket):
 
     def discard(self) -> None:
         """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
-        self._discard()
+        if self._discard():
+            self._resume()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
@@ -381,9 +382,10 @@ class WebSocket(_core.WebSocket):
             case Order.PROBE:
                 self._link.write(self._link.http.probe())
             case Order.KEEP:
-                self._abandon(False)
+                self._keep()
             case Order.ABANDON:
-                self._abandon(True)
+                if self._abandon():
+                    self._resume()
                 self.answer()
             case Order.DISCARD:
                 self.discard()

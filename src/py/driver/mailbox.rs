@@ -211,26 +211,6 @@ impl Mailbox {
         Self::_post(slf, false)
     }
 
-    /// Take no more messages than those that wait already: later ones are counted.
-    fn _discard(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.as_super().get().discard(slf.py())? {
-            return Self::resume(slf);
-        }
-        Ok(())
-    }
-
-    /// Count and drop messages beyond those that may wait, or wait for the application again, as `recv` does too.
-    fn _abandon(slf: &Bound<'_, Self>, abandoned: bool) -> PyResult<()> {
-        let queue = slf.as_super().get();
-        if !abandoned {
-            return queue.keep(slf.py());
-        }
-        if queue.abandon(slf.py())? {
-            return Self::resume(slf);
-        }
-        Ok(())
-    }
-
     // Its parts refer to each other, and the application to them.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
