@@ -10,31 +10,30 @@ from typing import Any
 
 import trio
 
-from mintws import Binary, Close, Connection, Failed, Http1, Http2, Ping, Pong, Role, State, Text
+from mintws import Binary, Connection, Failed, Http1, Http2, Ping, Role, Text
 from mintws import session as rules
 from mintws._core import MessageQueue, ReadyList
 from mintws.errors import ConnectError, UpgradeError
 from mintws.events import Response, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
-from mintws.session import Due, Order, Ordered, Step, Timing, TransportSession
+from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
 from mintws.url import parse
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class WebSocket(MessageQueue):
+class WebSocket(DriverWebSocket, MessageQueue):
     """One open WebSocket."""
 
-    def __new__(cls, transport: Transport, connection: Connection) -> WebSocket:
-        return super().__new__(cls, transport.ready)
+    def __new__(cls, link: Transport, connection: Connection) -> WebSocket:
+        return super().__new__(cls, link.ready)
 
-    def __init__(self, transport: Transport, connection: Connection) -> None:
+    def __init__(self, link: Transport, connection: Connection) -> None:
         self.connection = connection
-        self.session = rules.WebSocketSession(trio.current_time(), connection, transport, transport.session.timing)
-        self.ending = self.session.ending
         self.awaited = self.owes_answer = False
-        self._transport = transport
-        connection.owner = self
+        self._link = link
+        self._session = rules.WebSocketSession(link.now(), connection, link, link._session.timing)
+        connection.owner = rules.Owner(self)
         connection.cork()
         connection._deliver_to(self)
 
@@ -43,12 +42,12 @@ class WebSocket(MessageQueue):
         await trio.lowlevel.checkpoint()
         paused = self.paused
         while (event := self._pop()) is None:
-            if self.session.last is not None or self._transport.left(self):
-                self.obey(self.session.answer())
+            if self._session.last is not None or self._link.left(self):
+                self.answer()
                 raise self.ending.exception()
             try:
                 self.awaited = True
-                await self._transport.changed.park()
+                await self._link.changed.park()
             finally:
                 self.awaited = False
         self.owes_answer = True
@@ -61,103 +60,44 @@ class WebSocket(MessageQueue):
         await trio.lowlevel.checkpoint()
         self.owes_answer = False
         made = {str: Text, bytes: Binary}.get(type(message))
-        self._send(message if made is None else made(message))
-        while not self._transport.left(self) and (self._transport.full or self.connection.buffered > rules.WRITE_HIGH):
-            await self._transport.changed.park()
+        self._encode(message if made is None else made(message))
+        while not self._gone() and (self._link.full or self._is_held_back()):
+            await self._link.changed.park()
 
     async def ping(self) -> float:
         """Send a Ping, and give the seconds until its Pong has come."""
         answer: list[float] = []
-        self._ping(answer)
+        self.send_ping(answer)
         while not answer:
-            if self._transport.left(self):
+            if self._link.left(self):
                 raise self.ending.exception()
-            await self._transport.changed.park()
+            await self._link.changed.park()
         return answer[0]
 
-    async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Close, and wait until the peer has done so too."""
-        self.obey(self.session.close(trio.current_time(), code, reason))
-        self.session.begin_close(trio.current_time(), self)
-        self.obey(None)
-        try:
-            await self._over()
-        finally:
-            self.session.end_close()
+    def send_ping(self, answer: list[float] | None = None) -> None:
+        payload = self._session.pings.choose()
+        self._encode(Ping(payload))
+        self._session.pings.add(time.perf_counter(), [] if answer is None else answer, payload)
 
-    async def wait_closed(self) -> None:
-        """Wait until it has ended."""
-        self.obey(self.session.begin_wait(trio.current_time(), self))
-        try:
-            await self._over()
-        finally:
-            self.obey(self.session.end_wait())
+    def pong(self, data: bytes) -> None:
+        for answer, latency in self._session.pings.answer(time.perf_counter(), data):
+            answer.append(latency)
 
-    def receive(self, event: Any) -> None:
-        """Take an event of the connection that is no message."""
-        if isinstance(event, Pong):
-            for answer, latency in self.session.pings.answer(time.perf_counter(), event.data):
-                answer.append(latency)
-        elif isinstance(event, Close | Failed):
-            self.obey(self.session.receive(trio.current_time(), event, self))
-            self._transport.check_done(self)
-
-    def pause(self) -> None:
-        """Take no more, since more messages wait than are taken."""
-        self.connection.pause()
-        self.obey(self.session.pause(trio.current_time(), self))
-
-    def finish(self) -> None:
-        """End both ways: the transport is gone, or the stream."""
-        self.obey(self.session.finish(trio.current_time(), self))
-
-    def obey(self, ordered: Ordered) -> None:
-        """Do what the session orders, and see to its deadline."""
-        match ordered:
-            case Close() | Order.FLUSH:
-                self._transport.write(self.connection.flush())
-                self._transport.check_done(self)
-            case Order.PING:
-                self._ping([])
-            case Order.PROBE:
-                self._transport.write(self._transport.http.probe())
-            case Order.KEEP:
-                self._keep()
-            case Order.ABANDON:
-                if self._abandon():
-                    self._resume()
-                self.obey(self.session.answer())
-            case Order.DISCARD:
-                if self._discard():
-                    self._resume()
-            case Order.ABORT:
-                self._transport.abort(self)
-        self.ending.discarded = self.discarded
-        self._transport.obey(self._transport.session.schedule(self.session))
-
-    def _resume(self) -> None:
-        self.session.resume()
-        events, reply = self.connection.receive_early()
-        self._transport.write(self.connection.resume())
-        self._transport.handle(events, reply)
-
-    def _send(self, event: Text | Binary | Ping) -> None:
-        if self._transport.closing or self._transport.left(self) or self.connection.state is State.CLOSED:
+    def _encode(self, event: Text | Binary | Ping) -> None:
+        if self._gone():
             raise self.ending.exception()
         self.connection.send(event)
-        self._transport.write(self.connection.flush())
+        self._flush()
 
-    def _ping(self, answer: list[float]) -> None:
-        payload = self.session.pings.choose()
-        self._send(Ping(payload))
-        self.session.pings.add(time.perf_counter(), answer, payload)
+    def _flush(self) -> None:
+        self._link.write(self.connection.flush())
 
     async def _over(self) -> None:
-        while not self.session.is_over:
-            await self._transport.changed.park()
+        while not self._session.is_over:
+            await self._link.changed.park()
 
 
-class Transport:
+class Transport(DriverTransport):
     """One stream with what it carries, and the tasks that read, write and keep the time.
 
     Args:
@@ -165,42 +105,19 @@ class Transport:
     """
 
     def __init__(self, stream: Any, session: TransportSession, begun: Callable[[Connection, Any], None]) -> None:
-        self.session = session
-        self.http: Any = None
         self.ready = ReadyList()
         self.changed = trio.lowlevel.ParkingLot()
-        self.websockets: set[WebSocket] = set()
+        self.websockets = set()
         self.half_closes = isinstance(stream, trio.abc.HalfCloseableStream)
-        self.multiplexed = self.lost = False
-        self.heard = self.written = self._sent = 0
-        self._begun = begun
+        self.multiplexed = self.closing = self.lost = False
+        self.heard = self.written = self.unsent = 0
+        self.receive_handshake = begun
+        self._session = session
+        self._stream = stream
         self._output = bytearray()
         self._peer_ended = False
         #: How the transport ends, once it does.
         self._last: Step | None = None
-        self._stream = stream
-
-    @property
-    def unsent(self) -> int:
-        return self.written - self._sent
-
-    buffered = unsent
-
-    @property
-    def closing(self) -> bool:
-        return self.lost or self._last is not None
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.websockets) or self.closing
-
-    @property
-    def full(self) -> bool:
-        return self.unsent > rules.WRITE_HIGH
-
-    @property
-    def is_reading(self) -> bool:
-        return self.session.is_reading(self)
 
     async def run(self) -> None:
         """Carry bytes both ways until the transport is gone."""
@@ -211,84 +128,58 @@ class Transport:
                 async with trio.open_nursery() as both:
                     both.start_soon(self._write)
                     await self._read()
-                self._scope.cancel()
+                self.cut()
         finally:
-            self.lost = True
-            if self.http is not None:
-                self.handle(*self.http.receive(b""))
-            for websocket in list(self.websockets):
-                self._let_go(websocket)
+            self.lost = self.closing = True
+            self.lose()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-
-    def speak(self, http: Http1 | Http2) -> None:
-        """Begin with the version of HTTP that is spoken."""
-        self.http = self.session.http = http
-        self.multiplexed = isinstance(http, Http2)
-        self.write(http.start())
-
-    def write(self, data: bytes) -> None:
-        """Write bytes, in the order of the calls."""
-        if not self.closing:
-            self._output += data
-            self.written += len(data)
-        self.changed.unpark_all()
-
-    def obey(self, due: Due | None) -> None:
-        """Do what the session says."""
-        if due is not None:
-            self.write(due.data)
-            if due.step is Step.CUT:
-                self._scope.cancel()
-            self._last = due.step or self._last
 
     def adopt(self, connection: Connection) -> WebSocket:
         """Make the WebSocket of a connection that has opened, and handle what was held until then."""
         websocket = WebSocket(self, connection)
-        self.websockets.add(websocket)
-        websocket.obey(None)
-        self.handle(*self.http.proceed())
+        self.add(websocket)
+        self.proceed()
         return websocket
 
-    def left(self, websocket: WebSocket) -> bool:
-        return websocket not in self.websockets
+    def receive_ordinary(self, event: Any) -> None:
+        request = self.http.collect(event)
+        if request is not None:
+            self.write(self.http.respond(request, Response(404)))
 
-    def check_done(self, websocket: WebSocket) -> None:
-        """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
-        if websocket.connection.state is State.CLOSED and self.multiplexed and not self.left(websocket):
-            self.obey(self.session.sweep_later(trio.current_time(), websocket.connection))
-            self._let_go(websocket)
-        self.obey(self.session.close_if_done(trio.current_time(), self))
-
-    def abort(self, websocket: WebSocket) -> None:
-        """End a WebSocket without a closing handshake."""
-        self.write(websocket.connection.abort())
-        self._let_go(websocket)
-        if not self.multiplexed:
-            self._scope.cancel()
-
-    def handle(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
-        """Take what an HTTP connection made of a chunk."""
+    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         self.write(reply)
-        self.session.receive(trio.current_time(), crowded=False, replied=len(reply) if self.full else 0)
-        for connection, event in events:
-            if connection is None:
-                request = self.http.collect(event)
-                self.write(b"" if request is None else self.http.respond(request, Response(404)))
-            elif isinstance(connection.owner, WebSocket):
-                connection.owner.receive(event)
-            else:
-                self._begun(connection, event)
-        for queue in self.ready.drain():
-            if isinstance(queue, WebSocket) and queue.paused:
-                queue.pause()
-        if events:
-            self.handle(*self.http.proceed())
-        self.obey(self.session.close_if_done(trio.current_time(), self))
+        self._session.receive(self.now(), crowded=False, replied=len(reply) if self.full else 0)
+        self.handle(events)
+        for websocket in self.ready.drain():
+            if websocket.paused:
+                websocket._pause()
+        self.close_if_done()
+        self.wake()
 
-    def _let_go(self, websocket: WebSocket) -> None:
-        self.websockets.discard(websocket)
-        websocket.finish()
+    def now(self) -> float:
+        return trio.current_time()
+
+    def write(self, data: bytes) -> None:
+        if data and not self.closing:
+            self._output += data
+            self.written += len(data)
+            self.unsent += len(data)
+            self.wake()
+
+    def wake(self) -> None:
+        self.changed.unpark_all()
+
+    arm = wake
+
+    def cut(self) -> None:
+        self._scope.cancel()
+
+    def take_step(self, step: Step) -> None:
+        if step is Step.CUT:
+            self.cut()
+        else:
+            self.closing, self._last = True, step
 
     async def _read(self) -> None:
         preface = rules.Preface()
@@ -302,12 +193,12 @@ class Transport:
             self.heard += 1
             if not data:
                 self._peer_ended = True
-                self.session.receive_eof(self)
-            if self.http is None and (start := preface.receive(data)) is not None:
+                self._session.receive_eof(self)
+            if not self.speaks and (start := preface.receive(data)) is not None:
                 self.speak((Http2 if preface.http2 else Http1)(Role.SERVER))
                 data = start
-            if self.http is not None:
-                self.handle(*self.http.receive(data))
+            if self.speaks:
+                self.go_on(*self.http.receive(data))
 
     async def _write(self) -> None:
         told = not self.half_closes
@@ -316,9 +207,9 @@ class Transport:
                 if self._output:
                     data, self._output = self._output, bytearray()
                     await self._stream.send_all(data)
-                    self._sent += len(data)
-                    self.session.taken()
-                    self.changed.unpark_all()
+                    self.unsent -= len(data)
+                    self._session.taken()
+                    self.wake()
                 elif self._last is Step.LINGER and not told:
                     told = True
                     await self._stream.send_eof()
@@ -326,15 +217,12 @@ class Transport:
                     await self.changed.park()
             await self._stream.aclose()
         except GONE:
-            self._scope.cancel()
+            self.cut()
 
     async def _keep_time(self) -> None:
         while True:
-            now = trio.current_time()
-            for session in self.session.websockets.due(now):
-                session.connection.owner.obey(session.expire(now, session.connection.owner))
-            self.obey(self.session.expire(now, self))
-            deadline = self.session.deadline
+            self.expire()
+            deadline = self._session.deadline
             with trio.move_on_at(float("inf") if deadline is None else deadline):
                 await self.changed.park()
 
@@ -372,7 +260,7 @@ async def connect(
         finally:
             with trio.CancelScope(shield=True):
                 await websocket.close()
-            transport.obey(session.leave(trio.current_time(), transport))
+            transport.leave()
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
 from mintws.http2.websocket import WebSocketStream
-from mintws.session import ClientSession, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
+from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url, ascii_host, ipv6_host
 
@@ -351,7 +351,7 @@ class ClientLink(Link):
                 self.abort(opening.result())
             elif not self.lost:
                 attempt.awaits, attempt.refusal = self._awaited_by(connection), connection.refusal
-                self._say_last(connection.abort())
+                self.say_last(connection.abort())
             raise
         finally:
             self._openings.pop(connection, None)
@@ -394,7 +394,7 @@ class ClientLink(Link):
         try:
             return await response
         except (asyncio.CancelledError, ResponseTooLarge):
-            self._say_last(self.http.cancel(stream))
+            self.say_last(self.http.cancel(stream))
             raise
         finally:
             self._responses.pop(stream, None)
@@ -421,12 +421,12 @@ class ClientLink(Link):
     def shared(self) -> bool:
         return self.multiplexed and not self.single
 
-    def check_done(self, websocket: WebSocket) -> None:
+    def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
         if websocket.connection.state is State.CLOSED and not self.shared:
             self._part()
 
-    def abort(self, websocket: WebSocket) -> None:
+    def abort(self, websocket: DriverWebSocket) -> None:
         super().abort(websocket)
         if self.multiplexed and not self.shared:
             self._part()
@@ -440,15 +440,15 @@ class ClientLink(Link):
                 self.obey(self._session.refuse(self.loop.time(), connection))
         self._offer_room()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         for connection in self._session.refused(self.loop.time()):
             opening, refusal = self._openings[connection], connection.refusal
             if not opening.done() and refusal is not None:
                 opening.set_exception(_refused(refusal))
-        super()._expire()
+        super().expire()
 
-    def _say_last(self, data: bytes) -> None:
-        super()._say_last(data)
+    def say_last(self, data: bytes) -> None:
+        super().say_last(data)
         self._offer_room()
 
     def _offer_room(self) -> None:
@@ -463,8 +463,8 @@ class ClientLink(Link):
         """Leave the end of the transport, whose WebSocket has ended, to the server."""
         self.obey(self._session.part(self.loop.time(), self))
 
-    def _take_step(self, step: Step) -> None:
-        super()._take_step(step)
+    def take_step(self, step: Step) -> None:
+        super().take_step(step)
         if step is Step.LET_GO:
             self._outliving = self.loop.create_task(self._outlive())
             for websocket in list(self.websockets):

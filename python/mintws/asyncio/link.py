@@ -18,14 +18,14 @@ from weakref import WeakKeyDictionary
 from mintws import _core
 from mintws.asyncio import log
 from mintws.asyncio.timing import rearm
-from mintws.asyncio.websocket import Owner, WebSocket
+from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Close, Failed, Peer, Ping, Pong, Role, State
+from mintws.events import Failed, Peer, Role
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
-from mintws.session import Due, Step, Timing, TransportSession, WebSocketSession
+from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
 
 if sys.platform != "win32":
     import fcntl
@@ -44,7 +44,7 @@ _numbers = itertools.count(1)
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
 
-class Link(_core.Exchange, asyncio.BufferedProtocol):
+class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
     """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
 
     Messages go from the core to the `WebSocket` that they are for; `handle` sees all other events.
@@ -71,6 +71,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         "websockets",
     )
 
+    websockets: set[WebSocket]
+    half_closes: bool
     #: The class of its WebSockets.
     websocket_class: type[WebSocket] = WebSocket
     #: Where is logged, and at which level what is no frame.
@@ -96,7 +98,7 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         self.error: Exception | None = None
         #: Either half of it can end by itself: not under TLS.
         self.half_closes = False
-        self.websockets: set[WebSocket] = set()
+        self.websockets = set()
         #: Those whose senders wait until the peer takes something.
         self.held_up: set[WebSocket] = set()
         #: Done when the transport is gone.
@@ -150,16 +152,8 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
-        if self.speaks:
-            events, _ = self.http.receive(b"")
-            self._lost = True
-            self.handle(events)
         self._lost = True
-        for websocket in list(self.websockets):
-            websocket.finish()
-        self.websockets.clear()
-        self.obey(self._session.lose())
-        self.wake()
+        self.lose()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
         self.transport.close()
@@ -167,17 +161,9 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     # Downwards.
 
     def speak(self, http: Http1 | Http2) -> None:
-        """Begin with the version of HTTP that is spoken."""
-        self.http = self._session.http = http
         if isinstance(http, Http2):
-            self.multiplexed = True
             self._inbound = http._inbound
-        self.write(http.start())
-
-    @property
-    def speaks(self) -> bool:
-        """Whether it is known which version of HTTP is spoken."""
-        return self._session.http is not None
+        super().speak(http)
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
         """Take bytes of the peer, which the core may have begun to take."""
@@ -187,49 +173,11 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
             events, reply = self.http.receive(data)
         self._take(events, reply)  # type: ignore[arg-type]
 
-    def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
-        """Bring events to those whom they concern."""
-        ordinary = False
-        for connection, event in events:
-            if connection is None:
-                ordinary = True
-                self.receive_ordinary(event)
-                continue
-            owner = connection.owner
-            if not isinstance(owner, Owner):
-                self.receive_handshake(connection, event)
-                continue
-            websocket = owner()
-            if websocket is not None:
-                websocket.trace("received", event)
-                self._handle(websocket, event)
-        if ordinary:
-            # Bodies that were collected have credit to give back.
-            self.proceed()
-
-    def _handle(self, websocket: WebSocket, event: Any) -> None:
-        """Bring an event to its WebSocket."""
-        if isinstance(event, Pong):
-            websocket.pong(event.data)
-        elif isinstance(event, (Close, Failed)):
-            websocket.end(event)
-            self.check_done(websocket)
-        elif isinstance(event, Ping) and websocket.connection._auto_pong:
-            websocket.trace("sent", Pong(event.data))
-
-    def receive_handshake(self, connection: Connection, event: Any) -> None:
-        """Take an event of the opening handshake."""
-        raise NotImplementedError
-
     def receive_ordinary(self, event: Any) -> None:
         """Take an event that concerns no WebSocket."""
         if isinstance(event, Failed):
             self.error = event.error
             self.logger.log(self.level, "%s failed: %s: %s", self.id, log.peer(self), log.shown(str(event.error)))
-
-    def proceed(self) -> None:
-        """Handle what was held until an answer was given."""
-        self.go_on(*self.http.proceed())
 
     def catch_up(self) -> None:
         """Take what has waited for a turn of the loop; the core calls this."""
@@ -270,14 +218,12 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         websocket = self.websocket_class(self, connection)
         if not self.multiplexed:
             self._only = connection
-        self.websockets.add(websocket)
-        self.schedule(websocket._session)
+        self.add(websocket)
         log.opened(self, connection)
         return websocket
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait in the transport."""
         return 0 if self.lost else self.transport.get_write_buffer_size()
 
     @property
@@ -289,31 +235,25 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
 
     @property
     def is_reading(self) -> bool:
-        """Whether what the peer sends is read."""
-        return not self._behind and self._session.is_reading(self)
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is under way, or nothing more is written."""
-        return bool(self.websockets) or self.lost or self.closing
+        return not self._behind and super().is_reading
 
     # Timers.
 
-    def schedule(self, session: WebSocketSession) -> None:
-        """See to the deadline of a WebSocket, which may be another one."""
-        self.obey(self._session.schedule(session))
+    def now(self) -> float:
+        return self.loop.time()
 
-    def obey(self, due: Due | None) -> None:
-        """Do what the session says, and see to its deadline, which may be another one by then."""
-        if due is None:
-            return
-        if due.data:
-            self._say_last(due.data)
-        if due.step is not None:
-            self._take_step(due.step)
-        self.arm()
+    def arm(self) -> None:
+        """Have `expire` called at the session's deadline, or before: one that moves later need not move the timer."""
+        deadline = self._session.deadline
+        if (deadline is None or deadline < self._wakes_at) and not self.loop.is_closed():
+            self._timer = rearm(self._timer, self.loop, deadline, self.expire)
+            self._wakes_at = math.inf if deadline is None else deadline
 
-    def _take_step(self, step: Step) -> None:
+    def expire(self) -> None:
+        self._timer, self._wakes_at = None, math.inf
+        super().expire()
+
+    def take_step(self, step: Step) -> None:
         match step:
             case Step.CLOSE:
                 self._writer = None
@@ -323,23 +263,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
                 self._linger()
             case Step.CUT:
                 self.cut()
-
-    def arm(self) -> None:
-        """Have `_expire` called at the session's deadline, or before: one that moves later need not move the timer."""
-        deadline = self._session.deadline
-        if (deadline is None or deadline < self._wakes_at) and not self.loop.is_closed():
-            self._timer = rearm(self._timer, self.loop, deadline, self._expire)
-            self._wakes_at = math.inf if deadline is None else deadline
-
-    def _expire(self) -> None:
-        """Do what is due."""
-        self._timer, self._wakes_at = None, math.inf
-        now = self.loop.time()
-        for session in self._session.websockets.due(now):
-            websocket = session.connection.owner()
-            if websocket is not None:
-                websocket.expire()
-        self.obey(self._session.expire(now, self))
 
     async def drained(self) -> None:
         """Wait until the transport has room."""
@@ -368,44 +291,13 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
     def _has_socket(self) -> bool:
         return self.transport.get_extra_info("socket") is not None
 
-    def check_done(self, websocket: WebSocket) -> None:
-        """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
-        if websocket.connection.state is not State.CLOSED:
-            return
-        self.obey(self._session.sweep_later(self.loop.time(), websocket.connection))
-        if self.shared:
-            self.let_go(websocket)
-        else:
-            websocket.discard()
-        self.close_if_done()
-
-    @property
-    def shared(self) -> bool:
-        """Whether the transport is for more than one WebSocket, and outlives each."""
-        return self.multiplexed
-
-    def let_go(self, websocket: WebSocket) -> None:
-        """Have done with a WebSocket, over HTTP/2 long before the transport ends."""
-        if websocket in self.websockets:
-            self.websockets.discard(websocket)
-            websocket.finish()
-
-    def left(self, websocket: WebSocket) -> bool:
-        """Whether a WebSocket has been let go, or can never be."""
-        return websocket not in self.websockets or self.loop.is_closed()
-
-    def close_if_done(self) -> None:
-        """Close the transport if the connection says so; a client waits for the server to do it, a while."""
-        self.obey(self._session.close_if_done(self.loop.time(), self))
+    def left(self, websocket: DriverWebSocket) -> bool:
+        return super().left(websocket) or self.loop.is_closed()
 
     @property
     def closing(self) -> bool:
         """Whether nothing more is written: `close` was called, or the transport has failed or is gone."""
         return self._writer is None
-
-    def close(self) -> None:
-        """Close the transport after what was written, and bound the time until it is gone."""
-        self.obey(self._session.close(self.loop.time(), self))
 
     def _linger(self) -> None:
         if self.transport.is_closing():
@@ -423,20 +315,6 @@ class Link(_core.Exchange, asyncio.BufferedProtocol):
         """End the transport at once."""
         if not self.lost:
             self.transport.abort()
-
-    def abort(self, websocket: WebSocket) -> None:
-        """End a WebSocket without a closing handshake."""
-        if not self.multiplexed:
-            self.cut()
-            return
-        self._say_last(websocket.connection.abort())
-        self.let_go(websocket)
-        self.wake()
-        self.close_if_done()
-
-    def _say_last(self, data: bytes) -> None:
-        if not self.lost:
-            self.write(data)
 
 
 def _raise(error: BaseException) -> None:

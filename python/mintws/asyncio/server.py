@@ -33,6 +33,7 @@ from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     END_WAIT,
     PRODUCT,
+    DriverWebSocket,
     Preface,
     ServerSession,
     Step,
@@ -437,7 +438,7 @@ class ServerLink(Link):
         if isinstance(request, Request):
             self._start_task(self._respond(request))
 
-    def check_done(self, websocket: WebSocket) -> None:
+    def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
         if self.multiplexed:
             # The Close, and the end of the stream behind it, are written by then.
@@ -447,12 +448,8 @@ class ServerLink(Link):
         super()._settle(crowded, reply)
         self._limit_half_closed()
 
-    def leave(self) -> None:
-        """Take nothing new, and close the transport when what is under way has ended."""
-        self.obey(self._session.leave(self.loop.time(), self))
-
-    def _take_step(self, step: Step) -> None:
-        super()._take_step(step)
+    def take_step(self, step: Step) -> None:
+        super().take_step(step)
         self._server.note_end()
 
     def leave_soon(self, websocket: WebSocket) -> None:

@@ -9,11 +9,10 @@ import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
-from weakref import ReferenceType
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.connection import Connection, Counters
+from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
     Binary,
@@ -24,11 +23,8 @@ from mintws.events import (
     PreparedMessage,
     State,
     Text,
-    UpgradeAccept,
-    UpgradeReject,
-    UpgradeRequest,
 )
-from mintws.session import CLEAN_CODES, WRITE_HIGH, Ending, Order, Ordered, WebSocketSession
+from mintws.session import CLEAN_CODES, DriverWebSocket, Order, Ordered, Owner, WebSocketSession
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,12 +45,6 @@ LARGE = 64 * 1024
 TURN_SIZE = 256 * 1024
 
 
-class Owner(ReferenceType["WebSocket"]):
-    """The owner of a connection: a WebSocket, which holds the connection."""
-
-    __slots__ = ()
-
-
 def _of_the_core(declared: F) -> F:
     """Have the core's method of the same name seen as the coroutine function that is declared, with its types.
 
@@ -68,7 +58,7 @@ def _of_the_core(declared: F) -> F:
     return cast("F", seen)
 
 
-class WebSocket(_core.WebSocket):
+class WebSocket(_core.WebSocket, DriverWebSocket):
     """An open WebSocket.
 
     `recv` and `send` take and give `str` for text and `bytes` for binary messages. Iterating with `async for` gives messages until the
@@ -89,10 +79,13 @@ class WebSocket(_core.WebSocket):
         "connection",
     )
 
+    if TYPE_CHECKING:
+        _link: Link
+
     def __init__(self, link: Any, connection: Connection) -> None:
         self.connection = connection
         # The link imports this module, so its type is none that can be looked up in the signature.
-        self._link: Link = link
+        self._link = link
         self._session = WebSocketSession(link.loop.time(), connection, link, link.timing)
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -113,88 +106,9 @@ class WebSocket(_core.WebSocket):
         return log.name(self._link, self.connection)
 
     @property
-    def counters(self) -> Counters:
-        """How many messages, frames and bytes have passed."""
-        return self.connection.counters
-
-    @property
-    def request(self) -> UpgradeRequest | None:
-        """The request of the opening handshake."""
-        return self.connection.request
-
-    @property
-    def response(self) -> UpgradeAccept | UpgradeReject | None:
-        """The answer to it."""
-        return self.connection.response
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
-        return self.connection.subprotocol
-
-    @property
-    def app(self) -> Any:
-        """Whatever the application keeps here; what a server's `upgrade` hook has set as `connection.app`, else `None` at first."""
-        return self.connection.app
-
-    @app.setter
-    def app(self, kept: Any) -> None:
-        self.connection.app = kept
-
-    @property
-    def http_version(self) -> str:
-        """The version of HTTP beneath: "1.1" or "2"."""
-        return self.connection.carrier.http_version
-
-    @property
-    def ending(self) -> Ending:
-        """How it ended, in detail."""
-        ending = self._session.ending
-        ending.discarded = self.discarded
-        return ending
-
-    @property
-    def state(self) -> State:
-        """Where the connection is: `CLOSED` as soon as nothing more can be sent, though messages may still be there to be received."""
-        return State.CLOSED if self._gone() else self.connection.state
-
-    @property
-    def close_code(self) -> int | None:
-        """The status code with which it ended (RFC 6455 §7.1.5), or `None` while it is open."""
-        return self.ending.code if self._session.last is not None or self._gone() else None
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason with which it ended, or `None` while it is open."""
-        return None if self.close_code is None else self.ending.reason
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds between the last Ping that was answered and its Pong."""
-        return self._session.pings.latency
-
-    @property
-    def awaits_pong(self) -> bool:
-        """Whether a Ping is under way."""
-        return self._session.pings.under_way
-
-    @property
     def transport(self) -> asyncio.Transport:
         """The transport, for its `get_extra_info`."""
         return self._link.transport
-
-    @property
-    def written(self) -> int:
-        """How many bytes were given to the transport so far, for all WebSockets that share it."""
-        return self._link.written
-
-    @property
-    def unsent(self) -> int:
-        """How many bytes of what was sent the system has not taken yet.
-
-        They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
-        """
-        return self.connection.corked + self.connection.buffered + self._link.buffered
 
     async def __aenter__(self) -> WebSocket:
         return self
@@ -263,57 +177,18 @@ class WebSocket(_core.WebSocket):
             # The future holds what it raises, and that this frame.
             del pong
 
-    async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Close, and wait until the peer has done so too, at most for the close timeout.
-
-        A client does not wait for a server that takes its time to end the transport: that goes on by itself.
-
-        Closing twice does nothing more. Messages that still come are there to be received; if nobody takes them, they are dropped and
-        counted in `ending.discarded`.
-
-        Args:
-            code: the status code, 1000-1003, 1007-1014 or 3000-4999; `None` sends none.
-            reason: text of at most 123 bytes in UTF-8.
-
-        Raises:
-            LocalProtocolError: the code or the reason may not be sent.
-        """
-        self.begin_close(code, reason)
-        self._session.begin_close(self._link.loop.time(), self)
-        self._obey(None)
-        try:
-            await self._over()
-        finally:
-            self._session.end_close()
-            self._obey(None)
-
-    def discard(self) -> None:
-        """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
-        if self._discard():
-            self._resume()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
-
-        A Close of the peer is answered at once where no message is unread. Unread messages do not stand in its way: if no task receives
-        within a moment, or within a second where some have been received before, those beyond what may wait are discarded, and counted
-        in `ending.discarded`.
-        """
-        self._obey(self._session.begin_wait(self._link.loop.time(), self))
-        try:
-            if not self._link.left(self):
-                await self._over()
-        finally:
-            self._obey(self._session.end_wait())
-
     # What the link calls.
 
-    def end(self, event: Close | Failed) -> None:
-        """Take the peer's Close, or its fault: it is answered when the messages before it have been taken."""
+    def receive(self, event: Any) -> None:
+        self.trace("received", event)
+        if isinstance(event, Ping) and self.connection._auto_pong:
+            self.trace("sent", Pong(event.data))
+        super().receive(event)
+
+    def _end(self, event: Close | Failed) -> None:
         if isinstance(event, Failed) and event.error.code == 1006 and event.error.__cause__ is None:
             event.error.__cause__ = self._link.error
-        self._finish()
-        self._obey(self._session.receive(self._link.loop.time(), event, self))
+        super()._end(event)
         self.relieve()
 
     def pong(self, data: bytes) -> None:
@@ -331,11 +206,8 @@ class WebSocket(_core.WebSocket):
             self._link.held_up.discard(self)
 
     def finish(self) -> None:
-        """End both ways: the transport is gone, or the stream."""
-        ordered = self._session.finish(self._link.loop.time(), self)
         self._suspend()
-        self._obey(ordered)
-        self._finish()
+        super().finish()
         self._end_fragments()
         self.relieve()
         for token in self._session.pings.drop():
@@ -349,9 +221,8 @@ class WebSocket(_core.WebSocket):
             log.frame(self._link, self.connection, way, event)
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a Close without waiting for the peer's; if the peer's has come, answer it."""
         self._check_thread()
-        self._obey(self._session.close(self._link.loop.time(), code, reason))
+        super().begin_close(code, reason)
 
     def send_ping(self, token: asyncio.Future[float] | None = None, data: bytes | None = None) -> None:
         """Send a Ping, whose Pong `token` waits for."""
@@ -361,45 +232,17 @@ class WebSocket(_core.WebSocket):
         pings.add(time.perf_counter(), token, payload)
         self._post(True)
 
-    def answer(self) -> None:
-        """Answer the peer's Close, or its fault, once."""
-        self._obey(self._session.answer())
-
-    def expire(self) -> None:
-        """Do what is due."""
-        self._obey(self._session.expire(self._link.loop.time(), self))
-
-    def _obey(self, ordered: Ordered) -> None:
-        """Do what the session orders, and see to its deadline and its end, which may be others by then."""
-        match ordered:
-            case Close():
-                self.trace("sent", ordered)
-                self._flush()
-            case Order.FLUSH:
-                self._flush()
-            case Order.PING:
-                self.send_ping()
-            case Order.PROBE:
-                self._link.write(self._link.http.probe())
-            case Order.KEEP:
-                self._keep()
-            case Order.ABANDON:
-                if self._abandon():
-                    self._resume()
-                self.answer()
-            case Order.DISCARD:
-                self.discard()
-            case Order.ABORT:
-                self._link.abort(self)
-            case Order.LOG:
-                log.stalled(self._link, self)
-        self._link.schedule(self._session)
+    def obey(self, ordered: Ordered) -> None:
+        if isinstance(ordered, Close):
+            self.trace("sent", ordered)
+        elif ordered is Order.LOG:
+            log.stalled(self._link, self)
+        super().obey(ordered)
         if self._session.is_over and self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 
     def _flush(self) -> None:
         self._post(True)
-        self._link.check_done(self)
 
     # What the core calls.
 
@@ -410,24 +253,10 @@ class WebSocket(_core.WebSocket):
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
-        self._session.resume()
-        # First what has waited: there is no credit for what goes on waiting.
-        events: list[Any] = []
         self.connection._deliver_to(self, traced=self._traced)
-        self.connection._receive_early(events)
+        super()._resume()
         if self._link.left(self):
             self._suspend()
-        # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
-        self._link.write(self.connection.resume())
-        self._link.go_on(events, self.connection._settle(events))
-
-    def _pause(self) -> None:
-        # The core calls this again for each chunk that comes meanwhile.
-        self.connection.pause()
-        self._obey(self._session.pause(self._link.loop.time(), self))
-
-    def _is_held_back(self) -> bool:
-        return self.connection.buffered > WRITE_HIGH
 
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""
@@ -533,9 +362,6 @@ class WebSocket(_core.WebSocket):
             if self._closed is None or self._closed.done():
                 self._closed = self._link.loop.create_future()
             await asyncio.shield(self._closed)
-
-    def _gone(self) -> bool:
-        return self._link.closing or self._link.left(self) or self.connection.state is State.CLOSED
 
     def _has_room(self) -> bool:
         if self._link.multiplexed:

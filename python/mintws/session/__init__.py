@@ -4,7 +4,8 @@ from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
 from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
-from mintws.session.driver import Messages, TransportState
+from mintws.session.drive import DriverTransport, DriverWebSocket, Owner
+from mintws.session.driver import Messages, Transport, TransportState
 from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
@@ -43,6 +44,8 @@ __all__ = [
     "ClosedStreams",
     "Closing",
     "Deadlines",
+    "DriverTransport",
+    "DriverWebSocket",
     "Due",
     "Ending",
     "HalfClosedTimeout",
@@ -53,6 +56,7 @@ __all__ = [
     "Messages",
     "Order",
     "Ordered",
+    "Owner",
     "Pings",
     "Preface",
     "RequestTimeouts",
@@ -61,6 +65,7 @@ __all__ = [
     "Step",
     "Timing",
     "TlsTimeouts",
+    "Transport",
     "TransportEnd",
     "TransportSession",
     "TransportState",

@@ -1,11 +1,12 @@
-"""The attributes that the rules of time read of a driver's WebSockets and transports."""
+"""The attributes that the rules of time read of a driver's WebSockets and transports, and what else a transport is to have."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 from mintws.connection import Connection
+from mintws.session.linger import Step
 
 
 class Messages(Protocol):
@@ -76,3 +77,28 @@ class TransportState(Protocol):
     def buffered(self) -> int: ...
     @property
     def unsent(self) -> int: ...
+
+
+class Transport(TransportState, Protocol):
+    """A driver's transport, with the calls that `DriverTransport` leaves to it."""
+
+    def now(self) -> float:
+        """Give the time."""
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, in the order of the calls, unless nothing more can be written."""
+
+    def wake(self) -> None:
+        """Have the tasks look again that wait for something of the transport."""
+
+    def arm(self) -> None:
+        """Have `expire` called at the deadline of the session."""
+
+    def take_step(self, step: Step) -> None:
+        """Do what the session orders."""
+
+    def cut(self) -> None:
+        """End the transport at once."""
+
+    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
+        """Write a reply and handle events, which have waited."""
