@@ -14,7 +14,7 @@ from mintws import Binary, Connection, Failed, Http1, Http2, Ping, Role, Text
 from mintws import session as rules
 from mintws._core import MessageQueue, ReadyList
 from mintws.errors import ConnectError, UpgradeError
-from mintws.events import Response, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
 from mintws.url import parse
@@ -145,7 +145,7 @@ class Transport(DriverTransport):
     def receive_ordinary(self, event: Any) -> None:
         request = self.http.collect(event)
         if request is not None:
-            self.write(self.http.respond(request, Response(404)))
+            self.write(self.http.respond(request, rules.default_response(request, multiplexed=self.multiplexed)))
 
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         self.write(reply)

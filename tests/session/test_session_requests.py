@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mintws.events import Request
-from mintws.session import FEW, LEAST_RATE, IdleTimeout, RequestTimeouts
+from mintws.session import FEW, LEAST_RATE, IdleTimeout, RequestTimeouts, default_response
 
 
 def request(stream):
@@ -120,3 +122,11 @@ def test_few_bytes_that_wait_are_no_reason_to_wait_longer(waits, stuck):
 
 def test_a_client_that_has_taken_all_has_another_timeout_whatever_the_rate():
     assert not IdleTimeout(100, 600, FEW + 1).expire(700, 0)
+
+
+@pytest.mark.parametrize(("body", "multiplexed", "status"), [(None, False, 413), (b"", False, 426), (b"", True, 404)])
+def test_a_request_that_no_application_answers_has_a_response_of_its_own(body, multiplexed, status):
+    # RFC 9110 §15.5.22
+    response = default_response(replace(FIRST, body=body), multiplexed=multiplexed)
+    assert response.status == status
+    assert (("Upgrade", "websocket") in response.headers) == (status == 426)

@@ -43,6 +43,7 @@ from mintws.session import (
     check_seconds,
     choose_subprotocol,
     date,
+    default_response,
     default_willing,
     product_header,
     text_response,
@@ -569,15 +570,8 @@ class ServerLink(Link):
             self.update_reading()
 
     async def _response(self, request: Request) -> Response:
-        if request.body is None:
-            return text_response(413, "the body is too long")
-        if self._server.respond is None:
-            upgrade = () if self.multiplexed else (("Upgrade", "websocket"), ("Connection", "Upgrade"))
-            return (
-                text_response(426, "this is a WebSocket server", upgrade)
-                if upgrade
-                else text_response(404, "no such page")
-            )
+        if request.body is None or self._server.respond is None:
+            return default_response(request, multiplexed=self.multiplexed)
         response = self._server.respond(replace(request, peer=self.peer))
         if inspect.isawaitable(response):
             response = await response

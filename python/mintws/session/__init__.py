@@ -13,7 +13,7 @@ from mintws.session.opening import check_origin, choose_subprotocol, default_off
 from mintws.session.pings import Pings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
-from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, text_response
+from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, default_response, text_response
 from mintws.session.server import ServerSession
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timing import Timing, check_seconds, earliest
@@ -76,6 +76,7 @@ __all__ = [
     "choose_subprotocol",
     "date",
     "default_offer",
+    "default_response",
     "default_willing",
     "describe",
     "earliest",

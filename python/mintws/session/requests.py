@@ -16,6 +16,18 @@ def text_response(status: int, text: str, headers: tuple[tuple[str, str], ...] =
     return Response(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), (text + "\n").encode())
 
 
+def default_response(request: Request, *, multiplexed: bool) -> Response:
+    """Make the response to a request that no application answers: its body is too long, or the server is for WebSockets alone.
+
+    Over HTTP/1.1 that is a 426 with the Upgrade to make (RFC 9110 §15.5.22), which HTTP/2 does not have.
+    """
+    if request.body is None:
+        return text_response(413, "the body is too long")
+    if multiplexed:
+        return text_response(404, "no such page")
+    return text_response(426, "this is a WebSocket server", (("Upgrade", "websocket"), ("Connection", "Upgrade")))
+
+
 class IdleTimeout:
     """The time in which a client may ask for nothing; another one begins as long as it takes what waits for it.
 
