@@ -1,0 +1,84 @@
+"""How servers of ASGI applications treat WebSockets, case by case: docs/asgi.md has the table, and this run is held to it.
+
+`ASGI_TABLE=write pytest tests/peers/test_asgi_servers.py -n 0` writes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from process import python_package
+from with_asgi import CASES, SERVERS, AsgiServer
+
+PAGE = Path(__file__).parents[2] / "docs" / "asgi.md"
+BEGIN = "<!-- made by tests/peers/test_asgi_servers.py -->\n"
+END = "<!-- end of what tests/peers/test_asgi_servers.py makes -->\n"
+#: What mintws wants of itself; the specification says the first of these, the codes of its table and the rest where it says anything.
+OURS = {
+    "returns before its answer: the client gets": "500",
+    "raises before its answer: the client gets": "500",
+    "closes before its answer: the client gets": "403",
+    "refuses with 418, in two parts: the client gets": "418 'teapot'",
+    "returns: the client gets": "1000",
+    "raises: the client gets": "1011",
+    "closes with 4002 and a reason: the client gets": "4002 'enough'",
+    "accepts with a subprotocol and a header twice: the client gets": "tea; mint, green",
+    "the client closes with 4003 and a reason: it is told": "4003 'off'",
+    "the client closes without a code: it is told": "1005",
+    "the client vanishes: it is told": "1006",
+    "sends after the client has closed: it gets": "OSError",
+    "sends back empty messages": "they come back",
+    "headers of its scope": "all, in order",
+    "ports of its scope; version of the specification": "int; 2.5",
+    # uvicorn reads the head, and what came with it, before our class is asked.
+    "frames in one segment with the request": "they are lost",
+    "the server stops: the client gets": "1012",
+}
+
+
+def table() -> list[list[str]]:
+    text = PAGE.read_text(encoding="utf-8")
+    made = text[text.index(BEGIN) + len(BEGIN) : text.index(END)]
+    rows = [line.strip("|").split("|") for line in made.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def write(results: dict[str, dict[str, str]]) -> None:
+    versions = {"mintws": metadata.version("mintws")}
+    for it in metadata.distributions(path=[str(python_package("asgi"))]):
+        versions[it.name.lower()] = it.version
+    text = PAGE.read_text(encoding="utf-8")
+    rows = [["an application", *results], *([case, *(it[case] for it in results.values())] for case in CASES)]
+    rows.insert(1, ["---"] * len(rows[0]))
+    said = ", ".join(
+        f"{it} {versions[it.lower()]}" for it in ("uvicorn", "hypercorn", "granian", "daphne", "websockets", "wsproto")
+    )
+    made = "\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{said}.\n\n"
+    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + made + text[text.index(END) :], encoding="utf-8")
+
+
+async def observed(server: AsgiServer, folder: Path) -> dict[str, str]:
+    async with server.serve(folder) as served:
+        return {name: await asyncio.wait_for(case(served), 20) for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda it: it.name)
+def test_the_table_says_what_a_server_does(server: AsgiServer, tmp_path: Path) -> None:
+    found = asyncio.run(observed(server, tmp_path))
+    if server.name == SERVERS[0].name:
+        assert found == OURS
+    if os.environ.get("ASGI_TABLE") == "write":
+        RESULTS[server.name] = found
+        if len(RESULTS) == len(SERVERS):
+            write(RESULTS)
+        return
+    head, *rows = table()
+    column = head.index(server.name)
+    assert found == {row[0]: row[column] for row in rows}
+
+
+RESULTS: dict[str, dict[str, str]] = {}
