@@ -25,7 +25,7 @@ ORDER = (
     ("__init__",),
     ("session", "tls"),
     ("http1", "http2"),
-    ("connection",),
+    ("collector", "connection"),
     ("events",),
     ("extensions",),
     ("origin", "url"),

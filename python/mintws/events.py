@@ -14,10 +14,13 @@ from mintws.extensions import Extension, Offer
 
 __all__ = [
     "Binary",
+    "BodyData",
     "Close",
     "Event",
     "Failed",
     "Headers",
+    "MessageEnded",
+    "MessageReset",
     "NotGiven",
     "Peer",
     "Ping",
@@ -25,7 +28,9 @@ __all__ = [
     "PreparedMessage",
     "RawHeaders",
     "Request",
+    "RequestStarted",
     "Response",
+    "ResponseStarted",
     "Role",
     "Sendable",
     "State",
@@ -385,8 +390,83 @@ class Response:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RequestStarted:
+    """The head of an ordinary request.
+
+    Attributes:
+        request: the request, with `None` for `body`.
+    """
+
+    request: Request
+
+    @property
+    def stream(self) -> int:
+        """The stream that it came on; 0 over HTTP/1.1."""
+        return self.request.stream
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """The head of an ordinary response, or of an interim one, whose status is 1xx and behind which another comes.
+
+    Attributes:
+        response: the response, with `None` for `body`.
+    """
+
+    response: Response
+
+    @property
+    def stream(self) -> int:
+        """The stream that it came on; 0 over HTTP/1.1."""
+        return self.response.stream
+
+
+@dataclass(frozen=True, slots=True)
+class BodyData:
+    """A part of the body of an ordinary request or response.
+
+    Attributes:
+        data: the bytes.
+        stream: the stream that it came on; 0 over HTTP/1.1.
+        flow_controlled_len: the credit to give back over HTTP/2 (RFC 9113 §6.9.1), where that is not done by `collect`.
+    """
+
+    data: bytes
+    stream: int = 0
+    flow_controlled_len: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnded:
+    """The end of an ordinary request or response.
+
+    Attributes:
+        stream: the stream that it came on; 0 over HTTP/1.1.
+        trailers: the headers behind the body (RFC 9110 §6.5).
+    """
+
+    stream: int = 0
+    trailers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReset:
+    """The end of an ordinary stream of HTTP/2 whose message is not whole, or of interest no more (RFC 9113 §6.4).
+
+    Attributes:
+        stream: the stream.
+        code: the error code (RFC 9113 §7).
+    """
+
+    stream: int
+    code: int
+
+
 Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed
 Sendable: TypeAlias = Event | PreparedMessage
+#: What comes of ordinary HTTP.
+OrdinaryEvent: TypeAlias = RequestStarted | ResponseStarted | BodyData | MessageEnded | MessageReset
 
 
 def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshake: bool = False) -> Headers:

@@ -24,6 +24,7 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import connect, connect_http2
+from mintws.events import RequestStarted
 from mintws.session import GRACE
 
 
@@ -779,7 +780,7 @@ def test_who_awaits_an_answer_is_told_what_the_servers_goaway_said(run):
         while asked < 2:
             events, reply = http.receive(await reader.read(65536))
             writer.write(reply)
-            asked += sum(connection is not None or hasattr(event, "headers") for connection, event in events)
+            asked += sum(connection is not None or isinstance(event, RequestStarted) for connection, event in events)
         writer.write(h2_frame(GOAWAY, 0, 0, b"\0\0\0\3" + (11).to_bytes(4, "big") + b"too many pings"))
         writer.close()
 

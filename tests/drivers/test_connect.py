@@ -176,7 +176,7 @@ def test_a_request_that_the_server_will_not_see_is_an_error_and_no_wait(run):
     def answer(http, connection, event):
         if isinstance(event, UpgradeRequest):
             return connection.send(UpgradeAccept())
-        if type(event).__name__ == "RequestReceived":
+        if type(event).__name__ == "RequestStarted":
             # GOAWAY: stream 1 was the last one that was seen.
             return b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + (1).to_bytes(4, "big") + bytes(4)
         return b""

@@ -424,7 +424,7 @@ def test_a_request_whose_stream_is_reset_says_with_which_code(run):
         while data := sock.recv(65536):
             events, reply = carrier.receive(data)
             sock.sendall(reply)
-            if any(type(event).__name__ == "RequestReceived" for _, event in events):
+            if any(type(event).__name__ == "RequestStarted" for _, event in events):
                 sock.sendall(h2_frame(RST_STREAM, 0, 1, (11).to_bytes(4, "big")))
 
     async def work(port):

@@ -18,7 +18,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.events import Response
+from mintws.events import MessageEnded, Request, RequestStarted, Response
 
 LINES = {
     "Host": "example.com",
@@ -140,7 +140,7 @@ def test_upgrade_over_http_1_0_is_ignored(start):
     # RFC 9110 §7.8: so it is an ordinary request, to be answered as such.
     http, events, reply = asked(request(start=start))
     assert reply == b""
-    assert [(conn, type(event)) for conn, event in events] == [(None, h11.Request), (None, h11.EndOfMessage)]
+    assert [(conn, type(event)) for conn, event in events] == [(None, RequestStarted), (None, MessageEnded)]
     answer = http.respond(http.collect(events[0][1]) or http.collect(events[1][1]), Response(426))
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert http.done
@@ -329,8 +329,8 @@ def test_transport_that_ends_within_the_head_leaves_nothing_to_do():
 def test_ordinary_request_is_handed_on_untouched():
     http, events, reply = asked(b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nX: y\r\n\r\n")
     assert reply == b""
-    assert [(conn, type(event)) for conn, event in events] == [(None, h11.Request), (None, h11.EndOfMessage)]
-    assert events[0][1].target == b"/index.html"
+    asked_for = Request("GET", "/index.html", (("host", "example.com"), ("x", "y")), None)
+    assert events == [(None, RequestStarted(asked_for)), (None, MessageEnded())]
     assert not http.done
 
 

@@ -16,7 +16,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.events import Request, Response
+from mintws.events import BodyData, MessageEnded, Request, RequestStarted, Response
 
 
 def changed(**changes: str | None) -> list[tuple[str, str]]:
@@ -250,14 +250,10 @@ def test_request_that_ends_its_stream_is_refused():
 def test_plain_connect_is_handed_on_untouched():
     peer = H2Peer(Role.SERVER)
     stream = peer.ask([(":method", "CONNECT"), (":authority", "example.com:443")])
-    ((conn, event),) = peer.deliver()
-    assert conn is None
-    assert type(event) is h2.events.RequestReceived
-    assert event.stream_id == stream
-    assert [tuple(it) for it in event.headers] == [(b":method", b"CONNECT"), (b":authority", b"example.com:443")]
+    host = (("host", "example.com:443"),)
+    assert peer.deliver() == [(None, RequestStarted(Request("CONNECT", "", host, None, stream)))]
     peer.h2.send_data(stream, b"tunnelled")
-    ((conn, event),) = peer.deliver()
-    assert (conn, event.data) == (None, b"tunnelled")
+    assert peer.deliver() == [(None, BodyData(b"tunnelled", stream))]
 
 
 def test_ordinary_request_is_handed_on_beside_a_websocket():
@@ -268,9 +264,9 @@ def test_ordinary_request_is_handed_on_beside_a_websocket():
     peer.h2.send_data(ws, masked(1, b"hi"))
     events = peer.deliver()
     assert [type(event) for conn, event in events if conn is None] == [
-        h2.events.RequestReceived,
-        h2.events.DataReceived,
-        h2.events.StreamEnded,
+        RequestStarted,
+        BodyData,
+        MessageEnded,
     ]
     assert [event for conn, event in events if conn is not None] == [Text("hi")]
     peer.http.h2.send_headers(stream, [(":status", "200")], end_stream=True)

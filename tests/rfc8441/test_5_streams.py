@@ -42,7 +42,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.events import Request
+from mintws.events import MessageReset, Request
 
 
 def test_closing_begun_by_the_client_ends_the_stream_both_ways():
@@ -485,8 +485,8 @@ def test_goaway_loses_ordinary_requests_above_its_last():
     peer.http.h2.send_headers(by_hand, GET, end_stream=True)
     peer.hear(peer.http.h2.data_to_send())
     events, _ = peer.http.receive(b"\0\0\x08\x07\0\0\0\0\0" + kept.to_bytes(4, "big") + bytes(4))
-    assert [type(event) for _, event in events] == [h2.events.ConnectionTerminated] + [h2.events.StreamReset] * 3
-    assert [(event.stream_id, event.error_code) for _, event in events[1:]] == [
+    assert [type(event) for _, event in events] == [h2.events.ConnectionTerminated] + [MessageReset] * 3
+    assert [(event.stream, event.code) for _, event in events[1:]] == [
         (number, ErrorCodes.REFUSED_STREAM) for number in (lost, post, by_hand)
     ]
     assert set(peer.http._streams) == set(peer.http.h2.streams) == {1, kept}

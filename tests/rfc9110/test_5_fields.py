@@ -3,7 +3,6 @@
 import pickle
 from dataclasses import replace
 
-import h2.events
 import hpack
 import pytest
 from wire import (
@@ -26,7 +25,7 @@ from wire import (
 )
 
 from mintws import Http1, Http2, LocalProtocolError, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
-from mintws.events import Request, Response
+from mintws.events import MessageReset, Request, Response
 
 CARRIERS = pytest.mark.parametrize("carrier", [Http1, Http2])
 #: Each byte above 0x7F, and text in UTF-8: both are opaque.
@@ -169,7 +168,7 @@ def test_of_an_ordinary_response_a_header_with_a_control_character_is_left_out(b
     events, _ = peer.http.receive(h2_headers(fields, stream=stream, end=True))
     if byte in b"\0\r\n":
         # With these the response is malformed (RFC 9113 §8.2.1).
-        assert [type(event) for _, event in events] == [h2.events.StreamReset]
+        assert [type(event) for _, event in events] == [MessageReset]
     else:
         (response,) = [made for _, event in events if (made := peer.http.collect(event))]
         assert response.headers == (("y", "\xe9"),)

@@ -5,6 +5,7 @@ import pytest
 from wire import REQUEST, fault, header_of, said
 
 from mintws import Http1, Role, UpgradeRequest
+from mintws.events import BodyData, MessageEnded, RequestStarted
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -23,8 +24,8 @@ def test_empty_lines_ahead_of_a_request_are_passed_over(lines, cut):
             http.h11.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
             http.h11.send(h11.EndOfMessage())
             events += said(http.proceed())
-    kinds = [type(it) for it in events if not isinstance(it, h11.Data)]
-    assert kinds == [h11.Request, h11.EndOfMessage, UpgradeRequest]
+    kinds = [type(it) for it in events if not isinstance(it, BodyData)]
+    assert kinds == [RequestStarted, MessageEnded, UpgradeRequest]
 
 
 def test_a_cr_alone_is_no_line():
@@ -56,8 +57,8 @@ def test_message_of_another_major_version_is_refused(version):
 
 def test_message_of_a_later_minor_version_is_read_as_1_1():
     assert [type(it) for it in said(Http1(Role.SERVER).receive(GET.replace(b"1.1", b"1.7")))] == [
-        h11.Request,
-        h11.EndOfMessage,
+        RequestStarted,
+        MessageEnded,
     ]
 
 

@@ -24,6 +24,7 @@ from wire import (
 )
 
 from mintws import Binary, Close, Failed, Http2, LocalProtocolError, Role, State, Text, UpgradeRequest
+from mintws.events import BodyData, MessageReset
 
 INITIAL_WINDOW_SIZE = 4
 STREAM, LARGEST, CONNECTION = 262144, 4194304, 16777216
@@ -586,7 +587,7 @@ def test_data_of_an_ordinary_request_over_the_stream_window_resets_its_stream():
     events, reply = peer.http.receive(
         h2_frame(HEADERS, END_HEADERS, 3, peer.h2.encoder.encode(post)) + h2_frame(DATA, 0, 3, bytes(16384)) * 17
     )
-    assert [type(event) for _, event in events[-2:]] == [h2.events.DataReceived, h2.events.StreamReset]
+    assert [type(event) for _, event in events[-2:]] == [BodyData, MessageReset]
     assert [(kind, number, payload) for kind, _, number, payload in h2_frames(reply)] == [(3, 3, b"\0\0\0\x03")]
     assert peer.send(stream, masked(1, b"hi")) == [(conn, Text("hi"))]
 

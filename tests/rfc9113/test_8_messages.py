@@ -19,7 +19,7 @@ from wire import (
 )
 
 from mintws import Close, LocalProtocolError, Role, State, Text, UpgradeReject, UpgradeRequest
-from mintws.events import Request
+from mintws.events import MessageEnded, MessageReset, Request, RequestStarted, ResponseStarted
 
 
 def asked():
@@ -192,10 +192,10 @@ def test_wrong_content_length_of_a_request_resets_its_stream_alone(lengths, part
     events, reply = peer.http.receive(message(peer, 3, headers, parts, trailers=trailers))
     assert resets(reply)[0] == (3, 1)
     assert {it for it, _ in events} <= {None}
-    assert h2.events.StreamEnded not in {type(event) for _, event in events}
+    assert MessageEnded not in {type(event) for _, event in events}
     # It is told of where the request was.
     kinds = [type(event) for _, event in events]
-    assert kinds == [] or (kinds[0], kinds[-1]) == (h2.events.RequestReceived, h2.events.StreamReset)
+    assert kinds == [] or (kinds[0], kinds[-1]) == (RequestStarted, MessageReset)
     assert peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"hi"))) == ([(conn, Text("hi"))], b"")
 
 
@@ -209,8 +209,8 @@ def test_wrong_content_length_of_a_response_is_not_accepted(lengths, parts, trai
     headers = [(":status", "200"), *(("content-length", length) for length in lengths)]
     events, _ = peer.http.receive(message(peer, number, headers, parts, trailers=trailers))
     kinds = [type(event) for _, event in events]
-    assert kinds[-1] is h2.events.StreamReset
-    assert h2.events.StreamEnded not in kinds
+    assert kinds[-1] is MessageReset
+    assert MessageEnded not in kinds
     assert [peer.http.collect(event) for _, event in events] == [None] * len(events)
     assert not peer.http.collecting
     assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x81\x02hi")) == ([(conn, Text("hi"))], b"")
@@ -263,7 +263,7 @@ def test_content_of_a_response_that_has_none_resets_its_stream():
     number, data = peer.http.request(Request("HEAD", "/", (("host", "example.com"),)))
     peer.hear(data)
     events, _ = peer.http.receive(message(peer, number, [(":status", "200")], [b"abc"]))
-    assert [type(event) for _, event in events] == [h2.events.ResponseReceived, h2.events.StreamReset]
+    assert [type(event) for _, event in events] == [ResponseStarted, MessageReset]
 
 
 @pytest.mark.parametrize("length", ["0", "5", "1000000"])
@@ -285,7 +285,7 @@ def test_malformed_ordinary_response_resets_its_stream(headers):
     number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
     peer.hear(data)
     events, reply = peer.http.receive(head(peer, number, *headers))
-    assert [(it, type(event)) for it, event in events] == [(None, h2.events.StreamReset)]
+    assert [(it, type(event)) for it, event in events] == [(None, MessageReset)]
     assert resets(reply) == [(number, 1)]
     assert not peer.http._streams
 
@@ -296,7 +296,7 @@ def test_malformed_response_that_ends_the_stream_is_not_reset():
     number, data = peer.http.request(Request("GET", "/", (("host", "example.com"),)))
     peer.hear(data)
     events, reply = peer.http.receive(head(peer, number, (":status", "200"), ("Upper", "x"), end=True))
-    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert [type(event) for _, event in events] == [MessageReset]
     assert reply == b""
     assert not peer.http._streams
 
@@ -327,7 +327,7 @@ def test_malformed_trailers_of_an_ordinary_request_reset_its_stream(header):
     _, conn = peer.open()
     peer.http.receive(head(peer, 3, *GET))
     events, reply = peer.http.receive(head(peer, 3, header, end=True))
-    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert [type(event) for _, event in events] == [MessageReset]
     assert resets(reply) == [(3, 1)]
     assert conn.state is State.OPEN
 
@@ -406,7 +406,7 @@ def test_trailers_of_an_ordinary_message_without_end_stream_reset_its_stream(rol
         peer.hear(data)
     peer.http.receive(head(peer, number, *start))
     events, reply = peer.http.receive(head(peer, number, ("x", "y")))
-    assert [type(event) for _, event in events] == [h2.events.StreamReset]
+    assert [type(event) for _, event in events] == [MessageReset]
     assert resets(reply) == [(number, 1)]
     assert conn.state is State.OPEN
 
@@ -416,7 +416,7 @@ def test_priority_told_in_headers_means_nothing():
     peer = H2Peer(Role.SERVER)
     block = b"\0\0\0\0\xff" + peer.h2.encoder.encode(GET)
     events, _ = peer.http.receive(h2_frame(HEADERS, END_HEADERS | END_STREAM | 0x20, 1, block))
-    assert [type(event) for _, event in events] == [h2.events.RequestReceived, h2.events.StreamEnded]
+    assert [type(event) for _, event in events] == [RequestStarted, MessageEnded]
     block = b"\0\0\0\0\xff" + peer.h2.encoder.encode([*GET, ("Upper", "x")])
     events, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS | 0x20, 3, block))
     assert (events, resets(reply)) == ([], [(3, 1)])
@@ -426,7 +426,7 @@ def test_trailers_of_an_ordinary_request_are_handed_on():
     peer = H2Peer(Role.SERVER)
     peer.http.receive(head(peer, 1, *GET))
     events, _ = peer.http.receive(head(peer, 1, ("x", "y"), end=True))
-    assert [type(event) for _, event in events] == [h2.events.TrailersReceived, h2.events.StreamEnded]
+    assert [type(event) for _, event in events] == [MessageEnded]
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,21 @@ from mintws.errors import (
     ResponseTooLarge,
     UpgradeError,
 )
-from mintws.events import Failed, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import (
+    Failed,
+    MessageReset,
+    Request,
+    Response,
+    Role,
+    State,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
 from mintws.http1 import Http1
 from mintws.http2 import Http2
 from mintws.http2.connection import Begun
+from mintws.http2.frames import code_name
 from mintws.http2.websocket import WebSocketStream
 from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, offer
@@ -516,7 +527,7 @@ class ClientLink(Link):
         if not isinstance(self.http, Http2):
             return
         super().receive_ordinary(event)
-        awaited = self._responses.get(getattr(event, "stream_id", None) or 0)
+        awaited = self._responses.get(getattr(event, "stream", 0))
         if awaited is None:
             # Of no request that waits for its response.
             return
@@ -530,9 +541,8 @@ class ClientLink(Link):
                 waiting.set_exception(ResponseTooLarge(response.status, limit))
             else:
                 waiting.set_result(response)
-        elif type(event).__name__ == "StreamReset":
-            code = getattr(event.error_code, "name", event.error_code)
-            reset = f"the server reset the request's stream with {code}"
+        elif isinstance(event, MessageReset):
+            reset = f"the server reset the request's stream with {code_name(event.code)}"
             waiting.set_exception(ConnectionClosed(1006, reset, clean=False, ended_by="peer"))
 
 

@@ -125,6 +125,7 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         stays = self._session.receive_eof(self)
         self.receive(b"")
+        self.close_if_done()
         return stays and not self.lost
 
     def pause_writing(self) -> None:

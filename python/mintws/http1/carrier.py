@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
 
@@ -12,13 +11,29 @@ import h11
 
 from mintws import _core
 from mintws.arguments import explained
+from mintws.collector import Collector
 from mintws.connection import DEFAULT_LIMIT, Connection, Direct, Rejection, ResponseHeaders
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State, completed, decoded, encoded
+from mintws.events import (
+    BodyData,
+    Failed,
+    Headers,
+    MessageEnded,
+    OrdinaryEvent,
+    Request,
+    RequestStarted,
+    Response,
+    ResponseStarted,
+    Role,
+    State,
+    completed,
+    decoded,
+    encoded,
+)
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 
-#: Pairs of the connection and its event; ordinary requests and responses come as `None` and the event of `h11`. Typed so that only who
-#: has ordinary ones need ask for `None`.
+#: Pairs of the connection and its event; what concerns ordinary requests and responses comes with `None`. Typed so that only who has
+#: ordinary ones need ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
 #: Behind a request that is not answered yet, the bytes at which the transport is read no more.
@@ -51,7 +66,7 @@ class Http1(Direct):
 
     __slots__ = (
         "__weakref__",
-        "_collected",
+        "_collector",
         "_connection",
         "_ended",
         "_header_case",
@@ -110,8 +125,7 @@ class Http1(Direct):
         self._opened = False
         self._interim = 0
         self._rejection: Rejection | None = None
-        #: An ordinary request that `collect` gathers, and its body so far.
-        self._collected: tuple[Request, bytearray] | None = None
+        self._collector = Collector()
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
@@ -200,7 +214,8 @@ class Http1(Direct):
 
         Returns:
             events: what `data` completes, oldest first, as pairs of the connection and its event. Ordinary requests and responses
-                come as `None` and the event of `h11`; answer them by `h11.send`.
+                come as `None` and a `RequestStarted`, `ResponseStarted`, `BodyData` or `MessageEnded` of `mintws.events`; answer
+                them by `respond`, or by `h11.send`.
             reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2), the refusal of a request that is no
                 handshake (§4.2.2), a 100 for a client that waits for it with its body (RFC 9110 §10.1.1).
 
@@ -236,27 +251,15 @@ class Http1(Direct):
             return self._connection.receive_early()
         return self._read()
 
-    def collect(self, event: Any, limit: int | None = DEFAULT_LIMIT) -> Request | None:
-        """Gather an ordinary request out of events that were handed on; it is given when it is whole.
+    def collect(self, event: object, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
+        """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
 
         Args:
             event: the event.
             limit: the most bytes of a body, inclusive; `None` is no limit. A request whose body is longer is given as soon as that is
                 known, with `None` for `body`, and nothing more of it is kept: `respond` to it, with a 413 say.
         """
-        match event:
-            case h11.Request():
-                self._collected = (_begin_request(event), bytearray())
-            case h11.Data() if self._collected is not None:
-                request, body = self._collected
-                if limit is not None and len(body) + len(event.data) > limit:
-                    self._collected = None
-                    return request
-                body += event.data
-            case h11.EndOfMessage() if self._collected is not None:
-                (request, body), self._collected = self._collected, None
-                return replace(request, body=bytes(body))
-        return None
+        return self._collector.collect(event, limit)
 
     @property
     def collecting(self) -> list[tuple[Request, int]]:
@@ -264,10 +267,7 @@ class Http1(Direct):
 
         `respond` to it without waiting for the rest if it takes too long, with a 408 and "Connection: close".
         """
-        if self._collected is None:
-            return []
-        request, body = self._collected
-        return [(request, len(body))]
+        return self._collector.requests
 
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; then call `proceed` for the next one.
@@ -292,7 +292,7 @@ class Http1(Direct):
         if self._leaving:
             headers.append(("Connection", "close"))
         written = self._write_response(response.status, headers, b"" if head else body)
-        self._collected = None
+        self._collector.forget(0)
         return written
 
     def shutdown(self) -> bytes:
@@ -409,11 +409,11 @@ class Http1(Direct):
                 lines = list(event.headers)
                 if _core.is_upgrade(lines):
                     return self._receive_upgrade(event, lines)
-            return [(None, event)], self._go_on()
+            return _ordinary(event), self._go_on()
         if isinstance(event, h11.ConnectionClosed) and self._opened:
             return self._connection.receive_end(_LEFT)
         if self._connection.state is not State.REQUESTED:
-            return [(None, event)], b""
+            return _ordinary(event), b""
         match event:
             case h11.InformationalResponse(status_code=101):
                 return self._receive_yes(event)
@@ -510,9 +510,20 @@ class Http1(Direct):
         return [(name.lower(), value) for name, value in lines] if self._header_case == "lower" else lines
 
 
-def _begin_request(head: h11.Request) -> Request:
-    """Make the request that begins with a head."""
-    return Request(head.method.decode(), head.target.decode("latin-1"), decoded(head.headers), None)
+def _ordinary(event: H11Event) -> list[tuple[None, OrdinaryEvent]]:
+    """Make events of ordinary HTTP of one of `h11`: none of the end of the transport."""
+    match event:
+        case h11.Request():
+            target = event.target.decode("latin-1")
+            return [(None, RequestStarted(Request(event.method.decode(), target, decoded(event.headers), None)))]
+        case h11.Response() | h11.InformationalResponse():
+            headers = _core.well_formed(decoded(event.headers))
+            return [(None, ResponseStarted(Response(event.status_code, headers, None)))]
+        case h11.Data():
+            return [(None, BodyData(bytes(event.data)))]
+        case h11.EndOfMessage():
+            return [(None, MessageEnded(trailers=decoded(event.headers)))]
+    return []
 
 
 def _reason(status: int) -> bytes:

@@ -16,15 +16,15 @@ from h2.errors import ErrorCodes
 from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeaders, check_options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Request, Response, Role
-from mintws.http2.ordinary import Ordinary
+from mintws.events import Failed, MessageReset, Request, Response, Role
+from mintws.http2.ordinary import Ordinary, translated
 from mintws.http2.stream import Events, Streams
 from mintws.http2.websocket import WebSocketStream
 from mintws.http2.wire import NO_LIMIT, ConnectionFault, Wire, disabled
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 
-#: Pairs of a connection and its event; what concerns ordinary streams comes as `None` and the event of `h2`. Typed so that only who has
-#: ordinary ones need ask for `None`.
+#: Pairs of a connection and its event; what concerns ordinary streams comes with `None`. Typed so that only who has ordinary ones need
+#: ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
 #: How far the core has taken a chunk: the offset behind it, what it gave for us, and the events so far.
@@ -206,8 +206,9 @@ class Http2:
 
         Returns:
             events: what `data` completes, oldest first, as pairs of a connection and its event. Of ordinary requests and responses
-                come `None` and the event of `h2`, untouched, as comes a GOAWAY; and, while there is an ordinary stream that is
-                driven by means of `h2`, what else `h2` says of the connection.
+                come `None` and a `RequestStarted`, `ResponseStarted`, `BodyData`, `MessageEnded` or `MessageReset` of `mintws.events`. A
+                GOAWAY comes as the event of `h2`, and so does, while there is an ordinary stream that is driven by means of `h2`,
+                what else `h2` says of that and of the connection.
             reply: bytes to write now, before any other: Pongs, acknowledgements, credit, the refusal of a request that is no
                 handshake, frames that the peer now has room for.
 
@@ -287,7 +288,7 @@ class Http2:
         self._streams.accepted.clear()
         return self._hand_on(events)
 
-    def collect(self, event: h2.events.Event, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
+    def collect(self, event: object, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
         """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
 
         The credit for its body comes with the bytes of whatever is called next: call `proceed`.
@@ -408,7 +409,7 @@ class Http2:
             if isinstance(event, h2.events.RequestReceived):
                 taken = self._receive_request(event)
                 if taken is None:
-                    events.append((None, event))
+                    events.append((None, translated(event)))
                     self._go_on(event)
                 else:
                     hidden = number
@@ -421,7 +422,7 @@ class Http2:
                 events.append((None, event))
                 events += self._receive_goaway(event)
             elif number and number != hidden:
-                events.append((None, event))
+                events.append((None, translated(event)))
             elif not number and len(self.h2.streams) > len(self._streams):
                 # There is a stream that the caller drives by means of h2.
                 events.append((None, event))
@@ -442,7 +443,9 @@ class Http2:
             self._wire.reset(number, refusal)
             self._wire.waste()
             return []
-        return self._websocket(number).receive_request(headers) if handshake else None
+        if handshake:
+            return self._websocket(number).receive_request(headers)
+        return None
 
     def _go_on(self, request: h2.events.RequestReceived) -> None:
         """Tell a client that waits to be told so that it may send its content (RFC 9110 §10.1.1)."""
@@ -462,8 +465,7 @@ class Http2:
                 events += stream.lose(f"the {self._wire.peer} went away before it saw the request: {self.goaway}")
             if not isinstance(stream, WebSocketStream):
                 # What was not seen may be asked again elsewhere (§8.7).
-                refused = h2.events.StreamReset(stream_id=number, error_code=ErrorCodes.REFUSED_STREAM)
-                events.append((None, refused))
+                events.append((None, MessageReset(number, ErrorCodes.REFUSED_STREAM)))
             if stream is None:
                 self._wire.reset(number, ErrorCodes.CANCEL)
             else:

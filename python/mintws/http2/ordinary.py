@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import h2.events
 from h2.errors import ErrorCodes
 
 from mintws import _core
+from mintws.collector import Collector
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, Role, decoded
+from mintws.events import (
+    BodyData,
+    Headers,
+    MessageEnded,
+    MessageReset,
+    OrdinaryEvent,
+    Request,
+    RequestStarted,
+    Response,
+    ResponseStarted,
+    Role,
+    decoded,
+)
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
 
@@ -21,11 +32,11 @@ class OrdinaryStream(HttpStream):
         match event:
             case h2.events.WindowUpdated():
                 return []
-            case h2.events.StreamEnded() if self.closed:
+            case h2.events.StreamEnded() | h2.events.TrailersReceived() if self.closed:
                 self.leave()
             case h2.events.StreamReset():
                 self.leave()
-        return [(None, event)]
+        return [(None, translated(event))]
 
 
 class Ordinary:
@@ -41,33 +52,19 @@ class Ordinary:
         self._wire = wire
         self._streams = streams
         self._scheme = scheme
-        #: Messages that have begun, by their streams, and their bodies so far.
-        self._begun: dict[int, tuple[Request | Response, bytearray]] = {}
+        self._collector = Collector()
 
-    def collect(self, event: h2.events.Event, limit: int | None) -> Request | Response | None:
-        """Take an event; give the message that it makes whole, or whose body it makes too long."""
-        match event:
-            case h2.events.RequestReceived() | h2.events.ResponseReceived():
-                self._begun[event.stream_id] = (_begin(event.stream_id, decoded(event.headers)), bytearray())
-            case h2.events.DataReceived() if event.stream_id in self._begun:
-                message, body = self._begun[event.stream_id]
-                if limit is not None and len(body) + len(event.data) > limit:
-                    # What still comes gets no credit.
-                    del self._begun[event.stream_id]
-                    return message
-                body += event.data
-                self._wire.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            case h2.events.StreamReset():
-                self._begun.pop(event.stream_id, None)
-            case h2.events.StreamEnded() if event.stream_id in self._begun:
-                message, body = self._begun.pop(event.stream_id)
-                return replace(message, body=bytes(body))
-        return None
+    def collect(self, event: object, limit: int | None) -> Request | Response | None:
+        """Take an event, as `Collector` does, and give credit for what is kept of a body; what is too long gets none."""
+        message = self._collector.collect(event, limit)
+        if isinstance(event, BodyData) and self._collector.gathers(event.stream):
+            self._wire.h2.acknowledge_received_data(event.flow_controlled_len, event.stream)
+        return message
 
     @property
     def collecting(self) -> list[tuple[Request, int]]:
         """The requests that have begun, and how many bytes of their bodies have come."""
-        return [(message, len(body)) for message, body in self._begun.values() if isinstance(message, Request)]
+        return self._collector.requests
 
     def respond(self, request: Request, response: Response) -> None:
         """Write the response to a request."""
@@ -85,7 +82,7 @@ class Ordinary:
             response.status, list(response.headers), len(body), head=head, http2=True
         )
         self._wire.floods.answer()
-        self._begun.pop(request.stream, None)
+        self._collector.forget(request.stream)
         stream = OrdinaryStream(self._wire, self._streams, request.stream)
         stream.respond(tuple(headers), b"" if head else body)
 
@@ -109,7 +106,7 @@ class Ordinary:
 
     def cancel(self, number: int) -> None:
         """Take a request back."""
-        self._begun.pop(number, None)
+        self._collector.forget(number)
         stream = self._streams.get(number)
         if isinstance(stream, OrdinaryStream):
             stream.reset(ErrorCodes.CANCEL)
@@ -134,13 +131,38 @@ def content(body: object) -> bytes:
     return body if type(body) is bytes else bytes(memoryview(body))  # type: ignore[arg-type]
 
 
-def _begin(number: int, headers: Headers) -> Request | Response:
-    """Make the request or response that begins on a stream."""
+def translated(event: h2.events.Event) -> OrdinaryEvent | h2.events.Event:
+    """Make an event of ordinary HTTP of one of `h2`; give any other as it is."""
+    match event:
+        case h2.events.RequestReceived():
+            return RequestStarted(_request(event.stream_id, decoded(event.headers)))
+        case h2.events.ResponseReceived() | h2.events.InformationalResponseReceived():
+            return ResponseStarted(_response(event.stream_id, decoded(event.headers)))
+        case h2.events.DataReceived():
+            return BodyData(event.data, event.stream_id, event.flow_controlled_length)
+        case h2.events.TrailersReceived():
+            return MessageEnded(event.stream_id, decoded(event.headers))
+        case h2.events.StreamEnded():
+            return MessageEnded(event.stream_id)
+        case h2.events.StreamReset():
+            return MessageReset(event.stream_id, event.error_code)
+    return event
+
+
+def _parted(headers: Headers) -> tuple[dict[str, str], Headers]:
+    """Part the pseudo-headers from the others."""
     pseudo = dict(pair for pair in headers if pair[0].startswith(":"))
-    others = tuple(pair for pair in headers if not pair[0].startswith(":"))
-    if ":status" in pseudo:
-        return Response(int(pseudo[":status"]), _core.well_formed(others), None, number)
+    return pseudo, headers[len(pseudo) :]
+
+
+def _request(number: int, headers: Headers) -> Request:
+    pseudo, others = _parted(headers)
     if ":authority" in pseudo:
         # A Host that is there says the same (RFC 9113 §8.3.1).
         others = (("host", pseudo[":authority"]), *(pair for pair in others if pair[0] != "host"))
-    return Request(pseudo.get(":method", ""), pseudo.get(":path", ""), others, None, number)
+    return Request(pseudo[":method"], pseudo.get(":path", ""), others, None, number)
+
+
+def _response(number: int, headers: Headers) -> Response:
+    pseudo, others = _parted(headers)
+    return Response(int(pseudo[":status"]), _core.well_formed(others), None, number)

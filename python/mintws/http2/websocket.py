@@ -165,6 +165,7 @@ class WebSocketStream(HttpStream, Carrier):
                 # They end the stream. A refusal may have them; on a connected stream comes nothing but DATA.
                 if self._rejection is None:
                     return self._break("HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
+                return self._receive_end()
             case h2.events.DataReceived():
                 # Of a refusal; that of a WebSocket does not pass h2.
                 self._wire.h2.acknowledge_received_data(event.flow_controlled_length, self.number)

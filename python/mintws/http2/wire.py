@@ -334,7 +334,11 @@ class Wire:
                 case h2.events.RemoteSettingsChanged():
                     self._receive_settings(event)
                 case h2.events.StreamEnded():
-                    self.inbound.drop(event.stream_id or 0)
+                    self.inbound.drop(event.stream_id)
+                case h2.events.TrailersReceived():
+                    # They end the stream: what says so once more is left out.
+                    self.inbound.drop(event.stream_id)
+                    return [event]
                 case h2.events.StreamReset(remote_reset=False):
                     self.waste()
                     if begins:
