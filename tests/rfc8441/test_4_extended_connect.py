@@ -3,7 +3,7 @@
 import h2.events
 import pytest
 from h2.errors import ErrorCodes
-from wire import CONNECT, GET, H2Peer, accept_of, fault, frame, h2_frame, masked
+from wire import CONNECT, DATA, GET, H2Peer, accept_of, fault, frame, h2_frame, masked
 
 from mintws import (
     Failed,
@@ -247,13 +247,46 @@ def test_request_that_ends_its_stream_is_refused():
     peer.open()
 
 
-def test_plain_connect_is_handed_on_untouched():
+@pytest.mark.parametrize("end", [False, True])
+def test_plain_connect_is_refused_with_501_at_once(end):
+    # RFC 9110 §9.3.6, RFC 9113 §8.5: as over HTTP/1.1.
     peer = H2Peer(Role.SERVER)
+    ws, conn = peer.open()
+    stream = peer.ask([(":method", "CONNECT"), (":authority", "example.com:443")], end=end)
+    assert peer.deliver() == []
+    (answer,) = peer.of(h2.events.ResponseReceived, stream)
+    assert dict(answer.headers)[":status"] == "501"
+    assert peer.data(stream) == b"CONNECT is for a proxy\n"
+    assert peer.of(h2.events.StreamEnded, stream)
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.NO_ERROR] * (not end)
+    assert peer.http.receive(h2_frame(DATA, 0, stream, b"tunnelled")) == ([], b"")
+    assert stream not in peer.http._streams
+    assert peer.send(ws, masked(1, b"hi")) == [(conn, Text("hi"))]
+
+
+def test_plain_connect_whose_answer_waits_for_a_window_is_refused():
+    peer = H2Peer(Role.SERVER, {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
     stream = peer.ask([(":method", "CONNECT"), (":authority", "example.com:443")])
-    host = (("host", "example.com:443"),)
-    assert peer.deliver() == [(None, RequestStarted(Request("CONNECT", "", host, None, stream)))]
     peer.h2.send_data(stream, b"tunnelled")
-    assert peer.deliver() == [(None, BodyData(b"tunnelled", stream))]
+    assert peer.deliver() == []
+    assert peer.of(h2.events.ResponseReceived, stream) and not peer.data(stream)
+    peer.h2.increment_flow_control_window(1000, stream)
+    assert peer.deliver() == []
+    peer.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+    assert peer.deliver() == []
+    assert peer.data(stream) == b"CONNECT is for a proxy\n"
+    assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.NO_ERROR]
+
+
+def test_floods_of_plain_connects_end_the_connection():
+    # RFC 9113 §10.5
+    peer = H2Peer(Role.SERVER)
+    events = []
+    for _ in range(600):
+        if not peer.http.done:
+            peer.ask([(":method", "CONNECT"), (":authority", "example.com:443")])
+            events += peer.deliver()
+    assert [type(event) for _, event in events] == [Failed]
 
 
 def test_ordinary_request_is_handed_on_beside_a_websocket():

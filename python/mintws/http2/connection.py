@@ -445,6 +445,11 @@ class Http2:
             return []
         if handshake:
             return self._websocket(number).receive_request(headers)
+        if (b":method", b"CONNECT") in headers:
+            # An ordinary answer to it, a 2xx, would make a tunnel of the stream (RFC 9113 §8.5).
+            self._ordinary.refuse(number, 501, "CONNECT is for a proxy")
+            self._wire.waste()
+            return []
         return None
 
     def _go_on(self, request: h2.events.RequestReceived) -> None:

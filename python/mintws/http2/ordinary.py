@@ -39,6 +39,18 @@ class OrdinaryStream(HttpStream):
         return [(None, translated(event))]
 
 
+class RefusedStream(OrdinaryStream):
+    """One stream whose request is answered here, and not handed on."""
+
+    def receive(self, event: h2.events.Event) -> Events:
+        super().receive(event)
+        return []
+
+    @property
+    def _is_refusal(self) -> bool:
+        return True
+
+
 class Ordinary:
     """The ordinary requests and responses of a connection.
 
@@ -85,6 +97,13 @@ class Ordinary:
         self._collector.forget(request.stream)
         stream = OrdinaryStream(self._wire, self._streams, request.stream)
         stream.respond(tuple(headers), b"" if head else body)
+
+    def refuse(self, number: int, status: int, why: str) -> None:
+        """Answer a request that is not handed on."""
+        body = f"{why}\n".encode()
+        headers = [("content-type", "text/plain; charset=utf-8")]
+        lines = _core.write_ordinary_response(status, headers, len(body), head=False, http2=True)
+        RefusedStream(self._wire, self._streams, number).respond(tuple(lines), body)
 
     def request(self, request: Request) -> int:
         """Write a request; give the number of its stream."""
