@@ -250,31 +250,33 @@ def test_half_a_head_is_answered_with_408(run, contexts, behind):
     run(work())
 
 
-def read_slowly(port, request, pause):
+def read_slowly(port, request, pause, context=None):
     """Send a request and read its answer slowly; give all that comes."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        sock.settimeout(10)
-        sock.connect(("127.0.0.1", port))
-        sock.sendall(request)
-        got = bytearray()
-        while data := sock.recv(1 << 18):
-            got += data
-            time.sleep(pause)
-        return bytes(got)
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        plain.settimeout(10)
+        plain.connect(("127.0.0.1", port))
+        with plain if context is None else context.wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(request)
+            got = bytearray()
+            while data := sock.recv(1 << 18):
+                got += data
+                time.sleep(pause if context is None else pause / 16)
+            return bytes(got)
 
 
 @pytest.mark.parametrize("end", ["idle", "close", "drain"])
-def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, end):
+def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, contexts, end):
     monkeypatch.setattr(linger, "LINGER", 0.2)
     size = 16 << 20
+    theirs, ours = contexts
 
     async def work():
         timing = {"idle_timeout": 0.2, "close_timeout": 0.2}
-        async with listening(respond=lambda _: Response(200, body=bytes(size)), **timing) as server:
+        async with listening(respond=lambda _: Response(200, body=bytes(size)), ssl=theirs, **timing) as server:
             close = b"Connection: close\r\n" if end == "close" else b""
             request = b"GET / HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n"
-            reading = asyncio.ensure_future(asyncio.to_thread(read_slowly, server.port, request, 0.02))
+            reading = asyncio.ensure_future(asyncio.to_thread(read_slowly, server.port, request, 0.02, ours))
             if end == "drain":
                 while not any(link.full for link in server.links):
                     await asyncio.sleep(0.01)
