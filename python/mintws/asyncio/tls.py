@@ -182,6 +182,9 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         tls = self._tls
         if tls is None or self._error is not None:
             return
+        if isinstance(error, ssl.SSLWantReadError):
+            # What is to be sent would have to wait for another handshake.
+            error = ssl.SSLError("the server renegotiates TLS while data is sent: set ssl.OP_NO_RENEGOTIATION")
         closing = tls.state is TlsState.CLOSED
         tls.receive_end(error)
         if closing:

@@ -7,6 +7,12 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::py::attached::{Attached, RefMut};
 use crate::py::tls::{Decrypted, TlsRecords, Unencrypted, is_ssl_error};
 
+/// How many bytes are read at a time at first, and where records are small: each costs as much as some KiB, so that a peer could keep the
+/// loop for tens of milliseconds otherwise. A record of the largest size fits in (RFC 8446 §5.2).
+const LEAST_ROOM: usize = (1 << 14) + 512;
+/// The mean size of records that are small.
+const SMALL_RECORD: usize = 512;
+
 /// What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
 ///
 /// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then.
@@ -16,6 +22,8 @@ pub struct TlsChannel(Attached<State>);
 struct State {
     /// What all transports of the loop read ciphertext into.
     buffer: Py<PySequence>,
+    /// How much of it is read into at a time, as a part of it.
+    room: (usize, Py<PySequence>),
     open: Option<Open>,
 }
 
@@ -40,8 +48,9 @@ impl TlsChannel {
         _args: &Bound<'_, PyTuple>,
         _named: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let buffer = buffers.getattr(intern!(buffers.py(), "ciphertext"))?.cast_into()?.unbind();
-        Ok(Self(Attached::new(State { buffer, open: None })))
+        let buffer: Bound<'_, PySequence> = buffers.getattr(intern!(buffers.py(), "ciphertext"))?.cast_into()?;
+        let room = (LEAST_ROOM, buffer.get_slice(0, LEAST_ROOM)?.unbind());
+        Ok(Self(Attached::new(State { buffer: buffer.unbind(), room, open: None })))
     }
 
     /// Let plaintext pass between a transport and a protocol.
@@ -57,7 +66,11 @@ impl TlsChannel {
     #[pyo3(name = "_shut")]
     fn shut(&self, py: Python<'_>) -> PyResult<()> {
         // What is let go of may look at this channel, so it is dropped when that can be borrowed again.
-        let _held = self.state(py)?.open.take();
+        let _held = {
+            let mut this = self.state(py)?;
+            this.set_room(py, LEAST_ROOM)?;
+            this.open.take()
+        };
         Ok(())
     }
 
@@ -73,7 +86,7 @@ impl TlsChannel {
     /// Give what is to be read into.
     fn get_buffer(&self, py: Python<'_>, sizehint: isize) -> PyResult<Py<PySequence>> {
         let _ = sizehint;
-        Ok(self.state(py)?.buffer.clone_ref(py))
+        Ok(self.state(py)?.room.1.clone_ref(py))
     }
 
     /// Take what was read.
@@ -88,10 +101,11 @@ impl TlsChannel {
         };
         let protocol = protocol.bind(py);
         let room = protocol.call_method1(intern!(py, "get_buffer"), (nbytes,))?.cast_into()?;
-        let Decrypted { len, reply, end } = match records.get().decrypt(&chunk, &room) {
+        let Decrypted { len, records: count, reply, end } = match records.get().decrypt(&chunk, &room) {
             Ok(decrypted) => decrypted,
             Err(error) => return Self::cut(slf, error),
         };
+        slf.get().state(py)?.adapt_room(py, nbytes, count)?;
         if let Some(reply) = reply {
             write.call1(py, (reply,))?;
         }
@@ -125,6 +139,7 @@ impl TlsChannel {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.buffer)?;
+        visit.call(&this.room.1)?;
         let Some(open) = &this.open else { return Ok(()) };
         visit.call(&open.records)?;
         visit.call(&open.write)?;
@@ -148,6 +163,27 @@ impl TlsChannel {
     fn cut(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         slf.call_method0(intern!(slf.py(), "abort"))?;
         Err(error)
+    }
+}
+
+impl State {
+    /// Has more read at a time while what comes fills the room, and less where it is many records.
+    fn adapt_room(&mut self, py: Python<'_>, read: usize, records: usize) -> PyResult<()> {
+        let room = if records > 1 && read < records * SMALL_RECORD {
+            LEAST_ROOM
+        } else if read == self.room.0 {
+            self.buffer.bind(py).len()?.min(2 * read)
+        } else {
+            return Ok(());
+        };
+        self.set_room(py, room)
+    }
+
+    fn set_room(&mut self, py: Python<'_>, room: usize) -> PyResult<()> {
+        if room != self.room.0 {
+            self.room = (room, self.buffer.bind(py).get_slice(0, room)?.unbind());
+        }
+        Ok(())
     }
 }
 
