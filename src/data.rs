@@ -17,6 +17,8 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 /// What a window that is used up is multiplied by.
 const FACTOR: u32 = 4;
+/// How many bytes of a DATA frame count as useful against frames that do nothing (§10.5): each makes up for one of those.
+pub const USEFUL_BYTES: usize = 10;
 /// The client's connection preface (§3.4).
 const PREFACE_LEN: usize = 24;
 

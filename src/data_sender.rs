@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::write_data;
+use crate::data::{USEFUL_BYTES, write_data};
 
 /// The windows of a connection in which it sends, and its one output buffer.
 ///
@@ -13,8 +13,8 @@ pub struct DataSender {
     window: i64,
     streams: HashMap<u32, Stream>,
     max_frame_size: usize,
-    /// How many messages have gone out at once, since `tally`.
-    carrying: usize,
+    /// How many useful bytes have gone out at once, since `tally`.
+    useful: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl DataSender {
     /// Makes the sender of a connection with its first window and `SETTINGS_MAX_FRAME_SIZE` of the peer.
     #[must_use]
     pub fn new(window: i64, max_frame_size: usize) -> Self {
-        Self { output: Vec::new(), window, streams: HashMap::new(), max_frame_size, carrying: 0 }
+        Self { output: Vec::new(), window, streams: HashMap::new(), max_frame_size, useful: 0 }
     }
 
     /// Writes DATA if nothing waits on its stream and both windows let all of it pass; says whether that is so.
@@ -36,7 +36,7 @@ impl DataSender {
         let Some(it) = self.streams.get(&stream).filter(|it| !it.blocked) else { return false };
         if i64::try_from(data.len()).is_ok_and(|len| len <= it.window.min(self.window)) {
             self.write_data(stream, data);
-            self.carrying += 1;
+            self.useful += data.len().min(USEFUL_BYTES);
             return true;
         }
         false
@@ -113,9 +113,9 @@ impl DataSender {
         self.max_frame_size = size;
     }
 
-    /// How many messages have gone out at once since the last call.
+    /// How many useful bytes have gone out at once since the last call.
     pub const fn tally(&mut self) -> usize {
-        std::mem::replace(&mut self.carrying, 0)
+        std::mem::replace(&mut self.useful, 0)
     }
 }
 

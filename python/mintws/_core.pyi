@@ -17,6 +17,7 @@ from mintws.tls import TlsBuffers
 __all__ = [
     "DEFAULT_PORTS",
     "RSV1",
+    "USEFUL_BYTES",
     "Arrival",
     "Binary",
     "Close",
@@ -63,6 +64,8 @@ __all__ = [
 __version__: Final[str]
 
 RSV1: Final = 0x40
+#: How many bytes of a DATA frame count as useful against frames that do nothing (RFC 9113 §10.5).
+USEFUL_BYTES: Final = 10
 
 #: The port of each scheme where none is written.
 DEFAULT_PORTS: Final[dict[str, int]]
@@ -725,7 +728,7 @@ class DataSender:
         """Forget a stream that has closed."""
 
     def tally(self) -> int:
-        """Give how many messages have gone out at once since the last call."""
+        """Give how many useful bytes have gone out at once since the last call."""
 
 @final
 class Inbound:
@@ -779,7 +782,7 @@ class Inbound:
         """
 
     def tally(self) -> int:
-        """Give how many DATA frames of WebSockets that carried something have come since the last call."""
+        """Give how many useful bytes the DATA of WebSockets has carried since the last call."""
 
     def settle(self) -> list[Connection]:
         """Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call."""

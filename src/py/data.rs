@@ -9,7 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::buffer::with_bytes;
 use super::data_sender::DataSender;
 use super::endpoint::Endpoint;
-use crate::data::{Growth, Piece, Splitter, Window, flow_controlled_len, write_empty, write_window_update};
+use crate::data::{
+    Growth, Piece, Splitter, USEFUL_BYTES, Window, flow_controlled_len, write_empty, write_window_update,
+};
 use crate::turns::{DATA_COST, Work, frame_cost};
 
 /// The most that the peer may send ahead on a stream whose window has grown, and by how much all of a connection may grow together.
@@ -41,8 +43,8 @@ pub struct Inbound {
     growth: Growth,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
-    /// How many DATA frames of WebSockets carried something, since `tally`.
-    carrying: usize,
+    /// How many useful bytes the DATA of WebSockets carried, since `tally`.
+    useful: usize,
     /// What may still be done in this turn.
     work: Work,
     /// The bytes that wait for a later one, and how many of them have been taken.
@@ -69,7 +71,7 @@ impl Inbound {
             stream_window,
             growth: Growth::new(GROWTH),
             touched: Vec::new(),
-            carrying: 0,
+            useful: 0,
             work: Work::unbounded(),
             rest: (Vec::new(), 0),
             behind: VecDeque::new(),
@@ -181,9 +183,9 @@ impl Inbound {
         })
     }
 
-    /// Give how many DATA frames of WebSockets that carried something have come since the last call.
+    /// Give how many useful bytes the DATA of WebSockets has carried since the last call.
     fn tally(&mut self) -> usize {
-        std::mem::take(&mut self.carrying)
+        std::mem::take(&mut self.useful)
     }
 
     /// Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call.
@@ -217,7 +219,7 @@ impl Inbound {
         chunk: &mut &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Self { splitter, streams, connection, touched, carrying, work, behind, .. } = self;
+        let Self { splitter, streams, connection, touched, useful, work, behind, .. } = self;
         while !work.is_spent() {
             let Some(piece) = splitter.next(chunk, |stream| streams.contains_key(&stream)) else { break };
             match piece {
@@ -239,7 +241,7 @@ impl Inbound {
                     if carried.window.receive(flow_controlled_len).is_err() {
                         return number(py, stream);
                     }
-                    *carrying += usize::from(!payload.is_empty());
+                    *useful += payload.len().min(USEFUL_BYTES);
                     Endpoint::feed(carried.connection.bind(py), payload, events, work.left())?;
                     let (waits, is_behind) = {
                         let workings = carried.connection.get().workings(py)?;

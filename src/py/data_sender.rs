@@ -77,7 +77,7 @@ impl DataSender {
         Ok(())
     }
 
-    /// Give how many messages have gone out at once since the last call.
+    /// Give how many useful bytes have gone out at once since the last call.
     fn tally(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.tally())
     }

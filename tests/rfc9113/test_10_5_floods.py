@@ -14,6 +14,7 @@ from wire import (
     H2_CONTINUATION,
     H2_PING,
     HEADERS,
+    PONG,
     PRIORITY,
     RST_STREAM,
     SETTINGS,
@@ -93,11 +94,47 @@ def test_such_frames_beside_messages_are_borne_for_ever(one, who):
     stream, conn = peer.open()
     for _ in range(2000):
         if who == "we":
-            conn.send(Text("x"))
+            data = conn.send(Text("x"))[9:]
         else:
-            peer.http.receive(h2_frame(DATA, 0, stream, masked(1, b"x")))
-        peer.http.receive(one * 10)
+            data = masked(1, b"x")
+            peer.http.receive(h2_frame(DATA, 0, stream, data))
+        peer.http.receive(one * len(data))
     assert conn.state is State.OPEN
+
+
+@pytest.mark.parametrize(("size", "borne"), [(1, 1), (6, 6), (1000, 10)])
+def test_each_byte_of_data_makes_up_for_one_such_frame_and_a_data_frame_for_ten(size, borne):
+    peer = H2Peer(Role.SERVER)
+    stream, conn = peer.open()
+    pings = masked(PONG, b"") * 20_000
+    peer.http.receive(IDLE["PING"] * 10_000)
+    for i in range(100):
+        peer.http.receive(h2_frame(DATA, 0, stream, pings[size * i : size * (i + 1)]))
+        peer.http.receive(IDLE["PING"] * borne)
+        assert not peer.http.done
+    peer.http.receive(IDLE["PING"])
+    assert peer.http.done
+
+
+def test_each_byte_of_a_body_makes_up_for_one_such_frame_and_a_data_frame_for_ten():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask(GET)
+    peer.deliver()
+    peer.http.receive(IDLE["PING"] * 9990)
+    for size, borne in ((1, 1), (10, 10), (1000, 10)) * 30:
+        peer.http.receive(h2_frame(DATA, 0, stream, bytes(size)) + IDLE["PING"] * borne)
+        assert not peer.http.done
+    peer.http.receive(IDLE["PING"] * 10)
+    assert peer.http.done
+
+
+def test_padding_makes_up_for_nothing():
+    peer = H2Peer(Role.SERVER)
+    stream = peer.ask(GET)
+    peer.deliver()
+    peer.http.receive(IDLE["PING"] * 9990)
+    peer.http.receive((h2_frame(DATA, 8, stream, b"\x64" + bytes(100)) + IDLE["PING"]) * 30)
+    assert peer.http.done
 
 
 def test_such_frames_beside_ordinary_requests_are_borne_for_ever():
@@ -125,13 +162,25 @@ def test_old_merits_are_no_credit():
 def test_whoever_has_a_clock_can_keep_a_quiet_connection_alive():
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()
-    for _ in range(3):
-        peer.http.receive(IDLE["PING"] * 9000)
+    peer.http.receive(IDLE["PING"] * 9400)
+    for _ in range(20):
+        peer.http.receive(IDLE["PING"] * 600)
         peer.http.refill()
         for request in requests(peer, 150, reset, start=peer.http.h2.highest_inbound_stream_id + 2):
             peer.http.receive(request)
         peer.http.refill()
     assert peer.send(stream, masked(1, b"x")) == [(conn, Text("x"))]
+
+
+def test_a_clock_alone_forgives_no_more_than_600_such_frames_at_a_time():
+    peer = H2Peer(Role.SERVER)
+    peer.open()
+    peer.http.receive(IDLE["PING"] * 10_000)
+    peer.http.refill()
+    peer.http.receive(IDLE["PING"] * 600)
+    assert not peer.http.done
+    peer.http.receive(IDLE["PING"])
+    assert peer.http.done
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -2,20 +2,21 @@
 
 There is no clock here, so what is for nothing is weighed against what is of use. Two budgets are spent by the one and filled again by
 the other, never beyond where they began. So a connection that is of some use lives on, and one that is of none ends however slowly,
-or in however small chunks, it is none; unless whoever has a clock fills them again: `Http2.refill`.
+or in however small chunks, it is none; unless whoever has a clock forgives some of it: `Http2.refill`.
 """
 
 from __future__ import annotations
 
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PushPromiseFrame, RstStreamFrame
 
+from mintws import _core
 from mintws.http2.frames import END_STREAM, Frame
 
-#: How many idle frames are borne, and how many of them each DATA frame that carries something makes up for, of either side.
+#: How many idle frames are borne, and how many of them whoever has a clock may have forgotten at a time.
 IDLE_FRAMES = 10_000
-PER_DATA = 10
-#: An answered request makes up for as many as so many DATA frames.
-PER_ANSWER = 10
+FORGOTTEN = 600
+#: An answered request makes up for as many as so many bytes of DATA.
+PER_ANSWER = 100
 #: How many requests a client may waste, and each that is answered makes up for one: those that it takes back before their answer, and
 #: those that are reset or refused for its fault. Twice as many as it may have at a time: a page that is left takes back all it has.
 WASTED_REQUESTS = 512
@@ -25,8 +26,8 @@ class Floods:
     """The budgets of one connection.
 
     Attributes:
-        useful: DATA frames that carried something, of either side, since idle frames were last counted. Of ours those do not count
-            that a little credit has cut short.
+        useful: bytes of DATA, of either side, since idle frames were last counted: each makes up for an idle frame, and at most
+            `useful_bytes` of a frame count. Of our frames those do not count that a little credit has cut short.
         flood: what there is too much of; empty if nothing is.
     """
 
@@ -34,17 +35,19 @@ class Floods:
 
     def __init__(self) -> None:
         self.useful = 0
-        self.refill()
+        self._idle = IDLE_FRAMES
+        self._waste = WASTED_REQUESTS
+        self.flood = ""
 
     def refill(self) -> None:
-        """Forget all that was for nothing."""
-        self._idle = IDLE_FRAMES
+        """Forget some idle frames, and all requests that were made for nothing."""
+        self._idle = min(self._idle + FORGOTTEN, IDLE_FRAMES)
         self._waste = WASTED_REQUESTS
         self.flood = ""
 
     def idle(self) -> None:
         """Take note of an idle frame."""
-        self._idle = min(self._idle + PER_DATA * self.useful, IDLE_FRAMES) - 1
+        self._idle = min(self._idle + self.useful, IDLE_FRAMES) - 1
         self.useful = 0
         if self._idle < 0:
             self.flood = "a flood of frames that do nothing"
@@ -59,6 +62,11 @@ class Floods:
         """Take note of a request that was answered."""
         self.useful += PER_ANSWER
         self._waste = min(self._waste + 1, WASTED_REQUESTS)
+
+
+def useful_bytes(size: int) -> int:
+    """How many bytes of a DATA frame that carries so many count as useful."""
+    return min(size, _core.USEFUL_BYTES)
 
 
 def is_idle(frame: Frame, *, late: bool) -> bool:

@@ -83,9 +83,12 @@ class Frame:
         return goaway
 
     @property
-    def carries_data(self) -> bool:
-        """Whether it is DATA that is not empty."""
-        return self.type == DataFrame.type and not self.is_empty
+    def data_size(self) -> int:
+        """How many bytes it carries without its padding, if it is DATA."""
+        if self.type != DataFrame.type or self.is_badly_padded:
+            return 0
+        size = len(self.data) - _HEADER.size
+        return size - 1 - self.payload[0] if self.flags & PADDED else size
 
 
 def code_name(code: int | None) -> str:

@@ -12,6 +12,7 @@ from h2.stream import StreamState
 
 from mintws.connection import Connection
 from mintws.events import Headers, Role
+from mintws.http2.floods import useful_bytes
 from mintws.http2.h2_overrides import Stream
 from mintws.http2.wire import Wire
 
@@ -106,7 +107,7 @@ class HttpStream:
         if self.closed or self._ending:
             return
         if not self._pending and len(data) <= self.window:
-            self._wire.floods.useful += 1
+            self._wire.floods.useful += useful_bytes(len(data))
             self._wire.sender.write_data(self.number, data)
         else:
             self._hold(data)
@@ -123,7 +124,8 @@ class HttpStream:
         size = min(len(self._pending), self.window if most is None else min(self.window, most))
         if size > 0:
             # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
-            self._wire.floods.useful += size >= USEFUL_SIZE or size == len(self._pending)
+            if size >= USEFUL_SIZE or size == len(self._pending):
+                self._wire.floods.useful += useful_bytes(size)
             self._wire.sender.write_data(self.number, self._pending[:size])
             del self._pending[:size]
         if self.buffered:

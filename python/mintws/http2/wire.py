@@ -25,7 +25,7 @@ from mintws import _core
 from mintws.connection import ResponseHeaders
 from mintws.errors import ExtendedConnectDisabled, LocalProtocolError
 from mintws.events import Headers, Role, completed, encoded
-from mintws.http2.floods import Floods, is_idle
+from mintws.http2.floods import Floods, is_idle, useful_bytes
 from mintws.http2.frames import ACK, END_HEADERS, Frame, code_name
 from mintws.http2.h2_overrides import Library, Stream
 from mintws.limits import DEFAULT_WINDOW, INT31
@@ -324,7 +324,7 @@ class Wire:
         """Give a frame to `h2`."""
         if frame.type in (HeadersFrame.type, PushPromiseFrame.type, ContinuationFrame.type):
             self._expects = Expects.FRAME if frame.flags & END_HEADERS else Expects.CONTINUATION
-        self.floods.useful += frame.carries_data
+        self.floods.useful += useful_bytes(frame.data_size)
         begins = self.role is Role.SERVER and frame.stream > self.h2.highest_inbound_stream_id
         events = self._read(frame.data)
         for event in events:
