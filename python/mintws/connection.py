@@ -134,6 +134,8 @@ class Carrier(ABC):
     http_version: str
     #: The scheme of the URL, "http" or "https": a pseudo-header of HTTP/2.
     scheme: str = "http"
+    #: The number of the stream, over HTTP/2; 0 while it has none.
+    number: int = 0
 
     @abstractmethod
     def send_request(self, target: str, headers: Headers) -> bytes:

@@ -18,7 +18,6 @@ from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options,
 from mintws.errors import ConnectError, LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
-from mintws.http2 import Http2
 from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import PRODUCT, HttpVersion, Timing, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
@@ -247,8 +246,8 @@ class Http2Client:
     """
 
     def __init__(self, link: ClientLink, url: Url, product: Headers) -> None:
-        assert isinstance(link.http, Http2)
-        self.http = link.http
+        assert link.http2 is not None
+        self.http = link.http2
         self.id = str(link.id)
         self._link = link
         self._url = url

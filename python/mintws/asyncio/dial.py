@@ -8,7 +8,7 @@ import socket
 import ssl as tls
 import sys
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.asyncio import log
@@ -40,13 +40,13 @@ from mintws.events import (
     UpgradeRequest,
 )
 from mintws.http1 import Http1
-from mintws.http2 import Http2
-from mintws.http2.connection import Begun
-from mintws.http2.frames import code_name
-from mintws.http2.websocket import WebSocketStream
 from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url, ascii_host, ipv6_host
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2
+    from mintws.http2.connection import Begun
 
 T = TypeVar("T")
 
@@ -292,6 +292,7 @@ class ClientLink(Link):
         "_url",
         "_version",
         "_waiting",
+        "http2",
         "ready",
         "single",
     )
@@ -316,6 +317,8 @@ class ClientLink(Link):
         self._version = http
         self._options = options
         self._streams = streams
+        #: The HTTP connection, if it is one of HTTP/2.
+        self.http2: Http2 | None = None
         self._openings: dict[Connection, asyncio.Future[WebSocket]] = {}
         #: Requests that wait for their response, with the limits of its body.
         self._responses: dict[int, tuple[asyncio.Future[Response], int | None]] = {}
@@ -338,7 +341,11 @@ class ClientLink(Link):
                 return
         if chosen == "2":
             scheme = "https" if self._url.secure else "http"
-            self.speak(Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options))
+            # With h2, which who does not speak it need not load.
+            from mintws.http2 import Http2
+
+            self.http2 = Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options)
+            self.speak(self.http2)
         else:
             self.speak(Http1(Role.CLIENT, **self._options))
             self.ready.set_result(None)
@@ -391,21 +398,22 @@ class ClientLink(Link):
             ConnectError: the connection takes no new requests.
             ConnectionClosed: the connection, or the request's stream, ends before the response does.
         """
-        assert isinstance(self.http, Http2)
+        http = self.http2
+        assert http is not None
         self.check_open()
-        while not self.http.has_room:
+        while not http.has_room:
             room: asyncio.Future[None] = self.loop.create_future()
             self._waiting.append(room)
             await room
             self.check_open()
-        stream, data = self.http.request(request)
+        stream, data = http.request(request)
         response: asyncio.Future[Response] = self.loop.create_future()
         self._responses[stream] = response, limit
         self.write(data)
         try:
             return await response
         except (asyncio.CancelledError, ResponseTooLarge):
-            self.say_last(self.http.cancel(stream))
+            self.say_last(http.cancel(stream))
             raise
         finally:
             self._responses.pop(stream, None)
@@ -416,17 +424,15 @@ class ClientLink(Link):
         """Raise `ConnectError` if nothing more can be begun on the connection."""
         if self.lost or self.closing:
             raise _unreachable(self._url, self.error)
-        if isinstance(self.http, Http2) and self.http.leaving:
+        if self.http.leaving:
             leaving = "the connection takes no new streams any more: connect again"
             raise ConnectError(f"cannot connect to {self._url.authority}: {leaving}")
 
     def _awaited_by(self, connection: Connection) -> str:
         """Name what an opening waits for."""
-        if isinstance(self.http, Http2) and self.http.can_open is None:
+        if self.http.can_open is None:
             return "the server's SETTINGS"
-        if isinstance(connection.carrier, WebSocketStream) and not connection.carrier.number:
-            return "a free stream"
-        return "the server's answer"
+        return "a free stream" if self.multiplexed and not connection.carrier.number else "the server's answer"
 
     @property
     def shared(self) -> bool:
@@ -464,7 +470,7 @@ class ClientLink(Link):
 
     def _offer_room(self) -> None:
         """Let requests go on that wait for a stream, where one has ended."""
-        if self._waiting and isinstance(self.http, Http2) and (self.http.has_room or self.http.leaving):
+        if self._waiting and self.http2 is not None and (self.http2.has_room or self.http2.leaving):
             waiting, self._waiting = self._waiting, []
             for room in waiting:
                 if not room.done():
@@ -524,7 +530,7 @@ class ClientLink(Link):
                     opening.set_exception(_unreachable(self._url, why))
 
     def receive_ordinary(self, event: Any) -> None:
-        if not isinstance(self.http, Http2):
+        if not self.multiplexed:
             return
         super().receive_ordinary(event)
         awaited = self._responses.get(getattr(event, "stream", 0))
@@ -542,6 +548,8 @@ class ClientLink(Link):
             else:
                 waiting.set_result(response)
         elif isinstance(event, MessageReset):
+            from mintws.http2.frames import code_name
+
             reset = f"the server reset the request's stream with {code_name(event.code)}"
             waiting.set_exception(ConnectionClosed(1006, reset, clean=False, ended_by="peer"))
 

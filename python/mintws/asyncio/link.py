@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mintws import _core
@@ -23,9 +23,11 @@ from mintws.connection import Connection
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Peer, Role
 from mintws.http1 import Http1
-from mintws.http2 import Http2
-from mintws.http2.connection import Begun
 from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2
+    from mintws.http2.connection import Begun
 
 if sys.platform != "win32":
     import fcntl
@@ -143,7 +145,7 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._writer = None
-        if self.error is None and isinstance(self.http, Http2) and self.http.goaway:
+        if self.error is None and self.speaks and self.http.goaway:
             ended = f"the peer ended the connection: {self.http.goaway}"
             self.error = RemoteProtocolError(ended, code=1006, section="RFC 9113 §6.8")
         if self.error is None and error is not None:
@@ -162,16 +164,15 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
     # Downwards.
 
     def speak(self, http: Http1 | Http2) -> None:
-        if isinstance(http, Http2):
-            self._inbound = http._inbound
+        self._inbound = http._inbound
         super().speak(http)
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
         """Take bytes of the peer, which the core may have begun to take."""
-        if begun is not None and isinstance(self.http, Http2):
-            events, reply = self.http._receive(data, begun)
-        else:
+        if begun is None or isinstance(self.http, Http1):
             events, reply = self.http.receive(data)
+        else:
+            events, reply = self.http._receive(data, begun)
         self._take(events, reply)  # type: ignore[arg-type]
 
     def receive_ordinary(self, event: Any) -> None:
@@ -181,9 +182,9 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
             self.logger.log(self.level, "%s failed: %s: %s", self.id, log.peer(self), log.shown(str(event.error)))
 
     def catch_up(self) -> None:
-        """Take what has waited for a turn of the loop; the core calls this."""
-        if isinstance(self.http, Http2):
-            self.go_on(*self.http._catch_up())
+        """Take what has waited for a turn of the loop; the core calls this, over HTTP/2."""
+        assert not isinstance(self.http, Http1)
+        self.go_on(*self.http._catch_up())
 
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         """Handle what has waited."""

@@ -25,7 +25,7 @@ _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
 def name(link: Link, connection: Connection) -> str:
     """Name a WebSocket: the number of its transport in this process and, over HTTP/2, that of its stream."""
-    return f"{link.id}.{getattr(connection.carrier, 'number', 0)}" if link.multiplexed else str(link.id)
+    return f"{link.id}.{connection.carrier.number}" if link.multiplexed else str(link.id)
 
 
 def place(link: Link, connection: Connection) -> str:

@@ -27,8 +27,6 @@ from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
-from mintws.http2 import Http2
-from mintws.http2.connection import Begun
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     END_WAIT,
@@ -52,6 +50,8 @@ from mintws.tls import Tls, TlsBuffers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from mintws.http2.connection import Begun
 
 logger = logging.getLogger("mintws.server")
 
@@ -133,6 +133,9 @@ class serve:  # noqa: N801  (used as a function)
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
         timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
+        if http2:
+            # With h2, lest all clients wait until it is loaded when the first one speaks it.
+            import mintws.http2  # noqa: F401
         if context is not None:
             context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._server = Server(handler, timing, options)
@@ -583,6 +586,8 @@ class ServerLink(Link):
         server = self._server
         headers = server.response_headers
         if http2:
+            from mintws.http2 import Http2
+
             self.speak(
                 Http2(
                     Role.SERVER,

@@ -82,6 +82,15 @@ class Http1(Direct):
         "h11",
     )
 
+    #: Whether many WebSockets share the connection.
+    multiplexed = False
+    #: What the peer said when it left: nothing, over HTTP/1.1.
+    goaway = ""
+    #: How many streams have ended on our side alone: there are none.
+    half_closed = 0
+    #: What the DATA of WebSockets goes to, beside this: nothing.
+    _inbound = None
+
     @explained()
     def __init__(
         self,
@@ -130,6 +139,18 @@ class Http1(Direct):
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: none over HTTP/1.1."""
         return b""
+
+    def refill(self) -> None:
+        """Forget what the peer has done for nothing so far, which is not counted over HTTP/1.1."""
+
+    def reset_half_closed(self) -> bytes:
+        """Reset streams that have ended on our side alone: there are none."""
+        return b""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether no request is made any more."""
+        return self._leaving or self._ended
 
     def probe(self) -> bytes:
         """Give the bytes that ask beneath the WebSocket whether the peer is there: none over HTTP/1.1."""

@@ -68,6 +68,9 @@ class Http2:
         TypeError: an argument has a wrong type, or an option is unknown.
     """
 
+    #: Whether many WebSockets share the connection.
+    multiplexed = True
+
     @explained()
     def __init__(
         self,

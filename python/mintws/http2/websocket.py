@@ -7,14 +7,13 @@ from weakref import ref
 import h2.events
 from h2.errors import ErrorCodes
 
-from mintws.connection import Carrier, Connection, Options
+from mintws.connection import Carrier, Connection, Options, Rejection
 from mintws.errors import RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject, decoded
 from mintws.http2.frames import code_name
 from mintws.http2.ordinary import content
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
-from mintws.limits import REJECTION_LIMIT
 
 #: The most bytes of Pongs that are kept while the peer gives no window for them.
 PONG_LIMIT = 4096
@@ -40,7 +39,7 @@ class WebSocketStream(HttpStream, Carrier):
         #: It holds the stream too: that goes one way only once the stream is left, lest both wait for the collector.
         self._held: Connection | None = Connection(wire.role, self, **options)
         self._connection = ref(self._held)
-        self._rejection: tuple[int, Headers, bytearray] | None = None
+        self._rejection: Rejection | None = None
         #: Pongs that wait behind what is pending.
         self._pongs = bytearray()
         #: The caller wants no more for now.
@@ -107,7 +106,7 @@ class WebSocketStream(HttpStream, Carrier):
         return len(self._pending) + len(self._pongs)
 
     @property
-    def refusal(self) -> tuple[int, Headers, bytearray] | None:
+    def refusal(self) -> Rejection | None:
         return self._rejection
 
     # What the HTTP/2 connection calls.
@@ -169,13 +168,10 @@ class WebSocketStream(HttpStream, Carrier):
             case h2.events.DataReceived():
                 # Of a refusal; that of a WebSocket does not pass h2.
                 self._wire.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
-                if self._rejection:
-                    body = self._rejection[2]
-                    body += event.data[: REJECTION_LIMIT - len(body)]
-                    if len(body) == REJECTION_LIMIT:
-                        events = self._reject()
-                        self.reset(ErrorCodes.CANCEL)
-                        return events
+                if self._rejection and self._rejection.add(event.data):
+                    events = self._reject()
+                    self.reset(ErrorCodes.CANCEL)
+                    return events
             case h2.events.StreamEnded():
                 return self._receive_end()
             case h2.events.StreamReset(remote_reset=False):
@@ -248,7 +244,7 @@ class WebSocketStream(HttpStream, Carrier):
             return events
         if not status.startswith(b"2"):
             others = decoded(pair for pair in headers if not pair[0].startswith(b":"))
-            self._rejection = (int(status), others, bytearray())
+            self._rejection = Rejection(int(status), others, bytearray())
             return events
         if event.stream_ended is not None:
             # The StreamEnded that follows loses the connection.

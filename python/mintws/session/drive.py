@@ -9,7 +9,6 @@ from weakref import ReferenceType
 from mintws.connection import Connection, Counters
 from mintws.events import Close, Failed, Pong, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
-from mintws.http2 import Http2
 from mintws.session.bounds import WRITE_HIGH
 from mintws.session.closing import Order, Ordered
 from mintws.session.ending import Ending
@@ -19,6 +18,7 @@ from mintws.session.websocket import WebSocketSession
 
 if TYPE_CHECKING:
     from mintws._core import MessageQueue
+    from mintws.http2 import Http2
     from mintws.session.driver import Transport
 else:
     # What the other bases of a subclass have, or it itself.
@@ -294,7 +294,7 @@ class DriverTransport(Transport):
     def speak(self, http: Http1 | Http2) -> None:
         """Begin with the version of HTTP that is spoken."""
         self.http = self._session.http = http
-        self.multiplexed = isinstance(http, Http2)
+        self.multiplexed = http.multiplexed
         self.write(http.start())
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mintws.http2 import Http2
 from mintws.session.driver import TransportState
 from mintws.session.linger import Due, Step
 from mintws.session.requests import IdleTimeout, RequestTimeouts, text_response
@@ -79,7 +78,7 @@ class ServerSession(TransportSession):
         return after(self._reset_half_closed(now), self.close_if_done(now, transport))
 
     def _reset_half_closed(self, now: float) -> bytes:
-        if not isinstance(self.http, Http2) or not self._half_closed.expire(now):
+        if self.http is None or not self._half_closed.expire(now):
             return b""
         data = self.http.reset_half_closed()
         self._half_closed.wait(now, self.http.half_closed)
@@ -88,7 +87,7 @@ class ServerSession(TransportSession):
     @property
     def _has_half_closed(self) -> bool:
         """Whether there are streams that have ended here and not at the client."""
-        return not self._closed and isinstance(self.http, Http2) and self.http.half_closed > 0
+        return not self._closed and self.http is not None and self.http.half_closed > 0
 
     def await_room(self, now: float, transport: TransportState) -> Due:
         """Bound the time in which the client takes nothing of a response; the transport is not closed before it has."""
@@ -110,4 +109,4 @@ class ServerSession(TransportSession):
 
     def _untaken(self, transport: TransportState) -> int:
         """How many bytes the client has not taken yet, those included for which its windows have no room."""
-        return transport.unsent + (self.http.buffered if isinstance(self.http, Http2) else 0)
+        return transport.unsent + (0 if self.http is None else self.http.buffered)

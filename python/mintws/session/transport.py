@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mintws.connection import Connection
 from mintws.events import State
 from mintws.http1 import Http1
-from mintws.http2 import Http2
 from mintws.session.bounds import REPLIES_HIGH, UNDECODED_HIGH
 from mintws.session.deadlines import Deadlines
 from mintws.session.driver import TransportState
@@ -13,6 +14,9 @@ from mintws.session.linger import Due, Step, TransportEnd
 from mintws.session.streams import ClosedStreams
 from mintws.session.timing import Timing, earliest
 from mintws.session.websocket import WebSocketSession
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2
 
 #: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
 REFILL_INTERVAL = 60.0
@@ -91,12 +95,12 @@ class TransportSession:
         """
         self._replies += replied
         look = crowded or self._replies > REPLIES_HIGH
-        if isinstance(self.http, Http2):
-            if now >= self._refill_at:
-                self._refill_at = now + REFILL_INTERVAL
-                self.http.refill()
+        if self.http is None:
             return look
-        return look or (self.http is not None and not self.http.reading)
+        if now >= self._refill_at:
+            self._refill_at = now + REFILL_INTERVAL
+            self.http.refill()
+        return look or not self.http.reading
 
     def receive_eof(self, transport: TransportState) -> bool:
         """Take the end of the peer's half of the transport, before the HTTP connection does.
@@ -125,7 +129,7 @@ class TransportSession:
 
     def sweep_later(self, now: float, connection: Connection) -> Due | None:
         """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
-        if not isinstance(self.http, Http2) or connection.carrier.done:
+        if self.http is None or not self.http.multiplexed or connection.carrier.done:
             return None
         self._closed_streams.add(now, connection)
         return Due()
@@ -142,8 +146,8 @@ class TransportSession:
             return None
         if self.http.done:
             return self.close(now, transport)
-        ended = isinstance(self.http, Http1) and any(it.connection.state is State.CLOSED for it in transport.websockets)
-        if not ended or self._end is not None:
+        ended = any(it.connection.state is State.CLOSED for it in transport.websockets)
+        if self.http.multiplexed or not ended or self._end is not None:
             return None
         self._limit(now)
         return Due()
