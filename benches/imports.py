@@ -25,7 +25,11 @@ def main() -> None:
         ("h11 alone", "import h11", "h11"),
         ("mintws beyond h11", "import h11, mintws", "mintws"),
         ("Http2 beyond mintws", "import mintws; mintws.Http2", "mintws.http2"),
-        ("mintws.asyncio beyond asyncio and mintws, without h2", "import asyncio, ssl, mintws, mintws.asyncio", "mintws.asyncio"),
+        (
+            "mintws.asyncio beyond asyncio and mintws, without h2",
+            "import asyncio, ssl, mintws, mintws.asyncio",
+            "mintws.asyncio",
+        ),
     ]:
         least = min(durations(code)[module] for _ in range(runs))
         print(f"{least / 1000:7.1f}  {label}")

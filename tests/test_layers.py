@@ -25,6 +25,7 @@ ORDER = (
     ("__init__",),
     ("session", "tls"),
     ("http1", "http2"),
+    ("border",),
     ("collector", "connection"),
     ("events",),
     ("extensions",),

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use pyo3::{ffi, intern};
 
+use super::border;
 use super::buffer::new_bytes;
 use super::events::{self, Kind as EventKind};
 use crate::decoder::Payload;
@@ -140,7 +141,7 @@ pub fn transformed<'py>(
     let py = transforms.py();
     let text = opcode == Opcode::Text;
     let (data, error): (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyAny>>) =
-        transforms.call_method1(intern!(py, "receive"), (text, rsv, data))?.extract()?;
+        border::transforms::receive(transforms, text, rsv, data)?.extract()?;
     let whole = |kind, data| Ok(Message { kind, data, fin: true });
     Ok(match (data, error) {
         (Some(data), None) if !text => whole(EventKind::Binary, data.into_any()),

@@ -1,6 +1,7 @@
 //! The core as the Python module `mintws._core`: the only part that names PyO3.
 
 mod attached;
+mod border;
 mod buffer;
 mod contexts;
 mod data;

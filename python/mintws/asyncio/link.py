@@ -192,14 +192,14 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
         self.update_reading()
         self.close_if_done()
 
-    def _settle(self, crowded: bool, reply: int) -> None:
-        """See to what a chunk has left to do: the core calls this behind what is no mere message.
-
-        Args:
-            crowded: a WebSocket has more messages than its application takes.
-            reply: how many bytes the peer made us write.
-        """
-        if self._session.receive(self.loop.time(), crowded=crowded, replied=reply if self.full else 0):
+    def end_chunk(self, crowded: Sequence[WebSocket], replied: int, look: bool) -> None:
+        """See to what a chunk has left to do; see `border.Transport`."""
+        for websocket in crowded:
+            # What has come since may have ended it.
+            if websocket.paused:
+                websocket._pause()
+        replied = replied if self.full else 0
+        if self._session.receive(self.loop.time(), crowded=bool(crowded), replied=replied) or look:
             self.update_reading()
         if self.multiplexed:
             self._relieve()
@@ -208,10 +208,6 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
     def _relieve(self) -> None:
         for websocket in list(self.held_up):
             websocket.relieve()
-
-    def _interrupt(self, error: BaseException) -> None:
-        """Raise out of the loop what a reader has raised that is to end it; the core calls this."""
-        self.loop.call_soon(_raise, error)
 
     # Upwards.
 
@@ -317,10 +313,6 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
         """End the transport at once."""
         if not self.lost:
             self.transport.abort()
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def check_context(context: object, role: Role) -> None:

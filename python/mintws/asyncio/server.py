@@ -448,8 +448,8 @@ class ServerLink(Link):
             # The Close, and the end of the stream behind it, are written by then.
             self.loop.call_soon(self._limit_half_closed)
 
-    def _settle(self, crowded: bool, reply: int) -> None:
-        super()._settle(crowded, reply)
+    def end_chunk(self, crowded: Sequence[WebSocket], replied: int, look: bool) -> None:
+        super().end_chunk(crowded, replied, look)
         self._limit_half_closed()
 
     def take_step(self, step: Step) -> None:

@@ -10,6 +10,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::loop_state::Deferred;
 use super::{Arrival, LoopState, Mailbox};
 use crate::py::attached::{Attached, RefMut};
+use crate::py::border;
 use crate::py::buffer::filled;
 use crate::py::data::Inbound;
 use crate::py::endpoint::Endpoint;
@@ -72,6 +73,21 @@ enum Caller {
     Loop,
     /// The loop or a task.
     Any,
+}
+
+/// What is to be seen to after what has come, whatever else is the case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct After {
+    /// It may have left something for the subclass.
+    more: bool,
+    /// It has waited for a turn of the loop, and the transport with it.
+    caught_up: bool,
+}
+
+/// Raises an error out of the loop, which calls this.
+#[pyfunction]
+fn raise(error: Bound<'_, PyAny>) -> PyResult<()> {
+    Err(PyErr::from_value(error))
 }
 
 #[pymethods]
@@ -219,20 +235,20 @@ impl Exchange {
                 let done = inbound.borrow().done();
                 return slf.get().charge(py, most, done);
             }
-            return slf.call_method1(intern!(py, "receive"), (chunk,)).map(drop);
+            return border::transport::receive(slf, (chunk,));
         };
         let events = PyList::empty(py);
         filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events, most))?;
         let done = connection.get().workings(py)?.decoded();
         slf.get().charge(py, most, done)?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
-        Self::take(slf, &events, &reply, Caller::Loop, false)
+        Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
     /// Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
         let multiplexed = slf.get().state(slf.py())?.multiplexed;
-        Self::take(slf, events, reply, Caller::Any, multiplexed)
+        Self::take(slf, events, reply, Caller::Any, After { more: multiplexed, caught_up: false })
     }
 
     /// Let readers go on for whom something has come.
@@ -315,24 +331,24 @@ impl Exchange {
         let events = PyList::empty(py);
         let (offset, frame) = Inbound::receive(inbound, chunk, 0, &events)?;
         if !frame.is_none() || inbound.borrow().is_unsettled(py)? {
-            return slf.call_method1(intern!(py, "receive"), (chunk, (offset, frame, events))).map(drop);
+            return border::transport::receive(slf, (chunk, (offset, frame, events)));
         }
         let reply = inbound.borrow_mut().take(py)?;
-        Self::take(slf, &events, &reply, Caller::Loop, false)
+        Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
-    /// Brings on what has come; `more` says that it may have left something for the subclass to see to, whatever else is the case.
+    /// Brings on what has come.
     fn take(
         slf: &Bound<'_, Self>,
         events: &Bound<'_, PyList>,
         reply: &Bound<'_, PyBytes>,
         caller: Caller,
-        more: bool,
+        After { more, caught_up }: After,
     ) -> PyResult<()> {
         Self::write(slf, reply)?;
         Self::within_callback(slf, caller, |caller| {
             if !events.is_empty() {
-                slf.call_method1(intern!(slf.py(), "handle"), (events,))?;
+                border::transport::handle(slf, events)?;
             }
             Self::wake_all(slf, caller)
         })?;
@@ -341,25 +357,20 @@ impl Exchange {
             let mut this = slf.get().state(slf.py())?;
             (std::mem::take(&mut this.crowded), more || this.full)
         };
-        for mailbox in &crowded {
-            // What has come since may have ended it.
-            if mailbox.bind(py).as_super().get().paused(py)? {
-                mailbox.call_method0(py, intern!(py, "_pause"))?;
-            }
+        let look = if slf.get().state(py)?.is_to_defer(py)? { Self::defer(slf)? } else { caught_up };
+        if look || unsettled || !crowded.is_empty() || !events.is_empty() {
+            border::transport::end_chunk(slf, PyTuple::new(py, crowded)?, reply.as_bytes().len(), look)?;
         }
-        if unsettled || !crowded.is_empty() || !events.is_empty() {
-            slf.call_method1(intern!(py, "_settle"), (!crowded.is_empty(), reply.as_bytes().len()))?;
-        }
-        if slf.get().state(py)?.is_to_defer(py)? { Self::defer(slf) } else { Ok(()) }
+        Ok(())
     }
 
-    /// Has the rest of what was read wait for a later turn of the loop, and the transport with it.
+    /// Has the rest of what was read wait for a later turn of the loop, and the transport with it; says whether it does.
     #[cold]
-    fn defer(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn defer(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let event_loop = slf.get().state(py)?.event_loop(py);
         if event_loop.call_method0(py, intern!(py, "is_closed"))?.is_truthy(py)? {
-            return Ok(());
+            return Ok(false);
         }
         let shared = {
             let mut this = slf.get().state(py)?;
@@ -368,7 +379,7 @@ impl Exchange {
         };
         shared.get().state(py)?.turns().spend();
         LoopState::defer(shared.bind(py), event_loop.bind(py), Deferred::Transport(slf.clone().unbind()))?;
-        slf.call_method0(intern!(py, "update_reading")).map(drop)
+        Ok(true)
     }
 
     /// Lets go on what has waited for a turn of the loop.
@@ -383,7 +394,7 @@ impl Exchange {
                 let slf = slf.bind(py);
                 Self::catch_up(slf).or_else(|error| {
                     // As asyncio ends a transport whose protocol fails.
-                    slf.call_method0(intern!(py, "cut"))?;
+                    border::transport::cut(slf)?;
                     Err(error)
                 })
             }
@@ -403,7 +414,7 @@ impl Exchange {
         };
         if let Some(inbound) = inbound {
             inbound.borrow_mut().begin_turn(DECODED_PER_TURN);
-            slf.call_method0(intern!(py, "catch_up"))?;
+            border::transport::catch_up(slf)?;
             let done = inbound.borrow().done();
             return slf.get().charge(py, DECODED_PER_TURN, done);
         }
@@ -413,11 +424,7 @@ impl Exchange {
         let done = connection.get().workings(py)?.decoded();
         slf.get().charge(py, DECODED_PER_TURN, done)?;
         let reply = Endpoint::_settle(&connection, Some(&events))?;
-        Self::take(slf, &events, &reply, Caller::Loop, false)?;
-        if slf.get().state(py)?.rest == Rest::Deferred {
-            return Ok(());
-        }
-        slf.call_method0(intern!(py, "update_reading")).map(drop)
+        Self::take(slf, &events, &reply, Caller::Loop, After { more: false, caught_up: true })
     }
 
     /// Lets tasks go on as a read callback does, if `caller` is the loop, and then writes what they have sent.
@@ -506,7 +513,8 @@ impl Exchange {
             let woken = shared.get().run(py, mailbox, left > 0, || Arrival::wake(&waiter, &done));
             if let Err(error) = woken {
                 // Of what a task raises, this is what ends the loop, such as SystemExit: the transport has no part in it.
-                slf.call_method1(intern!(py, "_interrupt"), (error,))?;
+                let event_loop = slf.get().state(py)?.event_loop(py);
+                event_loop.call_method1(py, intern!(py, "call_soon"), (wrap_pyfunction!(raise, py)?, error))?;
             }
         }
         Ok(())

@@ -1,6 +1,5 @@
 //! One WebSocket's messages, in and out, as a driver sees them.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
@@ -10,6 +9,7 @@ use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, LoopState};
 use crate::frame::Opcode;
 use crate::py::attached::{Attached, RefMut};
+use crate::py::border;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
 use crate::py::incoming::Message;
@@ -265,7 +265,7 @@ impl Mailbox {
     /// Lets the peer send again.
     #[cold]
     fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.call_method0(intern!(slf.py(), "_resume")).map(drop)
+        border::websocket::resume(slf)
     }
 
     /// Makes what the next message is waited for by.
@@ -400,8 +400,8 @@ impl Mailbox {
         let out = Endpoint::flush(connection.bind(py))?;
         if multiplexed {
             let passing = connection.get().workings(py)?.is_passing(py)?;
-            let held_back = !passing && slf.call_method0(intern!(py, "_is_held_back"))?.is_truthy()?;
-            slf.get().state(slf.py())?.held_back = held_back;
+            let held_back = !passing && border::websocket::is_held_back(slf)?;
+            slf.get().state(py)?.held_back = held_back;
         }
         Ok(out)
     }

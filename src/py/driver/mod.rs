@@ -10,7 +10,7 @@
 //! coroutine_method  how `recv` and `send` are seen from Python
 //! ```
 //!
-//! What is rare is left to the subclasses in Python: they are called for it by name.
+//! What is rare is left to the subclasses in Python, by the calls of [`super::border`].
 
 mod arrival;
 mod coroutine_method;

@@ -9,11 +9,12 @@ use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, P
 use pyo3::ffi::{self, PyObject, PySendResult};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyType};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::Arrival;
 use super::mailbox::{Found, Mailbox, Sent};
 use crate::py::attached::Attached;
+use crate::py::border;
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +246,7 @@ impl Operation {
     ) -> PyResult<Step> {
         match Mailbox::send_now(mailbox, message, compress)? {
             Sent::NotYet => {
-                let sending = mailbox.call_method1(intern!(slf.py(), "_send"), (message, compress))?;
+                let sending = border::websocket::send(mailbox, message, compress)?;
                 let step = Self::delegate(slf, sending.unbind(), None)?;
                 let one = message.is_instance_of::<PyString>() || message.is_instance_of::<PyBytes>();
                 let spent = mailbox.get().charge(slf.py(), if one { message.len()? } else { 0 })?;
@@ -272,7 +273,7 @@ impl Operation {
                 Ok(Step::Yield(sender.into_any().unbind()))
             }
             Sent::Crowded => {
-                let waiting = mailbox.call_method0(intern!(py, "_drained"))?;
+                let waiting = border::websocket::drained(mailbox)?;
                 Self::delegate(slf, waiting.unbind(), None)
             }
             Sent::Done | Sent::NotYet => {
@@ -299,7 +300,7 @@ impl Operation {
                 Ok(Step::Yield(arrival.into_any().unbind()))
             }
             Found::End => {
-                let why = mailbox.call_method1(intern!(py, "_ended"), (reads == Reads::Next,))?;
+                let why = border::websocket::ended(&mailbox, reads == Reads::Next)?;
                 Err(if why.is_none() { PyStopAsyncIteration::new_err(()) } else { PyErr::from_value(why) })
             }
         }

@@ -5,6 +5,7 @@ use pyo3::types::{PyDict, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::py::attached::{Attached, RefMut};
+use crate::py::border;
 use crate::py::tls::{Decrypted, TlsRecords, Unencrypted, is_ssl_error};
 
 /// How many bytes are read at a time at first, and where records are small: each costs as much as some KiB, so that a peer could keep the
@@ -97,7 +98,7 @@ impl TlsChannel {
             (this.buffer.bind(py).get_slice(0, nbytes)?, this.open.as_ref().map(|open| open.clone_ref(py)))
         };
         let Some(Open { records, write, protocol, .. }) = open else {
-            return slf.call_method1(intern!(py, "_receive"), (chunk,)).map(drop);
+            return border::channel::receive(slf, &chunk);
         };
         let protocol = protocol.bind(py);
         let room = protocol.call_method1(intern!(py, "get_buffer"), (nbytes,))?.cast_into()?;
@@ -113,7 +114,7 @@ impl TlsChannel {
             protocol.call_method1(intern!(py, "buffer_updated"), (len,))?;
         }
         match end {
-            Some(end) => slf.call_method1(intern!(py, "_end"), (end,)).map(drop),
+            Some(end) => border::channel::end(slf, end.value(py)),
             None => Ok(()),
         }
     }
@@ -127,9 +128,7 @@ impl TlsChannel {
         };
         match records.get().encrypt(data, |ciphertext| write.call1(py, (ciphertext,)).map(drop)) {
             Ok(()) => Ok(()),
-            Err(Unencrypted { error, .. }) if is_ssl_error(py, &error)? => {
-                slf.call_method1(intern!(py, "_end"), (error,)).map(drop)
-            }
+            Err(Unencrypted { error, .. }) if is_ssl_error(py, &error)? => border::channel::end(slf, error.value(py)),
             Err(Unencrypted { error, whole: true }) => Err(error),
             Err(Unencrypted { error, whole: false }) => Self::cut(slf, error),
         }
@@ -161,7 +160,7 @@ impl TlsChannel {
     /// Ends the transport at once, since what was interrupted cannot go on: some of it is done.
     #[cold]
     fn cut(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
-        slf.call_method0(intern!(slf.py(), "abort"))?;
+        border::channel::abort(slf)?;
         Err(error)
     }
 }

@@ -3,13 +3,13 @@
 use std::num::NonZeroU64;
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::attached::{Attached, RefMut};
+use super::border;
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::data_sender::DataSender;
@@ -405,7 +405,7 @@ impl Endpoint {
         let Some(checked) = this.check(event, &mut progress)? else {
             drop(this);
             // No frame: the opening handshake, or the answer to a fault.
-            return Ok(slf.call_method1(intern!(py, "_send_other"), (event,))?.cast_into::<PyBytes>()?);
+            return border::endpoint::send_other(slf, event);
         };
         let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
         this.enter(progress.state);

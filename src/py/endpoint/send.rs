@@ -1,12 +1,12 @@
 //! The half of an endpoint that sends: events are checked, made frames and brought on their way.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::{Delivery, Endpoint, Wire, Workings};
 use crate::encoder::{Encoder, Frame, Unsendable};
 use crate::frame::Opcode;
+use crate::py::border;
 use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
 use crate::py::errors::local;
 use crate::py::events::{self, Kind as EventKind};
@@ -149,9 +149,8 @@ impl Workings {
                 None => self.encoder.append(out, opcode, payload, fin, 0, compress).map_err(local)?,
                 Some(transforms) => {
                     let text = opcode == Opcode::Text;
-                    let arguments = (text, PyBytes::new(py, payload), compress);
-                    let made = transforms.bind(py).call_method1(intern!(py, "send"), arguments)?;
-                    let (payload, rsv): (Bound<'_, PyBytes>, u8) = made.extract()?;
+                    let data = PyBytes::new(py, payload);
+                    let (payload, rsv) = border::transforms::send(transforms.bind(py), text, data, compress)?;
                     self.encoder.append(out, opcode, payload.as_bytes(), fin, rsv, compress).map_err(local)?;
                 }
             },
@@ -211,7 +210,7 @@ impl Workings {
                 self.encoder.forget();
                 self.encoder.sent = sent;
                 if let Some(transforms) = &self.transforms {
-                    transforms.bind(py).call_method1(intern!(py, "forget"), (messages,))?;
+                    border::transforms::forget(transforms.bind(py), messages)?;
                 }
                 return Err(error);
             }
@@ -296,10 +295,10 @@ impl Endpoint {
         let carrier = carrier.bind(py);
         let mut out = PyBytes::new(py, b"");
         if !frames.as_bytes().is_empty() {
-            out = carrier.call_method1(intern!(py, "send_data"), (frames,))?.cast_into()?;
+            out = border::carrier::send_data(carrier, frames)?;
         }
         if end {
-            let last = carrier.call_method0(intern!(py, "send_end"))?.cast_into::<PyBytes>()?;
+            let last = border::carrier::send_end(carrier)?;
             out = PyBytes::new(py, &[out.as_bytes(), last.as_bytes()].concat());
         }
         Ok(out)

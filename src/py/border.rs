@@ -1,0 +1,139 @@
+//! What the core calls on objects of Python's own classes, by name: all of it is here.
+//!
+//! `mintws/border.py` declares the same methods, by the same parts, with what they take and give; a test compares the two.
+
+/// A driver's transport, built on `Exchange`.
+pub mod transport {
+    use pyo3::call::PyCallArgs;
+    use pyo3::intern;
+    use pyo3::prelude::*;
+    use pyo3::types::{PyList, PyTuple};
+
+    pub fn receive<'py>(transport: &Bound<'py, PyAny>, chunk: impl PyCallArgs<'py>) -> PyResult<()> {
+        transport.call_method1(intern!(transport.py(), "receive"), chunk).map(drop)
+    }
+
+    pub fn handle<'py>(transport: &Bound<'py, PyAny>, events: &Bound<'py, PyList>) -> PyResult<()> {
+        transport.call_method1(intern!(transport.py(), "handle"), (events,)).map(drop)
+    }
+
+    pub fn end_chunk<'py>(
+        transport: &Bound<'py, PyAny>,
+        crowded: Bound<'py, PyTuple>,
+        replied: usize,
+        look: bool,
+    ) -> PyResult<()> {
+        transport.call_method1(intern!(transport.py(), "end_chunk"), (crowded, replied, look)).map(drop)
+    }
+
+    pub fn catch_up(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method0(intern!(transport.py(), "catch_up")).map(drop)
+    }
+
+    pub fn cut(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method0(intern!(transport.py(), "cut")).map(drop)
+    }
+}
+
+/// TLS of a driver, built on `TlsChannel`.
+pub mod channel {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn receive<'py>(channel: &Bound<'py, PyAny>, ciphertext: &Bound<'py, PyAny>) -> PyResult<()> {
+        channel.call_method1(intern!(channel.py(), "_receive"), (ciphertext,)).map(drop)
+    }
+
+    pub fn end<'py>(channel: &Bound<'py, PyAny>, error: &Bound<'py, PyAny>) -> PyResult<()> {
+        channel.call_method1(intern!(channel.py(), "_end"), (error,)).map(drop)
+    }
+
+    pub fn abort(channel: &Bound<'_, PyAny>) -> PyResult<()> {
+        channel.call_method0(intern!(channel.py(), "abort")).map(drop)
+    }
+}
+
+/// A driver's WebSocket, built on the core's.
+pub mod websocket {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn resume(websocket: &Bound<'_, PyAny>) -> PyResult<()> {
+        websocket.call_method0(intern!(websocket.py(), "_resume")).map(drop)
+    }
+
+    pub fn send<'py>(
+        websocket: &Bound<'py, PyAny>,
+        message: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method1(intern!(websocket.py(), "_send"), (message, compress))
+    }
+
+    pub fn drained<'py>(websocket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method0(intern!(websocket.py(), "_drained"))
+    }
+
+    pub fn is_held_back(websocket: &Bound<'_, PyAny>) -> PyResult<bool> {
+        websocket.call_method0(intern!(websocket.py(), "_is_held_back"))?.is_truthy()
+    }
+
+    pub fn ended<'py>(websocket: &Bound<'py, PyAny>, iterating: bool) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method1(intern!(websocket.py(), "_ended"), (iterating,))
+    }
+}
+
+/// A connection, built on `Endpoint`.
+pub mod endpoint {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
+
+    pub fn send_other<'py>(endpoint: &Bound<'py, PyAny>, event: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(endpoint.call_method1(intern!(endpoint.py(), "_send_other"), (event,))?.cast_into()?)
+    }
+}
+
+/// What carries a connection's frames.
+pub mod carrier {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
+
+    pub fn send_data<'py>(carrier: &Bound<'py, PyAny>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(carrier.call_method1(intern!(carrier.py(), "send_data"), (frames,))?.cast_into()?)
+    }
+
+    pub fn send_end<'py>(carrier: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(carrier.call_method0(intern!(carrier.py(), "send_end"))?.cast_into()?)
+    }
+}
+
+/// What extensions in Python do to whole messages.
+pub mod transforms {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
+
+    pub fn send<'py>(
+        transforms: &Bound<'py, PyAny>,
+        text: bool,
+        data: Bound<'py, PyBytes>,
+        compress: Option<bool>,
+    ) -> PyResult<(Bound<'py, PyBytes>, u8)> {
+        transforms.call_method1(intern!(transforms.py(), "send"), (text, data, compress))?.extract()
+    }
+
+    pub fn forget(transforms: &Bound<'_, PyAny>, messages: usize) -> PyResult<()> {
+        transforms.call_method1(intern!(transforms.py(), "forget"), (messages,)).map(drop)
+    }
+
+    pub fn receive<'py>(
+        transforms: &Bound<'py, PyAny>,
+        text: bool,
+        rsv: u8,
+        data: Bound<'py, PyBytes>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        transforms.call_method1(intern!(transforms.py(), "receive"), (text, rsv, data))
+    }
+}
