@@ -248,6 +248,29 @@ def test_what_a_session_says_of_its_deadline_is_obeyed_in_one_place() -> None:
     assert arms == ["drive.py"]
 
 
+def imported_files(path: Path, files: dict[str, Path]) -> Iterator[str]:
+    """Give the files that a file imports, and those whose names it imports, by their dotted names; those for type checkers count too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in files)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names = (f"{node.module}.{alias.name}", node.module or "")
+                yield from [name for name in names if name in files][:1]
+
+
+def test_no_file_imports_another_in_a_circle() -> None:
+    files = {
+        ".".join(("mintws", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in modules()
+    }
+    files["mintws._core"] = PACKAGE / "_core.pyi"
+    graph = {name: {*imported_files(path, files)} - {name} for name, path in files.items() if path.suffix == ".py"}
+    assert "mintws.asyncio.websocket" in graph["mintws.asyncio.link"]
+    assert "mintws.http2.connection" in graph["mintws.http2"]
+    TopologicalSorter(graph).prepare()
+
+
 def test_errors_import_nothing_of_mintws() -> None:
     assert [name for _, name in imports(PACKAGE / "errors.py") if name.startswith("mintws")] == []
 
@@ -280,6 +303,46 @@ def rust_uses(source: Path) -> Iterator[str]:
                 *path[:2]
             ).is_dir():
                 yield rust_part(path)
+
+
+def rust_files(source: Path) -> Iterator[str]:
+    """Give the files of the core that one uses, by its modules and by paths; what its tests use does not count."""
+    text = re.sub(r"//.*", "", source.read_text(encoding="utf-8")).partition("#[cfg(test)]")[0]
+    base = ROOT / "src"
+    here = source.relative_to(base).with_suffix("").parts
+    own = here[:-1] if here[-1] == "mod" else here
+    modules = [("self", name) for name in re.findall(r"^(?:pub(?:\(\w+\))? )?mod (\w+);", text, re.MULTILINE)]
+    for start, rest in modules + re.findall(r"\b(crate|(?:super::)*super|self)::((?:\w+::)*(?:\w+|\{[^;]*?\}))", text):
+        above = start.count("super")
+        within = () if start == "crate" else own[: len(own) - above]
+        head, brace, inner = rest.partition("{")
+        names = re.findall(r"(?:^|[,\s])(\w+(?:::\w+)*)", inner) if brace else [""]
+        for name in names:
+            path = (*within, *[it for it in f"{head}{name}".split("::") if it])
+            for length in range(len(path), 0, -1):
+                stem = base.joinpath(*path[:length])
+                found = [it for it in (stem.with_suffix(".rs"), stem / "mod.rs") if it.exists()]
+                if found:
+                    yield str(found[0].relative_to(base))
+                    break
+
+
+#: Files that are one thing: compression, whose parts share its settings; a class and its methods; the driver's classes, which hold each other.
+TOGETHER = ("deflate/", "py/driver/", "py/endpoint/")
+
+
+def test_files_of_the_core_use_each_other_one_way() -> None:
+    def node(name: str) -> str:
+        return next((it for it in TOGETHER if name.startswith(it)), name)
+
+    graph: dict[str, set[str]] = {}
+    for source in (ROOT / "src").rglob("*.rs"):
+        here = node(str(source.relative_to(ROOT / "src")))
+        graph.setdefault(here, set()).update({node(it) for it in rust_files(source)} - {here})
+    assert {"fault.rs", "grammar.rs", "handshake/extension.rs"} <= graph["handshake/fields.rs"]
+    assert {"handshake/http1.rs", "handshake/http2.rs"} <= graph["handshake/mod.rs"]
+    assert {"py/endpoint/", "turns.rs"} <= graph["py/driver/"]
+    TopologicalSorter(graph).prepare()
 
 
 def test_parts_of_the_core_use_each_other_one_way() -> None:

@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mintws::handshake::fields::{Answered, Asked};
-use mintws::handshake::{RequestLine, Version, extension, http1};
+use mintws::handshake::fields::{Answered, Asked, RequestLine};
+use mintws::handshake::{Version, extension, http1};
 
 type Owned = Vec<(String, String)>;
 

@@ -25,6 +25,17 @@ pub struct Request {
     pub extensions: Vec<Element>,
 }
 
+/// The request line of HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// Only `GET` will do.
+    pub method: &'a [u8],
+    /// It may be an absolute URI (RFC 6455 §4.2.1), whose host then is the one that counts (RFC 9112 §3.2.2).
+    pub target: &'a [u8],
+    /// The version, as `1.1`.
+    pub version: &'a [u8],
+}
+
 /// What a server was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {

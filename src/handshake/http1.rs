@@ -6,8 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::RequestLine;
-use super::fields::{self, Asked, Fields, Request};
+use super::fields::{self, Asked, Fields, Request, RequestLine};
 use crate::fault::Fault;
 use crate::grammar::{self, Line, Misuse, line, misuse};
 

@@ -7,7 +7,7 @@ pub mod fields;
 pub mod http1;
 pub mod http2;
 
-use self::fields::{Answered, Asked, Request};
+use self::fields::{Answered, Asked, Request, RequestLine};
 use crate::fault::Fault;
 use crate::grammar::{Line, Misuse, misuse};
 
@@ -18,17 +18,6 @@ pub enum Version {
     Http1,
     /// An extended CONNECT.
     Http2,
-}
-
-/// The request line of HTTP/1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestLine<'a> {
-    /// Only `GET` will do.
-    pub method: &'a [u8],
-    /// It may be an absolute URI (RFC 6455 §4.2.1), whose host then is the one that counts (RFC 9112 §3.2.2).
-    pub target: &'a [u8],
-    /// The version, as `1.1`.
-    pub version: &'a [u8],
 }
 
 /// The response of a server to a broken handshake.

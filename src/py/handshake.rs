@@ -8,8 +8,8 @@ use super::errors::{self, local};
 use crate::fault::Fault;
 use crate::grammar::{self, Misuse};
 use crate::handshake::extension::{Agreed, Element, PERMESSAGE_DEFLATE, PerMessageDeflate};
-use crate::handshake::fields::{self, Answered, Asked, Request};
-use crate::handshake::{Refusal, RequestLine, Version, http1, http2};
+use crate::handshake::fields::{self, Answered, Asked, Request, RequestLine};
+use crate::handshake::{Refusal, Version, http1, http2};
 use crate::ordinary;
 
 type Headers = Vec<(String, String)>;

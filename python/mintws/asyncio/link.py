@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import math
 import os
 import socket
@@ -18,12 +17,13 @@ from weakref import WeakKeyDictionary
 from mintws import _core
 from mintws.asyncio import log
 from mintws.asyncio.timing import rearm
+from mintws.asyncio.transport import LoopTransport
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, Peer, Role
 from mintws.http1 import Http1
-from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
+from mintws.session import DriverWebSocket, Step, TransportSession
 
 if TYPE_CHECKING:
     from mintws.http2 import Http2
@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
 
-class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
+class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
     """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
 
     Messages go from the core to the `WebSocket` that they are for; `handle` sees all other events.
@@ -77,9 +77,6 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
     half_closes: bool
     #: The class of its WebSockets.
     websocket_class: type[WebSocket] = WebSocket
-    #: Where is logged, and at which level what is no frame.
-    logger: logging.Logger
-    level: int
 
     def __init__(self, loop: asyncio.AbstractEventLoop, session: TransportSession) -> None:
         self.loop = loop
@@ -87,24 +84,21 @@ class Link(_core.Exchange, DriverTransport, asyncio.BufferedProtocol):
         self._timer: asyncio.Handle | None = None
         #: When the timer is due: uvloop's handles of what is due at once cannot tell.
         self._wakes_at = math.inf
-        self.timing: Timing = session.timing
+        self.timing = session.timing
         self.id = next(_numbers)
-        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.transport = None  # type: ignore[assignment]
         #: None before it is known which version is spoken.
         self.http: Http1 | Http2 = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
         #: It may be before that is told.
         self._ends_early = False
-        #: What ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
-        self.error: Exception | None = None
+        self.error = None
         #: Either half of it can end by itself: not under TLS.
         self.half_closes = False
         self.websockets = set()
-        #: Those whose senders wait until the peer takes something.
-        self.held_up: set[WebSocket] = set()
-        #: Done when the transport is gone.
-        self.gone: asyncio.Future[None] = loop.create_future()
+        self.held_up = set()
+        self.gone = loop.create_future()
         #: What waits for room in the transport.
         self._draining: asyncio.Future[None] | None = None
         shared = _states.get(loop)

@@ -6,15 +6,12 @@ No line has headers, query strings or credentials. What a peer chose stands on o
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.events import Binary, Close, Ping, Pong, PreparedMessage, Text
-from mintws.session import describe
-
-if TYPE_CHECKING:
-    from mintws.asyncio.link import Link
-    from mintws.asyncio.websocket import WebSocket
+from mintws.session import DriverWebSocket, describe
 
 #: How many bytes or characters are shown of a payload, and how many characters of a text.
 PAYLOAD_SHOWN = 100
@@ -23,18 +20,18 @@ TEXT_SHOWN = 300
 _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
 
-def name(link: Link, connection: Connection) -> str:
+def name(link: LoopTransport, connection: Connection) -> str:
     """Name a WebSocket: the number of its transport in this process and, over HTTP/2, that of its stream."""
     return f"{link.id}.{connection.carrier.number}" if link.multiplexed else str(link.id)
 
 
-def place(link: Link, connection: Connection) -> str:
+def place(link: LoopTransport, connection: Connection) -> str:
     """Name the peer, and the path of what it was asked for or asks for."""
     target = connection.request.target if connection.request is not None else ""
     return f"{peer(link)} {path(target)}".rstrip()
 
 
-def peer(link: Link) -> str:
+def peer(link: LoopTransport) -> str:
     """Name the address of the peer."""
     return address_of(link.peer.address)
 
@@ -58,21 +55,21 @@ def shown(text: str) -> str:
     return (line if line.isprintable() else repr(line)[1:-1]) + ("…" if len(text) > TEXT_SHOWN else "")
 
 
-def opened(link: Link, connection: Connection) -> None:
+def opened(link: LoopTransport, connection: Connection) -> None:
     """Log that a WebSocket has opened."""
     if link.logger.isEnabledFor(link.level):
         about = describe(connection)
         link.logger.log(link.level, "%s opened: %s (%s)", name(link, connection), place(link, connection), about)
 
 
-def refused(link: Link, connection: Connection, why: object) -> None:
+def refused(link: LoopTransport, connection: Connection, why: object) -> None:
     """Log that a handshake was refused, or failed."""
     if link.logger.isEnabledFor(link.level):
         where = place(link, connection)
         link.logger.log(link.level, "%s refused: %s: %s", name(link, connection), where, shown(str(why)))
 
 
-def ended(link: Link, websocket: WebSocket) -> None:
+def ended(link: LoopTransport, websocket: DriverWebSocket) -> None:
     """Log how a WebSocket ended, and what passed."""
     if link.logger.isEnabledFor(link.level):
         connection, passed = websocket.connection, websocket.counters
@@ -93,7 +90,7 @@ def ended(link: Link, websocket: WebSocket) -> None:
         )
 
 
-def stalled(link: Link, websocket: WebSocket) -> None:
+def stalled(link: LoopTransport, websocket: DriverWebSocket) -> None:
     """Log what keeps a WebSocket from sending."""
     connection = websocket.connection
     awaited = "the peer to read" if link.full else getattr(connection.carrier, "awaits", "the peer")
@@ -106,12 +103,12 @@ def stalled(link: Link, websocket: WebSocket) -> None:
     )
 
 
-def failed(link: Link, connection: Connection, what: str, error: Exception) -> None:
+def failed(link: LoopTransport, connection: Connection, what: str, error: Exception) -> None:
     """Log what the application has raised, with its traceback."""
     link.logger.error("%s: %s: %s", name(link, connection), place(link, connection), what, exc_info=error)
 
 
-def frame(link: Link, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
+def frame(link: LoopTransport, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
     """Log a frame: its kind, the size of its payload, and how that begins."""
     data: str | bytes
     size = 0

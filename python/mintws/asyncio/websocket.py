@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from mintws import _core
 from mintws.asyncio import log
+from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
@@ -28,8 +29,6 @@ from mintws.session import CLEAN_CODES, DriverWebSocket, Order, Ordered, Owner, 
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-    from mintws.asyncio.link import Link
 else:
     # What `typing.get_type_hints` gives: before Python 3.12 there is no class for it.
     Buffer = bytes | bytearray | memoryview
@@ -79,12 +78,10 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         "connection",
     )
 
-    if TYPE_CHECKING:
-        _link: Link
+    _link: LoopTransport
 
-    def __init__(self, link: Any, connection: Connection) -> None:
+    def __init__(self, link: LoopTransport, connection: Connection) -> None:
         self.connection = connection
-        # The link imports this module, so its type is none that can be looked up in the signature.
         self._link = link
         self._session = WebSocketSession(link.loop.time(), connection, link, link.timing)
         self._drain: asyncio.Future[None] | None = None
