@@ -144,6 +144,24 @@ def test_a_client_that_speaks_no_version_of_the_servers_is_told_so(run, http, tl
     assert "UNSUPPORTED_PROTOCOL" in refusals()[0][1]
 
 
+def test_what_a_context_raises_is_logged_with_its_traceback(run, tls_contexts, certificate, caplog):
+    class Broken(ssl.SSLContext):
+        def wrap_bio(self, *args, **named):
+            raise RuntimeError("no more connections today")
+
+    async def work():
+        broken = Broken(ssl.PROTOCOL_TLS_SERVER)
+        broken.load_cert_chain(*certificate)
+        async with listening(ssl=broken) as server:
+            with pytest.raises(ConnectError):
+                await connect(f"wss://localhost:{server.port}", host="127.0.0.1", ssl=tls_contexts[1])
+
+    run(work())
+    [record] = [it for it in caplog.records if it.name == "mintws.server"]
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None and "no more connections today" in str(record.exc_info[1])
+
+
 @pytest.mark.parametrize("sent", [b"", HEAD], ids=["nothing", "half a record"])
 def test_a_handshake_that_takes_longer_than_it_may_is_cut_off(run, tls_contexts, refusals, sent):
     async def work():

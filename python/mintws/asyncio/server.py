@@ -661,7 +661,11 @@ class ServerTls(TlsProtocol):
 
     def failed(self, error: Exception) -> None:
         address = log.address_of(self._transport.get_extra_info("peername"))
-        logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
+        if isinstance(error, OSError):
+            logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
+        else:
+            # It is of a context of the application's own class.
+            logger.error("- TLS handshake failed: %s", address, exc_info=error)
 
 
 def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
