@@ -484,7 +484,7 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
     for item in items:
         if not isinstance(item, tuple | list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
             raise TypeError("headers are a mapping, or pairs of str: name and value")
-    settled = tuple((name, value) for name, value in items)
+    settled = tuple([(name, value) for name, value in items])
     _core.check_headers(settled, of_handshake=of_handshake)
     return settled
 
@@ -500,17 +500,17 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], 
     """Give headers as they came as a tuple of pairs; `TypeError` if they are none."""
     wrong = TypeError("headers are pairs of bytes, as they came: name and value")
     try:
-        settled = tuple((name, value) for name, value in headers)
+        settled = tuple([(name, value) for name, value in headers])
     except (TypeError, ValueError):
         raise wrong from None
-    if not all(isinstance(part, bytes) for line in settled for part in line):
+    if not all(issubclass(kind, bytes) for kind in {type(part) for line in settled for part in line}):
         raise wrong
     return settled
 
 
 def decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Make text of headers that came."""
-    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

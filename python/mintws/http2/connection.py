@@ -17,7 +17,7 @@ from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeaders, check_options
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, MessageReset, Request, Response, Role
-from mintws.http2.ordinary import Ordinary, translated
+from mintws.http2.ordinary import Ordinary, OrdinaryStream, translated
 from mintws.http2.stream import Events, Streams
 from mintws.http2.websocket import WebSocketStream
 from mintws.http2.wire import NO_LIMIT, ConnectionFault, Wire, disabled
@@ -272,7 +272,8 @@ class Http2:
             events += self._streams.end(fault.message)
             events.append((None, Failed(RemoteProtocolError(fault.message, section=fault.section))))
             return self._hand_on(events)
-        events += self._fail_waiting()
+        if self._streams.waiting:
+            events += self._fail_waiting()
         self._streams.settle()
         return self._hand_on(events)
 
@@ -418,7 +419,7 @@ class Http2:
                     hidden = number
                     events += taken
             elif stream is not None:
-                if isinstance(stream, WebSocketStream):
+                if not isinstance(stream, OrdinaryStream):
                     hidden = number
                 events += stream.receive(event)
             elif isinstance(event, h2.events.ConnectionTerminated):
@@ -435,7 +436,7 @@ class Http2:
         """Take the request of a client; `None` if it is an ordinary one."""
         number = event.stream_id
         headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-        handshake = any(name == b":protocol" for name, _ in headers)
+        handshake = b":protocol" in [name for name, _ in headers]
         refusal = None
         if self._wire.we_leave or self.h2.open_inbound_streams > self._max_concurrent_streams:
             refusal = ErrorCodes.REFUSED_STREAM
@@ -483,7 +484,7 @@ class Http2:
     def _fail_waiting(self) -> Events:
         """Fail the handshakes that wait, if they can never be sent."""
         events: Events = []
-        if not self._streams.waiting or self.can_open is not False:
+        if self.can_open is not False:
             return events
         for stream in list(self._streams.waiting):
             assert isinstance(stream, WebSocketStream)
@@ -500,15 +501,19 @@ class Http2:
 
     def _hand_on(self, events: Events) -> Received:
         """Give what came, and what is to be written; or raise what has to be raised, and give it with the next call."""
-        for number in self._wire.take_closed():
-            if (stream := self._streams.get(number)) is not None:
-                # By means of h2, so that no event has said so.
-                events += stream.lose("the stream was closed by means of h2")
-                stream.leave()
-        self._streams.open_waiting()
-        raised = self._streams.take_raised()
-        if raised is None:
-            return events, self._wire.take()
+        wire, streams = self._wire, self._streams
+        if wire.closed:
+            for number in wire.take_closed():
+                if (stream := streams.get(number)) is not None:
+                    # By means of h2, so that no event has said so.
+                    events += stream.lose("the stream was closed by means of h2")
+                    stream.leave()
+        if streams.waiting:
+            streams.open_waiting()
+        if streams.raised is None:
+            return events, wire.take()
+        raised = streams.take_raised()
+        assert raised is not None
         self._kept = events
         # What is to be written stays where it is: some of it may be the rest of a message.
         raise raised

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from weakref import WeakMethod, ref
 
 import h2.config
@@ -75,7 +75,7 @@ class Library(h2.connection.H2Connection):
 
     def stream(self, number: int) -> Stream:
         """Give a stream that is open."""
-        return cast("Stream", self.streams[number])
+        return self.streams[number]  # type: ignore[return-value]
 
     @property
     def outbound_flow_control_window(self) -> int:
@@ -135,7 +135,8 @@ class Library(h2.connection.H2Connection):
         stream.section = section
         frames, (event,) = stream.refuse(fault)
         self._prepare_for_sending(frames)
-        return cast("StreamReset", event)
+        assert isinstance(event, StreamReset)
+        return event
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> Stream:
         plain = super()._begin_new_stream(stream_id, allowed_ids)
@@ -157,7 +158,7 @@ class Library(h2.connection.H2Connection):
 
     def forget(self, number: int) -> None:
         """Forget a stream that has closed."""
-        stream = cast("Stream", self.streams.pop(number))
+        stream: Stream = self.streams.pop(number)  # type: ignore[assignment]
         self._closed_streams[number] = stream.closed_by
         self._open[number % 2] -= 1
         stream.detach()
@@ -264,7 +265,7 @@ class Stream(h2.stream.H2Stream):
         deque(validate_headers(headers, self._build_hdr_validation_flags(events)), maxlen=0)
         if isinstance(head, RequestReceived) and (fault := _core.check_fields(head.headers)):
             raise ProtocolError(fault.args[0])
-        status = next((value for name, value in head.headers if name == b":status"), None)
+        status = dict(head.headers).get(b":status")
         if status is not None and not _STATUS.fullmatch(status):
             raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
 
@@ -292,7 +293,7 @@ class Stream(h2.stream.H2Stream):
 
 def _is_handshake(headers: list[Header]) -> bool:
     """Whether a request asks for a WebSocket, or for what else extended CONNECT is for (RFC 8441 §4)."""
-    return any(name == b":protocol" for name, _ in headers)
+    return b":protocol" in [name for name, _ in headers]
 
 
 def _without_host(headers: list[Header]) -> list[Header]:

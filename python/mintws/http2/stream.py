@@ -235,7 +235,8 @@ class Streams:
             self.half_closed.drop(stream)
             self._wire.inbound.drop(stream.number)
             self._wire.sender.block(stream.number, True)
-        self.open_waiting()
+        if self.waiting:
+            self.open_waiting()
 
     def open_waiting(self) -> None:
         """Open the streams of requests that have waited, as far as there is room."""

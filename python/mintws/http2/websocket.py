@@ -165,8 +165,8 @@ class WebSocketStream(HttpStream, Carrier):
                 if self._rejection is None:
                     return self._break("HEADERS came on the stream of a WebSocket", "RFC 9113 §8.5")
                 return self._receive_end()
-            case h2.events.DataReceived():
-                # Of a refusal; that of a WebSocket does not pass h2.
+            case h2.events.DataReceived() if event.flow_controlled_length:
+                # Of a refusal; of that of a WebSocket h2 sees its end alone.
                 self._wire.h2.acknowledge_received_data(event.flow_controlled_length, self.number)
                 if self._rejection and self._rejection.add(event.data):
                     events = self._reject()

@@ -89,6 +89,7 @@ class Wire:
         inbound: cuts what comes into frames, and has the windows in which the peer sends.
         floods: what the peer has done for nothing.
         opened: a window in which we send may have opened since whoever waits for that has set it to `False`.
+        closed: the streams that have closed since `take_closed`.
         ended: nothing more is read, nor written.
         we_leave: we take no new streams.
         peer_leaves: the peer takes none.
@@ -139,7 +140,7 @@ class Wire:
         self._expects = Expects.SETTINGS if client else Expects.PREFACE
         #: What our GOAWAY said of the streams that we have seen: a later one may not say more (§6.8).
         self._last_seen: int | None = None
-        self._closed: list[int] = []
+        self.closed: list[int] = []
         #: Gives what is to be written to the transport now.
         self.take: Callable[[], bytes] = self.sender.take
 
@@ -225,7 +226,7 @@ class Wire:
 
     def take_closed(self) -> list[int]:
         """Give the streams that have closed since the last call."""
-        closed, self._closed = self._closed, []
+        closed, self.closed = self.closed, []
         return closed
 
     def waste(self) -> None:
@@ -236,7 +237,7 @@ class Wire:
     def _stream_closed(self, stream: Stream) -> None:
         """Have no more come of a stream that has closed, whoever has closed it."""
         self.inbound.drop(stream.stream_id)
-        self._closed.append(stream.stream_id)
+        self.closed.append(stream.stream_id)
         answered = stream.state_machine.headers_sent
         if not answered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
             self.waste()
