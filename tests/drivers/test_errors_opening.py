@@ -229,7 +229,7 @@ def test_a_timeout_of_a_free_stream_says_so(run):
             sock.sendall(carrier.receive(data)[1])
 
     async def work(port):
-        async with connect_http2(f"ws://127.0.0.1:{port}") as client:
+        async with connect_http2(f"ws://127.0.0.1:{port}", close_timeout=0.1) as client:
             await client.open("/")
             impatient(client)
             return await failure(client.open("/"))

@@ -61,8 +61,8 @@ def test_a_peer_that_uploads_one_slow_frame_is_alive(run):
         async with listening(handler, extensions=(), **QUICK) as server:
             _, writer = await raw_client(server)
             message = masked(TEXT, b"x" * 100_000)
-            for at in range(0, len(message), 5000):
-                writer.write(message[at : at + 5000])
+            for at in range(0, len(message), 10_000):
+                writer.write(message[at : at + 10_000])
                 await asyncio.sleep(0.04)
             while not got:
                 await asyncio.sleep(0.01)
@@ -82,8 +82,8 @@ def test_a_peer_that_takes_a_large_message_slowly_is_alive(run):
 
         async with listening(handler, extensions=(), **QUICK) as server:
             reader, writer = await raw_client(server, read_buffer=64 * 1024)
-            for _ in range(100):
-                await reader.readexactly(size // 100)
+            for _ in range(32):
+                await reader.readexactly(size // 32)
                 await asyncio.sleep(0.02)
             writer.close()
 

@@ -137,11 +137,11 @@ def test_an_upload_that_makes_progress_may_take_longer_than_the_timeouts(run, ht
                 await client.end()
                 assert await client.answer() == (200, b"0 bytes")
             await client.begin()
-            for _ in range(10):
+            for _ in range(5):
                 await client.send(bytes(2000))
                 await asyncio.sleep(0.15)
             await client.end()
-            assert await client.answer() == (200, b"20000 bytes")
+            assert await client.answer() == (200, b"10000 bytes")
             client.writer.close()
 
     run(work())
@@ -192,11 +192,11 @@ def test_an_upload_that_is_refused_hurts_no_other_stream(run):
             await client.begin()
             slow = client.stream
             await client.begin()
-            for _ in range(12):
+            for _ in range(7):
                 await client.send(bytes(1000))
                 await asyncio.sleep(0.1)
             await client.end()
-            assert await client.answer() == (200, b"12000 bytes")
+            assert await client.answer() == (200, b"7000 bytes")
             client.stream = slow
             assert (await client.answer())[0] == 408
             # A masked text, by a key of zeros.
@@ -268,7 +268,7 @@ def read_slowly(port, request, pause, context=None):
 @pytest.mark.parametrize("end", ["idle", "close", "drain"])
 def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, contexts, end):
     monkeypatch.setattr(linger, "LINGER", 0.2)
-    size = 16 << 20
+    size = 10 << 20
     theirs, ours = contexts
 
     async def work():
