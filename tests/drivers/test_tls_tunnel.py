@@ -14,6 +14,7 @@ from mintws import ConnectError, ConnectionClosed, LocalProtocolError, State
 from mintws.asyncio import connect, connect_http2
 
 MUCH = 3_000_000
+BOUND = 10.0
 
 
 async def pump(reader, writer):
@@ -27,8 +28,10 @@ async def pump(reader, writer):
 @contextlib.asynccontextmanager
 async def proxy(context=None):
     """Serve a proxy that knows CONNECT (RFC 9110 §9.3.6), over TLS if there is a context; give its port."""
+    serving = set()
 
     async def serve_one(reader, writer):
+        serving.add(asyncio.current_task())
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.split(b" ", 2)
         assert method == b"CONNECT"
@@ -42,6 +45,8 @@ async def proxy(context=None):
 
     async with await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=context) as server:
         yield server.sockets[0].getsockname()[1]
+        if serving:
+            await asyncio.wait(serving, timeout=BOUND)
 
 
 async def tunnel(port, server, context=None):
