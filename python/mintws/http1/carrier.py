@@ -201,7 +201,7 @@ class Http1(Direct):
             return False
         if self.h11.states[h11.SERVER] in _UNANSWERED:
             return False
-        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._reader.unread)
+        return self._leaving or self.h11.our_state in _ENDING or (self._ended and not self._reader.buffer)
 
     @property
     def reading(self) -> bool:
@@ -210,7 +210,7 @@ class Http1(Direct):
         What is read all the same waits too, as far as it may be a next request. Behind a request for a WebSocket it is refused, by a 400
         and `Failed`.
         """
-        waiting = 0 if self._switched else len(self._reader.unread) + self._connection.held
+        waiting = 0 if self._switched else len(self._reader.buffer) + self._connection.held
         return self._reading and waiting < UNREAD_LIMIT
 
     @property
@@ -259,7 +259,7 @@ class Http1(Direct):
             self._ended = self._reader.ended = True
             self._connection._hold(self, weakly=True)
         elif not self._ended:
-            self._reader.unread.append(view)
+            self._reader.buffer.append(view)
         return self._read()
 
     def proceed(self) -> Received:
@@ -393,7 +393,7 @@ class Http1(Direct):
             return None
         state = self._connection.state
         if state is State.CLOSED:
-            self._reader.unread.clear()
+            self._reader.buffer.clear()
             return None
         if self._role is Role.SERVER:
             if state is State.REQUESTED:
@@ -401,7 +401,7 @@ class Http1(Direct):
             if {self.h11.our_state, self.h11.their_state} == {h11.DONE}:
                 self.h11.start_next_cycle()
         if self._leaving and self.h11.their_state is h11.IDLE:
-            self._reader.unread.clear()
+            self._reader.buffer.clear()
         match self._reader.next_event():
             case None:
                 return None
@@ -412,7 +412,7 @@ class Http1(Direct):
 
     def _receive_early(self) -> Received | None:
         """Let the connection keep what comes before the request for a WebSocket is answered."""
-        data = self._reader.unread.take()
+        data = self._reader.buffer.take()
         if not data:
             return self._connection.receive_end() if self._ended else None
         events, reply = self._connection.receive(data)
@@ -470,7 +470,7 @@ class Http1(Direct):
     def _receive_yes(self, head: h11.InformationalResponse) -> Received:
         if head.http_version == b"1.0":
             return self._broken(RemoteProtocolError("HTTP/1.0 has no 101", section="RFC 9110 §15.2"))
-        frames = self._reader.unread.take()
+        frames = self._reader.buffer.take()
         self._switch()
         events, reply = self._connection.receive_response(list(head.headers))
         if not frames or self._connection.state is not State.OPEN:

@@ -9,7 +9,7 @@ import h11
 
 from mintws import _core
 from mintws.errors import RemoteProtocolError
-from mintws.http1.unread import Unread
+from mintws.http1.receive_buffer import ReceiveBuffer
 
 #: The most bytes of a request's or a response's head.
 HEAD_LIMIT = 32 * 1024
@@ -32,15 +32,15 @@ class Reader:
         connection: what reads.
 
     Attributes:
-        unread: what it has not been given yet.
+        buffer: what it has not been given yet.
         ended: nothing more comes.
     """
 
-    __slots__ = ("_head", "_head_len", "_head_lines", "_left", "connection", "ended", "unread")
+    __slots__ = ("_head", "_head_len", "_head_lines", "_left", "buffer", "connection", "ended")
 
     def __init__(self, connection: h11.Connection) -> None:
         self.connection = connection
-        self.unread = Unread()
+        self.buffer = ReceiveBuffer()
         self.ended = False
         #: The request that was read last is a HEAD.
         self._head = False
@@ -58,7 +58,7 @@ class Reader:
     @property
     def begun(self) -> bool:
         """A message has begun and is not whole."""
-        return self._head_len > 0 or len(self.unread) > 0 or self.connection.their_state is h11.SEND_BODY
+        return self._head_len > 0 or len(self.buffer) > 0 or self.connection.their_state is h11.SEND_BODY
 
     @property
     def body_follows(self) -> bool:
@@ -75,15 +75,15 @@ class Reader:
         theirs = self.connection.their_state
         if theirs is h11.MUST_CLOSE:
             # The peer said that this was its last message (RFC 9112 §9.6).
-            self.unread.clear()
+            self.buffer.clear()
         if theirs in (h11.IDLE, h11.DONE) and self.connection.our_role is h11.CLIENT:
-            if self.unread.skip_empty_lines():
+            if self.buffer.skip_empty_lines():
                 return RemoteProtocolError("bytes came that answer no request", section="RFC 9112 §9.2")
             goes_on = self.ended
         elif theirs in _BEHIND_MESSAGE:
-            goes_on = self.ended and not self.unread
+            goes_on = self.ended and not self.buffer
         elif theirs is h11.IDLE and not self._head_len:
-            goes_on = self.unread.skip_empty_lines() or self.ended
+            goes_on = self.buffer.skip_empty_lines() or self.ended
         else:
             goes_on = theirs in _READABLE
         try:
@@ -101,7 +101,7 @@ class Reader:
         before_head = self.connection.their_state in _BEFORE_HEAD
         event = h11.NEED_DATA if before_head else self.connection.next_event()
         while event is h11.NEED_DATA:
-            piece = self.unread.cut(self._left)
+            piece = self.buffer.cut(self._left)
             if not piece and not self.ended:
                 return None
             if before_head:

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cut
 
-from mintws.http1.unread import PIECE, Unread
+from mintws.http1.receive_buffer import PIECE, ReceiveBuffer
 
 chunks = st.lists(st.text("\r\n a", min_size=1, max_size=3).map(str.encode), min_size=1, max_size=12)
 
 
 @given(st.sampled_from([b"", *(b"a" * (PIECE - i) for i in range(3))]), chunks)
 def test_a_piece_ends_where_an_empty_line_does(start, chunks):
-    unread, pieces = Unread(), []
-    unread.append(memoryview(start))
+    buffer, pieces = ReceiveBuffer(), []
+    buffer.append(memoryview(start))
     for chunk in chunks:
-        unread.append(memoryview(chunk))
-        while piece := unread.cut(None):
+        buffer.append(memoryview(chunk))
+        while piece := buffer.cut(None):
             pieces.append(piece)
     stream = b"".join([start, *chunks])
     assert b"".join(pieces) == stream
@@ -30,10 +30,10 @@ def test_a_piece_ends_where_an_empty_line_does(start, chunks):
 
 @given(st.data(), st.binary(max_size=100), st.integers(0, 120))
 def test_a_length_is_kept_to(data, stream, most):
-    unread, taken = Unread(), b""
+    buffer, taken = ReceiveBuffer(), b""
     for chunk in data.draw(cut(stream)):
-        unread.append(memoryview(chunk))
-        taken += unread.cut(most - len(taken))
+        buffer.append(memoryview(chunk))
+        taken += buffer.cut(most - len(taken))
     assert taken == stream[:most]
-    assert unread.take() == stream[most:]
-    assert len(unread) == 0
+    assert buffer.take() == stream[most:]
+    assert len(buffer) == 0

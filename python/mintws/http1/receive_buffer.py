@@ -14,7 +14,7 @@ _REST_OF_EMPTY_LINE = {b"\n": re.compile(rb"\r?\n"), b"\n\r": re.compile(rb"\n")
 _LEADING_EMPTY_LINES = re.compile(rb"(?:\r?\n)+")
 
 
-class Unread:
+class ReceiveBuffer:
     """Bytes that wait to be read.
 
     What reads them gets none behind the end of its message, so that those are still here for whoever comes next: the next request, or
