@@ -300,13 +300,25 @@ def test_ordinary_requests_are_answered_before_the_server_is_gone(run):
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 def test_a_body_over_the_limit_is_answered_while_it_still_comes(run, http, tls, tls_contexts):
     async def work():
-        async with listening(ssl=tls_contexts[0] if tls else None) as server:
+        async with listening(ssl=tls_contexts[0] if tls else None, respond=lambda _: Response(200)) as server:
             named = {"ssl": tls_contexts[1], "server_hostname": "localhost"} if tls else {}
             if tls:
                 tls_contexts[1].set_alpn_protocols(["h2" if http == "2" else "http/1.1"])
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, **named)
             status = (upload_over_http2 if http == "2" else upload_over_http1)(reader, writer)
             assert await asyncio.wait_for(status, 5) == 413
+            writer.transport.abort()
+
+    run(work())
+
+
+def test_a_body_that_nobody_asks_for_is_not_waited_for_over_http2(run):
+    async def work():
+        async with listening() as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            assert await asyncio.wait_for(upload_over_http2(reader, writer), 5) == 404
+            (link,) = server.links
+            assert link.http.collecting == []
             writer.transport.abort()
 
     run(work())

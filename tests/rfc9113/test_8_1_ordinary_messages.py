@@ -233,6 +233,35 @@ def test_body_over_the_limit_is_told_at_once_and_no_more_of_it_kept(role, how, l
         assert [it.error_code for it in peer.of(h2.events.StreamReset)] == [8]
 
 
+@pytest.mark.parametrize("limit", [100_000, 20_000])
+def test_of_bodies_that_are_too_much_together_the_longest_is_given_up(limit):
+    peer = H2Peer(Role.SERVER)
+    numbers = [peer.ask(GET) for _ in range(12)]
+    given = []
+
+    def gather():
+        for _, event in peer.deliver():
+            if message := peer.http.collect(event, limit):
+                given.append(message)
+        peer.hear(peer.http.proceed()[1])
+        assert sum(size for _, size in peer.http.collecting) <= 8 * limit
+
+    gather()
+    longest = numbers[5]
+    for number in numbers:
+        for _ in range(10 if number == longest else 9):
+            peer.h2.send_data(number, bytes(limit // 10))
+        gather()
+    assert [(message.stream, message.body) for message in given[:1]] == [(longest, None)]
+    kept = {request.stream for request, _ in peer.http.collecting}
+    assert len(kept) == 12 - len(given) == 8
+    peer.hear(peer.http.respond(given[0], Response(413)))
+    for number in kept:
+        peer.h2.end_stream(number)
+    gather()
+    assert {message.stream for message in given if message.body is not None} == kept
+
+
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize(("size", "how"), [(1 << 20, {}), (0, {"limit": 0}), (3_000_001, {"limit": None})])
 def test_body_of_the_limit_is_kept(role, size, how):

@@ -22,12 +22,12 @@ from mintws.asyncio.listen import Place
 from mintws.asyncio.timing import limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
-from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
+from mintws.limits import INT31, MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_int, check_streams
 from mintws.session import (
     END_WAIT,
     PRODUCT,
@@ -86,6 +86,7 @@ class serve:  # noqa: N801  (used as a function)
         origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
             in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
+        max_connections: how many connections there may be at a time; any more are closed at once. `None` is no limit.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -115,6 +116,7 @@ class serve:  # noqa: N801  (used as a function)
         extensions: Sequence[Extension] | None = None,
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
+        max_connections: int | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -149,6 +151,9 @@ class serve:  # noqa: N801  (used as a function)
                 origin.check(it)
         self._server.http2 = http2
         check_streams(window, max_concurrent_streams)
+        if max_connections is not None:
+            check_int("max_connections", max_connections, 1, INT31, " connections")
+        self._server.max_connections = max_connections
         self._server.window = window
         self._server.max_concurrent_streams = max_concurrent_streams
         self._place = Place(host, port, sock, path, backlog, reuse_port)
@@ -199,6 +204,7 @@ class Server:
         self.http2 = True
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
+        self.max_connections: int | None = None
         self.product: Headers = ()
         self.port = 0
         self.leaving = False
@@ -231,6 +237,11 @@ class Server:
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self.close()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more connections are taken until one has ended."""
+        return self.max_connections is not None and len(self.links) >= self.max_connections
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -395,6 +406,12 @@ class ServerLink(Link):
         if self._server.leaving:
             self.transport.abort()
             return
+        if self._server.is_full:
+            self.logger.log(
+                self.level, "%s refused: %s: there are %d connections", self.id, log.peer(self), len(self._server.links)
+            )
+            self.transport.abort()
+            return
         self._server.links.add(self)
         self.obey(self._session.begin(self.loop.time()))
         chosen = transport.get_extra_info("ssl_object")
@@ -438,7 +455,8 @@ class ServerLink(Link):
 
     def receive_ordinary(self, event: Any) -> None:
         super().receive_ordinary(event)
-        request = self.http.collect(event)
+        # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
+        request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
 
@@ -572,7 +590,13 @@ class ServerLink(Link):
             self.proceed()
             self.update_reading()
 
+    @property
+    def _keeps_bodies(self) -> bool:
+        return self._server.respond is not None or not self.multiplexed
+
     async def _response(self, request: Request) -> Response:
+        if not self._keeps_bodies:
+            request = replace(request, body=b"")
         if request.body is None or self._server.respond is None:
             return default_response(request, multiplexed=self.multiplexed)
         response = self._server.respond(replace(request, peer=self.peer))

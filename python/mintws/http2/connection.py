@@ -301,7 +301,8 @@ class Http2:
             event: the event.
             limit: the most bytes of a body, inclusive; `None` is no limit. A message whose body is longer is given as soon as that is
                 known, with `None` for `body`, and nothing more of it is kept, nor gets credit: `respond` to the request, with a 413
-                say, or `cancel` the stream of the response.
+                say, or `cancel` the stream of the response. So is the one with the longest body where all that are gathered have more
+                than eight times as much together.
         """
         return self._ordinary.collect(event, limit)
 
@@ -385,12 +386,12 @@ class Http2:
         return self._wire.take()
 
     def refill(self) -> None:
-        """Forget what the peer has done for nothing so far (RFC 9113 §10.5): for whoever has a clock, now and then.
+        """Forgive some of what the peer has done for nothing (RFC 9113 §10.5): for whoever has a clock, once a minute.
 
-        A peer may send 10,000 frames that do nothing, such as PING or SETTINGS, and each DATA frame of either side that carries
-        something makes up for ten; a client may waste 512 requests, and each that is answered makes up for one. More ends the
+        A peer may send 10,000 frames that do nothing, such as PING or SETTINGS. Each byte of DATA of either side makes up for one, and a
+        DATA frame for at most ten; a client may waste 512 requests, and each that is answered makes up for one. More ends the
         connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
-        10,000 of them, unless this is called.
+        10,000 of them. Each call forgives 600 such frames, and all wasted requests.
         """
         self._wire.floods.refill()
 
