@@ -61,6 +61,11 @@ class Pipe(RuleBasedStateMachine):
         self.sent = defaultdict(list)
         for side, other in ((self.client, self.server), (self.server, self.client)):
             other.unread += side.http.start()
+        self.carry_all()
+        self.open()
+        self.carry_all()
+        self.accept()
+        self.carry_all()
 
     def other(self, side):
         return self.server if side is self.client else self.client
