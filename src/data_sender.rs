@@ -136,7 +136,7 @@ mod tests {
         assert!(sender.send(3, &[0; 2]));
         assert_eq!([0, 1, 3].map(|stream| sender.window(stream)), [0, 0, 98]);
         assert_eq!(sender.output().len(), 8 + 2 + 2 * FRAME_HEADER);
-        assert_eq!(sender.tally(), 2);
+        assert_eq!(sender.tally(), 10);
     }
 
     #[test]
