@@ -25,7 +25,7 @@ from wire import (
 )
 
 from mintws import Binary, Close, Failed, Ping, Role, State, Text
-from mintws.events import UpgradeAccept
+from mintws.events import RequestStarted, UpgradeAccept
 from mintws.extensions import PerMessageDeflate
 
 TURN = 1 << 20
@@ -71,7 +71,7 @@ def test_header_blocks_beyond_a_turn_wait_for_later_ones():
     for _ in range(100):
         peer.ask([*GET, *[("x", "y")] * 400], end=True)
     requests = [
-        sum(isinstance(event, h2.events.RequestReceived) for _, event in events)
+        sum(isinstance(event, RequestStarted) for _, event in events)
         for events, _ in turns(peer, peer.h2.data_to_send())
     ]
     assert sum(requests) == 100
