@@ -106,8 +106,8 @@ class WebSocketProtocol(ServerLink):
         """Take the head of the request, which uvicorn has read; all that follows comes by `buffer_updated`."""
         self.receive(data)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
+    def lose(self) -> None:
+        super().lose()
         if self._cycle is not None:
             self._cycle.lose()
         self._state.connections.discard(self)

@@ -239,6 +239,44 @@ def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwh
     assert messages == [b"last"]
 
 
+def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(run, monkeypatch):
+    handed = [0]
+    receive = Wire.receive
+
+    def count(wire, piece):
+        handed[0] += 1
+        return receive(wire, piece)
+
+    async def handler(websocket):
+        with contextlib.suppress(ConnectionClosed):
+            async for message in websocket:
+                messages.append(message)
+        ended.append(websocket.close_code)
+
+    async def work():
+        async with listening(handler) as server:
+            async with raw_http2_client(server, 1) as (writer, (stream,)):
+                [link] = server.links
+                monkeypatch.setattr(Wire, "receive", count)
+                async with counted(lambda: handed[0]) as most:
+                    writer.write(h2_frame(H2_PING, 0, 0, bytes(8)) * 4000)
+                    writer.write(h2_frame(DATA, 0, stream, masked(BINARY, b"last")))
+                    while not link._behind:
+                        await asyncio.sleep(0)
+                    link.transport.abort()
+                    while not ended:
+                        await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                assert handed[0] > 150
+                assert most[0] < 150
+            assert link.gone.done()
+            assert link not in server.links
+
+    messages, ended = [], []
+    run(work())
+    assert ended == [1006]
+
+
 def test_what_comes_on_many_transports_waits_for_turns_too(run):
     async def handler(websocket):
         websocket.discard()

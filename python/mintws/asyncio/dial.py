@@ -494,8 +494,8 @@ class ClientLink(Link):
         finally:
             self.cut()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
+    def lose(self) -> None:
+        super().lose()
         for opening in self._openings.values():
             if not opening.done():
                 opening.set_exception(_unreachable(self._url, self.error))

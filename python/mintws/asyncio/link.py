@@ -56,6 +56,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         "__weakref__",
         "_draining",
         "_ends_early",
+        "_loses",
         "_lost",
         "_session",
         "_timer",
@@ -92,6 +93,8 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         #: The transport is gone.
         self._lost = False
         #: It may be before that is told.
+        #: Its end has come, and waits for turns of the loop with what came before.
+        self._loses = False
         self._ends_early = False
         self.error = None
         #: Either half of it can end by itself: not under TLS.
@@ -149,8 +152,14 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
+        self._loses = True
+        if not self._behind:
+            self.lose()
+
+    def lose(self) -> None:
+        self._loses = False
         self._lost = True
-        self.lose()
+        super().lose()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
         self.transport.close()
@@ -264,7 +273,9 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
             await asyncio.shield(self._draining)
 
     def update_reading(self) -> None:
-        """Read the transport, or not, as the session wants."""
+        """Read the transport, or not, as the session wants; take its end if that has waited for what came before."""
+        if self._loses and not self._behind:
+            self.lose()
         if self.lost or self.transport.is_closing():
             return
         if self.is_reading:
@@ -305,7 +316,9 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
 
     def cut(self) -> None:
         """End the transport at once."""
-        if not self.lost:
+        if self._loses:
+            self.lose()
+        elif not self.lost:
             self.transport.abort()
 
 

@@ -435,8 +435,8 @@ class ServerLink(Link):
                 return
         super().receive(data, begun)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
+    def lose(self) -> None:
+        super().lose()
         self._server.links.discard(self)
         self._server.note_end()
 
