@@ -187,7 +187,7 @@ impl Default for Share {
 #[must_use]
 pub fn frame_cost(frame: &[u8]) -> usize {
     let (frames, byte) = match frame.get(3) {
-        Some(1 | 5 | 9) => (8, 256),
+        Some(1 | 5 | 9) => (8, 640),
         Some(4) => (3, 64),
         _ => (1, 1),
     };
@@ -232,7 +232,7 @@ mod tests {
         let per_turn = |kind, len| DECODED_PER_TURN / frame_cost(&frame(kind, len));
         assert_eq!([6_u8, 8, 0xbb].map(|kind| per_turn(kind, 8)), [31; 3]);
         assert_eq!([per_turn(4, 0), per_turn(4, 16_384)], [10, 0]);
-        assert_eq!([per_turn(1, 100), per_turn(1, 1800), per_turn(9, 16_384)], [3, 1, 0]);
+        assert_eq!([per_turn(1, 100), per_turn(1, 1800), per_turn(9, 16_384)], [3, 0, 0]);
         assert_eq!(per_turn(0, 16_384), 21);
     }
 
