@@ -39,8 +39,8 @@ test: build $(VENV)/.test
 	$(CARGO) test --no-default-features --quiet
 	$(PY) -m pytest $(SIDE_BY_SIDE)
 
-# Most tests wait more than they compute. Those with real peers are one group, which one process runs.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadgroup
+# Most tests wait more than they compute.
+SIDE_BY_SIDE := --numprocesses 3
 
 # Real peers; as root it installs what is missing. WRITE_TABLE=--write-table writes docs/interop.md.
 peers: build $(VENV)/.test

@@ -20,7 +20,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--recorded", action="store_true", help="have gateways take part that CI does not have")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--recorded", default=False) and not config.getoption("--write-table", default=False):
         config.hook.pytest_deselected(items=[it for it in items if _is_recorded(it)])
@@ -28,8 +27,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            # One after the other: peers are slow to start, and share what they start from. xdist looks at it in a hook of the same name.
-            item.add_marker(pytest.mark.xdist_group("peers"))
             # What a peer forgets to close is its own affair.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))

