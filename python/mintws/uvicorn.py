@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
@@ -39,14 +39,16 @@ class _Server(Server):
         self.http2 = False
         extensions = default_willing() if config.ws_per_message_deflate else ()
         self.application = Application(config.loaded_app, tuple(extensions), logger)
-        self._state = state
+        # It is the key of what is kept for it.
+        self._state = ref(state)
         self._encoded: list[tuple[bytes, bytes]] = []
         self._headers: Headers = ()
 
     def response_headers(self) -> Headers:
         """Give the headers that uvicorn has for each response, of which it makes a new list each second."""
-        if self._state.default_headers is not self._encoded:
-            self._encoded = self._state.default_headers
+        state = self._state()
+        if state is not None and state.default_headers is not self._encoded:
+            self._encoded = state.default_headers
             self._headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._encoded)
         return self._headers
 
@@ -73,13 +75,8 @@ class WebSocketProtocol(ServerLink):
     _server: _Server
     websocket_class = AsgiWebSocket
 
-    def __new__(
-        cls,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> WebSocketProtocol:
+    def __new__(cls, *_: Any, _loop: asyncio.AbstractEventLoop | None = None, **_named: Any) -> WebSocketProtocol:
+        # The core takes the loop first, which uvicorn does not give.
         return super().__new__(cls, _loop or asyncio.get_running_loop())
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 
@@ -15,6 +16,7 @@ from wire import BINARY, CLOSE, PING, PONG, REQUEST, TEXT, frame, masked
 
 from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeError
 from mintws.asyncio import connect
+from mintws.uvicorn import _servers
 
 DISCONNECTS = "websocket.disconnect"
 
@@ -605,3 +607,17 @@ def test_an_application_of_fastapi_runs(run, reader):
 
     run(work())
     assert left == [(4002, "off")]
+
+
+def test_nothing_is_kept_of_a_server_that_has_ended(run):
+    async def work():
+        async with running(echo) as server:
+            async with connect(server.url()):
+                assert len(_servers) > before
+            await server.idle()
+
+    gc.collect()
+    before = len(_servers)
+    run(work())
+    gc.collect()
+    assert len(_servers) == before
