@@ -11,6 +11,7 @@ import socket
 import pytest
 import trustme
 from asgi.conftest import running
+from drivers.raw import raw_client
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
 from wire import BINARY, CLOSE, PING, PONG, REQUEST, TEXT, frame, masked
 
@@ -62,9 +63,7 @@ def test_messages_of_all_sizes_come_back(run, reader, secure, tls_contexts):
 def test_frames_that_follow_each_other_at_once_are_all_received(run, reader):
     async def work():
         async with running(echo, http=reader) as server:
-            stream, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(REQUEST + b"\r\n")
-            await stream.readuntil(b"\r\n\r\n")
+            stream, writer = await raw_client(server)
             writer.write(
                 b"".join(masked(TEXT, b"%d" % i) for i in range(300)) + masked(PING, b"?") + masked(CLOSE, b"")
             )
@@ -307,9 +306,7 @@ def test_the_application_is_told_how_it_ended(run, reader, end, told):
 
     async def work():
         async with running(app, http=reader, ws_max_size=100) as server:
-            stream, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(REQUEST + b"\r\n")
-            await stream.readuntil(b"\r\n\r\n")
+            stream, writer = await raw_client(server)
             writer.write(masked(TEXT, b"one") + end)
             writer.write_eof()
             first, last = await ended.get()

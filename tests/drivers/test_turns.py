@@ -210,8 +210,8 @@ async def raw_http2_client(server, streams, *extensions):
         await drain
 
 
-@pytest.mark.parametrize("kind", [H2_PING, 0xBB])
-def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwhile(run, kind, monkeypatch):
+def count_frames(monkeypatch):
+    """Give how many frames h2 is handed from now on, in a list of one."""
     handed = [0]
     receive = Wire.receive
 
@@ -219,13 +219,19 @@ def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwh
         handed[0] += 1
         return receive(wire, piece)
 
+    monkeypatch.setattr(Wire, "receive", count)
+    return handed
+
+
+@pytest.mark.parametrize("kind", [H2_PING, 0xBB])
+def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwhile(run, kind, monkeypatch):
     async def handler(websocket):
         messages.append(await websocket.recv())
 
     async def work():
         async with listening(handler) as server:
             async with raw_http2_client(server, 1) as (writer, (stream,)):
-                monkeypatch.setattr(Wire, "receive", count)
+                handed = count_frames(monkeypatch)
                 async with counted(lambda: handed[0]) as most:
                     writer.write(h2_frame(kind, 0, 0, bytes(8)) * 4000)
                     writer.write(h2_frame(DATA, 0, stream, masked(BINARY, b"last")))
@@ -240,13 +246,6 @@ def test_frames_of_http2_beyond_a_turn_wait_and_the_transport_is_not_read_meanwh
 
 
 def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(run, monkeypatch):
-    handed = [0]
-    receive = Wire.receive
-
-    def count(wire, piece):
-        handed[0] += 1
-        return receive(wire, piece)
-
     async def handler(websocket):
         with contextlib.suppress(ConnectionClosed):
             async for message in websocket:
@@ -257,7 +256,7 @@ def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(r
         async with listening(handler) as server:
             async with raw_http2_client(server, 1) as (writer, (stream,)):
                 [link] = server.links
-                monkeypatch.setattr(Wire, "receive", count)
+                handed = count_frames(monkeypatch)
                 async with counted(lambda: handed[0]) as most:
                     writer.write(h2_frame(H2_PING, 0, 0, bytes(8)) * 4000)
                     writer.write(h2_frame(DATA, 0, stream, masked(BINARY, b"last")))
