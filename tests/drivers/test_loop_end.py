@@ -160,3 +160,64 @@ def test_a_loop_that_ends_when_a_websocket_has_closed_leaves_no_transport(run, h
             assert (client.returncode, shown) == (0, b"")
 
     run(work())
+
+
+CANCEL_AND_END = """
+import asyncio, ssl, sys
+from mintws.asyncio import connect, connect_http2
+
+URL, HTTP, CA, MANY, MOMENT = sys.argv[1:]
+
+async def work():
+    context = ssl.create_default_context(cafile=CA) if URL.startswith("wss") else None
+    if MANY:
+        async with connect_http2(URL, ssl=context) as client:
+            await client.open()
+            cancel()
+    else:
+        async with connect(URL, http=HTTP, ssl=context, extensions=()):
+            cancel()
+
+def cancel():
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def make(loop, work, **options):
+        begun = asyncio.Task(work, loop=loop, **options)
+        begun.cancel()
+        return begun
+
+    if MOMENT == "when a task begins":
+        loop.set_task_factory(make)
+    else:
+        loop.call_soon(task.cancel)
+
+try:
+    asyncio.run(work())
+except asyncio.CancelledError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("moment", ["while it closes", "when a task begins"])
+@pytest.mark.parametrize(("http", "many"), [("1.1", ""), ("2", ""), ("2", "many")])
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_loop_that_ends_when_closing_is_cancelled_leaves_no_transport(
+    run, http, tls, many, moment, tls_contexts, tmp_path
+):
+    async def work():
+        async with silent_server(http, answer=close_alone, tls=tls_contexts[0] if tls else None) as url:
+            words = [url, http, str(tmp_path / "certificate.pem"), many, moment]
+            client = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-W",
+                "error",
+                "-c",
+                CANCEL_AND_END,
+                *words,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            _, shown = await client.communicate()
+            assert (client.returncode, shown) == (0, b"")
+
+    run(work())

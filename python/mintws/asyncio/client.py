@@ -320,10 +320,14 @@ class Http2Client:
         if self._link.lost:
             return
         try:
-            await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
-        finally:
-            self._link.close()
-        await asyncio.shield(self._link.gone)
+            try:
+                await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
+            finally:
+                self._link.close()
+            await asyncio.shield(self._link.gone)
+        except asyncio.CancelledError:
+            self._link.outlive()
+            raise
 
 
 def _request(

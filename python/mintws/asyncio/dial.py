@@ -326,7 +326,7 @@ class ClientLink(Link):
         self._waiting: list[asyncio.Future[None]] = []
         #: The transport is for one WebSocket and ends with it.
         self.single = False
-        #: Awaits the end of a transport whose WebSocket no longer does.
+        #: Awaits the end of a transport that nobody else awaits.
         self._outliving: asyncio.Task[None] | None = None
         #: The server's SETTINGS have come, or never will: `check_open` tells.
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -483,16 +483,27 @@ class ClientLink(Link):
     def take_step(self, step: Step) -> None:
         super().take_step(step)
         if step is Step.LET_GO:
-            self._outliving = self.loop.create_task(self._outlive())
+            self.outlive()
             for websocket in list(self.websockets):
                 self.let_go(websocket)
 
-    async def _outlive(self) -> None:
-        """Wait for the end of the transport; a loop that ends before cancels this, and the transport is cut."""
-        try:
-            await asyncio.shield(self.gone)
-        finally:
-            self.cut()
+    def let_finish(self) -> None:
+        if not self.shared:
+            self.outlive()
+
+    def outlive(self) -> None:
+        """Go on until the transport has ended, though nobody waits for that; a loop that ends before cuts it."""
+        if self._outliving is None and not self.lost:
+            self._outliving = self.loop.create_task(self._until_gone())
+            # A task that is cancelled before its first step runs nothing, not even a `finally`.
+            self._outliving.add_done_callback(self._end_outliving)
+
+    async def _until_gone(self) -> None:
+        await asyncio.shield(self.gone)
+
+    def _end_outliving(self, _: asyncio.Task[None]) -> None:
+        self._outliving = None
+        self.cut()
 
     def lose(self) -> None:
         super().lose()

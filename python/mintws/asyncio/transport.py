@@ -37,3 +37,6 @@ class LoopTransport(DriverTransport):
     held_up: set[Any]
     logger: logging.Logger
     level: int
+
+    def let_finish(self) -> None:
+        """Let the closing handshake of a WebSocket go on that nobody waits for any more; whoever owns the transport waits for that."""

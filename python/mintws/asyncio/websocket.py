@@ -174,6 +174,13 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             # The future holds what it raises, and that this frame.
             del pong
 
+    async def close(self, code: int | None = 1000, reason: str = "") -> None:
+        try:
+            await super().close(code, reason)
+        except asyncio.CancelledError:
+            self._link.let_finish()
+            raise
+
     # What the link calls.
 
     def receive(self, event: Any) -> None:
