@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from drivers.conftest import run, signals, tls_contexts  # noqa: F401  (fixtures)
+from drivers.conftest import http, run, signals, tls_contexts  # noqa: F401  (fixtures)
 
 CLASS = "mintws.uvicorn:WebSocketProtocol"
 

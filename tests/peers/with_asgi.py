@@ -78,7 +78,10 @@ class Served:
 UVICORN = ("uvicorn", "application:app", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "critical", "--ws")
 HYPERCORN = ("hypercorn", "application:app", "--bind", "127.0.0.1:PORT", "--log-level", "critical")
 GRANIAN = ("granian", "application:app", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT", "--no-log")
+OURS = ("mintws", "asgi", "application:app", "--port", "PORT")
 SERVERS = (
+    AsgiServer("mintws", "mintws", OURS),
+    AsgiServer("mintws, HTTP/2", "mintws", OURS, http="2"),
     AsgiServer("uvicorn, mintws", "uvicorn", (*UVICORN, "mintws.uvicorn:WebSocketProtocol")),
     AsgiServer("uvicorn, websockets", "uvicorn", (*UVICORN, "websockets-sansio")),
     AsgiServer("uvicorn, wsproto", "uvicorn", (*UVICORN, "wsproto")),

@@ -140,7 +140,7 @@ class serve:  # noqa: N801  (used as a function)
             import mintws.http2  # noqa: F401
         if context is not None:
             context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        self._server = Server(handler, timing, options)
+        self._server = self._make_server(handler, timing, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
         self._server.subprotocols = _names("subprotocols", subprotocols, str)
@@ -159,6 +159,9 @@ class serve:  # noqa: N801  (used as a function)
         self._place = Place(host, port, sock, path, backlog, reuse_port)
         self._ssl = context
         self._server.product = product_header("Server", server_header)
+
+    def _make_server(self, handler: Handler, timing: Timing, options: Options) -> Server:
+        return Server(handler, timing, options)
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._server.listen(self._place, self._ssl).__await__()
@@ -225,12 +228,16 @@ class Server:
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         if ssl is None:
-            self._listeners = await place.listen(lambda: ServerLink(loop, self))
+            self._listeners = await place.listen(lambda: self.make_link(loop))
         else:
             self._listeners = await place.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
+
+    def make_link(self, loop: asyncio.AbstractEventLoop) -> ServerLink:
+        """Make what serves a transport."""
+        return ServerLink(loop, self)
 
     async def __aenter__(self) -> Server:
         return self
@@ -681,7 +688,7 @@ class ServerTls(TlsProtocol):
         return Tls(self._context, Role.SERVER, buffers=self._buffers)
 
     def make(self) -> ServerLink:
-        return ServerLink(self._loop, self._server)
+        return self._server.make_link(self._loop)
 
     def failed(self, error: Exception) -> None:
         address = log.address_of(self._transport.get_extra_info("peername"))

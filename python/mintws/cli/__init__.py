@@ -1,4 +1,4 @@
-"""The command line: `mintws serve`, `mintws connect` and `mintws demo`, or `python -m mintws`."""
+"""The command line: `mintws serve`, `mintws asgi`, `mintws connect` and `mintws demo`, or `python -m mintws`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mintws import LocalProtocolError, UpgradeRequest, __version__
-from mintws.cli import connect, demo, serve
+from mintws.cli import asgi, connect, demo, serve
+from mintws.cli.listening import add_arguments
 from mintws.cli.output import OutputLost, check, put, tell
 from mintws.cli.signals import Stop
 from mintws.connection import check_request
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mintws {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_asgi(commands)
     _add_connect(commands)
     _add_demo(commands)
     return parser
@@ -80,22 +82,34 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "1 it could not start; 2 wrong usage; 130 or 143 it was ended by a second Ctrl-C or SIGTERM.",
         allow_abbrev=False,
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
-    parser.add_argument(
-        "--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)"
-    )
-    parser.add_argument(
-        "--http",
-        choices=["1.1", "auto"],
-        default="auto",
-        help="the versions of HTTP (%(default)s: 1.1 and 2, as the client says)",
-    )
-    parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
-    parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
+    add_arguments(parser)
     parser.add_argument(
         "--subprotocol", type=_token, action=_Each, default=[], metavar="P", help="speak it; may be repeated"
     )
     parser.set_defaults(run=serve.run, usage_error=parser.error)
+
+
+def _add_asgi(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "asgi",
+        help="serve an ASGI application, over HTTP/1.1 and HTTP/2 on one port",
+        description="Serve an ASGI application over HTTP/1.1 and HTTP/2.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1012, waits for the application, at most ten seconds, and has it stop; the "
+        "same once more ends it at once. Exit codes: 0 it was stopped so; 1 it could not start, or did not stop properly; 2 wrong usage; "
+        "130 or 143 it was ended by Ctrl-C or SIGTERM before it listened, or by the second.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("app", type=_application, metavar="APP", help="the application, as in package.module:app")
+    add_arguments(parser)
+    parser.add_argument("--app-dir", default=".", metavar="D", help="the folder that has the module (the current one)")
+    parser.add_argument(
+        "--lifespan",
+        choices=["auto", "on", "off"],
+        default="auto",
+        help="whether the application is told of its start and end (%(default)s: if it wants to be)",
+    )
+    parser.add_argument("--root-path", default="", metavar="P", help="the path that the application is mounted at")
+    parser.set_defaults(run=asgi.run, usage_error=parser.error)
 
 
 def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -151,10 +165,11 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=demo.run, usage_error=parser.error)
 
 
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
-    return int(text)
+def _application(text: str) -> str:
+    module, colon, path = text.partition(":")
+    if not colon or not all(it.isidentifier() for it in (*module.split("."), *path.split("."))):
+        raise argparse.ArgumentTypeError(f"write an application as MODULE:NAME, not {text!r}")
+    return text
 
 
 def _seconds(text: str) -> float:

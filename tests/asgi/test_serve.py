@@ -1,0 +1,311 @@
+"""`mintws.asgi.serve`: WebSockets of an application on our own server, over both versions of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import weakref
+
+import pytest
+from asgi.test_uvicorn import ACCEPT, echo, sending
+from drivers.raw import raw_client
+from wire import CLOSE, REQUEST, TEXT, frame, masked
+
+from mintws import LocalProtocolError, UpgradeError
+from mintws.asgi import serve
+from mintws.asgi.server import Arguments, AsgiLink
+from mintws.asyncio import connect, connect_http2
+from mintws.asyncio import serve as serve_handler
+
+
+def serving(app, **options):
+    return serve(app, "127.0.0.1", 0, lifespan="off", **options)
+
+
+def url(server, target="/", scheme="ws"):
+    return f"{scheme}://localhost:{server.port}{target}"
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
+def test_messages_of_all_sizes_come_back(run, http, secure, tls_contexts):
+    server_context, client_context = tls_contexts
+    messages = ["", b"", "hällo", b"\0\xff", "x" * 70_000, b"y" * (1 << 20)]
+
+    async def work():
+        async with serving(echo, ssl=server_context if secure else None) as server:
+            tls = {"ssl": client_context} if secure else {}
+            async with connect(url(server, scheme="wss" if secure else "ws"), http=http, **tls) as websocket:
+                for message in messages:
+                    await websocket.send(message)
+                    assert await websocket.recv() == message
+
+    run(work())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
+def test_the_scope_has_what_the_request_says(run, http, secure, tls_contexts):
+    server_context, client_context = tls_contexts
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+        await echo(scope, receive, send)
+
+    async def work():
+        async with serving(app, root_path="/api", ssl=server_context if secure else None) as server:
+            tls = {"ssl": client_context} if secure else {}
+            asked = url(server, "/r%C3%A4ume/1?q=a%20b", "wss" if secure else "ws")
+            headers = [("X-Twice", "1"), ("X-Between", "2"), ("X-Twice", "3")]
+            async with connect(asked, http=http, headers=headers, subprotocols=["chat", "superchat"], **tls) as client:
+                here = client.transport.get_extra_info("sockname"), client.transport.get_extra_info("peername")
+        return here
+
+    client, server = run(work())
+    [scope] = scopes
+    headers = scope.pop("headers")
+    extensions = scope.pop("extensions")
+    assert scope == {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": http,
+        "scheme": "wss" if secure else "ws",
+        "path": "/api/räume/1",
+        "raw_path": b"/api/r%C3%A4ume/1",
+        "query_string": b"q=a%20b",
+        "root_path": "/api",
+        "client": client[:2],
+        "server": server[:2],
+        "subprotocols": ["chat", "superchat"],
+        "state": {},
+    }
+    assert [value for name, value in headers if name in (b"x-twice", b"x-between")] == [b"1", b"2", b"3"]
+    assert extensions.keys() == ({"websocket.http.response", "tls"} if secure else {"websocket.http.response"})
+
+
+def test_frames_in_one_segment_with_the_request_are_received(run):
+    async def work():
+        async with serving(echo) as server:
+            early = masked(TEXT, b"early") + masked(CLOSE, b"")
+            stream, writer = await raw_client(server, head=REQUEST + b"\r\n" + early)
+            assert await stream.read(-1) == frame(TEXT, b"early") + frame(CLOSE, b"")
+            writer.close()
+
+    run(work())
+
+
+def test_each_websocket_of_a_connection_has_a_conversation_of_its_own(run):
+    async def app(scope, receive, send):
+        await receive()
+        if scope["path"] == "/no":
+            await send({"type": "websocket.close"})
+            return
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": scope["path"]})
+        if scope["path"] == "/fault":
+            raise ValueError("one of them")
+        await receive()
+
+    async def work():
+        async with serving(app) as server, connect_http2(url(server)) as client:
+            good, bad = await client.open("/good"), await client.open("/fault")
+            with pytest.raises(UpgradeError) as refusal:
+                await client.open("/no")
+            assert refusal.value.status == 403
+            await bad.wait_closed()
+            assert (await bad.recv(), bad.close_code) == ("/fault", 1011)
+            assert await good.recv() == "/good"
+            await good.close()
+            assert good.close_code == 1000
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("app", "status", "body"),
+    [
+        (sending(), 500, b""),
+        (sending({"type": "websocket.close"}), 403, b""),
+        (
+            sending(
+                {"type": "websocket.http.response.start", "status": 418, "headers": [(b"x-tea", b"mint")]},
+                {"type": "websocket.http.response.body", "body": b"tea", "more_body": True},
+                {"type": "websocket.http.response.body", "body": b"pot"},
+            ),
+            418,
+            b"teapot",
+        ),
+    ],
+    ids=["returns", "closes", "refuses in parts"],
+)
+def test_one_that_is_not_accepted_is_refused(run, http, app, status, body):
+    async def work():
+        async with serving(app) as server:
+            with pytest.raises(UpgradeError) as refusal:
+                await connect(url(server), http=http)
+            assert (refusal.value.status, refusal.value.body) == (status, body)
+
+    run(work())
+
+
+@pytest.mark.parametrize("gone", ["reset", "transport"])
+def test_a_client_that_leaves_before_the_answer_is_told_of(run, http, gone):
+    asked, told = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await receive()
+        asked.set()
+        told.append(await receive())
+        with pytest.raises(OSError):
+            await send(ACCEPT)
+
+    async def work():
+        async with serving(app) as server:
+            if gone == "reset" and http == "2":
+                async with connect_http2(url(server)) as client:
+                    opening = asyncio.ensure_future(client.open("/"))
+                    await asked.wait()
+                    opening.cancel()
+                    while not told:
+                        await asyncio.sleep(0.01)
+            else:
+                opening = asyncio.ensure_future(connect(url(server), http=http).__aenter__())
+                await asked.wait()
+                opening.cancel()
+                while not told:
+                    await asyncio.sleep(0.01)
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+        assert [(it["type"], it["code"]) for it in told] == [("websocket.disconnect", 1006)]
+
+    run(work())
+
+
+@pytest.mark.parametrize("how", ["close", "drain"])
+def test_one_that_is_not_decided_when_the_server_stops_gets_503(run, http, how):
+    asked, told = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await receive()
+        asked.set()
+        told.append(await receive())
+
+    async def work():
+        async with serving(app) as server:
+            opening = asyncio.ensure_future(connect(url(server), http=http).__aenter__())
+            await asked.wait()
+            await (server.close() if how == "close" else server.drain(5))
+            with pytest.raises(UpgradeError) as refusal:
+                await opening
+            assert refusal.value.status == 503
+        assert [(it["type"], it["code"]) for it in told] == [("websocket.disconnect", 1012)]
+
+    run(work())
+
+
+def test_websockets_go_on_while_the_server_drains_and_end_with_1012(run, http):
+    async def work():
+        async with serving(echo) as server:
+            websocket = await connect(url(server), http=http)
+            draining = asyncio.ensure_future(server.drain(0.3))
+            await asyncio.sleep(0)
+            await websocket.send("still")
+            assert await websocket.recv() == "still"
+            await draining
+            await websocket.wait_closed()
+            assert websocket.close_code == 1012
+
+    run(work())
+
+
+def test_an_application_that_does_not_end_is_cancelled_after_the_close_timeout(run, http):
+    ended = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send(ACCEPT)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(True)
+
+    async def work():
+        async with serving(app, close_timeout=0.1) as server:
+            websocket = await connect(url(server), http=http)
+        await websocket.wait_closed()
+        assert websocket.close_code == 1012 and ended == [True]
+
+    run(work())
+
+
+def test_origins_are_not_checked(run, http):
+    async def work():
+        async with (
+            serving(echo) as server,
+            connect(url(server), http=http, headers={"Origin": "https://example.com"}) as client,
+        ):
+            await client.send("hello")
+            assert await client.recv() == "hello"
+
+    run(work())
+
+
+def test_what_has_ended_is_freed_without_the_collector(run, http):
+    kept = []
+
+    class Probe:
+        pass
+
+    async def app(scope, receive, send):
+        # What holds the scope holds this.
+        scope["probe"] = Probe()
+        kept.append(weakref.ref(scope["probe"]))
+        await echo(scope, receive, send)
+
+    async def work():
+        async with serving(app) as server:
+            gc.disable()
+            try:
+                async with connect(url(server), http=http) as client:
+                    await client.send("hello")
+                    await client.recv()
+                    kept.extend(weakref.ref(link) for link in server.links)
+                    assert isinstance(kept[1](), AsgiLink)
+                while server.links:
+                    await asyncio.sleep(0.01)
+                for _ in range(5):
+                    await asyncio.sleep(0.01)
+                assert [it() for it in kept] == [None, None]
+            finally:
+                gc.enable()
+
+    run(work())
+
+
+def test_its_arguments_are_those_of_serve_but_what_an_application_decides():
+    said = inspect.signature(serve_handler).parameters
+    decided = {"origins", "respond", "subprotocols", "upgrade"}
+    shared = {name for name, it in said.items() if it.kind is it.KEYWORD_ONLY} - decided
+    assert shared == Arguments.__optional_keys__ | Arguments.__required_keys__
+    for name in decided:
+        with pytest.raises(TypeError, match=f"no argument {name}: the application sees to that"):
+            serving(echo, **{name: None})
+    with pytest.raises(TypeError, match="use limit"):
+        serving(echo, max_size=1)
+    with pytest.raises(TypeError, match="app is called"):
+        serving("module:app")
+
+
+def test_nothing_is_served_where_an_argument_is_wrong(run):
+    async def work():
+        with pytest.raises(LocalProtocolError):
+            await serve(echo)
+        async with serving(echo) as server:
+            with pytest.raises(LocalProtocolError):
+                await server.close(1006)
+            async with connect(url(server)) as client:
+                await client.send("still")
+                assert await client.recv() == "still"
+
+    run(work())
