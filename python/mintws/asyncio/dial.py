@@ -40,6 +40,7 @@ from mintws.events import (
     UpgradeRequest,
 )
 from mintws.http1 import Http1
+from mintws.limits import check_int
 from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url, ascii_host, ipv6_host
@@ -226,10 +227,8 @@ def _check_address(
     transport: object,
 ) -> None:
     """Raise for an address that is none, or that is given in more than one way."""
-    if port is not None and not isinstance(port, int):
-        raise TypeError(f"port is an int, not {type(port).__name__}")
-    if port is not None and not 0 < port < 65536:
-        raise LocalProtocolError(f"port must be 1 to 65535, not {port}")
+    if port is not None:
+        check_int("port", port, 1, 65535)
     if not isinstance(family, int):
         raise TypeError(f"family is socket.AF_INET or socket.AF_INET6, not {family!r}")
     if family not in (0, socket.AF_INET, socket.AF_INET6):
@@ -237,9 +236,8 @@ def _check_address(
     match local_addr:
         case None:
             pass
-        case (str(), int(number)) if not isinstance(number, bool):
-            if not 0 <= number < 65536:
-                raise LocalProtocolError(f"the port of local_addr must be 0 to 65535, not {number}")
+        case (str(), int(number)):
+            check_int("the port of local_addr", number, 0, 65535)
         case _:
             raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
     check_socket(sock, path)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from mintws.asyncio.link import check_socket
 from mintws.errors import LocalProtocolError
+from mintws.limits import INT31, check_int
 
 #: How many connections wait in the system until they are accepted, if nothing is said: what Linux allows unless it is configured. A client
 #: that finds no room asks again after a second. asyncio gets its default, 100, because it also accepts as many in one turn of the loop,
@@ -63,9 +64,9 @@ class Place:
         if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
             raise LocalProtocolError("reuse_port is not for this system: it has no SO_REUSEPORT")
         if backlog is not None:
-            _check_number("backlog", backlog, 1, (1 << 31) - 1)
+            check_int("backlog", backlog, 1, INT31)
         if port is not None:
-            _check_number("port", port, 0, 65535)
+            check_int("port", port, 0, 65535)
         hosts = tuple(host) if isinstance(host, Iterable) and not isinstance(host, str) else (host,)
         if not hosts or not all(isinstance(it, str | None) for it in hosts):
             raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
@@ -177,10 +178,3 @@ def _backlog_of(sock: socket.socket) -> int:
     except OSError:
         pass
     return 0
-
-
-def _check_number(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is an int, not {value!r}")
-    if not least <= value <= most:
-        raise LocalProtocolError(f"{name} must be {least} to {most}, not {value}")
