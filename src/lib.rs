@@ -6,6 +6,7 @@
 //! handshake: fields, extensions, HTTP/1.1 and HTTP/2      ordinary: headers of other messages ── both on grammar
 //! data, data_sender: the DATA frames of HTTP/2            traffic: how much has passed
 //! queue: messages that wait for the application            turns: how much work a turn of a loop has
+//! records: where records of TLS end
 //! py: the only part that names Python
 //! ```
 
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod mask;
 pub mod ordinary;
 pub mod queue;
+pub mod records;
 pub mod state;
 pub mod traffic;
 pub mod turns;

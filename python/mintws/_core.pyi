@@ -442,8 +442,11 @@ class TlsRecords:
 class TlsChannel:
     """What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
 
-    What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then.
+    What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what waits for a
+    later turn: `_wait` gets it, and gives it to `_take` in pieces of `SMALL`.
     """
+
+    SMALL: ClassVar[int]
 
     def __new__(cls, buffers: TlsBuffers, *_args: Any, **_named: Any) -> Self: ...
     def _open(self, records: TlsRecords, transport: Transport, protocol: BufferedProtocol) -> None:
@@ -460,6 +463,9 @@ class TlsChannel:
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
+
+    def _take(self, nbytes: int) -> None:
+        """Take ciphertext that is in the buffer."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Write plaintext. A channel that lets none pass discards it."""

@@ -43,6 +43,9 @@ class Channel(Protocol):
     def _receive(self, ciphertext: memoryview) -> None:
         """Take a chunk while no plaintext passes: before and after."""
 
+    def _wait(self, ciphertext: memoryview) -> None:
+        """Keep small records for later turns of the loop."""
+
     def _end(self, error: Any) -> None:
         """Take the end of what the peer sends, by what OpenSSL raised."""
 

@@ -44,6 +44,10 @@ pub mod channel {
         channel.call_method1(intern!(channel.py(), "_receive"), (ciphertext,)).map(drop)
     }
 
+    pub fn wait<'py>(channel: &Bound<'py, PyAny>, ciphertext: &Bound<'py, PyAny>) -> PyResult<()> {
+        channel.call_method1(intern!(channel.py(), "_wait"), (ciphertext,)).map(drop)
+    }
+
     pub fn end<'py>(channel: &Bound<'py, PyAny>, error: &Bound<'py, PyAny>) -> PyResult<()> {
         channel.call_method1(intern!(channel.py(), "_end"), (error,)).map(drop)
     }

@@ -34,8 +34,6 @@ pub struct TlsRecords {
 pub struct Decrypted<'py> {
     /// How many bytes of plaintext there are.
     pub len: usize,
-    /// How many records they came in.
-    pub records: usize,
     /// What is to be written: an alert, or the answer to a `KeyUpdate`.
     pub reply: Option<Bound<'py, PyAny>>,
     /// The `ssl.SSLError` after which nothing more comes: an `ssl.SSLZeroReturnError` for the peer's `close_notify`.
@@ -63,7 +61,7 @@ impl TlsRecords {
         ciphertext: &Bound<'py, PyAny>,
         room: &Bound<'py, PySequence>,
     ) -> PyResult<(usize, Bound<'py, PyAny>, Option<PyErr>)> {
-        let Decrypted { len, reply, end, .. } = self.decrypt(ciphertext, room)?;
+        let Decrypted { len, reply, end } = self.decrypt(ciphertext, room)?;
         Ok((len, reply.unwrap_or_else(|| PyBytes::new(room.py(), b"").into_any()), end))
     }
 
@@ -105,10 +103,9 @@ impl TlsRecords {
             discard(incoming)?;
             return Err(PyValueError::new_err("there is too little room for the plaintext"));
         }
-        let (mut len, mut records, mut end) = (0, 0, None);
+        let (mut len, mut end) = (0, None);
         // OpenSSL decrypts one record at a time, and with room for a whole one it keeps nothing of it.
         while waiting > 0 && end.is_none() {
-            records += 1;
             let free = if len == 0 { room.clone() } else { room.get_slice(len, size)? };
             match ssl_object.call_method1(intern!(py, "read"), (size - len, free)) {
                 Ok(read) => match read.extract()? {
@@ -132,7 +129,7 @@ impl TlsRecords {
             0 => None,
             _ => Some(outgoing.call_method0(intern!(py, "read"))?),
         };
-        Ok(Decrypted { len, records, reply, end })
+        Ok(Decrypted { len, reply, end })
     }
 
     /// Encrypts plaintext; `write` gets the records of each piece of it.

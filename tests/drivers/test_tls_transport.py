@@ -12,7 +12,7 @@ import pytest
 import trustme
 from drivers.conftest import echo, listening
 from drivers.raw import blocking_server, open_by_hand, reset
-from wire import BINARY, CLOSE, REQUEST, TEXT, masked
+from wire import CLOSE, REQUEST, TEXT, masked
 
 from mintws import Close, ConnectionClosed, Http1, Http2, Role, State, Text
 from mintws.asyncio import connect, serve
@@ -358,46 +358,6 @@ def test_a_peer_that_does_not_end_the_transport_is_waited_for_no_longer_than_the
             await until(lambda: server.channels)
             await until(lambda: not server.channels)
             ended.set()
-            await talking
-
-    run(work())
-
-
-def test_less_is_read_at_a_time_from_a_peer_that_sends_small_records(run, tls_contexts):
-    # One byte of plaintext is 23 of ciphertext, and costs as much as a KiB: of 64 KiB that would be 2,800 records in one turn of the loop.
-    payload = bytes(100_000)
-    steps = {"large": threading.Event(), "small": threading.Event()}
-
-    def client(server):
-        tls_contexts[1].set_alpn_protocols(["http/1.1"])
-        with secure_socket(server, tls_contexts[1]) as sock:
-            open_websocket(sock)
-            frame = masked(BINARY, payload)
-            sock.sendall(frame * 5)
-            assert steps["large"].wait(BOUND)
-            for number in range(3000):
-                sock.send(frame[number : number + 1])
-            assert steps["small"].wait(BOUND)
-            sock.sendall(frame[3000:] + masked(CLOSE, b"\x03\xe8"))
-            read_all(sock)
-
-    async def work():
-        received = asyncio.Queue()
-
-        async def handler(websocket):
-            async for message in websocket:
-                received.put_nowait((message, websocket.transport._channel))
-
-        async with listening(handler, ssl=tls_contexts[0], extensions=()) as server:
-            talking = asyncio.ensure_future(asyncio.to_thread(client, server))
-            for _ in range(5):
-                message, channel = await received.get()
-                assert message == payload
-            assert len(channel.get_buffer(-1)) > 1 << 15
-            steps["large"].set()
-            await until(lambda: len(channel.get_buffer(-1)) < 1 << 15)
-            steps["small"].set()
-            assert (await received.get())[0] == payload
             await talking
 
     run(work())

@@ -56,10 +56,12 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         "_error",
         "_full",
         "_loop",
+        "_paused",
         "_timeouts",
         "_timer",
         "_tls",
         "_transport",
+        "_waiting",
         "protocol",
     )
 
@@ -76,6 +78,10 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         self._tls: Tls | None = None
         #: The transport has more to write than it likes.
         self._full = False
+        #: The protocol wants nothing to be read.
+        self._paused = False
+        #: Ciphertext that was read and waits for a later turn of the loop; nothing is read meanwhile.
+        self._waiting = b""
         #: What ended it, if the transport does not know that; nothing passes then.
         self._error: Exception | None = None
         self.protocol: asyncio.BufferedProtocol | None = None
@@ -158,6 +164,22 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
 
     # What the protocol does by way of its transport, and the core.
 
+    @property
+    def reading(self) -> bool:
+        """Whether what the peer sends is taken."""
+        return not self._paused and not self.is_closing()
+
+    def pause_reading(self) -> None:
+        """Take no more from the transport."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what the transport has, when nothing waits."""
+        self._paused = False
+        if not self._waiting:
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """Say that nothing more is written, and close the transport when the peer has said so too."""
         tls = self._tls
@@ -176,6 +198,12 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         """End the transport at once."""
         self._shut()
         self._transport.abort()
+
+    def _wait(self, ciphertext: memoryview) -> None:
+        """Have small records wait for later turns of the loop; the core calls this."""
+        self._waiting = bytes(ciphertext)
+        self._transport.pause_reading()
+        self._loop.call_soon(self._take_waiting)
 
     def _end(self, error: ssl.SSLError) -> None:
         """Take the end of what the peer sends; the core calls this."""
@@ -212,6 +240,19 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
             self._buffers.ciphertext[: len(rest)] = rest
             self.buffer_updated(len(rest))
 
+    def _take_waiting(self) -> None:
+        """Take as much of what waits as a turn has."""
+        if self._transport.is_closing():
+            self._waiting = b""
+            return
+        piece, self._waiting = self._waiting[: self.SMALL], self._waiting[self.SMALL :]
+        if self._waiting:
+            self._loop.call_soon(self._take_waiting)
+        elif not self._paused:
+            self._transport.resume_reading()
+        self._buffers.ciphertext[: len(piece)] = piece
+        self._take(len(piece))
+
     def _fail(self, error: Exception) -> None:
         """End the transport for a fault, which an alert has told the peer."""
         self._shut()
@@ -244,7 +285,7 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
 
     def _end_half(self) -> None:
         """Write no more, and read, and discard, what still comes."""
-        self._transport.resume_reading()
+        self.resume_reading()
         if self._transport.can_write_eof():
             try:
                 self._transport.write_eof()
@@ -312,14 +353,14 @@ class TlsTransport(asyncio.Transport):
         self._transport.set_write_buffer_limits(high, low)
 
     def is_reading(self) -> bool:
-        return self._transport.is_reading()
+        return self._channel.reading
 
     def pause_reading(self) -> None:
         if not self.is_closing():
-            self._transport.pause_reading()
+            self._channel.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.resume_reading()
+        self._channel.resume_reading()
 
     def get_protocol(self) -> Any:
         return self._channel.protocol
