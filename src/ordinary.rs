@@ -9,6 +9,8 @@ use crate::grammar::{
 ///
 /// A Content-Length among `headers` may stay if it is right, or if there is no body to compare it with. Over HTTP/2 what
 /// speaks of the connection is left out, which HTTP/2 does not carry (RFC 9113 §8.2.2), so that one answer does for both.
+/// Where `body_len` is `None`, the body follows in parts: no Content-Length is written, that of a 204 is left out, and so is
+/// Transfer-Encoding, which is for whoever frames the parts.
 ///
 /// # Errors
 ///
@@ -16,19 +18,25 @@ use crate::grammar::{
 pub fn write_response(
     status: u16,
     headers: &[(String, String)],
-    body_len: usize,
+    body_len: Option<usize>,
     head: bool,
     http2: bool,
 ) -> Result<Vec<(String, String)>, Misuse> {
     if !matches!(status, 200..=599) {
         return misuse(format!("status {status} must be 200 to 599"));
     }
-    check_body(status, body_len)?;
+    check_body(status, body_len.unwrap_or_default())?;
     let without_body = head || status == 304;
-    let mut lines = write_headers(headers, (!without_body).then_some(body_len), http2)?;
+    let is_framed = |name: &str| body_len.is_none() && name.eq_ignore_ascii_case("transfer-encoding");
+    let headers: Vec<_> = headers.iter().filter(|(name, _)| !is_framed(name)).cloned().collect();
+    let mut lines = write_headers(&headers, body_len.filter(|_| !without_body), http2)?;
     if http2 {
         lines.insert(0, line(":status", &status.to_string()));
     }
+    let Some(body_len) = body_len else {
+        lines.retain(|(name, _)| status != 204 || !name.eq_ignore_ascii_case("content-length"));
+        return Ok(lines);
+    };
     let is_given = lines.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if status == 204 && is_given {
         return misuse("a response with status 204 has no Content-Length (RFC 9110 §8.6): leave it out");
@@ -116,9 +124,22 @@ mod tests {
     }
 
     #[test]
+    fn a_response_in_parts_has_the_length_that_is_given() {
+        let write = |headers: &[(&str, &str)], status| write_response(status, &pairs(headers), None, false, true);
+        let plain = Ok(pairs(&[(":status", "200"), ("x", "1")]));
+        assert_eq!(write(&[("X", "1"), ("Transfer-Encoding", "chunked")], 200), plain);
+        let length = pairs(&[(":status", "200"), ("content-length", "7")]);
+        assert_eq!(write(&[("Content-Length", "7")], 200), Ok(length));
+        assert_eq!(write(&[("Content-Length", "0")], 204), Ok(pairs(&[(":status", "204")])));
+        assert!(write(&[("Content-Length", "7"), ("Content-Length", "7")], 200).is_err());
+        assert!(write(&[("Content-Length", "x")], 200).is_err());
+        assert!(write(&[("X", "a\r\nb: c")], 200).is_err());
+    }
+
+    #[test]
     fn an_ordinary_response_has_right_headers_and_one_length() {
         let write = |headers: &[(&str, &str)], status, len, head, http2| {
-            write_response(status, &pairs(headers), len, head, http2)
+            write_response(status, &pairs(headers), Some(len), head, http2)
         };
         assert_eq!(write(&[("X", "1")], 200, 5, false, false), Ok(pairs(&[("X", "1"), ("Content-Length", "5")])));
         let http2 = pairs(&[(":status", "200"), ("x", "1"), ("content-length", "5")]);

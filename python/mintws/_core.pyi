@@ -967,8 +967,13 @@ def check_headers(headers: Sequence[tuple[str, str]], *, of_handshake: bool) -> 
 def well_formed(headers: Sequence[tuple[str, str]]) -> _Headers:
     """Give the headers of a response that are well-formed, names in lower case."""
 
-def write_ordinary_response(status: int, headers: _Headers, body_len: int, *, head: bool, http2: bool) -> _Headers:
-    """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD."""
+def write_ordinary_response(
+    status: int, headers: _Headers, body_len: int | None, *, head: bool, http2: bool
+) -> _Headers:
+    """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
+
+    A `body_len` of `None` says that the body follows in parts.
+    """
 
 def write_ordinary_request(method: str, target: str, headers: _Headers, body_len: int, *, scheme: str) -> _Headers:
     """Write the headers of an ordinary request over HTTP/2, the pseudo-headers first."""

@@ -304,13 +304,15 @@ fn well_formed(headers: Headers) -> Headers {
 }
 
 /// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
+///
+/// A `body_len` of `None` says that the body follows in parts.
 #[pyfunction]
 #[pyo3(signature = (status, headers, body_len, *, head, http2))]
 #[allow(clippy::needless_pass_by_value)]
 fn write_ordinary_response(
     #[pyo3(from_py_with = status_of)] status: u16,
     headers: Headers,
-    body_len: usize,
+    body_len: Option<usize>,
     head: bool,
     http2: bool,
 ) -> PyResult<Headers> {

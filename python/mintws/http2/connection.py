@@ -18,6 +18,7 @@ from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeader
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, MessageReset, Request, Response, Role
 from mintws.http2.ordinary import Ordinary, OrdinaryStream, translated
+from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, Streams
 from mintws.http2.websocket import WebSocketStream
 from mintws.http2.wire import NO_LIMIT, ConnectionFault, Wire, disabled
@@ -62,6 +63,8 @@ class Http2:
     Attributes:
         h2: the `h2.connection.H2Connection`, for ordinary requests and responses. What its methods want to be sent comes with the
             next bytes that anything here returns, or from its own `data_to_send`.
+        auto_continue: on a server, whether a client that waits to be told so is told at once to send the body of its request (RFC 9110
+            §10.1.1). Set it to `False` to do that by `StreamedResponse.send_interim`.
 
     Raises:
         LocalProtocolError: an argument is out of its range.
@@ -124,6 +127,7 @@ class Http2:
         #: Events that an exception keeps from being handed on.
         self._kept: Events = []
         self._started = False
+        self.auto_continue = True
 
     def start(self) -> bytes:
         """Give the bytes with which the connection begins: the preface and our SETTINGS (RFC 9113 §3.4).
@@ -332,6 +336,21 @@ class Http2:
         self._ordinary.respond(request, response)
         return self._wire.take()
 
+    def stream_response(self, request: Request) -> StreamedResponse | None:
+        """Give what sends the response to an ordinary request in parts; `None` if the client has taken its request back.
+
+        Credit for the body of the request is given by its `acknowledge`, if the events of that are not handed to `collect`.
+
+        Args:
+            request: that of a `RequestStarted`.
+
+        Raises:
+            LocalProtocolError: the request was answered, or there is none.
+        """
+        if not self._ordinary.awaits_response(request.stream):
+            return None
+        return StreamedResponse(self._wire, self._streams, request.stream)
+
     def request(self, request: Request) -> tuple[int, bytes]:
         """Write an ordinary request.
 
@@ -459,9 +478,9 @@ class Http2:
 
     def _go_on(self, request: h2.events.RequestReceived) -> None:
         """Tell a client that waits to be told so that it may send its content (RFC 9110 §10.1.1)."""
-        if request.stream_ended is None and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers
-        ):
+        if not self.auto_continue or request.stream_ended is not None:
+            return
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers):
             self._wire.write_head(request.stream_id, ((":status", "100"),), end=False)
 
     def _receive_goaway(self, event: h2.events.ConnectionTerminated) -> Events:

@@ -80,9 +80,7 @@ class Ordinary:
 
     def respond(self, request: Request, response: Response) -> None:
         """Write the response to a request."""
-        if self._wire.role is Role.CLIENT:
-            raise LocalProtocolError("a client makes requests: only a server responds to them")
-        if not self._awaits_response(request.stream):
+        if not self.awaits_response(request.stream):
             return
         if response.body is None:
             raise LocalProtocolError('the body was not kept: give one, or b"" for none')
@@ -130,8 +128,14 @@ class Ordinary:
         if isinstance(stream, OrdinaryStream):
             stream.reset(ErrorCodes.CANCEL)
 
-    def _awaits_response(self, number: int) -> bool:
-        """Whether a request still waits for its response: not if the client has taken it back."""
+    def awaits_response(self, number: int) -> bool:
+        """Whether a request still waits for its response: not if the client has taken it back.
+
+        Raises:
+            LocalProtocolError: there is no such request, or it was answered.
+        """
+        if self._wire.role is Role.CLIENT:
+            raise LocalProtocolError("a client makes requests: only a server responds to them")
         library = self._wire.h2
         if not 0 < number <= library.highest_inbound_stream_id:
             raise LocalProtocolError("there is no such request: respond to one that collect() gave")

@@ -133,8 +133,11 @@ class HttpStream:
             return
         self._streams.queue.drop(self)
         if self._ending:
-            self._wire.h2.end_stream(self.number)
+            self._write_end()
             self._finish()
+
+    def _write_end(self) -> None:
+        self._wire.h2.end_stream(self.number)
 
     def settle(self) -> None:
         """Write what answers by itself to what was received."""
