@@ -13,6 +13,7 @@ import uvicorn
 from drivers.conftest import http, run, signals, tls_contexts  # noqa: F401  (fixtures)
 
 CLASS = "mintws.uvicorn:WebSocketProtocol"
+HTTP = "mintws.uvicorn:HttpProtocol"
 
 
 class Running:
@@ -59,9 +60,9 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None, **options: Any
         await serving
 
 
-@pytest.fixture(params=["h11", "httptools"])
+@pytest.fixture(params=["h11", "httptools", HTTP], ids=["h11", "httptools", "mintws"])
 def reader(request: pytest.FixtureRequest) -> str:
-    """Which class of uvicorn reads the head."""
+    """Which class reads the head."""
     return str(request.param)
 
 

@@ -1,18 +1,26 @@
-"""The bridge between WebSockets and ASGI applications (https://asgi.readthedocs.io), for whatever server they run in."""
+"""The bridge between HTTP and ASGI applications (https://asgi.readthedocs.io), for whatever server they run in, and one of our own."""
 
+from mintws.asgi.http import HttpCycle, Responder, unavailable
+from mintws.asgi.http2 import Http2Requests
 from mintws.asgi.lifespan import Lifespan, LifespanFailed
-from mintws.asgi.scope import websocket_scope
+from mintws.asgi.messages import Application, ClientDisconnected
+from mintws.asgi.scope import http_scope, websocket_scope
 from mintws.asgi.server import AsgiServer, serve
-from mintws.asgi.websocket import Application, AsgiWebSocket, ClientDisconnected, WebSocketCycle
+from mintws.asgi.websocket import AsgiWebSocket, WebSocketCycle
 
 __all__ = [
     "Application",
     "AsgiServer",
     "AsgiWebSocket",
     "ClientDisconnected",
+    "Http2Requests",
+    "HttpCycle",
     "Lifespan",
     "LifespanFailed",
+    "Responder",
     "WebSocketCycle",
+    "http_scope",
     "serve",
+    "unavailable",
     "websocket_scope",
 ]

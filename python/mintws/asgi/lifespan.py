@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
-from mintws.asgi.websocket import App, Message
+from mintws.asgi.messages import App, Message
 from mintws.asyncio.timing import limited
 from mintws.errors import LocalProtocolError, MintWSError
 from mintws.session import END_WAIT

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mintws import asyncio as driver
 from mintws.asgi.lifespan import Lifespan, Mode
+from mintws.asgi.messages import App, Application
 from mintws.asgi.scope import websocket_scope
-from mintws.asgi.websocket import App, Application, AsgiWebSocket, WebSocketCycle
+from mintws.asgi.websocket import AsgiWebSocket, WebSocketCycle
 from mintws.asyncio import WebSocket, log
 from mintws.asyncio.listen import Place
 from mintws.asyncio.server import Handler, Server, ServerLink

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
 from mintws.asyncio import WebSocket
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import UpgradeAccept, UpgradeReject
-from mintws.extensions import Extension
-
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[Any]]
 
 #: Headers of a refusal that its carrier writes.
 FRAMING = ("content-length", "transfer-encoding")
-
-
-class ClientDisconnected(OSError):
-    """The WebSocket has ended, so nothing can be sent: an application that does not catch it has not failed."""
 
 
 class AsgiWebSocket(WebSocket):
@@ -37,20 +27,6 @@ class AsgiWebSocket(WebSocket):
             await super()._send(message, compress)
         except ConnectionClosed as closed:
             raise ClientDisconnected(str(closed)) from None
-
-
-class Application(NamedTuple):
-    """An application, and how its WebSockets are answered.
-
-    Attributes:
-        app: the application, of ASGI 3.
-        extensions: the extensions of the WebSocket protocol that are agreed on where a client offers them.
-        logger: where failures of the application are logged.
-    """
-
-    app: App
-    extensions: tuple[Extension, ...]
-    logger: logging.Logger
 
 
 class Link(Protocol):
@@ -226,7 +202,7 @@ class WebSocketCycle:
         answer = UpgradeAccept(
             subprotocol=message.get("subprotocol"),
             extensions=self._application.extensions,
-            headers=_texts(message.get("headers", ())),
+            headers=texts(message.get("headers", ())),
         )
         self._link.log_answer(self._scope, answer)
         websocket = self._link.answer(self._connection, answer)
@@ -267,10 +243,6 @@ _WHEN = {
 }
 
 
-def _texts(headers: Any) -> list[tuple[str, str]]:
-    return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
-
-
 def _refusal(start: Message, body: bytes) -> UpgradeReject:
-    headers = [(name, value) for name, value in _texts(start.get("headers", ())) if name.lower() not in FRAMING]
+    headers = [(name, value) for name, value in texts(start.get("headers", ())) if name.lower() not in FRAMING]
     return UpgradeReject(start["status"], headers=headers, body=body)

@@ -1,0 +1,310 @@
+"""One ordinary request as an ASGI application sees it: its body in parts, and the parts of the response that it sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, Protocol, TypeAlias
+
+from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers
+
+#: Takes the scope of a request and the status of its response, when that begins.
+LogResponse: TypeAlias = Callable[[MutableMapping[str, Any], int], None]
+
+#: Statuses of responses that have no body (RFC 9110 §6.4.1).
+WITHOUT_BODY = (204, 304)
+
+
+class Responder(Protocol):
+    """What sends the response to one request, and gives credit for the body of that.
+
+    Attributes:
+        begun: something of the response was sent.
+        has_room: more may be sent without waiting.
+    """
+
+    @property
+    def begun(self) -> bool: ...
+    @property
+    def has_room(self) -> bool: ...
+
+    async def drained(self) -> None:
+        """Wait until there is room, or nobody takes the response any more."""
+
+    def acknowledge(self, credit: int) -> None:
+        """Let the client send more, since the application has taken what `credit` was counted for."""
+
+    def send_interim(self, status: int, headers: Headers = ()) -> None:
+        """Send an interim response, 100 or 103 (RFC 9110 §15.2)."""
+
+    def set_head(self, status: int, headers: Headers) -> None:
+        """Check the head of the response, and keep it: it is sent with the first part of the body.
+
+        Raises:
+            LocalProtocolError: it is not allowed.
+        """
+
+    def send(self, data: bytes, *, end: bool) -> None:
+        """Send a part of the body; `end` says that it is the last, and no trailers follow."""
+
+    def send_trailers(self, trailers: Headers) -> None:
+        """End the response with trailers."""
+
+    def abandon(self) -> None:
+        """Give up a response that has begun and cannot be finished, so that the client learns that it is not whole."""
+
+
+class _Phase(Enum):
+    """Where the conversation with the application is.
+
+    Attributes:
+        HEAD: the head of the response is to come.
+        BODY: its body is to come, or more of it.
+        TRAILERS: its trailers are to come, or more of them.
+        DONE: the response is whole.
+        GONE: the client has taken the request back, its connection is lost, or the response was given up.
+    """
+
+    HEAD = auto()
+    BODY = auto()
+    TRAILERS = auto()
+    DONE = auto()
+    GONE = auto()
+
+
+class HttpCycle:
+    """The life of one request in an application, over any version of HTTP.
+
+    What comes is handed in by `receive_body`, `receive_end` and `lose`; what is sent goes to the responder.
+
+    Args:
+        responder: what sends the response.
+        scope: the scope, see `http_scope`.
+        application: the application.
+        log: called when the response begins.
+    """
+
+    __slots__ = (
+        "_application",
+        "_credit",
+        "_expects_continue",
+        "_has_trailers",
+        "_left",
+        "_log",
+        "_news",
+        "_parts",
+        "_phase",
+        "_request_ended",
+        "_request_taken",
+        "_responder",
+        "_scope",
+        "_status",
+        "_takes_trailers",
+        "_trailers",
+        "_without_body",
+    )
+
+    def __init__(
+        self, responder: Responder, scope: MutableMapping[str, Any], application: Application, log: LogResponse
+    ) -> None:
+        self._responder = responder
+        self._scope = scope
+        self._application = application
+        self._log = log
+        self._phase = _Phase.HEAD
+        headers = dict(scope["headers"])
+        self._expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._takes_trailers = headers.get(b"te", b"").lower() == b"trailers"
+        #: What has come of the body and was not taken, and the credit to give for it.
+        self._parts: list[bytes] = []
+        self._credit = 0
+        #: The body has come whole, and the application has taken all of it.
+        self._request_ended = False
+        self._request_taken = False
+        #: Set when there may be something to receive.
+        self._news = asyncio.Event()
+        self._status = 0
+        #: Nothing of the body is sent.
+        self._without_body = False
+        #: How many bytes of the body are still to come, by its Content-Length.
+        self._left: int | None = None
+        self._has_trailers = False
+        self._trailers: list[tuple[str, str]] = []
+
+    def receive_body(self, data: bytes, credit: int = 0) -> None:
+        """Take a part of the body of the request.
+
+        Args:
+            data: the part.
+            credit: what `Responder.acknowledge` is given when the application has taken it.
+        """
+        self._parts.append(data)
+        self._credit += credit
+        self._expects_continue = False
+        self._news.set()
+
+    def receive_end(self) -> None:
+        """Take the end of the request."""
+        self._request_ended = True
+        self._expects_continue = False
+        self._news.set()
+
+    def lose(self) -> None:
+        """Take that the client has gone, or wants no response any more."""
+        if self._phase is not _Phase.DONE:
+            self._phase = _Phase.GONE
+        self._news.set()
+
+    async def run(self) -> None:
+        """Run the application, and end what it leaves open: with 500 before the response has begun, and else by giving it up."""
+        try:
+            result = await self._application.app(self._scope, self.receive, self.send)
+        except Exception as error:
+            if not _is_of_the_end(error):
+                self._application.logger.error("Exception in ASGI application\n", exc_info=error)
+        except BaseException:
+            # It is cancelled, or the process ends.
+            self._end(503)
+            raise
+        else:
+            if result is not None:
+                self._log_error("ASGI callable should return None, but returned '%s'.", result)
+            if self._phase is _Phase.HEAD:
+                self._log_error("ASGI callable returned without starting response.")
+            elif self._phase in (_Phase.BODY, _Phase.TRAILERS):
+                self._log_error("ASGI callable returned without completing response.")
+        self._end(500)
+
+    async def receive(self) -> Message:
+        """Give the next event: parts of the body, as far as they have come, and at last the end."""
+        if self._expects_continue and self._phase is _Phase.HEAD:
+            self._expects_continue = False
+            self._responder.send_interim(100)
+        while True:
+            if self._is_over:
+                return {"type": "http.disconnect"}
+            if self._parts or (self._request_ended and not self._request_taken):
+                return self._take_body()
+            self._news.clear()
+            await self._news.wait()
+
+    async def send(self, message: Message) -> None:
+        """Take an event of the application, and wait until the client has taken most of what was sent.
+
+        Raises:
+            ClientDisconnected: the client has gone.
+            LocalProtocolError: the event is not allowed, or not now.
+        """
+        match self._phase, message["type"]:
+            case (_Phase.GONE, _):
+                raise ClientDisconnected("the client has gone")
+            case (_Phase.HEAD, "http.response.early_hint"):
+                links = [("link", bytes(link).decode("latin-1")) for link in message["links"]]
+                self._responder.send_interim(103, tuple(links))
+            case (_Phase.HEAD, "http.response.start"):
+                self._start(message)
+            case (_Phase.BODY, "http.response.body"):
+                self._send_body(message.get("body", b""), more=message.get("more_body", False))
+            case (_Phase.TRAILERS, "http.response.trailers"):
+                self._trailers += texts(message.get("headers", ()))
+                if not message.get("more_trailers", False):
+                    self._responder.send_trailers(tuple(self._trailers) if self._takes_trailers else ())
+                    self._finish()
+            case (phase, kind):
+                raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
+        if not (self._is_over or self._responder.has_room):
+            await self._responder.drained()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._phase in (_Phase.DONE, _Phase.GONE)
+
+    def _take_body(self) -> Message:
+        """Give what has come of the body, and credit for it."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        credit, self._credit = self._credit, 0
+        self._responder.acknowledge(credit)
+        self._request_taken = self._request_ended
+        return {"type": "http.request", "body": body, "more_body": not self._request_ended}
+
+    def _start(self, message: Message) -> None:
+        status, headers = message["status"], texts(message.get("headers", ()))
+        self._responder.set_head(status, tuple(headers))
+        self._status = status
+        self._without_body = self._scope["method"] == "HEAD" or status in WITHOUT_BODY
+        lengths = [value for name, value in headers if name.lower() == "content-length"]
+        self._left = int(lengths[0]) if lengths and not self._without_body else None
+        self._has_trailers = message.get("trailers", False)
+        self._phase = _Phase.BODY
+
+    def _send_body(self, data: bytes, *, more: bool) -> None:
+        if self._without_body:
+            data = b""
+        elif self._left is not None:
+            left = self._left - len(data)
+            if left < 0 or (left and not more):
+                raise LocalProtocolError(f"the body is {'longer' if left < 0 else 'shorter'} than its Content-Length")
+            self._left = left
+        self._expects_continue = False
+        if not self._responder.begun:
+            self._log(self._scope, self._status)
+        self._responder.send(data, end=not (more or self._has_trailers))
+        if more:
+            return
+        if self._has_trailers:
+            self._phase = _Phase.TRAILERS
+        else:
+            self._finish()
+
+    def _end(self, status: int) -> None:
+        """Answer by a status what was not answered, and give up what is not whole."""
+        if self._is_over:
+            return
+        if self._responder.begun:
+            self._responder.abandon()
+            self.lose()
+            return
+        body = HTTPStatus(status).phrase.encode()
+        length = (b"content-length", b"%d" % len(body))
+        self._start({"status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8"), length]})
+        self._send_body(body, more=False)
+
+    def _finish(self) -> None:
+        self._phase = _Phase.DONE
+        self._news.set()
+
+    def _log_error(self, text: str, *arguments: object) -> None:
+        self._application.logger.error(text, *arguments)
+
+
+_WHEN = {
+    _Phase.HEAD: "before the head of the response",
+    _Phase.BODY: "while the body of the response is to come",
+    _Phase.TRAILERS: "while the trailers of the response are to come",
+    _Phase.DONE: "after the end of the response",
+}
+
+
+def _is_of_the_end(error: BaseException | None) -> bool:
+    """Whether an error is, or came out of, that of a client that has gone."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientDisconnected):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+async def unavailable(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Answer any request with 503: an application of a server that takes no more."""
+    body = HTTPStatus.SERVICE_UNAVAILABLE.phrase.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,173 @@
+"""The ordinary requests of one HTTP/2 connection, each of which an application answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ref
+
+from mintws.asgi.http import HttpCycle, Responder
+from mintws.errors import LocalProtocolError
+from mintws.events import BodyData, Headers, MessageEnded, MessageReset, Request, RequestStarted
+from mintws.session import WRITE_HIGH
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2, StreamedResponse
+
+#: The extensions of a request's scope that the response can use.
+EXTENSIONS = ("http.response.trailers", "http.response.early_hint")
+
+
+class Link(Protocol):
+    """The transport of a connection, as far as its requests have to do with it."""
+
+    http: Any
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits to be written than it likes."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more is written."""
+
+    def write(self, data: bytes) -> None:
+        """Write bytes."""
+
+    def make_cycle(self, request: Request, responder: Responder) -> HttpCycle:
+        """Make the cycle of a request, whose response the responder sends."""
+
+    def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task that runs a cycle."""
+
+
+class Http2Responder:
+    """What sends one response over HTTP/2.
+
+    Args:
+        link: the transport.
+        response: the response.
+    """
+
+    __slots__ = ("_drain", "_head", "_link", "_response", "begun")
+
+    def __init__(self, link: Link, response: StreamedResponse) -> None:
+        self._link = link
+        self._response = response
+        self._head: tuple[int, Headers] | None = None
+        self._drain: asyncio.Future[None] | None = None
+        self.begun = False
+
+    @property
+    def has_room(self) -> bool:
+        return self._is_gone or (not self._link.full and self._response.buffered <= WRITE_HIGH)
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._link.closing or self._response.closed
+
+    async def drained(self) -> None:
+        while not self.has_room:
+            if self._drain is None:
+                self._drain = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drain)
+
+    def relieve(self) -> None:
+        """Let the application go on, if the client has taken something or has gone."""
+        if self._drain is not None and self.has_room:
+            self._drain.set_result(None)
+            self._drain = None
+
+    def acknowledge(self, credit: int) -> None:
+        self._link.write(self._response.acknowledge(credit))
+
+    def send_interim(self, status: int, headers: Headers = ()) -> None:
+        self._link.write(self._response.send_interim(status, headers))
+
+    def set_head(self, status: int, headers: Headers) -> None:
+        self._response.check_head(status, headers)
+        self._head = status, headers
+
+    def send(self, data: bytes, *, end: bool) -> None:
+        if self.begun:
+            self._link.write(self._response.send(data, end=end))
+            return
+        if self._head is None:
+            raise LocalProtocolError("a response begins with its head: call set_head()")
+        status, headers = self._head
+        self.begun = True
+        only = end and not data
+        written = self._response.send_head(status, headers, end=only)
+        self._link.write(written if only else written + self._response.send(data, end=end))
+
+    def send_trailers(self, trailers: Headers) -> None:
+        self._link.write(self._response.send_trailers(trailers))
+
+    def abandon(self) -> None:
+        self._link.write(self._response.abandon())
+
+
+class Http2Requests:
+    """The requests of one HTTP/2 connection that are under way.
+
+    Args:
+        link: its transport.
+    """
+
+    __slots__ = ("_cycles", "_link")
+
+    def __init__(self, link: Link) -> None:
+        # The link holds this.
+        self._link = ref(link)
+        self._cycles: dict[int, tuple[HttpCycle, Http2Responder]] = {}
+
+    def __len__(self) -> int:
+        return len(self._cycles)
+
+    def receive(self, event: Any) -> None:
+        """Take an event of the connection that concerns no WebSocket."""
+        if isinstance(event, RequestStarted):
+            self._begin(event.request)
+            return
+        if not isinstance(event, BodyData | MessageEnded | MessageReset) or event.stream not in self._cycles:
+            return
+        cycle, responder = self._cycles[event.stream]
+        match event:
+            case BodyData():
+                cycle.receive_body(event.data, event.flow_controlled_len)
+            case MessageEnded():
+                cycle.receive_end()
+            case MessageReset():
+                cycle.lose()
+                responder.relieve()
+
+    def relieve(self) -> None:
+        """Let applications go on that have waited for the client to take something."""
+        for _, responder in list(self._cycles.values()):
+            responder.relieve()
+
+    def lose(self) -> None:
+        """Take the end of the connection."""
+        for cycle, responder in list(self._cycles.values()):
+            cycle.lose()
+            responder.relieve()
+
+    def _begin(self, request: Request) -> None:
+        link = self._link()
+        assert link is not None
+        http: Http2 = link.http
+        response = http.stream_response(request)
+        if response is None:
+            # The client has taken it back at once.
+            return
+        responder = Http2Responder(link, response)
+        cycle = link.make_cycle(request, responder)
+        self._cycles[request.stream] = cycle, responder
+        link.start_cycle(self._run(request.stream, cycle))
+
+    async def _run(self, stream: int, cycle: HttpCycle) -> None:
+        try:
+            await cycle.run()
+        finally:
+            del self._cycles[stream]

@@ -1,0 +1,37 @@
+"""What applications of ASGI are, and what they exchange with a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, NamedTuple, TypeAlias
+
+from mintws.extensions import Extension
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[Any]]
+
+
+class ClientDisconnected(OSError):
+    """The client has gone, so nothing can be sent: an application that does not catch it has not failed."""
+
+
+class Application(NamedTuple):
+    """An application, and how its WebSockets are answered.
+
+    Attributes:
+        app: the application, of ASGI 3.
+        extensions: the extensions of the WebSocket protocol that are agreed on where a client offers them.
+        logger: where failures of the application are logged.
+    """
+
+    app: App
+    extensions: tuple[Extension, ...]
+    logger: logging.Logger
+
+
+def texts(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Make text of the headers of an event."""
+    return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers]
