@@ -1,4 +1,4 @@
-"""Arguments that a call does not have: which one is meant, and which there are."""
+"""Error messages for unknown arguments: the argument that was probably meant, and those that exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeAlias, get_type_hints
 
 P = ParamSpec("P")
 
-#: Arguments of ours, each with what to give; the first that a call has is told. Without a name, a text that holds for any call.
+#: Arguments of ours, each with advice on its value. The first one that the call has is suggested. An empty name fits any call.
 Meant: TypeAlias = tuple[tuple[str, str], ...]
 
 _LIMIT: Meant = (("limit", ""),)
@@ -39,7 +39,7 @@ _REDIRECTS: Meant = (("", "redirects are not followed: an UpgradeError has the L
 _RECEIVE_TIMEOUT: Meant = (("", "asyncio.timeout() around recv() bounds it"),)
 _NOT_DECODED: Meant = (("text_as_bytes", "which is checked to be UTF-8 all the same"),)
 
-#: Arguments of other libraries: websockets, aiohttp, websocket-client, picows, Tornado, httpx-ws and what uvicorn hands on.
+#: Arguments of other libraries: websockets, aiohttp, websocket-client, picows, Tornado, httpx-ws, and those that uvicorn passes on.
 ELSEWHERE: Mapping[str, Meant] = {
     "uri": (("url", ""),),
     "max_size": _LIMIT,
@@ -124,13 +124,10 @@ ELSEWHERE: Mapping[str, Meant] = {
 
 
 def explained(options: type | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Decorate an `__init__`: a call with an argument that it does not have is told which one is meant.
+    """Decorate an `__init__` so that a call with an unknown argument raises a `TypeError` that suggests the right one.
 
     Args:
-        options: the class whose keyword-only arguments stand in place of `**options`; the signature then shows them.
-
-    Raises:
-        TypeError: by the call.
+        options: the class whose keyword-only arguments replace `**options` in the signature.
     """
 
     def decorate(init: Callable[P, None]) -> Callable[P, None]:

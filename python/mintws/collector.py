@@ -1,4 +1,4 @@
-"""Ordinary requests and responses, gathered out of the events in which they come."""
+"""Collection of ordinary requests and responses from their events."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import replace
 
 from mintws.events import BodyData, MessageEnded, MessageReset, Request, RequestStarted, Response, ResponseStarted
 
-#: How many bodies of the longest that may be are kept on a connection, all together.
+#: The bodies kept on a connection may have this many times the limit of one body in all.
 BODIES = 8
 
 
 class Collector:
-    """The messages of a connection that have begun, and their bodies so far."""
+    """The incomplete messages of a connection, with the received part of their bodies."""
 
     __slots__ = ("_begun", "_kept")
 
     def __init__(self) -> None:
         self._begun: dict[int, tuple[Request | Response, bytearray]] = {}
-        #: Bytes of all bodies.
+        #: The bytes of all bodies.
         self._kept = 0
 
     def collect(self, event: object, limit: int | None) -> Request | Response | None:
-        """Take an event; give the message that it makes whole, or that is given up, with `None` for `body`.
+        """Take an event. Return the message that it completes, or a message that is given up, with `None` for `body`.
 
-        One whose body is longer than `limit` is given up, and the longest where all bodies together have more than `BODIES` times as much.
+        A message is given up if its body exceeds `limit`. The longest is given up if all bodies together exceed `BODIES` times `limit`.
         """
         match event:
             case RequestStarted():
@@ -52,15 +52,15 @@ class Collector:
 
     @property
     def requests(self) -> list[tuple[Request, int]]:
-        """The requests that have begun, and how many bytes of their bodies have come."""
+        """The incomplete requests, each with the number of bytes received of its body."""
         return [(message, len(body)) for message, body in self._begun.values() if isinstance(message, Request)]
 
     def gathers(self, stream: int) -> bool:
-        """Whether a message has begun on a stream, and more of it is gathered."""
+        """Whether a message of a stream is being collected."""
         return stream in self._begun
 
     def forget(self, stream: int) -> None:
-        """Gather no more of a message."""
+        """Stop collecting the message of a stream."""
         if stream in self._begun:
             _, body = self._begun.pop(stream)
             self._kept -= len(body)

@@ -1,27 +1,27 @@
-"""The exceptions of mintws: the caller's mistakes are raised, the peer's are carried by `Failed` and raised by drivers."""
+"""The exceptions of mintws. The caller's mistakes are raised; the peer's are carried by `Failed`, and drivers raise them."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, Literal
 
-#: How many characters of a refusal's body, and of each of its headers, the text of an `UpgradeError` has.
+#: The most characters of a refusal's body, and of each of its headers, in the text of an `UpgradeError`.
 SHOWN = 200
 
 
 class MintWSError(Exception):
-    """What all errors of mintws are."""
+    """Base class of all mintws exceptions."""
 
 
 class LocalProtocolError(MintWSError):
-    """The caller broke a rule: nothing was sent, the state is as before. The message says what to do."""
+    """The caller broke a rule. Nothing was sent, and the state is unchanged. The message says what to do."""
 
 
 class ConnectError(MintWSError, OSError):
-    """The server could not be reached, or opened no WebSocket; `__cause__` is the error beneath, where there is one.
+    """The server could not be reached, or did not open the WebSocket. `__cause__` is the underlying error, if there is one.
 
     Attributes:
-        errno: the number of the error beneath, as of any `OSError`, or `None`.
+        errno: the `errno` of the underlying error, or `None`.
     """
 
     def __init__(self, message: str, *, errno: int | None = None) -> None:
@@ -29,30 +29,30 @@ class ConnectError(MintWSError, OSError):
         self.errno = errno
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An OSError does not keep its number in its dict.
+        # An OSError keeps `errno` outside its dict.
         return type(self), self.args, {**self.__dict__, "errno": self.errno}
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """The server could not be reached, or did not answer, in time; the message says what was waited for."""
+    """The server could not be reached, or did not answer, in time. The message names the step that timed out."""
 
 
 class ExtendedConnectDisabled(ConnectError, LocalProtocolError):
-    """The HTTP/2 server does not take WebSockets: its SETTINGS do not enable extended CONNECT (RFC 8441 §3).
+    """The HTTP/2 server does not accept WebSockets: its SETTINGS do not enable extended CONNECT (RFC 8441 §3).
 
-    The connection is as good as before for ordinary requests; for a WebSocket, connect again with HTTP/1.1.
+    The connection can still carry ordinary requests. For a WebSocket, connect again with HTTP/1.1.
     """
 
 
 class UpgradeError(ConnectError):
     """The server refused the WebSocket (RFC 6455 §4.2.2).
 
-    Its text has the status, its name, Location and Retry-After where the answer has them, and the beginning of the body.
+    Its text has the status and its reason phrase, Location and Retry-After if present, and the beginning of the body.
 
     Attributes:
-        status: the HTTP status of its answer.
-        headers: the headers of the answer, names in lower case.
-        body: the body of the answer, cut at 64 KiB; what has come of it where it does not end.
+        status: the HTTP status of the answer.
+        headers: the headers of the answer, with names in lower case.
+        body: the body of the answer, truncated to 64 KiB, or the part received if it never ended.
     """
 
     def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
@@ -62,7 +62,7 @@ class UpgradeError(ConnectError):
         self.body = body
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is made anew from its `args`, which are the message.
+        # Pickle rebuilds an exception from its `args`, which hold only the message.
         return type(self), (self.status, self.headers, self.body), self.__dict__
 
 
@@ -70,10 +70,10 @@ class RemoteProtocolError(MintWSError):
     """The peer broke a rule, or left without a Close.
 
     Attributes:
-        code: the status code to close with (RFC 6455 §7.4.1); 1006 says that the peer left without a Close.
-        section: where the rule stands, such as "RFC 6455 §5.2".
+        code: the status code to close with (RFC 6455 §7.4.1); 1006 if the peer left without a Close.
+        section: the section that has the rule, such as "RFC 6455 §5.2".
         status: the HTTP status that refused a broken opening handshake, or `None`.
-        hint: what to do on this side, where the limit that was passed is its own; the peer is not told.
+        hint: advice for this side if one of its own limits was exceeded. It is not sent to the peer.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class RemoteProtocolError(MintWSError):
 
 
 class ResponseTooLarge(MintWSError):
-    """The body of a response to an ordinary request is longer than the limit that was given for it.
+    """The body of a response to an ordinary request exceeds the limit given for it.
 
     Attributes:
         status: the HTTP status of the response.
-        limit: the most bytes that were allowed.
+        limit: the limit, in bytes.
     """
 
     def __init__(self, status: int, limit: int) -> None:
@@ -113,15 +113,16 @@ class ResponseTooLarge(MintWSError):
 
 
 class ConnectionClosed(MintWSError):
-    """The WebSocket is closed: nothing more comes and nothing more can be sent.
+    """The WebSocket is closed: nothing more can be received or sent.
 
-    `__cause__` is what the peer did wrong, or that it left, whose own `__cause__` is the error of the transport, where there is one.
+    `__cause__` is the `RemoteProtocolError` if the peer broke a rule or left without a Close. The `__cause__` of that error is the error
+    of the transport, if there was one.
 
     Attributes:
-        code: the status code that the peer closed with; 1005 if its Close had none, 1006 if no Close came (RFC 6455 §7.1.5).
-        reason: the reason in the peer's Close, or why none came.
-        clean: both sides sent a Close.
-        ended_by: "us", "peer", or `None` where the transport ended by itself.
+        code: the status code of the peer's Close; 1005 if its Close had none, 1006 if no Close was received (RFC 6455 §7.1.5).
+        reason: the reason in the peer's Close, or the cause if no Close was received.
+        clean: whether both sides sent a Close.
+        ended_by: "us", "peer", or `None` if the transport ended by itself.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class ConnectionClosed(MintWSError):
 
 
 def _describe_refusal(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
-    """Say in one line what a server answered instead of opening a WebSocket."""
+    """Describe in one line a server's refusal to open a WebSocket."""
     try:
         said = f"the server answered {status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -151,13 +152,13 @@ def _describe_refusal(status: int, headers: tuple[tuple[str, str], ...], body: b
     fields = {name.lower(): value for name, value in headers}
     notes = [f"{name}: {_line(fields[name.lower()])}" for name in ("Location", "Retry-After") if name.lower() in fields]
     said += " and opened no WebSocket" + (f" ({', '.join(notes)})" if notes else "")
-    # Encoded content is nothing to read. A character has at most 4 bytes.
+    # Encoded content is not readable. A character has at most 4 bytes.
     text = "" if "content-encoding" in fields else _line(body[: 4 * SHOWN].decode("utf-8", "replace"))
     return f"{said}: {text}" if text else said
 
 
 def _line(text: str) -> str:
-    """Give the beginning of a text on one line, with nothing that could move a terminal's cursor."""
+    """Return the beginning of a text on one line, without characters that could move a terminal's cursor."""
     line = " ".join(text.split())
     shown = "".join(character if character.isprintable() else "\ufffd" for character in line[:SHOWN])
     return shown + "…" if len(line) > SHOWN else shown

@@ -1,4 +1,4 @@
-"""What the two sides say: the same values are received and sent."""
+"""Events: the values that `receive` returns and `send` accepts."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ __all__ = [
     "pairs",
 ]
 
-#: Names and values. The bytes of a value are its characters in latin-1, those above 0x7F too (RFC 9110 §5.5).
+#: Names and values. A value represents bytes, decoded as latin-1 (RFC 9110 §5.5).
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class RawHeaders(Sequence[tuple[bytes, bytes]]):
-    """Headers as they came, in order: pairs of name and value.
+    """Headers as received, in order: pairs of name and value.
 
-    They are kept in one piece, since a connection keeps those of its request: 0.6 KiB for those of a browser, where pairs would take 2.2.
+    A connection keeps the headers of its request, so they are stored as one `bytes`. The headers of a browser take 0.6 KiB; as pairs, 2.2.
 
     Args:
         headers: pairs of bytes.
 
     Raises:
         LocalProtocolError: a header is malformed.
-        TypeError: they are no pairs of bytes.
+        TypeError: `headers` are not pairs of bytes.
     """
 
     __slots__ = ("_joined",)
@@ -68,7 +68,7 @@ class RawHeaders(Sequence[tuple[bytes, bytes]]):
         given = lines(headers)
         if fault := _core.check_fields(given):
             raise LocalProtocolError(fault.args[0])
-        #: Names and values in turn, in which there is no line feed.
+        #: Names and values in turn. Neither can contain a line feed.
         self._joined = b"\n".join(part for line in given for part in line)
 
     def __len__(self) -> int:
@@ -103,32 +103,32 @@ class Role(IntEnum):
 
 
 class State(IntEnum):
-    """Where one WebSocket is (RFC 6455 §4, §7.1); `docs/architecture.md` draws what leads where."""
+    """The state of a WebSocket (RFC 6455 §4, §7.1). `docs/architecture.md` has a diagram of the transitions."""
 
     CONNECTING = 0
-    """No opening handshake yet."""
+    """The opening handshake has not begun."""
     REQUESTED = 1
-    """The client has asked; the server has not answered."""
+    """The client has sent its request; the server has not answered."""
     OPEN = 2
-    """Messages go both ways."""
+    """Both sides can send messages."""
     CLOSING = 3
-    """Our Close is sent; messages of the peer still come."""
+    """We have sent a Close. The peer can still send messages."""
     REMOTE_CLOSING = 4
-    """The peer's Close has come, or it broke a rule; ours is owed, behind the answers that are still to be sent."""
+    """The peer has sent a Close or broken a rule. Our Close is still to be sent, after the answers to earlier messages."""
     CLOSED = 5
-    """Nothing more is said. What answers events from before the peer was gone goes nowhere, until its `Failed` is sent."""
+    """Closed. If the peer vanished, answers to earlier events are discarded until its `Failed` has been sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a transport, as the driver that owns it knows it.
+    """The other end of a transport, provided by the driver that owns the transport.
 
-    Copied and pickled, it has the address alone: a TLS object is of its transport.
+    Copies and pickles keep only the address, because the TLS object belongs to the transport.
 
     Attributes:
-        address: as `socket.getpeername` gives it: a tuple that begins with host and port, or the path of a Unix socket, which is empty
-            where the other end is not bound to one.
-        tls: the `ssl.SSLObject` of a transport with TLS; `None` without.
+        address: the result of `socket.getpeername`: a tuple that begins with host and port, or the path of a Unix socket, which is empty
+            if the other end is not bound to one.
+        tls: the `ssl.SSLObject` of a transport with TLS, or `None`.
     """
 
     address: Any
@@ -139,7 +139,7 @@ class Peer:
 
     @property
     def certificate(self) -> dict[str, Any] | None:
-        """The peer's certificate, as `ssl.SSLSocket.getpeercert` gives it: `None` if there is none, empty if it was not verified."""
+        """The peer's certificate as from `ssl.SSLSocket.getpeercert`: `None` if there is none, empty if it was not verified."""
         certificate: dict[str, Any] | None = None if self.tls is None else self.tls.getpeercert()
         return certificate
 
@@ -149,19 +149,18 @@ class UpgradeRequest:
     """The client's half of the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
 
     Args:
-        host: the server as the URL names it, with the port unless it is the scheme's own.
-        target: path and query, from "/" on.
+        host: the server as named in the URL, with the port unless it is the default of the scheme.
+        target: path and query, beginning with "/".
         headers: further headers, as pairs or a mapping: Origin, Cookie, Authorization. Received, their names are in lower
-            case. Those that the handshake writes itself may not be among them.
-        subprotocols: the subprotocols that the client speaks, best first.
-        extensions: what the client offers, best first. Received, the offers as they stand in the header.
-        raw_headers: all headers of a request that was received, in order, those of the handshake among them; names are in lower case.
-            Over HTTP/2 there are no pseudo-headers among them: `:authority` stands first, as `host`. Nothing is sent of them, and
-            they do not count in comparisons.
-        peer: who asks, on a server with a driver; else `None`. It is no part of what is said: requests are equal without it.
+            case. Headers that the handshake itself writes are not allowed.
+        subprotocols: the subprotocols that the client speaks, in order of preference.
+        extensions: the extensions that the client offers, in order of preference. Received, the offers as in the header.
+        raw_headers: all headers of a received request, in order, including those of the handshake, with names in lower case. Over HTTP/2
+            they have no pseudo-headers; `:authority` comes first, as `host`. They are not sent, and comparisons ignore them.
+        peer: the client, on a server with a driver; otherwise `None`. Comparisons ignore it.
 
     Raises:
-        LocalProtocolError: a header is malformed, or is one that the handshake writes itself.
+        LocalProtocolError: a header is malformed, or one that the handshake itself writes.
         TypeError: an argument has a wrong type.
     """
 
@@ -193,7 +192,7 @@ class UpgradeRequest:
 
 
 class NotGiven(Enum):
-    """The value of a field of an `UpgradeAccept` that was not given."""
+    """The value of an `UpgradeAccept` field that was not given."""
 
     NOT_GIVEN = "not given"
 
@@ -206,17 +205,17 @@ _NOT_GIVEN: Any = NotGiven.NOT_GIVEN
 
 @dataclass(frozen=True, slots=True)
 class UpgradeAccept:
-    """The server's yes (RFC 6455 §4.2.2, RFC 8441 §5).
+    """The server's acceptance (RFC 6455 §4.2.2, RFC 8441 §5).
 
-    A subprotocol and extensions that are not given are left to the arguments of a driver's server: the field is `NotGiven.NOT_GIVEN`
-    until then. To `Connection.send`, which has no such arguments, they mean none, and the two are equal.
+    If the subprotocol or the extensions are not given, the arguments of a driver's server supply them; the field is
+    `NotGiven.NOT_GIVEN` until then. `Connection.send` has no such arguments and treats them as none, so both compare equal.
 
     Args:
         subprotocol: one of those that the client asked for, or `None`.
-        extensions: what the server is willing to use, of which the first that fits each offer is agreed on; `()` is none. Received,
-            what the server answered, as it stands in the header.
-        headers: further headers, as pairs or a mapping. Received, their names are in lower case. Those that the handshake writes itself
-            may not be among them.
+        extensions: the extensions that the server is willing to use; `()` is none. The first one that fits an offer is agreed on.
+            Received, the answers as in the header.
+        headers: further headers, as pairs or a mapping. Received, their names are in lower case. Headers that the handshake itself
+            writes are not allowed.
 
     Raises:
         LocalProtocolError, TypeError: as of `UpgradeRequest`.
@@ -248,7 +247,7 @@ class UpgradeAccept:
         return hash(self._said())
 
     def fill(self, subprotocol: str | None = None, extensions: tuple[Extension | Offer, ...] = ()) -> UpgradeAccept:
-        """Give the same answer, with these for what was not given."""
+        """Return the same answer, with these values for the fields that were not given."""
         return replace(
             self,
             subprotocol=subprotocol if self.subprotocol is _NOT_GIVEN else self.subprotocol,
@@ -262,14 +261,13 @@ class UpgradeAccept:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeReject:
-    """The server's no: an ordinary HTTP response (RFC 6455 §4.2.2).
+    """The server's refusal: an ordinary HTTP response (RFC 6455 §4.2.2).
 
     Args:
-        status: the HTTP status: 200-599 over HTTP/1.1, where a 2xx is an ordinary answer to the GET; 300-599 over HTTP/2, where it
-            would be a yes.
-        headers: further headers, as pairs or a mapping. Received, their names are in lower case, and those that are malformed are left
-            out.
-        body: the body. Received, it is cut at 64 KiB.
+        status: the HTTP status: 200-599 over HTTP/1.1, where a 2xx is an ordinary answer to the GET; 300-599 over HTTP/2, where a 2xx
+            accepts.
+        headers: further headers, as pairs or a mapping. Received, their names are in lower case, and malformed ones are omitted.
+        body: the body. Received, it is truncated to 64 KiB.
 
     Raises:
         LocalProtocolError: a header is malformed.
@@ -298,8 +296,7 @@ class UpgradeReject:
 class Failed:
     """The peer broke a rule, or left: the last event of its connection (RFC 6455 §7.1.7).
 
-    Hand it to `Connection.send` when its turn comes, behind the answers to earlier messages: it writes the Close that says so, if
-    one is to be sent.
+    Pass it to `Connection.send` after the answers to earlier messages. `send` writes the Close that reports it, if one is to be sent.
     """
 
     error: RemoteProtocolError
@@ -310,13 +307,13 @@ class Request:
     """An ordinary HTTP request.
 
     Attributes:
-        method: "GET" and so on.
+        method: the method, such as "GET".
         target: path and query.
-        headers: as pairs or a mapping; Host is among them, over HTTP/2 too, which calls it `:authority`. Received, their names are in
-            lower case.
-        body: the body; `None` if it was too long to be kept, or has not come to its end.
-        stream: the stream that it came on, over HTTP/2.
-        peer: who asks, on a server with a driver; else `None`. It is no part of what is said: requests are equal without it.
+        headers: the headers, as pairs or a mapping. They include Host, also over HTTP/2, which calls it `:authority`. Received, their
+            names are in lower case.
+        body: the body; `None` if it was too long to be kept, or has not been received completely.
+        stream: the number of its stream, over HTTP/2.
+        peer: the client, on a server with a driver; otherwise `None`. Comparisons ignore it.
 
     Raises:
         LocalProtocolError: a header is malformed.
@@ -352,14 +349,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An ordinary HTTP response, whole.
+    """A complete ordinary HTTP response.
 
     Attributes:
         status: 200 to 599.
-        headers: further headers, as pairs or a mapping; Content-Length is written where it is missing. Received, their names are in lower
-            case, and those that are malformed are left out.
+        headers: further headers, as pairs or a mapping. Content-Length is added if it is missing. Received, their names are in lower case,
+            and malformed ones are omitted.
         body: the body; `None` if it was too long to be kept.
-        stream: the stream that it came on, over HTTP/2.
+        stream: the number of its stream, over HTTP/2.
 
     Raises:
         LocalProtocolError: a header is malformed.
@@ -402,13 +399,13 @@ class RequestStarted:
 
     @property
     def stream(self) -> int:
-        """The stream that it came on; 0 over HTTP/1.1."""
+        """The number of its stream; 0 over HTTP/1.1."""
         return self.request.stream
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """The head of an ordinary response, or of an interim one, whose status is 1xx and behind which another comes.
+    """The head of an ordinary response, or of an interim response, which has a 1xx status and is followed by another.
 
     Attributes:
         response: the response, with `None` for `body`.
@@ -418,7 +415,7 @@ class ResponseStarted:
 
     @property
     def stream(self) -> int:
-        """The stream that it came on; 0 over HTTP/1.1."""
+        """The number of its stream; 0 over HTTP/1.1."""
         return self.response.stream
 
 
@@ -428,8 +425,8 @@ class BodyData:
 
     Attributes:
         data: the bytes.
-        stream: the stream that it came on; 0 over HTTP/1.1.
-        flow_controlled_len: the credit to give back over HTTP/2 (RFC 9113 §6.9.1), where that is not done by `collect`.
+        stream: the number of its stream; 0 over HTTP/1.1.
+        flow_controlled_len: the credit to return over HTTP/2 (RFC 9113 §6.9.1), unless `collect` does so.
     """
 
     data: bytes
@@ -442,8 +439,8 @@ class MessageEnded:
     """The end of an ordinary request or response.
 
     Attributes:
-        stream: the stream that it came on; 0 over HTTP/1.1.
-        trailers: the headers behind the body (RFC 9110 §6.5).
+        stream: the number of its stream; 0 over HTTP/1.1.
+        trailers: the headers after the body (RFC 9110 §6.5).
     """
 
     stream: int = 0
@@ -452,10 +449,10 @@ class MessageEnded:
 
 @dataclass(frozen=True, slots=True)
 class MessageReset:
-    """The end of an ordinary stream of HTTP/2 whose message is not whole, or of interest no more (RFC 9113 §6.4).
+    """The reset of an ordinary HTTP/2 stream, whose message is incomplete or no longer wanted (RFC 9113 §6.4).
 
     Attributes:
-        stream: the stream.
+        stream: the number of the stream.
         code: the error code (RFC 9113 §7).
     """
 
@@ -465,20 +462,20 @@ class MessageReset:
 
 Event: TypeAlias = UpgradeRequest | UpgradeAccept | UpgradeReject | Text | Binary | Ping | Pong | Close | Failed
 Sendable: TypeAlias = Event | PreparedMessage
-#: What comes of ordinary HTTP.
+#: The events of ordinary HTTP.
 OrdinaryEvent: TypeAlias = RequestStarted | ResponseStarted | BodyData | MessageEnded | MessageReset
 
 
 def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshake: bool = False) -> Headers:
-    """Check headers, and give them as a tuple of pairs. No message shows a value, which may be a secret.
+    """Check headers and return them as a tuple of pairs. Error messages never show a value, which may be a secret.
 
     Args:
         headers: names and values.
-        of_handshake: those that the handshake writes itself may not be among them.
+        of_handshake: whether to refuse headers that the handshake itself writes.
 
     Raises:
-        LocalProtocolError: a header is malformed (RFC 9110 §5.1, §5.5), or may not be given.
-        TypeError: they are no headers.
+        LocalProtocolError: a header is malformed (RFC 9110 §5.1, §5.5) or not allowed.
+        TypeError: `headers` is neither a mapping nor pairs of `str`.
     """
     items: tuple[Any, ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     for item in items:
@@ -490,14 +487,14 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
 
 
 def completed(headers: Iterable[tuple[str, str]], defaults: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
-    """Add to headers those of `defaults` of whose names there is none."""
+    """Add those `defaults` whose names are not among the headers."""
     given = tuple(headers)
     names = {name.lower() for name, _ in given}
     return (*given, *(pair for pair in pairs(defaults) if pair[0].lower() not in names))
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """Give headers as they came as a tuple of pairs; `TypeError` if they are none."""
+    """Return received headers as a tuple of pairs; raise `TypeError` for anything else."""
     wrong = TypeError("headers are pairs of bytes, as they came: name and value")
     try:
         settled = tuple([(name, value) for name, value in headers])
@@ -509,12 +506,12 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], 
 
 
 def decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Make text of headers that came."""
+    """Decode received headers."""
     return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Make bytes of headers to send."""
+    """Encode headers to send."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 

@@ -1,4 +1,4 @@
-"""Bounds of what a peer may send, and the check of numbers that a caller gives."""
+"""Limits on a peer's data, and the check of numeric arguments."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from mintws.errors import LocalProtocolError
 #: The most bytes kept of the body of a response that rejects a WebSocket.
 REJECTION_LIMIT = 64 * 1024
 
-#: What the peer may send on one stream of HTTP/2 before it waits for credit, unless another window is given; and the least that may be,
-#: which is what a connection begins with (RFC 9113 §6.9.2).
+#: The bytes that the peer may send on one HTTP/2 stream before it waits for credit, unless another window is given; and the smallest
+#: window allowed, which is the initial one of a connection (RFC 9113 §6.9.2).
 STREAM_WINDOW = 256 * 1024
 DEFAULT_WINDOW = 65535
-#: SETTINGS_MAX_CONCURRENT_STREAMS: what clients use. Many put all WebSockets of a host on one connection and let those wait for which
-#: there is no stream; Chromium has at most 256 of them, Firefox 200 WebSockets. Servers have 100 to 250, or no limit.
+#: SETTINGS_MAX_CONCURRENT_STREAMS. Many clients open all WebSockets of a host on one connection and queue those for which there is no
+#: stream. Chromium opens at most 256 streams, Firefox 200 WebSockets. Other servers allow 100 to 250, or set no limit.
 MAX_CONCURRENT_STREAMS = 256
 
 #: The largest numbers of HTTP/2 (RFC 9113 §6.5.2, §6.9.1) and of a payload length (RFC 6455 §5.2).
@@ -21,17 +21,17 @@ INT63 = (1 << 63) - 1
 
 
 def check_int(name: str, value: object, least: int, most: int, of: str = "") -> None:
-    """Check a number where it is given.
+    """Check an integer argument.
 
     Args:
-        name: the argument.
-        value: what was given.
+        name: the name of the argument.
+        value: its value.
         least, most: its range, inclusive.
-        of: what the number counts, such as " bytes", and what may be given instead.
+        of: the unit of the number, such as " bytes", and the values allowed instead.
 
     Raises:
-        LocalProtocolError: it is out of its range.
-        TypeError: it is no int.
+        LocalProtocolError: the value is out of range.
+        TypeError: the value is not an `int`.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} is an int{of and ': a number of'}{of}, not {value!r}")
@@ -41,10 +41,10 @@ def check_int(name: str, value: object, least: int, most: int, of: str = "") -> 
 
 
 def check_streams(window: object, max_concurrent_streams: object) -> None:
-    """Check these arguments of `Http2` where they are given, so that none fails when the first client comes.
+    """Check these arguments of `Http2` early, so that none fails when the first client connects.
 
     Raises:
-        LocalProtocolError, TypeError: as of `Http2`.
+        LocalProtocolError, TypeError: as from `Http2`.
     """
     check_int("window", window, DEFAULT_WINDOW, INT31, " bytes")
     if max_concurrent_streams is not None:

@@ -1,4 +1,4 @@
-"""Origins: where the page that asks comes from, as its browser writes it (RFC 6454)."""
+"""Origins of web pages, as browsers write them (RFC 6454)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from urllib.parse import urlsplit
 from mintws._core import DEFAULT_PORTS
 from mintws.errors import LocalProtocolError
 
-#: The schemes of a WebSocket's URL, which no page has, and those of the pages on the same port.
+#: The schemes of WebSocket URLs, which no page has, with the schemes of pages on the same port.
 _PAGES = {"ws": "http", "wss": "https"}
-#: The ports of pages.
+#: The default ports of pages.
 _PORTS = {scheme: DEFAULT_PORTS[scheme] for scheme in _PAGES.values()}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9!$&'()+,;=._~-]*)(?::([0-9]{0,5}))?")
-#: A host that ends like this is an IPv4 address, or no host.
+#: A host with such a last label is an IPv4 address, or invalid.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _SHAPE = 'it has a scheme, a host, and a port unless that is the scheme\'s own, as in "https://example.com"'
 
 
 class Origin(NamedTuple):
-    """The three parts of an origin (RFC 6454 §4); "null" is one whose scheme is all it has.
+    """The three parts of an origin (RFC 6454 §4). The origin "null" has only a scheme.
 
     Attributes:
         scheme: in lower case.
         host: in lower case; an IPv6 address in its shortest form, in brackets.
-        port: its scheme's own if none is written, 0 if the scheme has none.
+        port: the port; if none is written, the default of the scheme, or 0 if the scheme has none.
     """
 
     scheme: str
@@ -34,7 +34,7 @@ class Origin(NamedTuple):
     port: int = 0
 
     def __str__(self) -> str:
-        """Write it as browsers do (§6.2)."""
+        """Return the origin as browsers write it (§6.2)."""
         if self == _NULL:
             return "null"
         own = self.port == _PORTS.get(self.scheme, 0)
@@ -45,7 +45,7 @@ _NULL = Origin("null")
 
 
 def parse(text: str) -> Origin | None:
-    """Take an origin apart; upper case and a port that is the scheme's own mean nothing. `None` is no origin."""
+    """Parse an origin, ignoring case and a default port. Return `None` if it is not an origin."""
     lowered = text.lower() if text.isascii() else ""
     if lowered == "null":
         return _NULL
@@ -59,27 +59,27 @@ def parse(text: str) -> Origin | None:
 
 
 def is_from(origin: str, host: str) -> bool:
-    """Whether a page is of the server that it asks: host and port are the same, by the scheme of the page.
+    """Whether a page comes from the server that it asks: host and port are equal, with the default port of the page's scheme.
 
-    The schemes are not compared. A server does not know its own: a proxy may have ended TLS, or begun it.
+    The schemes are not compared. A server does not know its own, because a proxy may have terminated or added TLS.
 
     Args:
-        origin: the page's Origin.
-        host: what stands in Host, or in `:authority`.
+        origin: the value of Origin.
+        host: the value of Host or `:authority`.
     """
     page = parse(origin)
     return page is not None and page.scheme in _PORTS and page == parse(f"{page.scheme}://{host}")
 
 
 def check(origin: str) -> None:
-    """Raise `LocalProtocolError` for what no browser sends as Origin, but for upper case, which is not minded."""
+    """Raise `LocalProtocolError` for a text that no browser sends as Origin. Case is ignored."""
     parsed = parse(origin)
     if parsed is None or parsed.scheme in _PAGES or str(parsed) != origin.lower():
         raise LocalProtocolError(f"origins has {origin!r}, which no browser sends as its Origin: {_advice(origin)}")
 
 
 def _host(host: str) -> str | None:
-    """Give a host as browsers write it; `None` is no host."""
+    """Return a host as browsers write it, or `None` if it is not a host."""
     try:
         if host.startswith("["):
             address = ipaddress.IPv6Address(host[1:-1])
@@ -92,7 +92,7 @@ def _host(host: str) -> str | None:
 
 
 def _advice(entry: str) -> str:
-    """Say what to write instead."""
+    """Return advice on what to write instead."""
     scheme, separator, rest = entry.strip().rpartition("://")
     scheme = _PAGES.get(scheme.lower(), scheme) if separator else "https"
     try:

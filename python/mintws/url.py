@@ -18,24 +18,24 @@ _PARTS = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", re.DO
 _AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?", re.DOTALL)
 #: The characters of a registered name that need no percent-encoding (RFC 3986 §3.2.2).
 _NAME = re.compile(r"[a-z0-9\-._~!$&'()*+,;=]+")
-#: The zone of an IPv6 address, after "%25" (RFC 6874 §2) or a bare "%", which §3 has programs take too.
+#: The zone of an IPv6 address, after "%25" (RFC 6874 §2) or a bare "%", which §3 suggests to accept too.
 _ZONE = re.compile(r"%(?:25|(?!25))((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})+)")
-#: A last label that only an IPv4 address has, since no top-level domain is a number.
+#: A last label of an IPv4 address. No top-level domain is a number.
 _NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\.?")
 #: A "%" that begins no percent-encoded octet (RFC 3986 §2.1).
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Url(NamedTuple):
-    """A URL of a WebSocket in its parts.
+    """The parts of a WebSocket URL.
 
     Attributes:
-        secure: whether TLS is spoken.
-        host: where to connect to; without the brackets of an IPv6 address, in its ASCII form.
-        port: where to connect to.
-        authority: host and port as Host and `:authority` have them (RFC 9113 §8.3.1): without user and password, without the zone of an
-            IPv6 address, and without a port that is the scheme's own.
-        target: path and query, percent-encoded, from "/" on.
+        secure: whether to use TLS.
+        host: the host to connect to, in its ASCII form; an IPv6 address has no brackets.
+        port: the port to connect to.
+        authority: host and port for Host and `:authority` (RFC 9113 §8.3.1), without user and password, without the zone of an IPv6
+            address, and without a default port.
+        target: path and query, percent-encoded, beginning with "/".
         authorization: the value of an Authorization header for the URL's user and password (RFC 7617), or `None`.
     """
 
@@ -48,17 +48,17 @@ class Url(NamedTuple):
 
     @property
     def server_name(self) -> str:
-        """The name that TLS asks for and a certificate has: without a last dot (RFC 6066 §3) and without a zone."""
+        """The name for SNI and the certificate check, without a trailing dot (RFC 6066 §3) and without a zone."""
         return self.host.partition("%")[0].removesuffix(".")
 
 
 def parse(url: str) -> Url:
-    """Take a URL apart.
+    """Parse a URL.
 
     Raises:
-        LocalProtocolError: it is no URL of a WebSocket: another scheme, no host or one that cannot be, a fragment (RFC 6455 §3), or a
-            user that Basic credentials cannot name. The message shows no URL that has a user or a password in it.
-        TypeError: it is no `str`.
+        LocalProtocolError: it is not a WebSocket URL: it has another scheme, no valid host, a fragment (RFC 6455 §3), or a user that Basic
+            credentials cannot represent. The message omits a URL that contains a user or a password.
+        TypeError: it is not a `str`.
     """
     if not isinstance(url, str):
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
@@ -86,7 +86,7 @@ def parse(url: str) -> Url:
     if "\\" in written:
         raise LocalProtocolError(f"{shown} has a backslash before its path, which browsers take for a slash")
     user, host, digits = authority.groups()
-    # An empty port is the scheme's own (RFC 3986 §3.2.3).
+    # An empty port is the default of the scheme (RFC 3986 §3.2.3).
     port = int(digits.lstrip("0")[:6] or 0) if digits else DEFAULT_PORTS[scheme]
     if port > 65535:
         raise LocalProtocolError(f"{shown} has a port that is no number from 0 to 65535")
@@ -94,7 +94,7 @@ def parse(url: str) -> Url:
         host = ipv6_host(host[1:-1]) if host.startswith("[") else ascii_host(_percent_decoded(host))
     except ValueError as error:
         raise LocalProtocolError(f"the host of {shown} {error}") from None
-    # The zone of an IPv6 address means something to this host alone (RFC 6874 §4).
+    # The zone of an IPv6 address has a meaning on this host only (RFC 6874 §4).
     named = f"[{host.partition('%')[0]}]" if ":" in host else host
     if port != DEFAULT_PORTS[scheme]:
         named += f":{port}"
@@ -105,10 +105,10 @@ def parse(url: str) -> Url:
 
 
 def ascii_host(host: str) -> str:
-    """Give a name or an IPv4 address in ASCII and in lower case: international names by IDNA 2008, mapped by UTS 46.
+    """Return a name or an IPv4 address in lower-case ASCII. International names are mapped by UTS 46 and encoded by IDNA 2008.
 
     Raises:
-        ValueError: it is none. The message goes on where a subject stands before it.
+        ValueError: it is neither. The message is a predicate, to be put after a subject.
     """
     if not host.isascii():
         host = _from_unicode(host)
@@ -127,11 +127,11 @@ def ascii_host(host: str) -> str:
 
 
 def _from_unicode(host: str) -> str:
-    # 20 ms, which only such a name is worth.
+    # The import takes 20 ms, so only such names pay for it.
     import idna
 
     try:
-        # Never transitional: "ß" is a letter of its own. Characters that are ASCII then are for the caller to look at.
+        # Never transitional: "ß" is a letter of its own. The caller checks the characters that are ASCII after this.
         mapped = idna.uts46_remap(host, std3_rules=False)
         return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in mapped.split("."))
     except idna.IDNAError as error:
@@ -139,7 +139,7 @@ def _from_unicode(host: str) -> str:
 
 
 def ipv6_host(address: str) -> str:
-    """Give an IPv6 address, without brackets, whose zone, if it has one, follows a "%" (RFC 4007 §11).
+    """Return an IPv6 address without brackets, with its zone, if any, after a "%" (RFC 4007 §11).
 
     Raises:
         ValueError: as from `ascii_host`.
@@ -182,7 +182,7 @@ def _is_ipv4(host: str) -> bool:
 
 
 def _basic(userinfo: str) -> str | None:
-    """Write a user and a password, percent-encoded, as Basic credentials (RFC 7617 §2); none if both are empty."""
+    """Return Basic credentials for a percent-encoded user and password (RFC 7617 §2), or `None` if both are empty."""
     user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     if not user and not password:
         return None
