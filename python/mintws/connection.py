@@ -1,7 +1,7 @@
-"""One WebSocket, over whatever carries it: the opening handshake, messages, the closing handshake.
+"""One WebSocket, independent of its carrier: the opening handshake, messages, the closing handshake.
 
 Over HTTP/1.1 and HTTP/2 the carriers are `Http1` and `Http2`. Over another program's HTTP server, `Connection` works with a `Carrier` of
-that program's: hand the request to `receive_request`, the bytes behind it to `receive`, and write what `send` returns.
+that program: pass the request to `receive_request`, the bytes after it to `receive`, and write the result of `send`.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from mintws.events import (
 from mintws.extensions import Agreed, Chain, Deflate, Offer, Params, choose, failure, in_transit, match, offers
 from mintws.limits import INT63, REJECTION_LIMIT, check_int
 
-#: What `receive` gives: pairs of a connection and its event, oldest first, and bytes to write now.
+#: The result of `receive`: pairs of a connection and its event, oldest first, and bytes to write now.
 Received: TypeAlias = tuple[list[tuple["Connection", Event]], bytes]
 
-#: Gives what a server adds to the headers of a response.
+#: Returns the headers that a server adds to a response.
 ResponseHeaders: TypeAlias = Callable[[], Mapping[str, str] | Iterable[tuple[str, str]]]
 
-#: The most bytes of a message, if nothing else is said: 1 MiB.
+#: The default for the most bytes of a message: 1 MiB.
 DEFAULT_LIMIT = 1 << 20
 
 
 class Options(TypedDict, total=False):
-    """What can be chosen for a connection, by keyword.
+    """The options of a connection, as keyword arguments.
 
     Attributes:
-        limit: the most bytes of a message, inflated, inclusive; `None` is no limit. More fails the connection with 1009
-            (RFC 6455 §10.4). 1 MiB unless it is given.
-        max_frame: the most bytes of payload in one frame of a message that is sent; `None` is no limit. A longer message, once it is
-            compressed, leaves as fragments (§5.4): in one piece, with no control frame among them. For peers that refuse large frames.
-        parts: messages that do not come in one piece are handed on in parts of at most 128 KiB, as their bytes come: events whose
-            `fin` is `False` but for the last. No part waits for the next frame or chunk. The limit holds for the whole.
+        limit: the most bytes of a message, after decompression, inclusive; `None` is no limit. A longer message fails the connection with
+            1009 (RFC 6455 §10.4). The default is 1 MiB.
+        max_frame: the most bytes of payload in one frame of a message that is sent; `None` is no limit. A message that is longer after
+            compression is sent as consecutive fragments (§5.4), with no control frame between them. For peers that refuse large frames.
+        parts: a message that does not arrive in one piece is delivered in parts of at most 128 KiB, as its bytes arrive: events whose
+            `fin` is `False` except for the last. No part waits for the next frame or chunk. The limit holds for the whole message.
         text_as_bytes: `Text.data` is `bytes`, checked to be UTF-8, instead of `str`.
         auto_pong: each Ping is answered in `reply` (§5.5.2). If `False`, send the `Pong` yourself.
-        entropy: gives so many random bytes, for the key of the handshake and the masking-keys (§10.3): `os.urandom`, or a source
-            that a test can foretell.
+        entropy: a function that returns the given number of random bytes, for the key of the handshake and the masking-keys (§10.3):
+            `os.urandom`, or a predictable source for a test.
     """
 
     limit: int | None
@@ -66,12 +66,12 @@ class Options(TypedDict, total=False):
 #: The opening handshake over each version of HTTP.
 _HANDSHAKES = {"1.1": _core.Handshake.HTTP1, "2": _core.Handshake.HTTP2}
 
-#: The options of a connection that has opened: they have done their work.
+#: The options of an open connection, which no longer needs them.
 _SPENT: Options = {}
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Check options where they are given, so that none fails when the first WebSocket opens; see `Options`.
+    """Check options early, so that none fails when the first WebSocket opens; see `Options`.
 
     Raises:
         LocalProtocolError: `limit` or `max_frame` is out of range: 0, or 1, to 2^63-1.
@@ -91,14 +91,14 @@ def check_options(options: Mapping[str, object]) -> None:
 
 
 class Counters(NamedTuple):
-    """What has passed on a connection since its opening handshake.
+    """The traffic of a connection since its opening handshake.
 
     Attributes:
-        messages_received, messages_sent: whole messages.
-        frames_received, frames_sent: frames, control frames among them.
-        bytes_received, bytes_sent: payload bytes of messages, uncompressed; those of fragments and parts count as they come and go.
+        messages_received, messages_sent: complete messages.
+        frames_received, frames_sent: frames, including control frames.
+        bytes_received, bytes_sent: uncompressed payload bytes of messages, including those of fragments and parts so far.
 
-    Sent is what has been encoded: it may still wait to be written.
+    Messages count as sent once encoded: they may still wait to be written.
     """
 
     messages_received: int
@@ -110,27 +110,27 @@ class Counters(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A response that rejects a WebSocket, while its body comes."""
+    """A response that rejects a WebSocket, while its body is received."""
 
     status: int
     headers: Headers
     body: bytearray
 
     def add(self, data: bytes | bytearray) -> bool:
-        """Keep more of the body; say whether it is as long as it may be."""
+        """Append to the body; return whether its limit is reached."""
         self.body.extend(data[: REJECTION_LIMIT - len(self.body)])
         return len(self.body) == REJECTION_LIMIT
 
 
 class Carrier(ABC):
-    """What brings a WebSocket's handshake and bytes to the peer: HTTP/1.1, a stream of HTTP/2, another program's server.
+    """The carrier of a WebSocket's handshake and bytes: HTTP/1.1, a stream of HTTP/2, or another program's server.
 
-    Each method returns the bytes to write now, if the carrier does not write by itself. The values of headers stand for bytes, in latin-1.
+    Each method returns the bytes to write now, unless the carrier writes by itself. Header values represent bytes, decoded as latin-1.
     """
 
     __slots__ = ()
 
-    #: "1.1" or "2": which opening handshake is spoken (RFC 6455 §4 or RFC 8441 §5).
+    #: The version of the opening handshake: "1.1" (RFC 6455 §4) or "2" (RFC 8441 §5).
     http_version: str
     #: The scheme of the URL, "http" or "https": a pseudo-header of HTTP/2.
     scheme: str = "http"
@@ -143,7 +143,7 @@ class Carrier(ABC):
 
     @abstractmethod
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
-        """Write the server's answer: `body` is `None` where the WebSocket follows, else the response ends with it."""
+        """Write the server's answer. `body` is `None` if the WebSocket follows; otherwise the response ends with it."""
 
     @abstractmethod
     def send_data(self, data: bytes) -> bytes:
@@ -151,13 +151,13 @@ class Carrier(ABC):
 
     @abstractmethod
     def send_end(self) -> bytes:
-        """Say that nothing more follows: both Closes have passed."""
+        """End the sending half: both Closes have been exchanged."""
 
     def pause(self) -> None:
-        """Let the peer send no more than it already may."""
+        """Grant the peer no more credit."""
 
     def resume(self) -> bytes:
-        """Let the peer go on."""
+        """Grant credit to the peer again."""
         return b""
 
     def abort(self) -> bytes:
@@ -166,35 +166,35 @@ class Carrier(ABC):
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait for the peer's permission."""
+        """The number of bytes held back by the peer's flow control."""
         return 0
 
     @property
     def refusal(self) -> tuple[int, Headers, bytes | bytearray] | None:
-        """The status, the headers and the body so far of a server's no whose body has not ended."""
+        """The status, headers and partial body of a server's refusal whose body has not ended."""
         return None
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is awaited from the peer."""
+        """Whether nothing more is expected from the peer."""
         return False
 
 
 class Connection(_core.Endpoint):
-    """One end of one WebSocket: a value that the caller drives.
+    """One end of one WebSocket, without I/O.
 
     Args:
-        role: which end.
-        carrier: what carries it.
+        role: client or server.
+        carrier: the carrier of its bytes.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
-        role: which end.
-        request: the request of the opening handshake, once it was sent or received.
-        response: the server's answer, once it was sent or received.
-        extensions: what was agreed on, in the order of the header.
-        owner: whatever a driver wants to find again when an event comes; `None` at first. The asyncio driver keeps its own here.
-        app: whatever the application wants to find again: nothing here touches it. `None` at first.
+        role: client or server.
+        request: the request of the opening handshake, once sent or received.
+        response: the server's answer, once sent or received.
+        extensions: the extensions agreed on, in the order of the header.
+        owner: an object of the driver, for it to find when an event arrives; initially `None`. The asyncio driver sets its own.
+        app: an object of the application, which mintws never touches; initially `None`.
     """
 
     __slots__ = (
@@ -258,48 +258,48 @@ class Connection(_core.Endpoint):
 
     @property
     def carrier(self) -> Carrier:
-        """What carries it."""
+        """The carrier of its bytes."""
         carrier = self._carrier
         return (carrier() or _LEFT) if isinstance(carrier, ReferenceType) else carrier
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
+        """The subprotocol agreed on, or `None`."""
         return self.response.subprotocol if isinstance(self.response, UpgradeAccept) else None
 
     @property
     def counters(self) -> Counters:
-        """How many messages, frames and bytes have passed."""
+        """The number of messages, frames and bytes received and sent."""
         return Counters(*self._traffic)
 
     @property
     def buffered(self) -> int:
-        """How many bytes were sent that the peer's flow control does not let pass yet: always 0 over HTTP/1.1."""
+        """The number of sent bytes that the peer's flow control holds back; always 0 over HTTP/1.1."""
         return self.carrier.buffered
 
     @property
     def refusal(self) -> UpgradeReject | None:
-        """A server's no, from when its head has come: with the body so far, and then whole, as `response` has it."""
+        """A server's refusal, once its head has been received: with the body so far, and finally complete, as in `response`."""
         if isinstance(self.response, UpgradeReject):
             return self.response
         refusal = self.carrier.refusal if self.state is State.REQUESTED else None
         return None if refusal is None else _rejection(*refusal)
 
     def pause(self) -> None:
-        """Let the peer send no more than it may already, while the caller is busy with earlier messages.
+        """Stop granting credit to the peer, while the caller is busy with earlier messages.
 
-        Over HTTP/2 its stream gets no more credit; others go on. Over HTTP/1.1 `Http1.reading` says not to read the transport.
+        Over HTTP/2 this stops one stream; others continue. Over HTTP/1.1 `Http1.reading` becomes `False`.
         """
         self.carrier.pause()
 
     def resume(self) -> bytes:
-        """Let the peer go on; returns bytes to write now."""
+        """Grant credit to the peer again; return bytes to write now."""
         return self.carrier.resume()
 
     def abort(self) -> bytes:
-        """End at once, without a closing handshake or after one that the peer does not end; returns bytes to write now.
+        """End at once, without a closing handshake or during one that the peer does not complete; return bytes to write now.
 
-        Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5); over HTTP/1.1 the transport is to be closed: `Http1.done`.
+        Over HTTP/2 the stream is reset with CANCEL (RFC 8441 §5). Over HTTP/1.1 `Http1.done` becomes `True`: close the transport.
         """
         self._abandon()
         return self.carrier.abort()
@@ -315,16 +315,16 @@ class Connection(_core.Endpoint):
         """Take the head of a client's request (RFC 6455 §4.2.1, RFC 8441 §5).
 
         Args:
-            headers: names and values; over HTTP/2 the pseudo-headers are among them, and the other arguments mean nothing.
-            method, target, http_version: the request line of HTTP/1.1, the version as in `b"1.1"`.
+            headers: names and values. Over HTTP/2 they include the pseudo-headers, and the other arguments are ignored.
+            method, target, http_version: the request line of HTTP/1.1, with a version such as `b"1.1"`.
 
         Returns:
-            An `UpgradeRequest`; or `Failed`, and in `reply` the response that refuses; or nothing over HTTP/2, if it does not ask
-            for a WebSocket.
+            An `UpgradeRequest`; or `Failed`, with the refusal in `reply`; or nothing over HTTP/2, if the request does not ask for a
+            WebSocket.
 
         Raises:
-            LocalProtocolError: on a client, or for the second time: a connection has one opening handshake.
-            TypeError: something is not bytes.
+            LocalProtocolError: this is a client, or the call is the second one: a connection has one opening handshake.
+            TypeError: an argument is not bytes.
         """
         self._check_turn(Role.SERVER, State.CONNECTING, "takes one request, first of all")
         fields = lines(headers)
@@ -350,11 +350,11 @@ class Connection(_core.Endpoint):
         return [(self, self.request)], b""
 
     def receive_response(self, headers: Iterable[tuple[bytes, bytes]]) -> Received:
-        """Take the head of a server's yes: the headers of a 101 or, over HTTP/2, of a 2xx.
+        """Take the head of a server's acceptance: the headers of a 101 or, over HTTP/2, of a 2xx.
 
         Raises:
-            LocalProtocolError: on a server, or no answer is awaited.
-            TypeError: something is not bytes.
+            LocalProtocolError: this is a server, or no answer is expected.
+            TypeError: an argument is not bytes.
         """
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         assert self.request is not None
@@ -375,10 +375,10 @@ class Connection(_core.Endpoint):
         return [(self, self.response)], b""
 
     def receive_rejection(self, status: int, headers: Headers, body: bytes) -> Received:
-        """Take a server's no, whole; of its headers those that are well-formed.
+        """Take a server's complete refusal. Malformed headers are omitted.
 
         Raises:
-            LocalProtocolError: on a server, or no answer is awaited.
+            LocalProtocolError: this is a server, or no answer is expected.
         """
         self._check_turn(Role.CLIENT, State.REQUESTED, "takes one answer, to its request")
         self.response = _rejection(status, headers, body)
@@ -386,34 +386,34 @@ class Connection(_core.Endpoint):
         return [(self, self.response)], b""
 
     def receive_end(self, reason: str | None = None) -> Received:
-        """Take the end of what the peer sends: `Failed` with 1006, unless the end was due."""
+        """Take the end of the peer's bytes. Return `Failed` with 1006, unless the end was due."""
         events: list[tuple[Connection, Event]] = []
         self._lose(events, reason)
         return events, self._settle(events)
 
     def receive_early(self) -> Received:
-        """Say what the bytes mean that came before the opening handshake was done."""
+        """Decode the bytes received before the opening handshake was done."""
         events: list[tuple[Connection, Event]] = []
         self._receive_early(events)
         return events, self._settle(events)
 
     def fail(self, error: RemoteProtocolError) -> Received:
-        """Take note of a fault that the carrier found."""
+        """Fail the connection for a fault found by the carrier."""
         events: list[tuple[Connection, Event]] = []
         self._fail(events, error)
         return events, b""
 
     def _hold(self, carrier: Carrier, *, weakly: bool) -> None:
-        """Hold a carrier that holds the connection: weakly, so that neither waits for the collector, unless it is to send a head."""
+        """Refer to a carrier that refers to the connection: weakly, to avoid a reference cycle, unless it still has to send a head."""
         self._carrier = ref(carrier) if weakly else carrier
 
     def _check_turn(self, role: Role, state: State, rule: str) -> None:
-        """Raise unless what is handed in is of the opening handshake as it stands."""
+        """Raise unless the call fits the role and the state of the opening handshake."""
         if self.role is not role or self.state is not state:
             raise LocalProtocolError(f"a {role.name.lower()} {rule}; this is a {self.role.name} in {self.state.name}")
 
     def _send_other(self, event: object) -> bytes:
-        """Send what is no frame."""
+        """Send an event that is not a frame."""
         match event:
             case UpgradeRequest():
                 return self._ask(event)
@@ -449,7 +449,7 @@ class Connection(_core.Endpoint):
             list(accept.headers),
             key=self._key,
         )
-        # Whatever can raise comes before the response, so that nothing has moved if it does.
+        # All that can raise is called before the response, so that an exception changes nothing.
         self._begin(agreed)
         data = self.carrier.send_response(self._handshake.accepting, headers, None)
         self._sent("UpgradeAccept")
@@ -467,7 +467,7 @@ class Connection(_core.Endpoint):
         return data
 
     def _begin(self, agreed: Sequence[Agreed]) -> None:
-        """Make what the extensions ask for: permessage-deflate next to the wire in the core, all others in a chain."""
+        """Set up the extensions: permessage-deflate next to the wire in the core, all others in a chain."""
         limit = self._options.get("limit", DEFAULT_LIMIT)
         client = self.role is Role.CLIENT
         native = agreed[-1].transform if agreed and isinstance(agreed[-1].transform, Deflate) else None
@@ -491,12 +491,12 @@ class Connection(_core.Endpoint):
         )
 
     def _agree(self, agreed: Sequence[Agreed]) -> None:
-        """Keep what was agreed on, and let go of what has done its work."""
+        """Store the extensions agreed on, and drop the state of the handshake."""
         self.extensions = tuple(agreed)
         self._options, self._seed = _SPENT, b""
 
     def _draw(self, count: int) -> bytes:
-        """Take random bytes from the source that was given."""
+        """Return random bytes from the given source."""
         drawn: object = self._entropy(count)
         if not isinstance(drawn, bytes) or len(drawn) != count:
             raise LocalProtocolError(f"entropy must give as many bytes as it is asked for: {count}")
@@ -504,23 +504,23 @@ class Connection(_core.Endpoint):
 
 
 def check_request(request: UpgradeRequest) -> None:
-    """Check a request where it is given, so that it does not fail when the transport is there.
+    """Check a request early, so that it does not fail after the transport has connected.
 
     Raises:
-        LocalProtocolError: it breaks a rule, and no client can send it.
-        TypeError: something in it has the wrong type.
+        LocalProtocolError: it breaks a rule, so that no client can send it.
+        TypeError: a part of it has the wrong type.
     """
     _write_request(request, _core.Handshake.HTTP2, "", "https")
 
 
 def closing(failed: Failed) -> _core.Close:
-    """Make the Close that answers a fault (RFC 6455 §7.1.7)."""
+    """Return the Close that answers a fault (RFC 6455 §7.1.7)."""
     error = failed.error
     return _core.closing(error.code, error.args[0] if error.args else "")
 
 
 class Direct(Carrier):
-    """A carrier on which frames are the bytes of the transport: what `send` makes is what is to be written."""
+    """A carrier that writes frames unchanged: the result of `send` is written to the transport."""
 
     __slots__ = ()
 
@@ -534,7 +534,7 @@ class Direct(Carrier):
 
 
 class _Left(Direct):
-    """What carries a connection to whose carrier nobody holds: nothing comes any more."""
+    """The carrier of a connection whose own carrier has been freed. Nothing more is received."""
 
     __slots__ = ()
 
@@ -565,7 +565,7 @@ def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> Upgrad
 
 
 def _raw(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Give the headers of a request, names in lower case, without pseudo-headers: `:authority` is Host (RFC 9113 §8.3.1)."""
+    """Return the headers of a request, with names in lower case. `:authority` becomes `host` (RFC 9113 §8.3.1)."""
     authority = [(b"host", value) for name, value in fields if name == b":authority"]
     others = [(name.lower(), value) for name, value in fields if not name.startswith(b":")]
     return authority + [line for line in others if line[0] != b"host"] if authority else others

@@ -1,4 +1,4 @@
-"""Extensions: what two sides agree to do to messages (RFC 6455 §9), permessage-deflate among them (RFC 7692)."""
+"""Extensions (RFC 6455 §9), including permessage-deflate (RFC 7692)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mintws.limits import INT63, check_int
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 
-#: RSV1, RSV2 and RSV3 as they stand in the first byte of a frame (RFC 6455 §5.2).
+#: RSV1, RSV2 and RSV3 in the first byte of a frame (RFC 6455 §5.2).
 _RSV = 0x70
 
 
@@ -23,7 +23,7 @@ class Offer(NamedTuple):
 
     Attributes:
         name: the extension's token.
-        params: its parameters in their order, each with its value or `None`: tokens too. Another is not sent.
+        params: its parameters in order, each with its value or `None`. Names and values are tokens; others cannot be sent.
     """
 
     name: str
@@ -34,54 +34,54 @@ class Offer(NamedTuple):
 
 
 class Transform(ABC):
-    """What an agreed extension does to the whole messages of one connection."""
+    """The effect of an agreed extension on the complete messages of one connection."""
 
     @abstractmethod
     def send(self, data: bytes, *, text: bool) -> tuple[bytes, int]:
-        """Change a message that is sent.
+        """Transform a message that is sent.
 
         Args:
-            data: the message, text in UTF-8.
+            data: the message; text is in UTF-8.
             text: whether it is text.
 
         Returns:
-            The changed message, and which of the extension's RSV bits to set, as in `Agreed.rsv`.
+            The transformed message, and those of the extension's RSV bits to set, as in `Agreed.rsv`.
 
-        An exception is raised to whoever sends: nothing was sent.
+        An exception propagates to the caller of `Connection.send`, and nothing is sent.
         """
 
     def forget(self, messages: int) -> None:
-        """Take back the last messages that passed `send`: they are not sent after all.
+        """Undo the last calls of `send`: their messages are not sent after all.
 
-        That is so where another extension raised, or another message of the same `send_many`. Whoever counts messages, or refers
-        from one to those before, goes back by so many. It does nothing unless it is overridden.
+        This happens if another extension raised, or another message of the same `send_many`. Override it if `send` counts messages or
+        refers to earlier ones. The default does nothing.
 
         Args:
-            messages: how many.
+            messages: the number of messages to undo.
         """
 
     @abstractmethod
     def receive(self, data: bytes, rsv: int, *, text: bool) -> bytes:
-        """Undo what the peer's `send` did.
+        """Reverse the peer's `send`.
 
         Args:
-            data: the message as it came.
-            rsv: which of the extension's RSV bits were set.
-            text: whether it is text; what is returned must then be UTF-8.
+            data: the message as received.
+            rsv: those of the extension's RSV bits that were set.
+            text: whether it is text; the result must then be UTF-8.
 
         Raises:
-            RemoteProtocolError: the message breaks the extension's rules; the connection fails with its code, and the peer is told
-                its message. Any other exception fails it with 1011, and is the cause of that error, of which the peer is told nothing.
+            RemoteProtocolError: the message breaks the extension's rules. The connection fails with its code, and its message is sent to
+                the peer. Any other exception fails the connection with 1011, as the cause of that error, and is not sent to the peer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """An extension as it holds on one connection.
+    """An extension as agreed on for one connection.
 
     Attributes:
-        answer: what the server writes; a client's own copy of it.
-        transform: what is done to messages.
+        answer: the element of the server's answer; a client has its own copy.
+        transform: the transform of messages.
         rsv: the RSV bits that the extension owns on the first frame of a message: 0x40, 0x20, 0x10.
 
     Raises:
@@ -110,18 +110,18 @@ class Extension(ABC):
 
     @abstractmethod
     def offer(self) -> Params:
-        """Give the parameters that a client offers."""
+        """Return the parameters that a client offers."""
 
     @abstractmethod
     def accept(self, offer: Params) -> Agreed | None:
-        """Decide, on a server, on the parameters of one offer; `None` declines."""
+        """On a server, accept the parameters of one offer, or return `None` to decline it."""
 
     @abstractmethod
     def agree(self, answer: Params) -> Agreed | None:
-        """Check, on a client, the parameters that the server answered; `None` if they do not fit the offer.
+        """On a client, check the parameters of the server's answer. Return `None` if they do not fit the offer.
 
         Raises:
-            RemoteProtocolError: they do not, and this is why. Any other exception fails the connection too, as from
+            RemoteProtocolError: they do not fit, for the reason in its message. Any other exception also fails the connection, as from
                 `Transform.receive`.
         """
 
@@ -134,19 +134,19 @@ class PerMessageDeflate(Extension):
         server_no_context_takeover: the server compresses each message by itself (§7.1.1.1).
         client_no_context_takeover: the client does (§7.1.1.2).
         server_max_window_bits: the largest window of the server, 8 to 15 bits; `None` leaves it at 15 (§7.1.2.1).
-        client_max_window_bits: of a client, `True` lets the server choose the client's window, a number of bits does too and
-            says the largest, `None` keeps it at 15. Of a server, a number of bits asks those clients for it that let it (§7.1.2.2).
-        level: how hard to compress, from 1, fast, to 9, small; 0 only stores.
-        memory_level: memory for compressing, 1 to 9: `1 << (memory_level + 9)` bytes.
-        threshold: messages of fewer bytes are not compressed, unless `send` is told to.
+        client_max_window_bits: on a client, `True` lets the server choose the client's window, a number of bits does so up to that size,
+            and `None` keeps it at 15. On a server, a number of bits is requested from clients that allow it (§7.1.2.2).
+        level: the compression level, from 1 (fast) to 9 (small); 0 only stores.
+        memory_level: the memory for compression, 1 to 9: `1 << (memory_level + 9)` bytes.
+        threshold: shorter messages, in bytes, are not compressed unless `send` is told to.
 
     Attributes:
-        pool: the contexts, which take much memory: they are shared by all connections that agree by this very object, so hand the same
-            one to all. An equal one has a pool of its own, and so have those that `dataclasses.replace` and pickle make.
+        pool: the compression contexts, which take much memory. All connections that use this very object share them, so pass the same
+            object to all. An equal object has its own pool, and so has one made by `dataclasses.replace` or pickle.
 
     Raises:
-        LocalProtocolError: a number out of its range.
-        TypeError: what is to be a number is none, or what is to be a bool.
+        LocalProtocolError: a number is out of range.
+        TypeError: an argument has the wrong type.
     """
 
     server_no_context_takeover: bool = False
@@ -186,7 +186,7 @@ class PerMessageDeflate(Extension):
         return Agreed(Offer(self.name, agreement.answer), Deflate(self, agreement), _core.RSV1)
 
 
-#: Parameters with their least and their greatest value, and what they may be besides an int.
+#: Parameters with their least and greatest value, and the types allowed besides int.
 _RANGES: tuple[tuple[Any, ...], ...] = (
     ("server_max_window_bits", 8, 15, type(None)),
     ("client_max_window_bits", 8, 15, type(None), bool),
@@ -197,9 +197,9 @@ _RANGES: tuple[tuple[Any, ...], ...] = (
 
 
 class Deflate(Transform):
-    """permessage-deflate as it holds on one connection.
+    """permessage-deflate as agreed on for one connection.
 
-    Next to the wire the core does it within its own pass over the bytes; behind another extension, as any transform.
+    Next to the wire the core applies it in its own pass over the bytes. Behind another extension it is a transform like any other.
     """
 
     def __init__(self, wish: PerMessageDeflate, agreement: _core.DeflateAgreement) -> None:
@@ -211,22 +211,22 @@ class Deflate(Transform):
         self._contexts: _core.Contexts | None = None
 
     def inflate(self, *, client: bool) -> tuple[int, bool]:
-        """Give window bits and context takeover of what the peer compresses."""
+        """Return window bits and context takeover of the peer's direction."""
         return self._direction(client=not client)
 
     def deflate(self, *, client: bool) -> tuple[int, bool, int, int, int]:
-        """Give window bits, context takeover, level, memory level and threshold of what is compressed here."""
+        """Return window bits, context takeover, level, memory level and threshold of our direction."""
         return (*self._direction(client=client), self.wish.level, self.wish.memory_level, self.wish.threshold)
 
     def opened(self, *, client: bool, limit: int | None) -> Deflate:
-        """Give one that has contexts, for a connection on which another extension stands next to the wire."""
+        """Return a copy with contexts, for a connection with another extension next to the wire."""
         made = copy(self)
         made._contexts = _core.Contexts(self.inflate(client=client), self.deflate(client=client), limit, self.wish.pool)
         return made
 
     def forget(self, messages: int) -> None:
         if self._contexts is not None:
-            # No later message refers to any before.
+            # No later message refers to an earlier one.
             self._contexts.forget()
 
     def send(self, data: bytes, *, text: bool, compress: bool | None = None) -> tuple[bytes, int]:
@@ -246,11 +246,11 @@ class Deflate(Transform):
 
 
 class Chain:
-    """The transforms of one connection, in the order of the header: a message that is sent passes the first one first.
+    """The transforms of one connection, in the order of the header. A message that is sent passes the first one first.
 
     Args:
-        agreed: the extensions, without the permessage-deflate next to the wire, which is the core's.
-        limit: the most bytes of a message as it is received in the end, inclusive; `None` is no limit. On its way it may have more:
+        agreed: the extensions, without a permessage-deflate next to the wire, which the core applies.
+        limit: the most bytes of a message after all transforms, inclusive; `None` is no limit. Between transforms it may be longer: see
             `in_transit`.
         client: whether the connection is a client's.
     """
@@ -284,7 +284,7 @@ class Chain:
         return data, bits
 
     def forget(self, messages: int) -> None:
-        """Tell all transforms that the last messages which passed are not sent after all."""
+        """Have all transforms undo their last messages, which are not sent after all."""
         for agreed in self._agreed:
             agreed.transform.forget(messages)
 
@@ -304,17 +304,17 @@ class Chain:
 
 
 def in_transit(limit: int | None) -> int | None:
-    """Give the most bytes that a message may have while extensions have yet to undo what they did to it.
+    """Return the most bytes of a message before all extensions have been reversed.
 
-    What they add to a small message, or make of a large one, is not known: it is bounded, so that they do not get any size.
+    The growth that an extension may cause is unknown, so it is bounded.
     """
     return None if limit is None else min(2 * limit + 64 * 1024, INT63)
 
 
 def failure(cause: BaseException) -> RemoteProtocolError:
-    """Make the error of a connection on which an extension failed by an exception of its own.
+    """Return the error of a connection whose extension raised an exception of its own.
 
-    What that says is for this side alone: the peer is told no more than that there was one.
+    The exception is for this side only. The peer is told only that an extension failed.
     """
     error = RemoteProtocolError("an extension failed", code=1011, section="RFC 6455 §9")
     error.__cause__ = cause
@@ -322,14 +322,14 @@ def failure(cause: BaseException) -> RemoteProtocolError:
 
 
 def offers(extensions: Sequence[Extension | Offer]) -> list[Offer]:
-    """Give what a client offers."""
+    """Return the offers of a client."""
     return [it if isinstance(it, Offer) else Offer(it.name, it.offer()) for it in extensions]
 
 
 def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list[Agreed]:
-    """Agree, on a server, with a client's offers: each extension once, with the first of its offers that is acceptable.
+    """On a server, choose from a client's offers: each extension once, with its first acceptable offer.
 
-    An extension whose RSV bits are taken already is declined.
+    An extension whose RSV bits are already in use is declined.
     """
     chosen: list[Agreed] = []
     for offer in asked:
@@ -344,10 +344,10 @@ def choose(asked: Sequence[Offer], willing: Sequence[Extension | Offer]) -> list
 
 
 def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> list[Agreed]:
-    """Check, on a client, a server's answers (RFC 6455 §9.1).
+    """On a client, check a server's answers (RFC 6455 §9.1).
 
     Raises:
-        RemoteProtocolError: one was not offered, or not so. Whatever an extension raises is raised too.
+        RemoteProtocolError: an answer does not match an offer. Exceptions of extensions propagate too.
     """
     matched: list[Agreed] = []
     for answer in answers:
