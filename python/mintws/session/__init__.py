@@ -1,4 +1,4 @@
-"""The rules that drivers share, without I/O and without a clock: the time, in seconds, is an argument."""
+"""The rules shared by drivers, without I/O and without a clock. The time, in seconds, is an argument."""
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession

@@ -1,12 +1,12 @@
-"""Bounds of what waits on a transport, in bytes."""
+"""Bounds on the bytes that wait on a transport."""
 
-#: Bytes that wait to be written before `send` waits too.
+#: The unwritten bytes above which `send` waits.
 WRITE_HIGH = 64 * 1024
-#: Bytes of replies that a peer may make us keep, which does not take what we write, before it is read no more.
+#: The bytes of replies kept for a peer that does not read, above which we stop reading the peer.
 REPLIES_HIGH = 64 * 1024
-#: Bytes on their way that keep nothing from the peer for long.
+#: Unsent bytes that delay a later message only briefly.
 FEW = 16 * 1024
 
-#: Bytes that wait to be decoded, behind more messages than the application takes, at which a transport is read no more. Those before it
-#: may hold the peer's Close.
+#: The undecoded bytes, after more messages than the application takes, at which we stop reading a transport. Up to then the peer's Close
+#: may be among them.
 UNDECODED_HIGH = 64 * 1024

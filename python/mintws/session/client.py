@@ -1,4 +1,4 @@
-"""A client's transport: whose end its WebSocket does not wait for, and refusals whose bodies are awaited."""
+"""The rules of a client's transport: the wait for its end, and for the bodies of refusals."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mintws.session.linger import Due, Step
 from mintws.session.timing import Timing, earliest
 from mintws.session.transport import TransportSession
 
-#: How long a WebSocket that has ended waits for the server to end the transport too, in seconds.
+#: Seconds that a closed WebSocket waits for the server to end the transport.
 PARTING = 0.1
-#: How long the body of a refusal is waited for once its head has come, in seconds.
+#: Seconds to wait for the body of a refusal after its head.
 REFUSAL_WAIT = 1.0
 
 
@@ -21,11 +21,11 @@ class ClientSession(TransportSession):
 
     def __init__(self, now: float, timing: Timing) -> None:
         super().__init__(now, timing)
-        #: The one WebSocket on it has ended.
+        #: Whether its only WebSocket has ended.
         self._parts = False
-        #: Until when the WebSocket waits for the end of the transport.
+        #: The time at which the WebSocket stops waiting for the end of the transport.
         self._let_go_at: float | None = None
-        #: Until when the bodies of refusals may come, the first to end first.
+        #: The deadlines for the bodies of refusals, earliest first.
         self._refused_at: dict[Connection, float] = {}
 
     @property
@@ -36,14 +36,14 @@ class ClientSession(TransportSession):
         due = super()._expire(now, transport)
         if self._let_go_at is None or now < self._let_go_at or due.step is not None:
             return due
-        # Where bytes wait, the server has not got our Close yet.
+        # While bytes wait, the server does not have our Close yet.
         self._let_go_at = now + PARTING if transport.buffered else None
         return Due(due.data, Step.LET_GO if self._let_go_at is None else None)
 
     def part(self, now: float, transport: TransportState) -> Due | None:
-        """Leave the end of the transport, whose WebSocket has ended, to the server, and let the WebSocket go if it takes its time.
+        """Wait for the server to end the transport, but release the ended WebSocket soon.
 
-        RFC 6455 §7.1.1 has the client wait for the server. The transport does, and who waits for the WebSocket need not.
+        RFC 6455 §7.1.1 has the client wait for the server. The transport does; a task that awaits the WebSocket need not.
         """
         if self._parts or transport.lost:
             return None
@@ -54,16 +54,16 @@ class ClientSession(TransportSession):
         return due
 
     def refuse(self, now: float, connection: Connection) -> Due:
-        """Wait for the body of a refusal, whose head has come."""
+        """Wait for the body of a refusal, after its head."""
         self._refused_at.setdefault(connection, now + REFUSAL_WAIT)
         return Due()
 
     def forget(self, connection: Connection) -> None:
-        """Wait no more for the body of a refusal."""
+        """Stop waiting for the body of a refusal."""
         self._refused_at.pop(connection, None)
 
     def refused(self, now: float) -> list[Connection]:
-        """Give the openings whose refusals are told now, though their bodies have not ended."""
+        """Return the connections whose refusals are reported now, although their bodies have not ended."""
         late = [connection for connection, at in self._refused_at.items() if at <= now]
         for connection in late:
             self.forget(connection)

@@ -1,4 +1,4 @@
-"""The closing of one WebSocket: when the peer's Close is answered, and how long to wait for it."""
+"""The closing of one WebSocket: when to answer the peer's Close, and how long to wait for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mintws.events import Close, Failed, State
 from mintws.session.driver import Messages, TransportState
 from mintws.session.ending import Ending
 
-#: Seconds in which an application may take messages, and answer those that it has taken, before the peer's Close after them is answered.
+#: Seconds for the application to take and answer messages before the peer's Close after them is answered.
 GRACE = 1.0
-#: Seconds after which a WebSocket of which nobody has taken a message, and whose end is awaited, is taken to have no reader.
+#: Seconds after which a WebSocket is considered to have no reader: its end is awaited, and no message has been taken.
 READER_WAIT = 0.05
 
 
@@ -20,14 +20,14 @@ class Order(Enum):
     """An order to the driver of a WebSocket.
 
     Attributes:
-        FLUSH: write what was sent on the connection, and look whether the closing handshake is done.
+        FLUSH: write the pending frames, and check whether the closing handshake is done.
         PING: send a Ping.
-        PROBE: ask beneath flow control whether the peer is there (RFC 9113 §6.7).
-        KEEP: have messages wait again that `ABANDON` drops.
-        ABANDON: drop messages beyond those that may wait, until one is taken; then call `answer`.
-        DISCARD: take no more messages than those that wait already.
+        PROBE: probe the peer below flow control (RFC 9113 §6.7).
+        KEEP: queue again the messages that `ABANDON` drops.
+        ABANDON: drop messages above the queue's limit until one is taken; then call `answer`.
+        DISCARD: discard all messages received from now on.
         ABORT: end the WebSocket without waiting for the peer.
-        LOG: log what keeps it from sending.
+        LOG: log the reason why a send waits.
     """
 
     FLUSH = auto()
@@ -40,7 +40,7 @@ class Order(Enum):
     LOG = auto()
 
 
-#: What calls of a session order: a Close was sent on the connection, which is flushed as for `Order.FLUSH`; or an `Order`; or nothing.
+#: The result of a session's calls: the Close that was sent on the connection, to be flushed as by `Order.FLUSH`; an `Order`; or nothing.
 Ordered: TypeAlias = Close | Order | None
 
 
@@ -48,17 +48,17 @@ class Closing:
     """The closing of one WebSocket (RFC 6455 §7).
 
     The peer's Close is answered as soon as nothing is to be sent before it: no message is unread, and the application owes no answer.
-    Otherwise the application gets a time of grace, and another one as long as it takes messages. Messages that nobody takes are dropped
-    where they keep the peer's Close from a task that awaits the end.
+    Otherwise the application gets a grace period, which is renewed while it takes messages. Messages that nobody takes are dropped if
+    they delay the peer's Close and a task awaits the end.
 
     Args:
-        connection: the connection, which has opened.
-        transport: the driver's transport of it.
-        timeout: seconds that the peer has for its Close, after ours, and the application for all that it takes before the answer.
+        connection: the connection, which is open.
+        transport: the driver's transport.
+        timeout: seconds for the peer to send its Close after ours, and for the application to take all messages before the answer.
 
     Attributes:
-        connection: the same.
-        ending: how it ended, or is ending.
+        connection: the connection.
+        ending: the close status.
         last: the peer's Close, or its fault.
     """
 
@@ -88,18 +88,18 @@ class Closing:
         self.last: Close | Failed | None = None
         self._timeout = timeout
         self._finished = False
-        #: Until the peer's Close must have come, where ours was sent; else until the peer's is answered.
+        #: The deadline for the peer's Close if ours was sent; otherwise the time at which the peer's is answered.
         self._end_at: float | None = None
-        #: Until when the application gets another time of grace, and how many messages it had taken when the last one began.
+        #: The end of all grace periods, and the number of messages taken when the current one began.
         self._grace_until = 0.0
         self._grace_taken = 0
-        #: How many tasks await the end, and how many messages had been taken when the first of them began to.
+        #: The number of tasks that await the end, and the number of messages taken when the first of them began to.
         self._awaiting = 0
         self._taken_before = 0
-        #: Messages that nobody takes stand in the way of the peer's Close: until when, and that they do so no more.
+        #: The time at which untaken messages before the peer's Close are dropped, and whether they have been.
         self._way_at: float | None = None
         self._way_is_clear = False
-        #: How many tasks close it, when to look whether messages are taken, and how many had been when that was set.
+        #: The number of tasks that close it, when to check whether messages are taken, and the number taken when that was set.
         self._closers = 0
         self._discard_at: float | None = None
         self._discard_taken = 0
@@ -113,11 +113,11 @@ class Closing:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, and the peer's Close is no longer looked for behind messages that nobody takes."""
+        """Whether it has ended, and no untaken messages are left that could precede the peer's Close."""
         return self._finished and self._way_at is None and self._discard_at is None
 
     def close(self, now: float, code: int | None = 1000, reason: str = "") -> Ordered:
-        """Send a Close; if the peer's has come, answer it.
+        """Send a Close, or answer the peer's if it has been received.
 
         Raises:
             LocalProtocolError: the code or the reason may not be sent; nothing has changed.
@@ -143,7 +143,7 @@ class Closing:
         return self.ending.sent
 
     def receive(self, now: float, event: Close | Failed, messages: Messages) -> Ordered:
-        """Take the peer's Close, or its fault: it is answered when the messages before it have been taken."""
+        """Take the peer's Close, or its fault. It is answered when the messages before it have been taken."""
         self.last = event
         if isinstance(event, Close):
             self.ending.received = event
@@ -151,7 +151,7 @@ class Closing:
             self.ending.error = event.error
         self._end_at = None
         if self.connection.state is State.CLOSED:
-            # Nobody is left to answer: what is sent from now on raises.
+            # There is no peer to answer. Later sends raise.
             self.connection.send(event)
             return None
         if self._answers_at_once(messages):
@@ -162,7 +162,7 @@ class Closing:
         return None
 
     def pause(self, now: float, messages: Messages) -> Ordered:
-        """Take notice of more messages than the application takes, each time that more comes: the peer's Close may be behind them."""
+        """Handle a full queue, each time that more is received. The peer's Close may be among the undecoded bytes."""
         ordered = self._make_way(now, messages)
         is_behind = self.connection.state is State.OPEN and self.connection._is_close_waiting()
         if is_behind and self._end_at is None:
@@ -170,19 +170,19 @@ class Closing:
         return ordered
 
     def resume(self) -> None:
-        """Take notice of messages that were taken, so that what has come is decoded."""
+        """Handle that messages were taken, so that decoding continues."""
         if self.connection.state is State.OPEN:
             self._end_at = None
 
     def begin_wait(self, now: float, messages: Messages) -> Ordered:
-        """Begin to await the end, in one more task."""
+        """Count one more task that awaits the end."""
         if not self._awaiting:
             self._taken_before = messages.taken
         self._awaiting += 1
         return None if self._finished else self._make_way(now, messages)
 
     def end_wait(self) -> Ordered:
-        """Await the end in one task less."""
+        """Count one task less that awaits the end."""
         self._awaiting -= 1
         if self._awaiting:
             return None
@@ -191,19 +191,19 @@ class Closing:
         return Order.KEEP
 
     def begin_close(self, now: float, messages: Messages) -> None:
-        """Begin to await the end of a closing handshake, in one more task: what nobody takes meanwhile is discarded."""
+        """Count one more task that awaits the closing handshake. Messages that nobody takes meanwhile are discarded."""
         self._closers += 1
         if self._discard_at is None:
             self._look_later(now, messages)
 
     def end_close(self) -> None:
-        """Await the end of a closing handshake in one task less."""
+        """Count one task less that awaits the closing handshake."""
         self._closers -= 1
         if not self._closers:
             self._discard_at = None
 
     def finish(self, now: float, messages: Messages) -> Ordered:
-        """End both ways: the transport is gone, or the stream."""
+        """End both directions: the transport or the stream is gone."""
         self._finished = True
         self._end_at = None
         ordered = self._make_way(now, messages) or self.answer()
@@ -247,7 +247,7 @@ class Closing:
                 self.ending.cause = self.ending.cause or "the peer did not close in time"
             return Order.ABORT
         if messages.waiting and messages.taken != self._grace_taken and now < self._grace_until:
-            # The application has taken messages meanwhile, so it gets more time.
+            # The application has taken messages meanwhile, so it gets another grace period.
             self._end_at = now + self._grace
             self._grace_taken = messages.taken
             return None
@@ -259,23 +259,23 @@ class Closing:
         return min(GRACE, self._timeout / 2)
 
     def _give_grace(self, now: float, messages: Messages) -> None:
-        """Answer the peer's Close in a while, even if the application does not take the messages before it."""
+        """Answer the peer's Close after a grace period, even if the application does not take the messages before it."""
         self._end_at = now + self._grace
         self._grace_until = now + self._timeout - self._grace
         self._grace_taken = messages.taken
 
     def _is_abandoned(self, messages: Messages) -> bool:
-        """Whether a task awaits the end, and none has received since it began to."""
+        """Whether a task awaits the end, and no message has been taken since."""
         return self._awaiting > 0 and self._taken_before == messages.taken and not messages.awaited
 
     def _answers_at_once(self, messages: Messages) -> bool:
-        """Whether nothing is to be sent before the peer's Close is answered."""
+        """Whether the peer's Close can be answered now."""
         if self._is_abandoned(messages):
             return not messages.waiting or self._way_is_clear
         return not messages.waiting and (messages.awaited or not messages.owes_answer)
 
     def _make_way(self, now: float, messages: Messages) -> Ordered:
-        """Where the end is all that is awaited, answer the peer's Close, or soon drop the messages before it."""
+        """If only the end is awaited, answer the peer's Close, or schedule the drop of the messages before it."""
         if not self._is_abandoned(messages):
             return None
         if not messages.waiting:

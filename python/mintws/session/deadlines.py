@@ -1,4 +1,4 @@
-"""The earliest of the deadlines of many WebSockets that share a transport."""
+"""The earliest deadline of the WebSockets on a transport."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from weakref import ReferenceType, ref
 
 from mintws.session.websocket import WebSocketSession
 
-#: How many entries there are at least before those are removed that have become void.
+#: The least number of entries at which stale ones are removed.
 FEW_ENTRIES = 64
 
-#: When a session is to be looked at, a number that no other entry has, and the session.
+#: The time to check a session, a unique number, and the session.
 _Entry: TypeAlias = tuple[float, int, ReferenceType[WebSocketSession]]
 
 
 class Deadlines:
-    """When to look at which session.
+    """A schedule of sessions by deadline.
 
-    A deadline that moves later, or is called off, costs nothing: its session is looked at in vain, or not at all. Sessions are not kept
-    alive.
+    A deadline that moves later, or is cancelled, costs nothing: at most its session is checked once in vain. Sessions are held weakly.
     """
 
     __slots__ = ("_compact_at", "_heap", "_numbers")
@@ -33,13 +32,13 @@ class Deadlines:
 
     @property
     def first(self) -> float | None:
-        """When to call `due`, at the latest at the first deadline; `None` if there is none."""
+        """When to call `due`: not later than the first deadline; `None` if there is none."""
         while self._heap and _session(self._heap[0]) is None:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def schedule(self, session: WebSocketSession) -> None:
-        """See to the deadline of a session, which may have moved."""
+        """Schedule a session, whose deadline may have moved."""
         deadline = session.deadline
         if deadline is None:
             session.scheduled = None
@@ -54,7 +53,7 @@ class Deadlines:
         heappush(self._heap, (deadline, next(self._numbers), ref(session)))
 
     def due(self, now: float) -> Iterator[WebSocketSession]:
-        """Give the sessions whose deadlines have passed, each once; schedule each again."""
+        """Return the sessions whose deadlines have passed, each once. Schedule the others again."""
         due = []
         while self._heap and self._heap[0][0] <= now:
             session = _session(heappop(self._heap))
@@ -70,7 +69,7 @@ class Deadlines:
 
 
 def _session(entry: _Entry) -> WebSocketSession | None:
-    """Give the session of an entry, unless that is void: the session is gone, or has no deadline, or an earlier entry."""
+    """Return the session of an entry, or `None` if the entry is stale: the session is gone, or scheduled for another time."""
     at, _, reference = entry
     session = reference()
     return session if session is not None and session.scheduled == at else None

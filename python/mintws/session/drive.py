@@ -1,4 +1,4 @@
-"""The half of a driver that needs no I/O: WebSockets, and the transport that they are on, do what their sessions say."""
+"""The half of a driver that needs no I/O: WebSockets and their transport, which carry out the orders of their sessions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from mintws.http2 import Http2
     from mintws.session.driver import Transport
 else:
-    # What the other bases of a subclass have, or it itself.
+    # The other bases of a subclass, or the subclass itself, provide these.
     MessageQueue = Transport = object
 
 
 class Owner(ReferenceType["DriverWebSocket"]):
-    """The owner of a connection: a WebSocket, which holds the connection."""
+    """The owner of a connection: a weak reference to its WebSocket."""
 
     __slots__ = ()
 
 
 class DriverWebSocket(MessageQueue):
-    """A driver's WebSocket, but for its I/O and the tasks that wait for it.
+    """A driver's WebSocket without its I/O and without the tasks that wait for it.
 
-    A subclass is a `_core.MessageQueue` too. It has the attributes of `Messages` and those below, writes (`_flush`, `send_ping`)
-    and waits (`_over`).
+    A subclass is also a `_core.MessageQueue`. It has the attributes of `Messages` and those below, and implements writing (`_flush`,
+    `send_ping`) and waiting (`_over`).
 
     Attributes:
-        connection: the `Connection` beneath, with its request, response, extensions and subprotocol.
+        connection: the underlying `Connection`, with its request, response, extensions and subprotocol.
     """
 
     __slots__ = ()
@@ -55,7 +55,7 @@ class DriverWebSocket(MessageQueue):
         def owes_answer(self) -> bool: ...
 
     def _flush(self) -> None:
-        """Write what was sent on the connection."""
+        """Write the pending frames of the connection."""
         raise NotImplementedError
 
     async def _over(self) -> None:
@@ -63,16 +63,16 @@ class DriverWebSocket(MessageQueue):
         raise NotImplementedError
 
     def send_ping(self) -> None:
-        """Send a Ping that nobody waits for."""
+        """Send a Ping for the keepalive."""
         raise NotImplementedError
 
     def pong(self, data: bytes) -> None:
-        """Take a Pong."""
+        """Handle a Pong."""
         raise NotImplementedError
 
     @property
     def counters(self) -> Counters:
-        """How many messages, frames and bytes have passed."""
+        """The number of messages, frames and bytes received and sent."""
         return self.connection.counters
 
     @property
@@ -82,17 +82,17 @@ class DriverWebSocket(MessageQueue):
 
     @property
     def response(self) -> UpgradeAccept | UpgradeReject | None:
-        """The answer to it."""
+        """The answer to the request of the opening handshake."""
         return self.connection.response
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
+        """The subprotocol agreed on, or `None`."""
         return self.connection.subprotocol
 
     @property
     def app(self) -> Any:
-        """Whatever the application keeps here; what a server's `upgrade` hook has set as `connection.app`, else `None` at first."""
+        """An object of the application: `connection.app` as set by a server's `upgrade` hook, or initially `None`."""
         return self.connection.app
 
     @app.setter
@@ -101,61 +101,61 @@ class DriverWebSocket(MessageQueue):
 
     @property
     def http_version(self) -> str:
-        """The version of HTTP beneath: "1.1" or "2"."""
+        """The version of the underlying HTTP connection: "1.1" or "2"."""
         return self.connection.carrier.http_version
 
     @property
     def ending(self) -> Ending:
-        """How it ended, in detail."""
+        """The close status in detail."""
         ending = self._session.ending
         ending.discarded = self.discarded
         return ending
 
     @property
     def state(self) -> State:
-        """Where the connection is: `CLOSED` as soon as nothing more can be sent, though messages may still be there to be received."""
+        """The state of the connection: `CLOSED` as soon as nothing more can be sent. Messages may still wait to be received."""
         return State.CLOSED if self._gone() else self.connection.state
 
     @property
     def close_code(self) -> int | None:
-        """The status code with which it ended (RFC 6455 §7.1.5), or `None` while it is open."""
+        """The close status code (RFC 6455 §7.1.5), or `None` while it is open."""
         return self.ending.code if self._session.last is not None or self._gone() else None
 
     @property
     def close_reason(self) -> str | None:
-        """The reason with which it ended, or `None` while it is open."""
+        """The close reason, or `None` while it is open."""
         return None if self.close_code is None else self.ending.reason
 
     @property
     def latency(self) -> float | None:
-        """Seconds between the last Ping that was answered and its Pong."""
+        """Seconds between the last answered Ping and its Pong, or `None`."""
         return self._session.pings.latency
 
     @property
     def awaits_pong(self) -> bool:
-        """Whether a Ping is under way."""
+        """Whether a Ping waits for its Pong."""
         return self._session.pings.under_way
 
     @property
     def written(self) -> int:
-        """How many bytes were given to the transport so far, for all WebSockets that share it."""
+        """The number of bytes written to the transport, by all WebSockets that share it."""
         return self._link.written
 
     @property
     def unsent(self) -> int:
-        """How many bytes of what was sent the system has not taken yet.
+        """The number of sent bytes that the system has not taken yet.
 
         They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
         """
         return self.connection.corked + self.connection.buffered + self._link.buffered
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Close, and wait until the peer has done so too, at most for the close timeout.
+        """Close, and wait for the peer to close too, at most for the close timeout.
 
-        A client does not wait for a server that takes its time to end the transport: that goes on by itself.
+        A client does not wait for a server that is slow to end the transport, which then ends in the background.
 
-        Closing twice does nothing more. Messages that still come are there to be received; if nobody takes them, they are dropped and
-        counted in `ending.discarded`.
+        A second call has no further effect. Messages that arrive meanwhile can still be received. If nobody takes them, they are discarded
+        and counted in `ending.discarded`.
 
         Args:
             code: the status code, 1000-1003, 1007-1014 or 3000-4999; `None` sends none.
@@ -174,16 +174,16 @@ class DriverWebSocket(MessageQueue):
             self.obey(None)
 
     def discard(self) -> None:
-        """Take no more messages than those that wait already: later ones are counted in `ending.discarded`."""
+        """Discard all messages received from now on, and count them in `ending.discarded`."""
         if self._discard():
             self._resume()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ends it. Then `close_code`, `close_reason` and `state` say how.
+        """Wait until the connection has ended, on either side. `close_code`, `close_reason` and `state` then describe its end.
 
-        A Close of the peer is answered at once where no message is unread. Unread messages do not stand in its way: if no task receives
-        within a moment, or within a second where some have been received before, those beyond what may wait are discarded, and counted
-        in `ending.discarded`.
+        A Close of the peer is answered at once if no message is unread. Unread messages do not block it: if no task receives for 0.05
+        seconds, or for a second if messages were received before, those above the queue's limit are discarded and counted in
+        `ending.discarded`.
         """
         self.obey(self._session.begin_wait(self._link.now(), self))
         try:
@@ -193,7 +193,7 @@ class DriverWebSocket(MessageQueue):
             self.obey(self._session.end_wait())
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a Close without waiting for the peer's; if the peer's has come, answer it."""
+        """Send a Close without waiting for the peer's, or answer the peer's if it has been received."""
         self.obey(self._session.close(self._link.now(), code, reason))
 
     def answer(self) -> None:
@@ -201,7 +201,7 @@ class DriverWebSocket(MessageQueue):
         self.obey(self._session.answer())
 
     def receive(self, event: Any) -> None:
-        """Take an event of the connection that is no message."""
+        """Handle an event of the connection that is not a message."""
         if isinstance(event, Pong):
             self.pong(event.data)
         elif isinstance(event, (Close, Failed)):
@@ -209,17 +209,17 @@ class DriverWebSocket(MessageQueue):
             self._link.check_done(self)
 
     def _end(self, event: Close | Failed) -> None:
-        """Take the peer's Close, or its fault: it is answered when the messages before it have been taken."""
+        """Handle the peer's Close, or its fault. It is answered when the messages before it have been taken."""
         self._finish()
         self.obey(self._session.receive(self._link.now(), event, self))
 
     def finish(self) -> None:
-        """End both ways: the transport is gone, or the stream."""
+        """End both directions: the transport or the stream is gone."""
         self.obey(self._session.finish(self._link.now(), self))
         self._finish()
 
     def obey(self, ordered: Ordered) -> None:
-        """Do what the session orders, and see to its deadline, which may be another one by then."""
+        """Carry out an order of the session, and reschedule it, because its deadline may have moved."""
         match ordered:
             case Close() | Order.FLUSH:
                 self._flush()
@@ -241,17 +241,17 @@ class DriverWebSocket(MessageQueue):
         self._link.schedule(self._session)
 
     def _pause(self) -> None:
-        """Have the peer send no more, each time that more comes than is taken."""
+        """Pause the peer, each time that more is received than is taken."""
         self.connection.pause()
         self.obey(self._session.pause(self._link.now(), self))
 
     def _resume(self) -> None:
-        """Decode what has waited, and have the peer go on."""
+        """Decode what has waited, and resume the peer."""
         self._session.resume()
-        # First what has waited: there is no credit for what goes on waiting.
+        # Decode first, because bytes that continue to wait earn no credit.
         events: list[Any] = []
         self.connection._receive_early(events)
-        # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
+        # Over HTTP/2 this answers Pings, within the bound on pending Pongs.
         self._link.write(self.connection.resume())
         self._link.go_on(events, self.connection._settle(events))
 
@@ -260,17 +260,17 @@ class DriverWebSocket(MessageQueue):
         return self._link.closing or self._link.left(self) or self.connection.state is State.CLOSED
 
     def _is_held_back(self) -> bool:
-        """Whether the peer's flow control lets no more pass."""
+        """Whether the peer's flow control holds back more bytes than may wait."""
         return self.connection.buffered > WRITE_HIGH
 
 
 class DriverTransport(Transport):
-    """A driver's transport, but for its I/O and the tasks that wait for it.
+    """A driver's transport without its I/O and without the tasks that wait for it.
 
-    A subclass has what `Transport` tells, and takes events of opening handshakes and of ordinary HTTP.
+    A subclass implements `Transport`, and handles events of opening handshakes and of ordinary HTTP.
 
     Attributes:
-        http: the HTTP connection, once it is known which version is spoken.
+        http: the HTTP connection, once its version is known.
         websockets: the open WebSockets on it.
     """
 
@@ -282,33 +282,33 @@ class DriverTransport(Transport):
     _session: TransportSession
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
-        """Take an event of the opening handshake."""
+        """Handle an event of the opening handshake."""
         raise NotImplementedError
 
     def receive_ordinary(self, event: Any) -> None:
-        """Take an event that concerns no WebSocket."""
+        """Handle an event of ordinary HTTP or of the whole connection."""
         raise NotImplementedError
 
     # Downwards.
 
     def speak(self, http: Http1 | Http2) -> None:
-        """Begin with the version of HTTP that is spoken."""
+        """Begin to speak a version of HTTP."""
         self.http = self._session.http = http
         self.multiplexed = http.multiplexed
         self.write(http.start())
 
     @property
     def speaks(self) -> bool:
-        """Whether it is known which version of HTTP is spoken."""
+        """Whether the version of HTTP is known."""
         return self._session.http is not None
 
     def add(self, websocket: DriverWebSocket) -> None:
-        """Take a WebSocket that has opened."""
+        """Add a WebSocket that has opened."""
         self.websockets.add(websocket)
         self.schedule(websocket._session)
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
-        """Bring events to those whom they concern."""
+        """Dispatch events to their WebSockets, or to the methods above."""
         ordinary = False
         for connection, event in events:
             if connection is None:
@@ -321,38 +321,38 @@ class DriverTransport(Transport):
             else:
                 self.receive_handshake(connection, event)
         if ordinary:
-            # Bodies that were collected have credit to give back.
+            # Collected bodies have credit to return.
             self.proceed()
 
     def proceed(self) -> None:
-        """Handle what was held until an answer was given."""
+        """Process the bytes that waited for an answer."""
         self.go_on(*self.http.proceed())
 
     # Upwards.
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait in the transport."""
+        """The number of bytes in the write buffer of the transport."""
         return self.unsent
 
     @property
     def full(self) -> bool:
-        """Whether more waits to be written than it likes."""
+        """Whether the write buffer is above its high-water mark."""
         return self.unsent > WRITE_HIGH
 
     @property
     def is_reading(self) -> bool:
-        """Whether what the peer sends is read."""
+        """Whether the transport is to be read."""
         return self._session.is_reading(self)
 
     # Time.
 
     def schedule(self, session: WebSocketSession) -> None:
-        """See to the deadline of a WebSocket, which may be another one."""
+        """Reschedule a WebSocket, whose deadline may have moved."""
         self.obey(self._session.schedule(session))
 
     def obey(self, due: Due | None) -> None:
-        """Do what the session says, and see to its deadline, which may be another one by then."""
+        """Carry out an order of the session, and arm the timer, because its deadline may have moved."""
         if due is None:
             return
         if due.data:
@@ -362,7 +362,7 @@ class DriverTransport(Transport):
         self.arm()
 
     def expire(self) -> None:
-        """Do what is due."""
+        """Carry out what is due."""
         now = self.now()
         for session in self._session.websockets.due(now):
             websocket = session.connection.owner()
@@ -374,11 +374,11 @@ class DriverTransport(Transport):
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way, or nothing more is written."""
+        """Whether a WebSocket is open, or nothing more is written."""
         return bool(self.websockets) or self.lost or self.closing
 
     def check_done(self, websocket: DriverWebSocket) -> None:
-        """Let go of a WebSocket whose closing handshake is done, and of the transport if that was all."""
+        """Release a WebSocket whose closing handshake is done, and close the transport if it was the last."""
         if websocket.connection.state is not State.CLOSED:
             return
         self.obey(self._session.sweep_later(self.now(), websocket.connection))
@@ -390,17 +390,17 @@ class DriverTransport(Transport):
 
     @property
     def shared(self) -> bool:
-        """Whether the transport is for more than one WebSocket, and outlives each."""
+        """Whether the transport carries more than one WebSocket, and outlives each."""
         return self.multiplexed
 
     def let_go(self, websocket: DriverWebSocket) -> None:
-        """Have done with a WebSocket, over HTTP/2 long before the transport ends."""
+        """Release a WebSocket, over HTTP/2 long before the transport ends."""
         if websocket in self.websockets:
             self.websockets.discard(websocket)
             websocket.finish()
 
     def left(self, websocket: DriverWebSocket) -> bool:
-        """Whether a WebSocket has been let go, or can never be."""
+        """Whether a WebSocket has been released, or can never be."""
         return websocket not in self.websockets
 
     def abort(self, websocket: DriverWebSocket) -> None:
@@ -414,19 +414,19 @@ class DriverTransport(Transport):
         self.close_if_done()
 
     def close_if_done(self) -> None:
-        """Close the transport if the connection says so; a client waits for the server to do it, a while."""
+        """Close the transport if the connection is done. A client first waits for the server to close it."""
         self.obey(self._session.close_if_done(self.now(), self))
 
     def leave(self) -> None:
-        """Take nothing new, and close the transport when what is under way has ended."""
+        """Accept nothing new, and close the transport when its current work has ended."""
         self.obey(self._session.leave(self.now(), self))
 
     def close(self) -> None:
-        """Close the transport after what was written, and bound the time until it is gone."""
+        """Close the transport after its write buffer is flushed, and limit the time until it is gone."""
         self.obey(self._session.close(self.now(), self))
 
     def lose(self) -> None:
-        """Take the end of the transport, which is `lost`, to all that stands on it."""
+        """Report the end of the transport, which is `lost`, to its WebSockets."""
         if self.speaks:
             self.handle(self.http.receive(b"")[0])
         for websocket in list(self.websockets):
@@ -436,6 +436,6 @@ class DriverTransport(Transport):
         self.wake()
 
     def say_last(self, data: bytes) -> None:
-        """Write, if that is still possible, what nobody waits for."""
+        """Write bytes that no task waits for, unless the transport is gone."""
         if not self.lost:
             self.write(data)

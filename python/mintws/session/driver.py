@@ -1,4 +1,4 @@
-"""The attributes that the rules of time read of a driver's WebSockets and transports, and what else a transport is to have."""
+"""The interface between sessions and a driver's WebSockets and transports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mintws.session.linger import Step
 
 
 class Messages(Protocol):
-    """A driver's WebSocket, and the messages that it has received.
+    """A driver's WebSocket with its received messages.
 
     Attributes:
         connection: its connection.
-        waiting: how many messages wait for the application.
-        taken: how many the application has taken.
-        paused: more wait than the application takes, so that what comes is not decoded.
-        awaited: a task waits for the next one.
-        owes_answer: the application has taken a message and sent nothing since.
+        waiting: the number of messages that wait for the application.
+        taken: the number of messages that the application has taken.
+        paused: whether the queue is full, so that received bytes are not decoded.
+        awaited: whether a task waits for the next message.
+        owes_answer: whether the application has taken a message and sent nothing since.
     """
 
     connection: Connection
@@ -40,17 +40,17 @@ class TransportState(Protocol):
 
     Attributes:
         websockets: the open WebSockets on it.
-        lost: it is gone.
-        closing: nothing more is written to it.
-        half_closes: either half can end by itself, which TLS does not let.
-        multiplexed: HTTP/2 is spoken.
-        busy: an answer is being made, a WebSocket is open, or nothing more is written.
-        is_reading: it is read.
-        full: more waits to be written than it likes.
-        heard: how many chunks have come.
-        written: how many bytes were written to it.
-        buffered: how many of them wait in it.
-        unsent: how many of them the peer has not taken, as far as is known.
+        lost: whether it is gone.
+        closing: whether nothing more is written to it.
+        half_closes: whether one half can end by itself, which TLS does not allow.
+        multiplexed: whether HTTP/2 is spoken.
+        busy: whether an answer is being made, a WebSocket is open, or nothing more is written.
+        is_reading: whether it is read.
+        full: whether its write buffer is above the high-water mark.
+        heard: the number of chunks received.
+        written: the number of bytes written to it.
+        buffered: the number of these bytes in its write buffer.
+        unsent: the number of these bytes that the peer has not taken, as far as is known.
     """
 
     @property
@@ -80,25 +80,25 @@ class TransportState(Protocol):
 
 
 class Transport(TransportState, Protocol):
-    """A driver's transport, with the calls that `DriverTransport` leaves to it."""
+    """A driver's transport, with the methods that `DriverTransport` does not implement."""
 
     def now(self) -> float:
-        """Give the time."""
+        """Return the time."""
 
     def write(self, data: bytes) -> None:
-        """Write bytes, in the order of the calls, unless nothing more can be written."""
+        """Write bytes, in the order of the calls. Discard them if nothing more can be written."""
 
     def wake(self) -> None:
-        """Have the tasks look again that wait for something of the transport."""
+        """Wake the tasks that wait for the transport."""
 
     def arm(self) -> None:
-        """Have `expire` called at the deadline of the session."""
+        """Arm the timer that calls `expire` at the deadline of the session."""
 
     def take_step(self, step: Step) -> None:
-        """Do what the session orders."""
+        """Carry out an order of the session."""
 
     def cut(self) -> None:
         """End the transport at once."""
 
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
-        """Write a reply and handle events, which have waited."""
+        """Write a deferred reply and handle deferred events."""

@@ -1,4 +1,4 @@
-"""How a WebSocket ends."""
+"""The close status of a WebSocket."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Literal
 from mintws.errors import ConnectionClosed, RemoteProtocolError
 from mintws.events import Close
 
-#: The status codes with which an iteration over messages ends and is no error: done, going away, and none.
+#: The status codes that end an iteration over messages without an error: normal closure, going away, and none.
 CLEAN_CODES = frozenset({1000, 1001, 1005})
 
 
 @dataclass(slots=True)
 class Ending:
-    """How a WebSocket ended, or is ending.
+    """The close status of a WebSocket that has ended, or is ending.
 
     Attributes:
         received: the peer's Close.
-        sent: our Close: the first one, or the answer to the peer's, or to its fault.
-        error: what the peer did wrong; where it left, `__cause__` is the error of the transport, if that had one.
-        cause: why we ended it without a Close of the peer, for the reader of a log.
-        discarded: how many messages came that nobody took any more, after it was closed here.
+        sent: our Close: the first one, or the answer to the peer's Close or fault.
+        error: the peer's fault. If the peer left, `__cause__` is the error of the transport, if there was one.
+        cause: the reason why we ended it without a Close of the peer, for a log.
+        discarded: the number of messages discarded after it was closed here.
     """
 
     received: Close | None = None
@@ -38,7 +38,7 @@ class Ending:
         if self.error is not None and self.error.code != 1006:
             return self.error.code
         if self.error is None and not self.cause and self.sent is not None:
-            # The peer's Close is still to come.
+            # The peer's Close has not been received yet.
             return 1005 if self.sent.code is None else self.sent.code
         return 1006
 
@@ -52,14 +52,14 @@ class Ending:
 
     @property
     def clean(self) -> bool:
-        """Both sides have sent a Close (§7.1.4)."""
+        """Whether both sides have sent a Close (§7.1.4)."""
         return self.received is not None and self.sent is not None
 
     @property
     def ended_by(self) -> Literal["us", "peer"] | None:
-        """Who closed first, or failed the connection; `None` where the transport ended by itself."""
+        """The side that closed first, or failed the connection; `None` if the transport ended by itself."""
         if self.received is not None:
-            # Who answers a Close sends it back as it is.
+            # The answer to a Close repeats it.
             first = self.sent is not None and self.sent is not self.received and self.sent.code == self.received.code
             return "us" if first else "peer"
         if self.error is not None and self.error.code == 1006 and not self.cause:
@@ -67,7 +67,7 @@ class Ending:
         return "us" if self.error is not None or self.cause or self.sent is not None else None
 
     def exception(self) -> ConnectionClosed:
-        """Make the exception that says so."""
+        """Return the exception for this status."""
         closed = ConnectionClosed(self.code, self.reason, clean=self.clean, ended_by=self.ended_by)
         closed.__cause__ = self.error
         return closed

@@ -1,4 +1,4 @@
-"""Pings that are sent at an interval, and what silence after them means."""
+"""Keepalive: Pings at an interval, and the detection of a dead peer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mintws.session.bounds import FEW
 
 
 class Signs(NamedTuple):
-    """The state of a peer, as a driver knows it, when a deadline of its keepalive has passed.
+    """The state of a peer, as known to a driver, at a deadline of its keepalive.
 
     Attributes:
-        open: Pings can be sent.
-        heard: how many chunks have come on the transport.
-        taken: how many bytes the peer has taken of what was written to the transport.
-        unsent: how many bytes of it the peer has not taken.
-        reading: the transport is read.
-        withheld: flow control of HTTP/2 may keep the Ping from going, or its Pong from coming.
-        awaits_pong: a Ping waits for its Pong.
+        open: whether Pings can be sent.
+        heard: the number of chunks received on the transport.
+        taken: the number of bytes written to the transport that the peer has taken.
+        unsent: the number of those that the peer has not taken.
+        reading: whether the transport is read.
+        withheld: whether HTTP/2 flow control may hold back the Ping or its Pong.
+        awaits_pong: whether a Ping waits for its Pong.
     """
 
     open: bool
@@ -31,7 +31,7 @@ class Signs(NamedTuple):
 
 
 class Action(Enum):
-    """An order to the driver: send a Ping, probe beneath flow control (RFC 9113 §6.7), or end the WebSocket."""
+    """An order to the driver: send a Ping, probe the peer below flow control (RFC 9113 §6.7), or end the WebSocket."""
 
     PING = auto()
     PROBE = auto()
@@ -41,17 +41,17 @@ class Action(Enum):
 class Keepalive:
     """The keepalive of one WebSocket (RFC 6455 §5.5.2).
 
-    Whatever comes on the transport is a sign of life: a peer cannot put a Pong into the middle of a frame. So is what it takes, as long
-    as many bytes go before our Ping. While the transport is not read, because the application takes nothing, silence means nothing, nor
-    does it right after: what the peer had to wait with is still on its way.
+    All received data is a sign of life, because a peer cannot send a Pong in the middle of a frame. Written bytes that the peer takes are
+    one too, while many of them precede our Ping. Silence is ignored while the transport is not read because the application takes nothing,
+    and right after, when delayed data is still on its way.
 
     Args:
         now: the time.
         interval: seconds between two Pings.
-        timeout: seconds in which a sign of life must come after a Ping; `None` waits for none.
+        timeout: seconds after a Ping in which a sign of life is required; `None` requires none.
 
     Attributes:
-        cause: why the WebSocket is to be ended.
+        cause: the reason for `Action.END`.
     """
 
     __slots__ = ("_heard", "_interval", "_look_at", "_ping_at", "_probed", "_reading", "_taken", "_timeout", "cause")
@@ -60,10 +60,10 @@ class Keepalive:
         self._interval = interval
         self._timeout = timeout
         self._ping_at: float | None = now + interval
-        #: When to look for signs of life, and what they were when that was set.
+        #: When to check for signs of life, and their state when that was set.
         self._look_at: float | None = None
         self._heard = 0
-        #: `None` if few bytes waited then, so that nothing counts but what comes.
+        #: `None` if few bytes waited then, so that only received data counts.
         self._taken: int | None = None
         self._reading = True
         self._probed = False
@@ -77,11 +77,11 @@ class Keepalive:
         return min(self._ping_at, self._look_at)
 
     def expire(self, now: float, signs: Signs) -> Action | None:
-        """Give the next action that is due, if any; the deadline after it may have passed too.
+        """Return the next action that is due, if any. The following deadline may have passed too.
 
         Args:
             now: the time.
-            signs: what is known of the peer.
+            signs: the state of the peer.
         """
         due = self.deadline
         if due is None or now < due:

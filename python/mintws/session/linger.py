@@ -1,15 +1,15 @@
-"""The end of a transport: how long what comes is still read, and when it is cut."""
+"""The end of a transport: how long it is still read, and when it is aborted."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 from typing import NamedTuple
 
-#: How long what the peer still sends is read, and discarded, before the transport is cut, in seconds.
+#: Seconds in which data of the peer is still read, and discarded, before the transport is aborted.
 LINGER = 2.0
-#: Over TLS, where the peer is not told that our half has ended: the silence after which it sends nothing more, in seconds.
+#: Over TLS, where the peer does not see our half-close: seconds of silence after which the peer is considered to have finished.
 QUIET = 0.25
-#: How long a server that is closed waits for its transports to be gone, in seconds.
+#: Seconds that a closed server waits for the end of its transports.
 END_WAIT = 1.0
 
 
@@ -17,10 +17,10 @@ class Step(Enum):
     """An order to the driver of a transport.
 
     Attributes:
-        CLOSE: close the transport after what was written.
-        LINGER: end our half of the transport after what was written, where either half can end by itself; read what comes.
-        CUT: end the transport at once.
-        LET_GO: let the WebSocket go, whose transport goes on to wait for the server.
+        CLOSE: close the transport after its write buffer is flushed.
+        LINGER: flush the write buffer, end our half of the transport if it can be half-closed, and continue to read.
+        CUT: abort the transport.
+        LET_GO: release the WebSocket, while its transport continues to wait for the server.
     """
 
     CLOSE = auto()
@@ -34,7 +34,7 @@ class Due(NamedTuple):
 
     Attributes:
         data: bytes to write.
-        step: the step to take then. `CLOSE` and `LINGER` have the driver write nothing more.
+        step: the step to take after that. After `CLOSE` and `LINGER` the driver writes nothing more.
     """
 
     data: bytes = b""
@@ -42,11 +42,11 @@ class Due(NamedTuple):
 
 
 class TransportEnd:
-    """The time until a transport is gone: the peer may never read, or never close.
+    """The time limit for the end of a transport, because the peer may never read or never close.
 
     Args:
         now: the time.
-        timeout: seconds until the transport is cut.
+        timeout: seconds until the transport is aborted.
 
     Attributes:
         deadline: when to call `expire`; `None` if never again.
@@ -57,18 +57,18 @@ class TransportEnd:
     def __init__(self, now: float, timeout: float) -> None:
         self._timeout = timeout
         self.deadline: float | None = now + timeout
-        #: While the transport is to be closed as soon as the peer is quiet: until when at most.
+        #: The latest time to close a transport that is closed as soon as the peer is silent.
         self._quiet_until: float | None = None
         self._heard = 0
 
     def linger(self, now: float, heard: int, *, told: bool) -> None:
-        """Have the transport read before it is closed: while the peer still sends, the system would answer with a reset.
+        """Continue to read before closing: the system would answer data that arrives after the close with a reset.
 
         Args:
             now: the time.
-            heard: how many chunks have come.
-            told: the peer sees that our half has ended, and ends its own; then the transport is cut if it does not, else closed when
-                nothing has come for a while.
+            heard: the number of chunks received.
+            told: whether the peer sees our half-close. If so, the transport is aborted unless the peer ends its half. If not, it is closed
+                after a silence.
         """
         end = now + min(LINGER, self._timeout)
         self.deadline = end
@@ -78,11 +78,11 @@ class TransportEnd:
             self.deadline = now + QUIET if now < end else now
 
     def expire(self, now: float, heard: int) -> Step | None:
-        """Give what is to be done now, if anything.
+        """Return the step that is due, if any.
 
         Args:
             now: the time.
-            heard: how many chunks have come.
+            heard: the number of chunks received.
         """
         if self.deadline is None or now < self.deadline:
             return None

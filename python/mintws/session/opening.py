@@ -1,4 +1,4 @@
-"""The opening handshake: defaults of what is negotiated, and what a server decides."""
+"""The opening handshake: defaults for its negotiation, and the decisions of a server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mintws.extensions import Extension, PerMessageDeflate
 
 
 def default_offer() -> tuple[Extension, ...]:
-    """Make what a driver's client offers, for the connections that are to share contexts."""
+    """Return the default offer of a driver's client. Connections with the same offer share contexts."""
     return (PerMessageDeflate(),)
 
 
 def default_willing() -> tuple[Extension, ...]:
-    """Make what a driver's server is willing to use: windows of 4 KiB, because of each the connection holds what it may need."""
+    """Return the default extensions of a driver's server, with windows of 4 KiB, because each connection stores its window."""
     return (PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12),)
 
 
@@ -24,9 +24,8 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
     """Refuse a request from a page of another origin (RFC 6455 §10.2).
 
     Args:
-        origins: the origins that are allowed, such as "https://example.com"; `None` among them allows clients that send none, which
-            are no browsers. `None` instead of a sequence allows all requests without a cookie, and those from the server's own host
-            and port.
+        origins: the allowed origins, such as "https://example.com". `None` among them allows clients that send no Origin, which are not
+            browsers. `None` instead of a sequence allows requests without a cookie, and those from the server's own host and port.
     """
     sent = [value for name, value in request.headers if name.lower() == "origin"]
     if len(sent) > 1:
@@ -46,11 +45,11 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
 
 
 def choose_subprotocol(request: UpgradeRequest, spoken: Sequence[str]) -> str | None:
-    """Give the first subprotocol of the client's list that the server speaks."""
+    """Return the first subprotocol of the client's list that the server speaks."""
     return next((it for it in request.subprotocols if it in spoken), None)
 
 
 def describe(connection: Connection) -> str:
-    """Say in one line what was negotiated."""
+    """Describe in one line what was negotiated."""
     extensions = ", ".join(str(it.answer) for it in connection.extensions) or "no extension"
     return f"HTTP/{connection.carrier.http_version}, {connection.subprotocol or 'no subprotocol'}, {extensions}"

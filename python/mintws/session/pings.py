@@ -18,7 +18,7 @@ class Pings:
         self._waiting: dict[bytes, tuple[float, Any]] = {}
         #: Seconds between the last Ping that was answered and its Pong.
         self.latency: float | None = None
-        #: When the last Pong came.
+        #: When the last Pong was received.
         self.answered_at: float | None = None
 
     @property
@@ -27,10 +27,10 @@ class Pings:
         return bool(self._waiting)
 
     def choose(self, data: bytes | None = None) -> bytes:
-        """Give the payload of a new Ping: `data`, or one of its own.
+        """Return the payload of a new Ping: `data`, or a generated one.
 
         Raises:
-            LocalProtocolError: a Ping with the same data is under way: its Pong could be that of either.
+            LocalProtocolError: a Ping with the same data is pending, so that a Pong would be ambiguous.
             TypeError: `data` is not bytes.
         """
         if data is None:
@@ -47,11 +47,11 @@ class Pings:
         return data
 
     def add(self, now: float, token: Any, data: bytes) -> None:
-        """Take note of a Ping that was sent, which `token` waits for."""
+        """Add a Ping that was sent, with the `token` that waits for its Pong."""
         self._waiting[data] = (now, token)
 
     def answer(self, now: float, data: bytes) -> list[tuple[Any, float]]:
-        """Give the tokens that a Pong answers, with their latencies: its own and all before (§5.5.3)."""
+        """Return the tokens that a Pong answers, with their latencies: those of its Ping and of all earlier ones (§5.5.3)."""
         if data not in self._waiting:
             return []
         self.answered_at = now
@@ -65,7 +65,7 @@ class Pings:
         return answered
 
     def drop(self) -> list[Any]:
-        """Give the tokens of all that were not answered."""
+        """Remove all pending Pings and return their tokens."""
         tokens = [token for _, token in self._waiting.values()]
         self._waiting.clear()
         return tokens

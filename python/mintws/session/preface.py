@@ -1,16 +1,16 @@
-"""The first bytes of a client in clear text."""
+"""The first bytes of a client without TLS."""
 
 from __future__ import annotations
 
-#: What a client that speaks HTTP/2 by prior knowledge begins with (RFC 9113 §3.4).
+#: The connection preface of a client that speaks HTTP/2 with prior knowledge (RFC 9113 §3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Preface:
-    """The choice of a version of HTTP where neither ALPN nor an argument makes it: by the client's first bytes (RFC 9113 §3.4).
+    """The choice of the HTTP version by the client's first bytes, if neither ALPN nor an argument makes it (RFC 9113 §3.4).
 
     Attributes:
-        http2: they are those of HTTP/2.
+        http2: whether they are those of HTTP/2.
     """
 
     __slots__ = ("_start", "http2")
@@ -20,10 +20,10 @@ class Preface:
         self.http2 = False
 
     def receive(self, data: bytes | memoryview) -> bytes | None:
-        """Take the next bytes, none if the client has ended its half.
+        """Take the next bytes; empty if the client has ended its half.
 
         Returns:
-            All that have come, once the version is known; `None` until then.
+            All received bytes once the version is known; `None` until then.
         """
         self._start += data
         if data and len(self._start) < len(PREFACE) and PREFACE.startswith(self._start):

@@ -1,4 +1,4 @@
-"""The headers with which drivers name themselves and the time."""
+"""The headers User-Agent, Server and Date."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mintws import _core
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, pairs
 
-#: What drivers call themselves, as User-Agent and as Server (RFC 9110 §10.1.5, §10.2.4).
+#: The value of User-Agent and Server (RFC 9110 §10.1.5, §10.2.4).
 PRODUCT = f"mintws/{_core.__version__}"
 
 
 def product_header(name: str, value: str | None) -> Headers:
-    """Make the header that names a program, User-Agent or Server; none if its value is `None`.
+    """Return the header User-Agent or Server; none if the value is `None`.
 
     Raises:
-        LocalProtocolError: the value is empty, or malformed.
-        TypeError: it is no str.
+        LocalProtocolError: the value is empty or malformed.
+        TypeError: the value is not a `str`.
     """
     if value is None:
         return ()
@@ -31,9 +31,9 @@ def product_header(name: str, value: str | None) -> Headers:
 
 @lru_cache(maxsize=1)
 def date(second: int) -> str:
-    """Write a time as Date has it (RFC 9110 §5.6.7), once for all responses of the same second.
+    """Format a time for Date (RFC 9110 §5.6.7), once for all responses of the same second.
 
     Args:
-        second: the seconds since 1970.
+        second: seconds since 1970.
     """
     return formatdate(second, usegmt=True)

@@ -1,4 +1,4 @@
-"""A server's transport: how long requests, responses and streams may take."""
+"""The rules of a server's transport: time limits for requests, responses and streams."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ServerSession(TransportSession):
 
     def __init__(self, now: float, timing: Timing) -> None:
         super().__init__(now, timing)
-        #: For the bodies that are still coming, and, while nothing is under way, for the head of the next request.
+        #: For incomplete bodies and, while nothing is in progress, for the head of the next request.
         self._requests = RequestTimeouts(timing.open_timeout)
         self._idle: IdleTimeout | None = None
-        #: For a client that does not take what waits for it, while a response does.
+        #: For a client that does not read a response.
         self._stuck: IdleTimeout | None = None
         self._half_closed = HalfClosedTimeout(timing.half_closed_timeout)
 
@@ -56,11 +56,11 @@ class ServerSession(TransportSession):
 
     @property
     def awaits_requests(self) -> bool:
-        """Whether the bodies of requests are still to come, or were at the last call."""
+        """Whether requests are incomplete, or were at the last call."""
         return self._requests.under_way or (self.http is not None and bool(self.http.collecting))
 
     def limit_requests(self, now: float, transport: TransportState) -> Due:
-        """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
+        """Set the time limits of incomplete requests or, if nothing is in progress, of the next request."""
         self._limit_requests(now, transport)
         return after(b"", None if self._idle is None else self.close_if_done(now, transport))
 
@@ -72,7 +72,7 @@ class ServerSession(TransportSession):
             self._idle = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
 
     def limit_half_closed(self, now: float, transport: TransportState) -> Due | None:
-        """Bound the time in which the client may leave streams open that have ended here."""
+        """Set the time limit for the client to end streams that have ended here."""
         if self._half_closed.deadline is not None or not self._has_half_closed:
             return None
         return after(self._reset_half_closed(now), self.close_if_done(now, transport))
@@ -86,11 +86,11 @@ class ServerSession(TransportSession):
 
     @property
     def _has_half_closed(self) -> bool:
-        """Whether there are streams that have ended here and not at the client."""
+        """Whether there are streams that have ended only on our side."""
         return not self._closed and self.http is not None and self.http.half_closed > 0
 
     def await_room(self, now: float, transport: TransportState) -> Due:
-        """Bound the time in which the client takes nothing of a response; the transport is not closed before it has."""
+        """Set the time limit for a client that does not read a response. The transport stays open until it has."""
         if self._stuck is None:
             self._stuck = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
         return Due()
@@ -103,10 +103,10 @@ class ServerSession(TransportSession):
         return super().close_if_done(now, transport) if self._stuck is None else None
 
     def _lingers(self, transport: TransportState) -> bool:
-        # A client that sees our half end may do the same first (RFC 6455 §7.1.1), so a server that can tells it always.
+        # A client that sees our half-close may close first (RFC 6455 §7.1.1), so half-close whenever the transport can.
         ends_half = self.http is not None and not self._peer_ended and transport.half_closes
         return ends_half or super()._lingers(transport)
 
     def _untaken(self, transport: TransportState) -> int:
-        """How many bytes the client has not taken yet, those included for which its windows have no room."""
+        """The number of bytes that the client has not taken, including those that its windows hold back."""
         return transport.unsent + (0 if self.http is None else self.http.buffered)

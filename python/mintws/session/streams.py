@@ -1,4 +1,4 @@
-"""Streams of HTTP/2 that one side has ended, and how long the other may take."""
+"""HTTP/2 streams that one side has ended, and the time limit for the other side."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mintws.connection import Connection
 
 
 class ClosedStreams:
-    """WebSockets whose closing handshake is done, and whose streams the peer has not ended (RFC 8441 §5). It does not keep them alive.
+    """WebSockets that are closed, but whose streams the peer has not ended (RFC 8441 §5). They are held weakly.
 
     Args:
-        timeout: seconds that the peer has for it.
+        timeout: seconds for the peer to end a stream.
     """
 
     __slots__ = ("_timeout", "_waiting")
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        #: Until when, the first to end first.
+        #: Their deadlines, earliest first.
         self._waiting: deque[tuple[float, ReferenceType[Connection]]] = deque()
 
     @property
@@ -32,7 +32,7 @@ class ClosedStreams:
         self._waiting.append((now + self._timeout, ref(connection)))
 
     def expire(self, now: float) -> list[Connection]:
-        """Give those whose streams are to be reset now."""
+        """Return the WebSockets whose streams are to be reset now."""
         late = []
         self._drop_ended()
         while self._waiting and self._waiting[0][0] <= now:
@@ -54,15 +54,15 @@ def _has_ended(reference: ReferenceType[Connection]) -> bool:
 
 
 class HalfClosedTimeout:
-    """When a server resets the streams that have ended here and not at the client (RFC 9113 §8.1).
+    """The schedule on which a server resets streams that have ended only on its side (RFC 9113 §8.1).
 
-    Each time those are reset that were there the last time: so a stream has at least the timeout, and at most twice that.
+    Each reset concerns the streams that were present at the previous one, so a stream has between one and two timeouts.
 
     Args:
         timeout: in seconds; `None` never resets any.
 
     Attributes:
-        deadline: when to call `expire`; `None` if that is to be done as soon as there is such a stream.
+        deadline: when to call `expire`; `None` if as soon as there is such a stream.
     """
 
     __slots__ = ("_timeout", "deadline")
@@ -72,12 +72,12 @@ class HalfClosedTimeout:
         self.deadline: float | None = None
 
     def expire(self, now: float) -> bool:
-        """Say whether it is time; call `wait` when they have been reset."""
+        """Return whether a reset is due. Call `wait` after it."""
         if self._timeout is None or (self.deadline is not None and now < self.deadline):
             return False
         self.deadline = None
         return True
 
     def wait(self, now: float, count: int) -> None:
-        """Wait for the next time, if so many such streams are left."""
+        """Schedule the next reset if `count`, the number of such streams, is not 0."""
         self.deadline = now + self._timeout if count and self._timeout is not None else None

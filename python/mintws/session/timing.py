@@ -1,4 +1,4 @@
-"""How long to wait for the peer."""
+"""Timeouts for the peer."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from mintws.errors import LocalProtocolError
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long to wait for the peer, in seconds; `None`, where it may be, is without end.
+    """Timeouts for the peer, in seconds. `None`, where allowed, is no limit.
 
     Attributes:
-        open_timeout: for the opening handshake: on a client from the call on, on a server for the head of the client's first request,
-            whatever it asks for, from the connection on, and for the handshake of TLS before. The body of an ordinary request has this
-            long from its head on, and one second more for each 240 bytes of it that have come; else it is answered with 408.
+        open_timeout: for the opening handshake. On a client it starts with the call. On a server it covers the TLS handshake, and then the
+            head of the client's first request, of any kind, from the connection on. The body of an ordinary request has this long from
+            its head, plus one second for each 240 bytes received; otherwise it is answered with 408.
         close_timeout: for the peer's half of the closing handshake.
         ping_interval: between two Pings of the keepalive; `None` sends none.
-        ping_timeout: for a sign of life behind the keepalive's Ping: its Pong, or anything else that comes or is taken; `None` does not
-            mind.
-        idle_timeout: on a server, for the head of the next request on a connection that carries nothing any more, and for a client that
-            takes nothing of a response.
-        half_closed_timeout: on a server, for the client's end of an HTTP/2 stream that has ended here, with a WebSocket whose Closes have
-            passed or with a response; then it is reset with NO_ERROR.
+        ping_timeout: for a sign of life after a Ping of the keepalive: its Pong, or any other data received or taken; `None` is no limit.
+        idle_timeout: on a server, for the head of the next request on an idle connection, and for a client that does not read a
+            response.
+        half_closed_timeout: on a server, for the client to end an HTTP/2 stream that has ended here, with a closed WebSocket or with a
+            response. After that the stream is reset with NO_ERROR.
     """
 
     open_timeout: float | None = 10.0
@@ -40,7 +39,7 @@ class Timing:
 
 
 def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
-    """Raise if `value` is no number of seconds; without `zero`, if it is 0: a Ping every 0 seconds would be all that is sent."""
+    """Raise if `value` is not a number of seconds or, unless `zero` is allowed, is 0."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} is a number of seconds, not {value!r}")
     if not (value >= 0 if zero else value > 0):
@@ -48,5 +47,5 @@ def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
 
 
 def earliest(*deadlines: float | None) -> float | None:
-    """Give the earliest of some deadlines, of which `None` is never."""
+    """Return the earliest deadline. `None` means never."""
     return min((it for it in deadlines if it is not None), default=None)

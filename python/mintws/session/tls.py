@@ -1,4 +1,4 @@
-"""How long the peer of a TLS connection is waited for."""
+"""Timeouts for the peer of a TLS connection."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from mintws.session.linger import LINGER
 
 
 class TlsTimeouts:
-    """The time that the peer has for the handshake, and for its end of the connection.
+    """The time limits for the TLS handshake and for the end of the connection.
 
-    After each call the deadline may be another one.
+    Each call may move the deadline.
 
     Args:
         now: the time.
-        handshake_timeout: seconds for the handshake; `None` is without end.
+        handshake_timeout: seconds for the handshake; `None` is no limit.
         close_timeout: seconds for the peer to end its half when ours has ended.
 
     Attributes:
@@ -27,22 +27,22 @@ class TlsTimeouts:
         self.deadline = None if handshake_timeout is None else now + handshake_timeout
 
     def stop(self) -> None:
-        """Wait for nothing: the handshake is done, or the transport is gone."""
+        """Cancel the deadline: the handshake is done, or the transport is gone."""
         self.deadline = None
 
     def close(self, now: float) -> None:
-        """Wait for the end of the transport: our half has ended."""
+        """Limit the wait for the end of the transport, after our half has ended."""
         self.deadline = now + self._close_timeout
 
     def linger(self, now: float) -> None:
-        """Wait a while for the end of the transport, and read what still comes, after a fault.
+        """Limit the time in which the transport is still read after a fault.
 
-        If it were closed meanwhile, the system would answer with a reset, which may overtake the alert.
+        If it were closed while the peer still sends, the system would answer with a reset, which may overtake the alert.
         """
         self.deadline = now + min(LINGER, self._close_timeout)
 
     def expire(self, now: float) -> bool:
-        """Say whether time is up: the transport is to be cut."""
+        """Return whether the deadline has passed, so that the transport is to be aborted."""
         if self.deadline is None or now < self.deadline:
             return False
         self.deadline = None

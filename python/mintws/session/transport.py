@@ -1,4 +1,4 @@
-"""One transport and the HTTP connection on it: when it is read, when it ends, and what is due on it."""
+"""The rules of one transport with its HTTP connection: when it is read, when it ends, and its deadlines."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mintws.session.websocket import WebSocketSession
 if TYPE_CHECKING:
     from mintws.http2 import Http2
 
-#: How often the peer is forgiven the frames that do nothing, in seconds (`Http2.refill`).
+#: Seconds between refills of the flood budgets (`Http2.refill`).
 REFILL_INTERVAL = 60.0
 
 
 class TransportSession:
-    """The rules of one transport, without those of its WebSockets, whose deadlines it knows.
+    """The rules of one transport. Those of its WebSockets are separate, but it schedules their deadlines.
 
-    Whatever is due after a call, the driver does. Where that is `None`, the deadline has not moved.
+    The driver carries out the `Due` that a call returns. If that is `None`, the deadline has not moved.
 
     Args:
         now: the time.
         timing: how long to wait for the peer.
 
     Attributes:
-        http: the HTTP connection, once it is known which version is spoken.
+        http: the HTTP connection, once its version is known.
         websockets: the deadlines of the WebSockets.
     """
 
@@ -53,13 +53,13 @@ class TransportSession:
         self.http: Http1 | Http2 | None = None
         self.websockets = Deadlines()
         self._closed_streams = ClosedStreams(timing.close_timeout)
-        #: Nothing more is written.
+        #: Whether nothing more is written.
         self._closed = False
-        #: The peer's half of the transport is closed.
+        #: Whether the peer's half of the transport is closed.
         self._peer_ended = False
         #: The end of the transport, once it has begun.
         self._end: TransportEnd | None = None
-        #: Bytes of replies that were made while the peer took nothing.
+        #: The bytes of replies made while the peer read nothing.
         self._replies = 0
         self._refill_at = now + REFILL_INTERVAL
 
@@ -70,7 +70,7 @@ class TransportSession:
         return earliest(self.websockets.first, self._closed_streams.deadline, end)
 
     def expire(self, now: float, transport: TransportState) -> Due:
-        """Give what is due now."""
+        """Return what is due now."""
         due = self._expire(now, transport)
         if due.step is not None:
             return due
@@ -81,17 +81,17 @@ class TransportSession:
         return Due(data, None if self._end is None else self._end.expire(now, transport.heard))
 
     def schedule(self, session: WebSocketSession) -> Due:
-        """See to the deadline of a WebSocket, which may be another one."""
+        """Reschedule a WebSocket, whose deadline may have moved."""
         self.websockets.schedule(session)
         return Due()
 
     def receive(self, now: float, *, crowded: bool, replied: int) -> bool:
-        """Take what a chunk has led to; say whether it is to be looked at again if the transport is read.
+        """Account for a received chunk; return whether to check again if the transport is to be read.
 
         Args:
             now: the time.
-            crowded: a WebSocket has more messages than its application takes.
-            replied: how many bytes the peer made us write while it takes nothing.
+            crowded: whether a WebSocket's queue is full.
+            replied: the number of bytes of replies that the chunk caused while the peer reads nothing.
         """
         self._replies += replied
         look = crowded or self._replies > REPLIES_HIGH
@@ -112,14 +112,14 @@ class TransportSession:
         return transport.half_closes and self._end is None
 
     def taken(self) -> None:
-        """Take note that the peer takes what is written."""
+        """Reset the count of replies: the peer reads again."""
         self._replies = 0
 
     def is_reading(self, transport: TransportState) -> bool:
-        """Whether what the peer sends is read.
+        """Whether to read from the transport.
 
-        A peer that makes us write and takes nothing is read no more. What WebSockets send is no answer: its senders wait by themselves.
-        Where messages wait for the application, a little more is read, since the peer's Close may follow.
+        Stop reading a peer that provokes replies but does not read them. Messages sent by WebSockets do not count, because their senders
+        wait. If messages wait for the application, read a little more, because the peer's Close may follow.
         """
         if self.http is None or self._closed:
             return True
@@ -128,20 +128,20 @@ class TransportSession:
         return reading and not (transport.full and (self._replies > REPLIES_HIGH or not websockets))
 
     def sweep_later(self, now: float, connection: Connection) -> Due | None:
-        """Reset a stream later that the peer does not end, though its closing handshake is done (RFC 8441 §5)."""
+        """Schedule the reset of a stream that the peer does not end although its WebSocket is closed (RFC 8441 §5)."""
         if self.http is None or not self.http.multiplexed or connection.carrier.done:
             return None
         self._closed_streams.add(now, connection)
         return Due()
 
     def leave(self, now: float, transport: TransportState) -> Due | None:
-        """Take nothing new, and close the transport when what is under way has ended."""
+        """Accept nothing new, and close the transport when its current work has ended."""
         if self.http is None:
             return self.close(now, transport)
         return after(self.http.shutdown(), self.close_if_done(now, transport))
 
     def close_if_done(self, now: float, transport: TransportState) -> Due | None:
-        """Close the transport if the connection says so; a client waits for the server to do it, a while (RFC 6455 §7.1.1)."""
+        """Close the transport if the connection is done. A client first waits for the server to close it (RFC 6455 §7.1.1)."""
         if self.http is None or transport.closing or transport.lost:
             return None
         if self.http.done:
@@ -153,12 +153,12 @@ class TransportSession:
         return Due()
 
     def close(self, now: float, transport: TransportState) -> Due | None:
-        """Close the transport after what was written, and bound the time until it is gone.
+        """Close the transport after its write buffer is flushed, and limit the time until it is gone.
 
-        The peer is told which of its streams we have seen (RFC 9113 §6.8), or that its request took too long (RFC 9110 §15.5.9).
+        The peer is told the last stream that we processed (RFC 9113 §6.8), or that its request took too long (RFC 9110 §15.5.9).
 
-        If the transport were closed while the peer still sends, the system would answer with a reset, and that may overtake what was
-        written last. So where more may come, it lingers: what comes is read, and discarded, for a while.
+        If the transport were closed while the peer still sends, the system would answer with a reset, which may overtake the last bytes
+        written. So if more may be received, the transport lingers: received data is read and discarded for a while.
         """
         if transport.closing or transport.lost:
             return None
@@ -172,22 +172,22 @@ class TransportSession:
         return Due(data, Step.LINGER)
 
     def lose(self) -> Due:
-        """Take the end of the transport: only its WebSockets are waited for."""
+        """Handle the end of the transport. Only deadlines of its WebSockets remain."""
         self._closed = True
         self._end = None
         self._closed_streams = ClosedStreams(self.timing.close_timeout)
         return Due()
 
     def _lingers(self, transport: TransportState) -> bool:
-        """Whether the peer may be sending still, though nothing more is written."""
+        """Whether the peer may still be sending when we write nothing more."""
         return self.http is not None and not self._peer_ended and self.http.lingers
 
     def _limit(self, now: float) -> None:
-        """Bound the time until the transport is gone: the peer may never read, or never close."""
+        """Limit the time until the transport is gone, because the peer may never read or never close."""
         if self._end is None:
             self._end = TransportEnd(now, self.timing.close_timeout)
 
 
 def after(data: bytes, due: Due | None) -> Due:
-    """Have bytes written before what is due."""
+    """Put bytes to write before what is due."""
     return Due(data) if due is None else Due(data + due.data, due.step)

@@ -1,4 +1,4 @@
-"""The version of HTTP with which a client opens a WebSocket."""
+"""The choice of the HTTP version for a client's WebSocket."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from mintws.errors import ConnectError, ExtendedConnectDisabled, UpgradeError
 
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
 
-#: The statuses with which servers, and gateways whose servers do not, refuse extended CONNECT though they would take an Upgrade.
+#: The statuses with which servers and gateways refuse extended CONNECT although they would accept an Upgrade.
 RETRY_STATUSES = frozenset({400, 405, 421, 426, 501, 502, 504, 505})
-#: How long it is remembered that an origin needs HTTP/1.1, in seconds, and of how many origins.
+#: Seconds for which an origin is known to need HTTP/1.1, and the most origins that are remembered.
 HTTP1_LIFETIME = 300.0
 HTTP1_ORIGINS = 256
 
 
 class Http1Origins:
-    """The origins that are known to take WebSockets over HTTP/1.1 alone, each for `HTTP1_LIFETIME` seconds.
+    """The origins known to accept WebSockets over HTTP/1.1 only, each for `HTTP1_LIFETIME` seconds.
 
-    An origin is whatever tells one server from another. Of more than `HTTP1_ORIGINS` the oldest are forgotten.
+    An origin is any hashable that identifies a server. Above `HTTP1_ORIGINS` the oldest is forgotten.
     """
 
     def __init__(self) -> None:
-        #: Until when, the oldest first.
+        #: When each expires, oldest first.
         self._until: dict[Hashable, float] = {}
 
     def known(self, now: float, origin: Hashable) -> bool:
@@ -40,18 +40,18 @@ class Http1Origins:
 
 
 class VersionChoice:
-    """The versions of HTTP with which one WebSocket is opened, one after the other.
+    """The HTTP versions tried in turn to open one WebSocket.
 
     Args:
-        asked: what the caller asked for. Only "auto" leaves a choice: what ALPN says, or, where that was HTTP/2 and the server takes no
-            WebSockets over it, HTTP/1.1.
-        origin: where to.
-        learnt: what is known of origins; what this opening shows is added.
-        attempts: how often a transport can be connected: 2, or 1 for one of the caller's.
-        now: the time, on the clock of the other calls.
+        asked: the version that the caller asked for. Only "auto" leaves a choice: the result of ALPN or, if that is HTTP/2 and the server
+            accepts no WebSockets over it, HTTP/1.1.
+        origin: the origin of the server.
+        learnt: the known origins, which this opening may add to.
+        attempts: how many transports can be connected: 2, or 1 for a transport of the caller.
+        now: the time.
 
     Attributes:
-        version: what to offer now.
+        version: the version to offer now.
     """
 
     def __init__(self, asked: HttpVersion, origin: Hashable, learnt: Http1Origins, attempts: int, now: float) -> None:
@@ -63,16 +63,16 @@ class VersionChoice:
         self.version: HttpVersion = "1.1" if self._remembered else asked
 
     def opened(self, now: float) -> None:
-        """Learn from a WebSocket that has opened: the origin needs HTTP/1.1, if HTTP/2 was tried before."""
+        """Record a success. If HTTP/2 was tried before, the origin needs HTTP/1.1."""
         if self._auto and self.version == "1.1" and not self._remembered:
             self._learnt.learn(now, self._origin)
 
     def failed(self, now: float, error: ConnectError, *, http2: bool) -> bool:
-        """Learn from an opening that has failed, and say whether to try again, with what is `version` then.
+        """Record a failure; return whether to try again, with the new `version`.
 
         Args:
-            error: why.
-            http2: HTTP/2 was spoken.
+            error: the failure.
+            http2: whether HTTP/2 was spoken.
         """
         if not self._auto or not _may_be_the_version(error):
             return False
@@ -90,9 +90,9 @@ class VersionChoice:
 
 
 def _may_be_the_version(error: ConnectError) -> bool:
-    """Whether another version of HTTP may help where an opening has failed.
+    """Whether another HTTP version may succeed after this failure.
 
-    A 503 with Retry-After is of a server that is busy and says until when (RFC 9110 §15.6.4), not of one that lacks something.
+    A 503 with Retry-After means a busy server (RFC 9110 §15.6.4), not a missing feature.
     """
     if not isinstance(error, UpgradeError):
         return True

@@ -1,4 +1,4 @@
-"""One open WebSocket beside its messages: Pings and Pongs, keepalive, and closing."""
+"""The rules of one open WebSocket: Pings and Pongs, keepalive, and closing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.pings import Pings
 from mintws.session.timing import Timing, earliest
 
-#: Seconds that a send waits for the peer before it is logged what it waits for.
+#: Seconds after which a waiting send is logged.
 STALL = 5.0
 
 
 class WebSocketSession(Closing):
-    """The rules of time of one WebSocket.
+    """The rules of one WebSocket that involve time.
 
-    Whatever a call orders, the driver does; then the deadline may be another one.
+    The driver carries out the order that a call returns. The deadline may have moved after it.
 
     Args:
         now: the time.
         connection, transport: see `Closing`.
-        timing: how long to wait for the peer.
+        timing: timeouts for the peer.
 
     Attributes:
         pings: the Pings that wait for their Pongs.
-        scheduled: when `Deadlines` looks at it; `None` if never.
+        scheduled: when `Deadlines` checks it; `None` if never.
     """
 
     __slots__ = ("__weakref__", "_keepalive", "_log_at", "pings", "scheduled")
@@ -35,7 +35,7 @@ class WebSocketSession(Closing):
         super().__init__(connection, transport, timing.close_timeout)
         self.pings = Pings()
         self.scheduled: float | None = None
-        #: When to log what a send waits for.
+        #: When to log that a send waits.
         self._log_at: float | None = None
         interval = timing.ping_interval
         self._keepalive = None if interval is None else Keepalive(now, interval, timing.ping_timeout)
@@ -48,7 +48,7 @@ class WebSocketSession(Closing):
         return earliest(deadline, self._keepalive.deadline)
 
     def log_stall(self, now: float | None) -> None:
-        """Have what a send waits for logged, if it waits long from now on; `None` if none waits."""
+        """Schedule a log entry for a send that waits from `now` on; `None` cancels it."""
         self._log_at = None if now is None else now + STALL
 
     def expire(self, now: float, messages: Messages) -> Ordered:
@@ -75,7 +75,7 @@ class WebSocketSession(Closing):
         )
         match keepalive.expire(now, signs):
             case Action.PING:
-                # Contexts of compression are made anew when they are needed; an idle connection need not hold them.
+                # An idle connection need not keep compression contexts, which are recreated on demand.
                 self.connection.release()
                 return Order.PING
             case Action.PROBE:
@@ -85,7 +85,7 @@ class WebSocketSession(Closing):
                 ordered = self.close(now, 1011, "keepalive ping timeout")
                 if not isinstance(ordered, Close):
                     return Order.ABORT
-                # Without a wait for the peer's.
+                # Do not wait for the peer's.
                 self._end_at = now
                 return ordered
         return None
