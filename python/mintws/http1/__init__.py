@@ -1,4 +1,4 @@
-"""WebSockets over HTTP/1.1 (RFC 6455 §4): `Http1` is one connection, `Reader` reads what comes on it, `ReceiveBuffer` is what waits."""
+"""WebSockets over HTTP/1.1 (RFC 6455 §4): `Http1` is one connection, `Reader` parses its bytes, `ReceiveBuffer` holds unread ones."""
 
 from mintws.http1.carrier import Http1
 

@@ -32,16 +32,16 @@ from mintws.events import (
 )
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 
-#: Pairs of the connection and its event; what concerns ordinary requests and responses comes with `None`. Typed so that only who has
-#: ordinary ones need ask for `None`.
+#: Pairs of the connection and its event, and bytes to write. Ordinary HTTP has `None` for the connection; typed `Any`, so that
+#: WebSocket-only callers need not handle `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
-#: Behind a request that is not answered yet, the bytes at which the transport is read no more.
+#: The bytes after an unanswered request at which reading stops.
 UNREAD_LIMIT = 64 * 1024
-#: The most interim responses that may come before the answer.
+#: The most interim responses before the answer.
 INTERIM_LIMIT = 32
 
-#: States of ours in which no request is made any more.
+#: Our states in which no more requests are made.
 _ENDING = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 #: States of the server while a request has no response, or not all of it.
 _UNANSWERED = frozenset({h11.SEND_RESPONSE, h11.SEND_BODY})
@@ -54,14 +54,14 @@ class Http1(Direct):
     """One HTTP/1.1 connection, which carries ordinary requests until one of them asks for a WebSocket.
 
     Args:
-        role: which end.
-        header_case: how the names of headers are written: "title" as in `Sec-WebSocket-Key`, or "lower".
-        response_headers: on a server, called for each response, 1xx other than 101 excepted; gives headers that it gets unless it has
-            them: Date, which only who has a clock can give (RFC 9110 §6.6.1), and Server.
+        role: client or server.
+        header_case: the case of header names: "title" as in `Sec-WebSocket-Key`, or "lower".
+        response_headers: on a server, called for each response except 1xx other than 101. It returns headers that are added unless
+            present: Date, which needs a clock (RFC 9110 §6.6.1), and Server.
         limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
-        h11: the `h11.Connection`, for ordinary requests and responses; gone when the transport has become the WebSocket's.
+        h11: the `h11.Connection`, for ordinary requests and responses. It is deleted when the opening handshake succeeds.
     """
 
     __slots__ = (
@@ -84,11 +84,11 @@ class Http1(Direct):
 
     #: Whether many WebSockets share the connection.
     multiplexed = False
-    #: What the peer said when it left: nothing, over HTTP/1.1.
+    #: The text of the peer's GOAWAY, which HTTP/1.1 does not have.
     goaway = ""
-    #: How many streams have ended on our side alone: there are none.
+    #: The number of streams that have ended only on our side: HTTP/1.1 has no streams.
     half_closed = 0
-    #: What the DATA of WebSockets goes to, beside this: nothing.
+    #: The receiver of DATA frames, which HTTP/1.1 does not have.
     _inbound = None
 
     @explained()
@@ -123,13 +123,13 @@ class Http1(Direct):
         self._role = role
         self._header_case = header_case
         self._response_headers = response_headers
-        #: The transport is the WebSocket's.
+        #: Whether the transport belongs to the WebSocket.
         self._switched = False
         self._ended = False
-        #: We take no more requests, and make none.
+        #: Whether to accept and make no more requests.
         self._leaving = False
         self._reading = True
-        #: What reads until then.
+        #: Parses the bytes until then.
         self._reader = Reader(self.h11)
         self._opened = False
         self._interim = 0
@@ -137,40 +137,40 @@ class Http1(Direct):
         self._collector = Collector()
 
     def start(self) -> bytes:
-        """Give the bytes with which the connection begins: none over HTTP/1.1."""
+        """Return the bytes that begin the connection: none over HTTP/1.1."""
         return b""
 
     def refill(self) -> None:
-        """Forget what the peer has done for nothing so far, which is not counted over HTTP/1.1."""
+        """Refill the flood budgets, which HTTP/1.1 does not have."""
 
     def reset_half_closed(self) -> bytes:
-        """Reset streams that have ended on our side alone: there are none."""
+        """Reset streams that have ended only on our side: HTTP/1.1 has no streams."""
         return b""
 
     @property
     def leaving(self) -> bool:
-        """Whether no request is made any more."""
+        """Whether no more requests are made."""
         return self._leaving or self._ended
 
     def probe(self) -> bytes:
-        """Give the bytes that ask beneath the WebSocket whether the peer is there: none over HTTP/1.1."""
+        """Return the bytes that probe the peer below the WebSocket: none over HTTP/1.1."""
         return b""
 
     @property
     def can_open(self) -> bool:
-        """Whether `open` may be called: once, on a client, while the connection is not ending."""
+        """Whether `open` may be called: once, on a client, unless the connection is ending."""
         if self._role is Role.SERVER or self._opened or self._ended or self._connection.state is State.CLOSED:
             return False
         return not self._leaving and self.h11.our_state not in _ENDING
 
     def open(self) -> Connection:
-        """Make a client's WebSocket; its first event is an `UpgradeRequest`.
+        """Return a client's WebSocket, on which to send an `UpgradeRequest` first.
 
-        It may be sent when all ordinary requests before it have their responses.
+        The request may be sent when all earlier ordinary requests have their responses.
 
         Raises:
-            LocalProtocolError: on a server, or for the second time: an HTTP/1.1 connection carries one WebSocket; or when the connection
-                is ending.
+            LocalProtocolError: this is a server, the connection is ending, or the call is the second one: an HTTP/1.1 connection carries
+                one WebSocket.
         """
         if self._role is Role.SERVER:
             raise LocalProtocolError("a server opens no WebSocket: answer the UpgradeRequest that receive() gives")
@@ -184,11 +184,10 @@ class Http1(Direct):
 
     @property
     def done(self) -> bool:
-        """Whether the transport is to be closed now, after what was returned so far is written (RFC 6455 §7.1.1).
+        """Whether to close the transport now, after the bytes returned so far are written (RFC 6455 §7.1.1).
 
-        A server closes it when both Closes have passed. A client waits for that, a while; it closes at once when the opening
-        handshake failed or the peer broke a rule. Where the peer has ended it nobody is left to answer, but for requests that it made
-        before: those may still have a response.
+        A server closes it after both Closes. A client waits for the server for a while, but closes it at once if the opening handshake
+        failed or the peer broke a rule. If the peer has ended its half, only its earlier requests may still get a response.
         """
         state = self._connection.state
         if self._connection.corked and not self._ended:
@@ -205,21 +204,21 @@ class Http1(Direct):
 
     @property
     def reading(self) -> bool:
-        """Whether the transport is to be read: not while the connection is paused, or 64 KiB wait behind a request without answer.
+        """Whether to read the transport: not while the connection is paused, or 64 KiB wait after an unanswered request.
 
-        What is read all the same waits too, as far as it may be a next request. Behind a request for a WebSocket it is refused, by a 400
-        and `Failed`.
+        Bytes that are received anyway wait too, if they may be the next request. After a request for a WebSocket they are refused with a
+        400 and `Failed`.
         """
         waiting = 0 if self._switched else len(self._reader.buffer) + self._connection.held
         return self._reading and waiting < UNREAD_LIMIT
 
     @property
     def lingers(self) -> bool:
-        """Whether the peer may still be sending when `done` says to close the transport (RFC 9112 §9.6).
+        """Whether the peer may still be sending when `done` becomes `True` (RFC 9112 §9.6).
 
-        So it is after a fault, and on a server after a refusal or a response that came before the request was whole. Bytes that come
-        for a transport that is closed are answered with a reset, which may overtake what was written last: read on, and discard
-        what comes, until the peer ends it too, for a while.
+        This is so after a fault, and on a server after a refusal or a response sent before the request was complete. The system answers
+        bytes for a closed transport with a reset, which may overtake the last bytes written. So continue to read and discard for a
+        while, until the peer ends the transport too.
         """
         if self._ended:
             return False
@@ -228,20 +227,20 @@ class Http1(Direct):
         return self._role is Role.SERVER and (self._connection.state is State.CLOSED or self._reader.begun)
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
-        """Take bytes from the peer and say what they mean.
+        """Take bytes from the peer and return their events.
 
         Args:
-            data: the next bytes of the transport, however cut; empty says that the peer ended it.
+            data: the next bytes of the transport, cut anywhere; empty if the peer ended it.
 
         Returns:
-            events: what `data` completes, oldest first, as pairs of the connection and its event. Ordinary requests and responses
-                come as `None` and a `RequestStarted`, `ResponseStarted`, `BodyData` or `MessageEnded` of `mintws.events`; answer
-                them by `respond`, or by `h11.send`.
-            reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2), the refusal of a request that is no
-                handshake (§4.2.2), a 100 for a client that waits for it with its body (RFC 9110 §10.1.1).
+            events: the events completed by `data`, oldest first, as pairs of the connection and its event. For ordinary requests and
+                responses the pair is `None` and a `RequestStarted`, `ResponseStarted`, `BodyData` or `MessageEnded` of
+                `mintws.events`; answer them by `respond`, or by `h11.send`.
+            reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2), the refusal of an invalid handshake
+                (§4.2.2), a 100 for a client that waits for it before sending its body (RFC 9110 §10.1.1).
 
-        A peer that breaks a rule is no exception: its last event is `Failed`. That, and a `Close`, is answered by handing it to
-        `Connection.send` when its turn comes.
+        A peer that breaks a rule raises no exception: its last event is `Failed`. Answer that, and a `Close`, by passing it to
+        `Connection.send` after the answers to earlier messages.
 
         Raises:
             TypeError: `data` is not bytes.
@@ -263,30 +262,30 @@ class Http1(Direct):
         return self._read()
 
     def proceed(self) -> Received:
-        """Say what bytes mean that were held until an answer was given.
+        """Return the events of bytes that waited for an answer.
 
-        Call it after an `UpgradeAccept`, for frames that the client sent behind its request; and after an ordinary response, for
-        the next request.
+        Call it after an `UpgradeAccept`, for frames that the client sent right after its request, and after an ordinary response, for the
+        next request.
         """
         if self._switched:
             return self._connection.receive_early()
         return self._read()
 
     def collect(self, event: object, limit: int | None = DEFAULT_LIMIT) -> Request | Response | None:
-        """Gather an ordinary request, or response, out of events that were handed on; it is given when it is whole.
+        """Collect an ordinary request or response from its events, and return it when it is complete.
 
         Args:
             event: the event.
-            limit: the most bytes of a body, inclusive; `None` is no limit. A request whose body is longer is given as soon as that is
-                known, with `None` for `body`, and nothing more of it is kept: `respond` to it, with a 413 say.
+            limit: the most bytes of a body, inclusive; `None` is no limit. A request with a longer body is returned as soon as that is
+                known, with `None` for `body`, and the rest is discarded: `respond` to it, for example with a 413.
         """
         return self._collector.collect(event, limit)
 
     @property
     def collecting(self) -> list[tuple[Request, int]]:
-        """The request that `collect` has begun to gather, with `None` for `body`, and how many bytes of it have come.
+        """The incomplete request of `collect`, with `None` for `body`, and the number of bytes received of its body.
 
-        `respond` to it without waiting for the rest if it takes too long, with a 408 and "Connection: close".
+        If it takes too long, `respond` to it with a 408 and "Connection: close" without waiting for the rest.
         """
         return self._collector.requests
 
@@ -295,8 +294,8 @@ class Http1(Direct):
 
         Raises:
             LocalProtocolError: no ordinary request waits for a response, or HTTP/1.1 does not allow this one. Nothing was sent, and
-                another may follow.
-            TypeError: it is no request, or no response.
+                another response is possible.
+            TypeError: an argument is not a `Request`, or not a `Response`.
         """
         for given, kind in ((request, Request), (response, Response)):
             if not isinstance(given, kind):
@@ -317,13 +316,13 @@ class Http1(Direct):
         return written
 
     def shutdown(self) -> bytes:
-        """Take no more requests, and make none; `done` holds as soon as no WebSocket is open and no request is unanswered.
+        """Accept and make no more requests. `done` becomes `True` as soon as no WebSocket is open and no request is unanswered.
 
-        The response that is still to come says so (RFC 9112 §9.6). A client whose WebSocket is closed waits for the server to close the
-        transport all the same.
+        The last response announces the end (RFC 9112 §9.6). A client whose WebSocket is closed still waits for the server to close the
+        transport.
 
         Returns:
-            Bytes to write now: on a server the 408 to a request of whose head a part has come (RFC 9110 §15.5.9), else none.
+            Bytes to write now: on a server the 408 to a request with an incomplete head (RFC 9110 §15.5.9), otherwise none.
         """
         self._leaving = True
         if self._role is Role.CLIENT or self._ended or self._connection.state is not State.CONNECTING:
@@ -375,11 +374,11 @@ class Http1(Direct):
 
     @property
     def _failed(self) -> bool:
-        """The client has nothing to wait for."""
+        """Whether a client has nothing to wait for."""
         return not self._switched or self._connection.failed
 
     def _read(self) -> Received:
-        """Read what has come, as far as HTTP lets: nothing behind a request until it is answered."""
+        """Parse the received bytes, but nothing after a request until it is answered."""
         events: list[tuple[Connection | Any, Any]] = []
         replies: list[bytes] = []
         while (received := self._read_next()) is not None:
@@ -388,7 +387,7 @@ class Http1(Direct):
         return events, b"".join(replies)
 
     def _read_next(self) -> Received | None:
-        """Read the next thing that has come; `None` if there is none, or it has to wait."""
+        """Parse the next message; return `None` if there is none, or it has to wait."""
         if self._switched:
             return None
         state = self._connection.state
@@ -463,7 +462,7 @@ class Http1(Direct):
         )
         if self._connection.state is State.REQUESTED:
             self._connection._hold(self, weakly=False)
-            # A handshake has no body, so this is the end of the message: what follows is the WebSocket's.
+            # A handshake has no body, so this is the end of the message. The rest belongs to the WebSocket.
             self.h11.next_event()
         return events, reply
 
@@ -483,7 +482,7 @@ class Http1(Direct):
         return [*events, *more], reply + answers
 
     def _switch(self) -> None:
-        """From now on the transport is the WebSocket's."""
+        """Leave the transport to the WebSocket."""
         self._switched = True
         del self.h11, self._reader
 
@@ -493,18 +492,18 @@ class Http1(Direct):
         return self._connection.receive_rejection(status, headers, bytes(body))
 
     def _broken(self, error: RemoteProtocolError) -> Received:
-        """Fail the connection over HTTP that is none; a server says so."""
+        """Fail the connection for invalid HTTP. A server answers with a refusal."""
         if self._role is Role.SERVER:
             events, _ = self._connection.fail(error)
             return events, self._refuse(error.status or 400, error.args[0])
         error.status = None
         if self._rejection is not None:
-            # Its head was right, and says all that matters.
+            # Its head was valid, and is sufficient.
             return self._reject()
         return self._connection.receive_end(_LEFT) if self._ended else self._connection.fail(error)
 
     def _refuse(self, status: int, why: str) -> bytes:
-        """Answer as a server what it will not handle, unless an answer is under way already."""
+        """Refuse a request as a server, unless an answer has begun."""
         if self.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return b""
         body = f"{why}\n".encode()
@@ -523,7 +522,7 @@ class Http1(Direct):
             raise LocalProtocolError(f"HTTP/1.1 does not allow this now: {error}") from error
 
     def _complete(self, headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-        """Make the headers of a response."""
+        """Return the complete headers of a response."""
         return self._cased(completed(headers, self._response_headers()))
 
     def _cased(self, headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
@@ -532,7 +531,7 @@ class Http1(Direct):
 
 
 def _ordinary(event: H11Event) -> list[tuple[None, OrdinaryEvent]]:
-    """Make events of ordinary HTTP of one of `h11`: none of the end of the transport."""
+    """Translate an event of `h11`. The end of the transport has no translation."""
     match event:
         case h11.Request():
             target = event.target.decode("latin-1")

@@ -1,4 +1,4 @@
-"""What a peer sends as HTTP/1.1, read by `h11`: no further than HTTP lets, and held to what `h11` lets pass."""
+"""The parser of HTTP/1.1: `h11`, given one message at a time, with checks that `h11` lacks."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mintws.http1.receive_buffer import ReceiveBuffer
 
 #: The most bytes of a request's or a response's head.
 HEAD_LIMIT = 32 * 1024
-#: The most lines of one: each costs more than its bytes.
+#: The most lines of a head. A line costs more than its bytes.
 LINES_LIMIT = 512
 
 _Head: TypeAlias = h11.Request | h11.Response | h11.InformationalResponse
 H11Event: TypeAlias = _Head | h11.Data | h11.EndOfMessage | h11.ConnectionClosed
 
-#: States of the peer in which its bytes are read, a head or a body; and those in which nothing but its end is still to come.
+#: The peer's states before a head, those in which its bytes are parsed, and those in which only its end may follow.
 _BEFORE_HEAD = frozenset({h11.IDLE, h11.SEND_RESPONSE})
 _READABLE = _BEFORE_HEAD | {h11.SEND_BODY}
 _BEHIND_MESSAGE = frozenset({h11.DONE, h11.MUST_CLOSE})
 
 
 class Reader:
-    """Gives `h11` what it may have: a message at a time, and no byte behind it.
+    """Feeds `h11` with one message at a time, and no byte after it.
 
     Args:
-        connection: what reads.
+        connection: the parser.
 
     Attributes:
-        buffer: what it has not been given yet.
-        ended: nothing more comes.
+        buffer: the bytes that it has not been given yet.
+        ended: whether the peer has ended its half.
     """
 
     __slots__ = ("_head", "_head_len", "_head_lines", "_left", "buffer", "connection", "ended")
@@ -42,39 +42,39 @@ class Reader:
         self.connection = connection
         self.buffer = ReceiveBuffer()
         self.ended = False
-        #: The request that was read last is a HEAD.
+        #: Whether the last request is a HEAD.
         self._head = False
-        #: How much `h11` was given of the head that it reads.
+        #: The bytes and lines given to `h11` of the current head.
         self._head_len = 0
         self._head_lines = 0
-        #: How many bytes are still to come of the body that it reads; `None` if lines say where a message ends.
+        #: The remaining bytes of the current body; `None` if an empty line ends the message.
         self._left: int | None = None
 
     @property
     def answers_head(self) -> bool:
-        """The response that is due is to a HEAD, and has no body."""
+        """Whether the next response answers a HEAD, and so has no body."""
         return self._head and self.connection.our_state is h11.SEND_RESPONSE
 
     @property
     def begun(self) -> bool:
-        """A message has begun and is not whole."""
+        """Whether a message is incomplete."""
         return self._head_len > 0 or len(self.buffer) > 0 or self.connection.their_state is h11.SEND_BODY
 
     @property
     def body_follows(self) -> bool:
-        """The message that is being read has a body, or more of it."""
+        """Whether more of the current message's body follows."""
         return self.connection.their_state is h11.SEND_BODY and self._left != 0
 
     def next_event(self) -> H11Event | RemoteProtocolError | None:
-        """Read on.
+        """Parse the next event.
 
         Returns:
-            The next event; what is wrong with what came, its `status` what a server answers; or `None` if more must come first, or a
-            request be answered.
+            The event; or a fault, with the `status` of a server's answer; or `None` if more bytes are needed, or a request has to be
+            answered first.
         """
         theirs = self.connection.their_state
         if theirs is h11.MUST_CLOSE:
-            # The peer said that this was its last message (RFC 9112 §9.6).
+            # The peer has announced that this was its last message (RFC 9112 §9.6).
             self.buffer.clear()
         if theirs in (h11.IDLE, h11.DONE) and self.connection.our_role is h11.CLIENT:
             if self.buffer.skip_empty_lines():
@@ -89,15 +89,15 @@ class Reader:
         try:
             return self._read_on() if goes_on else None
         except h11.RemoteProtocolError as error:
-            # It quotes what came, as much as it was.
+            # The message quotes all received bytes.
             why, status = str(error).partition(": bytearray(")[0], error.error_status_hint
-            # A frame of h11 that it names holds the error.
+            # A frame of h11 in the traceback refers to the error.
             error.__traceback__ = None
             return RemoteProtocolError(why, section="RFC 9112", status=status)
 
     def _read_on(self) -> H11Event | RemoteProtocolError | None:
-        """Let `h11` read the message to its next event, or learn of the end."""
-        # A head takes bytes; a body may be over without.
+        """Feed `h11` up to its next event, or tell it of the end."""
+        # A head needs bytes; a body may end without any.
         before_head = self.connection.their_state in _BEFORE_HEAD
         event = h11.NEED_DATA if before_head else self.connection.next_event()
         while event is h11.NEED_DATA:
@@ -134,28 +134,28 @@ class Reader:
 
 
 def _fault(head: _Head, headers: dict[bytes, bytes]) -> RemoteProtocolError | None:
-    """Say what is wrong with a head that `h11` lets pass."""
+    """Return the fault of a head that `h11` accepts, or `None`."""
     if not head.http_version.startswith(b"1."):
         return RemoteProtocolError("the version of HTTP must be 1.1", section="RFC 9112 §2.3", status=505)
     if not isinstance(head, h11.Request):
         return None
     if head.method == b"CONNECT":
-        # An ordinary answer to it, a 2xx, would make a tunnel of the connection.
+        # A 2xx answer to it would turn the connection into a tunnel.
         return RemoteProtocolError("CONNECT is for a proxy", section="RFC 9110 §9.3.6", status=501)
     if b"transfer-encoding" in headers and (b"content-length" in headers or head.http_version == b"1.0"):
-        # Whoever handed it on may have read another body.
+        # An intermediary may have seen another body.
         ambiguous = "Transfer-Encoding may not come with Content-Length, nor over HTTP/1.0"
         return RemoteProtocolError(ambiguous, section="RFC 9112 §6.1", status=400)
     return _core.check_fields(list(head.headers))
 
 
 def _body_len(head: _Head, headers: dict[bytes, bytes]) -> int | None:
-    """Say how many bytes a body has (RFC 9112 §6.3): `None` if its chunks do."""
+    """Return the length of a body (RFC 9112 §6.3), or `None` if it is chunked."""
     if b"transfer-encoding" in headers:
         return None
     if b"content-length" in headers:
         return int(headers[b"content-length"])
     if isinstance(head, h11.Request):
         return 0
-    # The body of a response may end with the transport; behind an interim one comes another head.
+    # The body of a response may end with the transport. An interim response is followed by another head.
     return sys.maxsize if isinstance(head, h11.Response) else None
