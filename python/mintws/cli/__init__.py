@@ -20,15 +20,15 @@ from mintws.connection import check_request
 
 #: RFC 9110 §5.6.2: the names of headers and of subprotocols.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: Headers that say what an argument says.
+#: Headers that other arguments set.
 _ELSEWHERE = {"host": "it is that of the URL", "sec-websocket-protocol": "use --subprotocol"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give the exit code.
+    """Run the command line; return the exit code.
 
     Args:
-        argv: the arguments behind the program's name; those of the process if `None`.
+        argv: the arguments after the program's name; those of the process if `None`.
     """
     try:
         arguments = _parse(argv)
@@ -48,7 +48,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         with contextlib.redirect_stdout(printed):
             return _parser().parse_args(argv)
     except SystemExit:
-        # What --help and --version print can fail as all that is printed can.
+        # The output of --help and --version can fail like any other.
         if printed.getvalue():
             put(printed.getvalue().rstrip("\n"))
         raise
@@ -194,7 +194,7 @@ def _header(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(f"write a header as NAME:VALUE, not {text!r}")
     if name.lower() in _ELSEWHERE:
         raise argparse.ArgumentTypeError(f"{name} is no header to give: {_ELSEWHERE[name.lower()]}")
-    # The bytes that were typed.
+    # Keep the bytes that were typed.
     header = (name, os.fsencode(value.strip()).decode("latin-1"))
     try:
         check_request(UpgradeRequest("localhost", headers=[header]))

@@ -1,4 +1,4 @@
-"""`mintws connect`: lines of standard input to a server, its messages to standard output."""
+"""`mintws connect`: send lines of standard input to a server and print its messages."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY = 0, 1, 2, 3
 
 #: The most bytes of a message that is printed.
 LIMIT = 64 * 1024 * 1024
-#: How long the server may be silent after the end of the input before we close, and after our Close before its own is given up: seconds.
+#: Seconds of silence after which we close at the end of the input, and after which we stop waiting for the server's Close.
 WAIT = 1.0
 PATIENCE = 10.0
 
-#: What could move a terminal's cursor, or worse.
+#: Characters that could move a terminal's cursor, or worse.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
-    """Connect, talk and close; give the exit code."""
+    """Connect, talk and close; return the exit code."""
     opened = await stop.bound(_open(arguments))
     if opened is None:
         return stop.code
@@ -48,7 +48,7 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
 
 
 async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
-    """Open the WebSocket, or say why not and give the exit code."""
+    """Open the WebSocket, or report the failure and return the exit code."""
     try:
         context = client_context(arguments.cafile, insecure=arguments.insecure)
         if context is not None and urlsplit(arguments.url).scheme in ("ws", "http"):
@@ -70,17 +70,17 @@ async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
     except UpgradeError as error:
         tell(f"refused: {_describe_refusal(error)}")
     except ConnectError as error:
-        # Its text names the server too, which who typed its URL knows.
+        # The text of `error` also names the server, which the user has just typed.
         beneath = error.__cause__
         tell(f"cannot connect: {describe_failure(beneath)}" if isinstance(beneath, OSError) else str(error))
     return NOT_CONNECTED
 
 
 async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> int:
-    """Send and print until either side closes; give the exit code."""
+    """Send and print until either side closes; return the exit code."""
     printer = _Printer(websocket)
     if wait is None:
-        # Who ends the input of a terminal has seen what came.
+        # A user who ends the input of a terminal has seen the messages.
         wait = 0.0 if sys.stdin is not None and sys.stdin.isatty() else WAIT
 
     printing: asyncio.Future[None] = asyncio.ensure_future(printer.run())
@@ -89,18 +89,18 @@ async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> 
         websocket.begin_close(1000, "")
     except ConnectionClosed:
         pass
-    # What the server still has to say before its Close may take any time, as long as something comes.
+    # The messages before the server's Close may take any time, as long as they keep arriving.
     await _first(asyncio.wait([printing]), printer.silence(PATIENCE))
     await websocket.close()
     try:
         await printing
     except OutputLost as lost:
-        # Who reads only some of it, as `head` does, has what he wanted.
+        # A reader that stops early, such as `head`, has what it wanted.
         if lost.reason:
             raise
     ending = websocket.ending
     if ending.error is not None:
-        # It names an argument that this command does not have.
+        # The hint names an argument that this command does not have.
         ending.error.hint = ""
     proper = ending.clean and ending.code in (1000, 1001, 1005)
     how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
@@ -109,7 +109,7 @@ async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> 
 
 
 async def _send_lines(websocket: driver.WebSocket, printer: _Printer, wait: float) -> None:
-    """Send each line of standard input, and wait until the server has nothing more to say to them."""
+    """Send each line of standard input, and wait until the server is silent."""
     try:
         async for line in Lines():
             try:
@@ -117,7 +117,7 @@ async def _send_lines(websocket: driver.WebSocket, printer: _Printer, wait: floa
             except UnicodeDecodeError:
                 await websocket.send(line)
         if wait:
-            # Many servers drop what they have not sent yet when a Close comes. A Pong says that they have all lines.
+            # Many servers drop unsent messages when they receive a Close. A Pong shows that they have all lines.
             await _first(websocket.ping(), printer.silence(PATIENCE))
     except ConnectionClosed:
         return
@@ -142,19 +142,19 @@ class _Printer:
     def __init__(self, websocket: driver.WebSocket) -> None:
         self._websocket = websocket
         self._loop = asyncio.get_running_loop()
-        #: When the last message came.
+        #: When the last message was received.
         self._heard = 0.0
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # What the encoding of the output lacks is no reason to fail.
+            # Do not fail for characters that the encoding of the output lacks.
             sys.stdout.reconfigure(errors="backslashreplace")
         self._terminal = sys.stdout.isatty()
         self._prefix = "< " if self._terminal and sys.stdin is not None and sys.stdin.isatty() else ""
 
     async def run(self) -> None:
-        """Print until nothing more comes.
+        """Print messages until the WebSocket ends.
 
         Raises:
-            OutputLost: standard output takes no more, and so messages are dropped from then on.
+            OutputLost: standard output is lost, and later messages are discarded.
         """
         try:
             async for message in self._websocket:
@@ -163,12 +163,12 @@ class _Printer:
         except ConnectionClosed:
             pass
         except OutputLost:
-            # The server's Close is still to come, behind messages that it has sent.
+            # The server's Close follows after messages that it has sent.
             self._websocket.discard()
             raise
 
     async def silence(self, seconds: float) -> None:
-        """Wait until no message has come for so long, from now on."""
+        """Wait until no message has been received for `seconds`, from now on."""
         began = self._loop.time()
         while (left := max(began, self._heard) + seconds - self._loop.time()) > 0:
             await asyncio.sleep(left)
@@ -180,13 +180,13 @@ class _Printer:
 
 
 def describe_failure(error: OSError) -> str:
-    """Say why the network or TLS failed, once for all addresses that were tried."""
+    """Describe a failure of the network or of TLS, once for all addresses that were tried."""
     if isinstance(error, tls.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message} (--cafile, --insecure)"
     if isinstance(error, tls.SSLError):
         hint = "; if the server speaks no TLS, write ws://" if error.reason == "WRONG_VERSION_NUMBER" else ""
         return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}{hint}"
-    # Of several that fail differently, if only in their addresses, asyncio makes one error without a number.
+    # asyncio joins several failures, which differ at least in their addresses, to one error without a number.
     numbers = re.findall(r"\[Errno (\d+)\]", str(error))
     if isinstance(error, socket.gaierror) or not numbers:
         said = error.strerror or str(error)
@@ -196,7 +196,7 @@ def describe_failure(error: OSError) -> str:
 
 
 def _describe_refusal(error: UpgradeError) -> str:
-    """Say how the server refused: its status, and the first line of a plain text."""
+    """Describe a refusal: its status, and the first line of a plain text."""
     try:
         refusal = f"{error.status} {HTTPStatus(error.status).phrase}"
     except ValueError:
@@ -207,5 +207,5 @@ def _describe_refusal(error: UpgradeError) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Write control characters so that a terminal shows them."""
+    """Escape control characters."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -1,4 +1,4 @@
-"""`mintws demo`: WebSockets over HTTP/1.1 and HTTP/2 side by side, with what went over the wire."""
+"""`mintws demo`: WebSockets over HTTP/1.1 and HTTP/2 side by side, with their traffic."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from mintws.events import Request, Response
 #: The sizes of messages, in characters of text and in bytes: around each length form of frames (RFC 6455 §5.2), and large ones.
 SIZES = (1, 2, 7, 125, 126, 127, 1000, 4096, 65535, 65536, 65537, 1 << 20, 2 << 20)
 LIMIT = 16 << 20
-#: WebSockets of each version of HTTP; those of HTTP/2 share a connection.
+#: The number of WebSockets for each version of HTTP. Those of HTTP/2 share a connection.
 TOGETHER = 4
-#: Messages whose way there and back is timed one by one.
+#: The number of round trips that are timed one by one.
 ROUND_TRIPS = 200
-#: How long what is done at the same time may take, in seconds.
+#: Seconds that concurrent work may take.
 BOUND = 120.0
 
 Message = str | bytes
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
-    """Run the demonstration; give the exit code."""
+    """Run the demonstration; return the exit code."""
     del arguments
     try:
         code = await stop.bound(_demonstrate())
@@ -72,7 +72,7 @@ async def _demonstrate() -> int:
 
 
 class Demonstration:
-    """What the clients do, and the server that they do it to."""
+    """The clients, and the hooks of their server."""
 
     def __init__(self, readme: bytes, context: tls.SSLContext, table: Table) -> None:
         self.messages = make_messages(readme)
@@ -92,7 +92,7 @@ class Demonstration:
         return Response(200, (("Content-Type", "text/markdown; charset=utf-8"),), self._readme)
 
     async def run(self, port: int) -> bool:
-        """Talk over both versions of HTTP at the same time, without compression and with it; say whether every byte came back."""
+        """Talk over both versions of HTTP at once, without and with compression; return whether every byte came back."""
         where: dict[str, Any] = {"host": "127.0.0.1", "port": port, "ssl": self._context, "limit": LIMIT}
         url = f"wss://localhost:{port}/"
         passed = True
@@ -113,7 +113,7 @@ class Demonstration:
     async def _exchange(
         self, websockets: Sequence[driver.WebSocket], client: driver.Http2Client | None = None
     ) -> Figures:
-        """Exchange all messages on each WebSocket at once, and make an ordinary request beside them; tell what that took."""
+        """Send all messages on each WebSocket at once, with an ordinary request beside them; return the figures."""
         times = [await _time(websockets[0]) for _ in range(ROUND_TRIPS)]
         ours = {it.transport.get_extra_info("sockname")[1]: it for it in websockets}
         theirs = [self._theirs[port] for port in ours]
@@ -149,7 +149,7 @@ class Demonstration:
 
 
 async def _time(websocket: driver.WebSocket) -> float:
-    """Give how long a small message takes there and back, in seconds."""
+    """Return the round-trip time of a small message, in seconds."""
     began = time.perf_counter()
     await websocket.send("mint")
     await websocket.recv()
@@ -157,7 +157,7 @@ async def _time(websocket: driver.WebSocket) -> float:
 
 
 async def _send_and_compare(websocket: driver.WebSocket, messages: Sequence[Message]) -> bool:
-    """Send messages while their echoes come; say whether they came back as they were, in their order."""
+    """Send messages while receiving their echoes; return whether all came back unchanged and in order."""
 
     async def send() -> None:
         for message in messages:
@@ -171,7 +171,7 @@ async def _send_and_compare(websocket: driver.WebSocket, messages: Sequence[Mess
 
 
 async def _together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Run coroutines at the same time and give what they return. None is left when one fails, time is up, or this is cancelled."""
+    """Run coroutines concurrently and return their results. None is left running after a failure, a timeout or a cancellation."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, late = await asyncio.wait(tasks, timeout=BOUND, return_when=asyncio.FIRST_EXCEPTION)
@@ -187,7 +187,7 @@ async def _together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 def make_messages(readme: bytes) -> list[Message]:
-    """Make messages of all sizes of a text: its lines, and as much of it over and over as each size wants."""
+    """Return messages of all sizes from a text: its lines, and the repeated text cut to each size."""
     lines = readme.decode().splitlines()
     once = len(readme.decode())
     messages: list[Message] = [*lines, *(line.encode() for line in lines)]
@@ -199,11 +199,11 @@ def make_messages(readme: bytes) -> list[Message]:
 
 
 def make_tls() -> tuple[str, tls.SSLContext]:
-    """Make a certificate and the TLS context of a server that has it."""
+    """Return a new certificate and the TLS context of a server that uses it."""
     certificate, key = make_certificate()
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
     with tempfile.TemporaryDirectory() as folder:
-        # `ssl` takes keys from files alone.
+        # `ssl` loads keys only from files.
         file = Path(folder) / "localhost.pem"
         file.touch(mode=0o600)
         file.write_text(certificate + key, encoding="ascii")
@@ -212,7 +212,7 @@ def make_tls() -> tuple[str, tls.SSLContext]:
 
 
 def read_readme() -> tuple[str, bytes]:
-    """Give the README with its name: that of the repository or, where mintws is installed without it, of the package."""
+    """Return the name and the content of the README: that of the repository or, if there is none, of the installed package."""
     root = Path(__file__).resolve().parents[3]
     readme = root / "README.md"
     if readme.is_file() and (root / "pyproject.toml").is_file():

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 
-#: How much is read at a time, and how often before what was read is taken.
+#: The bytes of one read, and the number of reads ahead of the consumer.
 _READ_SIZE = 64 * 1024
 _READ_AHEAD = 8
 
@@ -17,8 +17,8 @@ _READ_AHEAD = 8
 class Lines:
     """An asynchronous iterator over the lines of standard input, as bytes without their ends.
 
-    A thread reads them, because an event loop can wait neither for files nor, on Windows, for consoles. It is a daemon: a read that
-    never returns does not keep the process.
+    A thread reads them, because an event loop cannot wait for files or, on Windows, for consoles. It is a daemon, so that a read that
+    never returns does not keep the process alive.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Lines:
             threading.Thread(target=self._read, args=[sys.stdin.fileno()], daemon=True).start()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # A line may come in many pieces, so it is joined once.
+        # A line may arrive in many pieces, so join them only once.
         pieces: list[bytes] = []
         while chunk := await self._chunks.get():
             self._room.release()
@@ -45,7 +45,7 @@ class Lines:
             yield b"".join(pieces)
 
     def _read(self, descriptor: int) -> None:
-        # Not by `sys.stdin`, whose lock the interpreter would wait for when it ends.
+        # Do not use `sys.stdin`: the interpreter would wait for its lock at exit.
         with open(descriptor, "rb", buffering=0, closefd=False) as stdin:
             chunk = b"-"
             while chunk:
@@ -54,15 +54,15 @@ class Lines:
                 try:
                     self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
                 except RuntimeError:
-                    # The loop is closed: nobody takes it.
+                    # The loop is closed.
                     return
 
 
 def _read_some(stdin: io.FileIO) -> bytes:
-    """Wait for what comes next; nothing comes after the end, or a fault."""
+    """Wait for the next bytes; return none after the end or an error."""
     try:
         while (chunk := stdin.read(_READ_SIZE)) is None:
-            # Another program that shares it has made it non-blocking.
+            # Another program that shares the descriptor has made it non-blocking.
             select.select([stdin], [], [])
     except OSError:
         return b""

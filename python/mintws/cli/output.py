@@ -1,4 +1,4 @@
-"""Standard output, which is for results, and standard error, for what is said of them. Either may be closed or full."""
+"""Standard output, for results, and standard error, for remarks. Either may be closed or full."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TextIO
 
 
 class OutputLost(Exception):
-    """Standard output takes no more.
+    """Standard output cannot be written to.
 
     Attributes:
-        reason: why; empty if its reader has left, who need not be told.
+        reason: the reason; empty if its reader has left, which is no error.
     """
 
     def __init__(self, reason: str) -> None:
@@ -20,7 +20,7 @@ class OutputLost(Exception):
 
 
 def check() -> None:
-    """See that there is a standard output.
+    """Check that there is a standard output.
 
     Raises:
         OutputLost: it is closed.
@@ -33,7 +33,7 @@ def put(line: str = "") -> None:
     """Write a line to standard output.
 
     Raises:
-        OutputLost: it takes no more; what is written after that goes nowhere.
+        OutputLost: it cannot be written to. Later output is discarded.
     """
     check()
     try:
@@ -44,9 +44,9 @@ def put(line: str = "") -> None:
 
 
 def tell(line: str) -> None:
-    """Say something on standard error; where that takes nothing, nobody is told."""
+    """Write a line to standard error, or discard it if that fails."""
     if sys.stderr is None:
-        # `print` would take standard output instead.
+        # `print` would use standard output instead.
         return
     try:
         print(f"mintws: {line}", file=sys.stderr, flush=True)
@@ -55,7 +55,7 @@ def tell(line: str) -> None:
 
 
 def _abandon(stream: TextIO) -> None:
-    """Let what is still printed, and what Python flushes at its end, go nowhere."""
+    """Discard later output, and what Python flushes at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

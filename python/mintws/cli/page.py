@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from mintws.events import Request, Response
 
-#: The page loads nothing, and nothing may be made of it elsewhere.
+#: The page loads nothing, and cannot be embedded elsewhere.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self' ws: wss:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -16,9 +16,9 @@ _POLICY = (
 
 
 def respond_with_page(subprotocols: Sequence[str]) -> Callable[[Request], Response]:
-    """Make the hook that answers a GET with the page, which offers `subprotocols`."""
+    """Return a hook that answers a GET with the page, which offers `subprotocols`."""
     source = files("mintws.cli").joinpath("page.html").read_text(encoding="utf-8")
-    # A name of a subprotocol is a token, so that it cannot end the script.
+    # The name of a subprotocol is a token, so it cannot end the script.
     page = source.replace("/* subprotocols */ []", json.dumps(list(subprotocols))).encode()
     headers = (
         ("Content-Type", "text/html; charset=utf-8"),

@@ -13,7 +13,7 @@ from mintws.cli.tls import Unusable
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
-    """Serve until Ctrl-C or SIGTERM; give the exit code."""
+    """Serve until Ctrl-C or SIGTERM; return the exit code."""
     try:
         context = make_context(arguments)
     except Unusable as error:

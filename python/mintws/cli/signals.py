@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 class Stop:
-    """Ctrl-C or SIGTERM, as something that can be waited for; the same once more ends the process at once.
+    """An awaitable Ctrl-C or SIGTERM. The second one of a kind ends the process at once.
 
-    What was ignored when the process began, as `nohup` and scripts do, stays ignored.
+    Signals that were ignored when the process started, as by `nohup` and scripts, stay ignored.
 
     Attributes:
-        code: the exit code of a process that it ends: 130 for Ctrl-C, 143 for SIGTERM, 0 before one came.
+        code: the exit code for the signal: 130 for Ctrl-C, 143 for SIGTERM, 0 before a signal.
     """
 
     def __init__(self) -> None:
@@ -26,19 +26,19 @@ class Stop:
         self._loop = asyncio.get_running_loop()
         self._come = asyncio.Event()
         self._seen: set[int] = set()
-        # A signal that another thread takes, or that comes just before the loop waits, wakes nobody. What is written here does.
+        # A signal taken by another thread, or just before the loop waits, does not wake the loop. A byte written here does.
         self._ours, self._theirs = socket.socketpair()
         self._theirs.setblocking(False)
         if os.name == "posix":
             self._loop.add_reader(self._ours, self._ours.recv, 64)
             signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        # Not by `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would never see the second.
+        # Do not use `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would not see the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
     def close(self) -> None:
-        """Let go of the loop; the next signal ends the process."""
+        """Detach from the loop. The next signal ends the process."""
         if os.name == "posix":
             signal.set_wakeup_fd(-1)
             self._loop.remove_reader(self._ours)
@@ -50,7 +50,7 @@ class Stop:
         await self._come.wait()
 
     async def bound(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run a coroutine until it ends; at a signal cancel it, wait until it has cleared up, and give `None`."""
+        """Run a coroutine. At a signal, cancel it, wait for its end, and return `None`."""
         doing = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self.wait())
         try:

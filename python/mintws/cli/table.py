@@ -1,4 +1,4 @@
-"""What `mintws demo` prints: figures of HTTP/1.1 and of HTTP/2 side by side, in at most 80 columns."""
+"""The output of `mintws demo`: figures of HTTP/1.1 and HTTP/2 side by side, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 from mintws.cli.output import put
 
-#: Columns of the labels and of each version of HTTP.
+#: The widths of the labels and of the column for each version of HTTP.
 _LABEL, _CELL = 30, 22
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one version of HTTP did.
+    """The figures of one version of HTTP.
 
     Attributes:
-        payload, sent, received: bytes of messages, and of what their frames came to before TLS.
+        payload, sent, received: bytes of messages, and of their frames before TLS.
         took: seconds for all messages.
-        round_trip: seconds for one small message there and back.
-        page: what came of an ordinary request beside the WebSockets; empty if there was none.
-        passed: all came back as it was sent.
+        round_trip: seconds for one small message and its echo.
+        page: the result of an ordinary request beside the WebSockets; empty if there was none.
+        passed: whether all messages came back unchanged.
     """
 
     http_version: str
@@ -54,21 +54,21 @@ _LINES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
 
 
 class Table:
-    """Prints in colours on a terminal."""
+    """Prints the figures, in colours on a terminal."""
 
     def __init__(self) -> None:
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def title(self, text: str) -> None:
-        """Print a line that stands out."""
+        """Print an emphasized line."""
         put(self._colour("1", text))
 
     def verdict(self, text: str, passed: bool) -> None:
-        """Print what came of it."""
+        """Print the result."""
         put(self._colour("32" if passed else "31", text))
 
     def show(self, negotiated: str, columns: Sequence[Figures]) -> None:
-        """Print figures side by side under a head that says what was negotiated."""
+        """Print figures side by side, with the negotiated extensions as their heading."""
         put()
         self.title(negotiated)
         self.title(" " * _LABEL + "".join(f"{'HTTP/' + it.http_version:>{_CELL}}" for it in columns))

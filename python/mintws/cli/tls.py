@@ -1,4 +1,4 @@
-"""TLS contexts of files that a command names; what is wrong with one is said of that one."""
+"""TLS contexts from files named on the command line, with error messages that name the file at fault."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ssl
 
 
 class Unusable(Exception):
-    """A file cannot be used; the text says which, and why."""
+    """A file cannot be used. The text names it and the reason."""
 
 
 class _PassPhraseWanted(Exception):
@@ -14,18 +14,18 @@ class _PassPhraseWanted(Exception):
 
 
 def server_context(cert: str, key: str | None) -> ssl.SSLContext:
-    """Make a server's context.
+    """Return a server's context.
 
     Args:
-        cert: the file of the certificate and of those that lead to it.
-        key: the file of its key; `None` if that is in `cert` too.
+        cert: the file with the certificate and its chain.
+        key: the file with its key; `None` if that is in `cert` too.
 
     Raises:
         Unusable: one of the files is missing or wrong, or the key needs a pass phrase.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        # Without a function OpenSSL asks on the terminal.
+        # Without a password function, OpenSSL would ask on the terminal.
         context.load_cert_chain(cert, key, password=_refuse)
     except _PassPhraseWanted:
         raise Unusable(
@@ -37,14 +37,14 @@ def server_context(cert: str, key: str | None) -> ssl.SSLContext:
 
 
 def client_context(cafile: str | None, *, insecure: bool) -> ssl.SSLContext | None:
-    """Make a client's context.
+    """Return a client's context.
 
     Args:
-        cafile: the file of the certificates to trust; `None` trusts those of the system.
-        insecure: take any certificate.
+        cafile: the file with the certificates to trust; `None` trusts those of the system.
+        insecure: whether to accept any certificate.
 
     Returns:
-        The context, or `None` if nothing is asked for.
+        The context, or `None` for the default.
 
     Raises:
         Unusable: the file is missing or wrong.
@@ -63,7 +63,7 @@ def _refuse() -> str:
 
 
 def _find_fault(cert: str, key: str | None, error: OSError) -> str:
-    """Say which file is wrong, where OpenSSL says what is."""
+    """Return a message that names the file at fault."""
     _read_certificates(cert)
     _read(key or cert)
     reason = getattr(error, "reason", None)
@@ -85,7 +85,7 @@ def _read_certificates(path: str) -> str:
 
 def _read(path: str) -> str:
     try:
-        # What is not ASCII is a remark between certificates.
+        # Text that is not ASCII is a comment between certificates.
         with open(path, encoding="ascii", errors="ignore") as file:
             return file.read()
     except OSError as error:
