@@ -1,6 +1,6 @@
-//! Status codes of a Close frame (RFC 6455 §7.4 and the registry that it founded).
+//! Status codes of a Close frame (RFC 6455 §7.4 and its IANA registry).
 
-/// Says whether `code` may stand in a Close frame.
+/// Returns whether `code` may be sent in a Close frame.
 ///
 /// 1000-1003 and 1007-1011 come from RFC 6455 §7.4.1, 1012-1014 from the IANA registry, 3000-4999 belong to libraries and
 /// applications (§7.4.2). 1005, 1006 and 1015 are names for what was never sent; all else is reserved.

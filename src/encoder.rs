@@ -1,4 +1,4 @@
-//! Messages to frames (RFC 6455 §5): masks, compression, the order of fragments.
+//! The encoder, from messages to frames (RFC 6455 §5): masking, compression, fragmentation.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -11,10 +11,10 @@ use crate::keys::Keys;
 use crate::mask::{self, MaskingKey};
 use crate::traffic::Traffic;
 
-/// A buffer of more bytes is given back, so that an idle connection holds none.
+/// A larger buffer is freed after use, so that an idle connection does not hold it.
 const KEPT_CAPACITY: usize = 4096;
 
-/// What the caller may not send.
+/// A message that may not be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsendable {
     /// A message of another type within an unfinished one.
@@ -48,7 +48,7 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// One frame to be written: its header, and its payload as it was given, to be masked on the way out.
+/// A frame to write: its header, and its payload, which is masked while it is written.
 #[derive(Debug)]
 pub struct Frame<'a> {
     header: HeaderBytes,
@@ -93,11 +93,11 @@ impl Frame<'_> {
     }
 }
 
-/// The compression of what is sent.
+/// The compression of sent messages.
 pub struct Compression {
-    /// Compresses.
+    /// The compressor.
     pub deflater: Deflater,
-    /// Messages of fewer bytes are sent as they are, unless asked otherwise.
+    /// Shorter messages, in bytes, are not compressed unless requested.
     pub threshold: usize,
 }
 
@@ -108,24 +108,24 @@ struct Unfinished {
     compressed: bool,
 }
 
-/// Messages of one side to frames.
+/// The encoder of one side.
 pub struct Encoder {
-    /// Where masking-keys come from: of a client, and of no server.
+    /// The source of masking-keys, on a client.
     keys: Option<Box<Keys>>,
     compression: Option<Box<Compression>>,
     unfinished: Option<Unfinished>,
     compressed: Vec<u8>,
     /// The most bytes of payload in a frame of a message; `usize::MAX` is no limit.
     max_frame: usize,
-    /// What was made so far.
+    /// The traffic so far.
     pub sent: Traffic,
 }
 
 impl Encoder {
-    /// Makes an encoder; a client has `keys`, a server has none.
+    /// Creates an encoder. A client has `keys`, a server has none.
     #[must_use]
     pub fn new(keys: Option<Keys>, compression: Option<Compression>) -> Self {
-        // In boxes, so that a connection without them does not pay for their size.
+        // Boxed, so that a connection without them does not need their size.
         Self {
             keys: keys.map(Box::new),
             compression: compression.map(Box::new),
@@ -136,27 +136,27 @@ impl Encoder {
         }
     }
 
-    /// Bounds the payload of each frame of a message: what [`Self::append`] is given is cut at so many bytes.
+    /// Limits the payload of each frame of a message: [`Self::append`] cuts messages into frames of at most so many bytes.
     #[must_use]
     pub fn cutting_at(self, max_frame: Option<NonZeroUsize>) -> Self {
         Self { max_frame: max_frame.map_or(usize::MAX, NonZeroUsize::get), ..self }
     }
 
-    /// Whether messages are cut into frames: then [`Self::append`] makes them.
+    /// Whether messages are cut into several frames, which takes [`Self::append`].
     #[inline]
     #[must_use]
     pub const fn cuts(&self) -> bool {
         self.max_frame != usize::MAX
     }
 
-    /// Whether a payload of `len` bytes goes into one frame.
+    /// Whether a payload of `len` bytes fits into one frame.
     #[inline]
     #[must_use]
     pub const fn fits(&self, len: usize) -> bool {
         len <= self.max_frame
     }
 
-    /// Appends the frames of a message, or of a fragment of one: one, unless it is cut. The arguments are those of [`Self::message`].
+    /// Appends the frames of a message or fragment: one, unless it is cut. The arguments are those of [`Self::message`].
     ///
     /// # Errors
     ///
@@ -182,10 +182,10 @@ impl Encoder {
         Ok(())
     }
 
-    /// Makes the one frame of a message, or of a fragment of one, that is not cut.
+    /// Encodes a message or fragment that is not cut as one frame.
     ///
-    /// `opcode` is Text or Binary, for later fragments too; `rsv` the bits of extensions other than permessage-deflate. `compress`
-    /// is read at a message's first fragment: `None` leaves it to the threshold.
+    /// `opcode` is Text or Binary, also for later fragments. `rsv` has the bits of extensions other than permessage-deflate.
+    /// `compress` applies at a message's first fragment; `None` leaves it to the threshold.
     ///
     /// # Errors
     ///
@@ -205,14 +205,14 @@ impl Encoder {
         self.fragment(opcode, payload, fin, rsv, compress)
     }
 
-    /// Whether compression, fragments and cuts have no part in the next message.
+    /// Whether the next message involves no compression, fragmentation or cuts.
     #[inline]
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.compression.is_none() && self.unfinished.is_none() && !self.cuts()
     }
 
-    /// Makes the frame of a whole message, if compression, fragments and cuts have no part in it.
+    /// Encodes a complete message, if it involves no compression, fragmentation or cuts.
     #[inline]
     pub fn plain<'p>(&mut self, opcode: Opcode, payload: &'p [u8], rsv: u8) -> Option<Frame<'p>> {
         if !self.is_plain() {
@@ -222,7 +222,7 @@ impl Encoder {
         Some(self.frame(Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
-    /// Appends the frames of a message of `len` bytes that was compressed elsewhere, with an empty window, or not at all.
+    /// Appends the frames of a message of `len` bytes that was compressed elsewhere with an empty window, or not at all.
     ///
     /// # Errors
     ///
@@ -247,13 +247,13 @@ impl Encoder {
         Ok(())
     }
 
-    /// Counts a message of `len` bytes whose frame was made elsewhere.
+    /// Counts a message of `len` bytes that was encoded elsewhere.
     pub const fn count_shared(&mut self, len: usize) {
         self.sent.count(len, true);
         self.sent.frames += 1;
     }
 
-    /// Makes a Ping or a Pong.
+    /// Encodes a Ping or a Pong.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Encoder {
         Ok(self.frame(Header { fin: true, rsv: 0, opcode, payload_len: 0, masking_key: None }, payload))
     }
 
-    /// Makes the payload of a Close.
+    /// Encodes the payload of a Close.
     ///
     /// # Errors
     ///
@@ -281,20 +281,20 @@ impl Encoder {
         if payload.len() > CONTROL_LIMIT { Err(Unsendable::LongControl(payload.len())) } else { Ok(payload) }
     }
 
-    /// Whether a message that is `len` bytes long would be compressed.
+    /// Whether a message of `len` bytes would be compressed.
     #[must_use]
     pub fn would_compress(&self, len: usize, compress: Option<bool>) -> bool {
         self.compression.as_ref().is_some_and(|it| compress.unwrap_or(len >= it.threshold))
     }
 
-    /// The window in bits that a message of `len` bytes, if it were prepared, would be compressed for.
+    /// The window, in bits, for which a prepared message of `len` bytes would be compressed.
     #[must_use]
     pub fn compressed_window(&self, len: usize, compress: Option<bool>) -> Option<u8> {
         let compression = self.compression.as_ref()?;
         self.would_compress(len, compress).then(|| compression.deflater.window_bits())
     }
 
-    /// The type of the message whose last fragment is still to be sent.
+    /// The type of the unfinished message.
     #[must_use]
     pub fn unfinished(&self) -> Option<Opcode> {
         self.unfinished.map(|unfinished| unfinished.opcode)
@@ -306,7 +306,7 @@ impl Encoder {
         self.keys.is_some()
     }
 
-    /// Frees what an idle connection need not hold: call it when a frame is written.
+    /// Frees memory that an idle connection does not need. Call it after a frame is written.
     #[inline]
     pub fn idle(&mut self) {
         if self.compressed.capacity() > KEPT_CAPACITY {
@@ -322,7 +322,7 @@ impl Encoder {
         }
     }
 
-    /// Takes note that messages which were made are not sent, so that none refers to them.
+    /// Handles that encoded messages are not sent after all, so that later ones do not refer to them.
     pub fn forget(&mut self) {
         if let Some(compression) = &mut self.compression {
             compression.deflater.forget();
@@ -347,7 +347,7 @@ impl Encoder {
         Ok(self.frame(header, payload))
     }
 
-    /// Goes on to the next fragment: gives its header, and says whether its payload is in `compressed`, or as it was given.
+    /// Begins the next fragment; returns its header, and whether its payload is in `compressed`.
     fn next(
         &mut self,
         opcode: Opcode,
@@ -360,7 +360,7 @@ impl Encoder {
         if self.unfinished.is_some_and(|unfinished| unfinished.opcode != opcode) {
             return Err(Unsendable::Interleaved);
         }
-        // The size of a message in fragments is not known when it begins.
+        // The size of a fragmented message is unknown when it begins.
         let compressed = match self.unfinished {
             Some(unfinished) => unfinished.compressed,
             None => self.would_compress(if fin { payload.len() } else { usize::MAX }, compress),
@@ -381,7 +381,7 @@ impl Encoder {
         Ok((header, compressed))
     }
 
-    /// Appends the frames of a payload: RSV bits and the opcode stand on the first alone, FIN on the last (§5.4, RFC 7692 §6.1).
+    /// Appends the frames of a payload. Only the first has RSV bits and the opcode, only the last has FIN (§5.4, RFC 7692 §6.1).
     fn cut(&mut self, out: &mut Vec<u8>, mut header: Header, mut payload: &[u8]) {
         while payload.len() > self.max_frame {
             let (piece, rest) = payload.split_at(self.max_frame);
@@ -392,7 +392,7 @@ impl Encoder {
         self.frame(header, payload).append_to(out);
     }
 
-    /// Draws a key if one is needed, and fills in what `header` left out.
+    /// Completes `header`, with a new key if one is needed.
     #[inline]
     fn frame<'p>(&mut self, header: Header, payload: &'p [u8]) -> Frame<'p> {
         let masking_key = self.keys.as_mut().map(|keys| keys.draw());

@@ -1,9 +1,9 @@
-//! What a peer can do wrong: one variant a rule, with the code to close with and the section that has the rule.
+//! The faults of a peer: one variant for each rule, with the code to close with and the section of the rule.
 
 use std::fmt;
 
-/// Makes [`Fault`] of a line for each rule: the code to close with, where the rule stands, the HTTP status of a server that
-/// refuses the request, and the words.
+/// Defines [`Fault`] by one line for each rule: the code to close with, the section, the HTTP status with which a server
+/// refuses the request, and the message.
 macro_rules! faults {
     ($(
         $(#[$doc:meta])*
@@ -12,7 +12,7 @@ macro_rules! faults {
         $({ $(#[$field_doc:meta])* $field:ident: $field_type:ty $(,)? })?
         : $code:literal, $section:literal, $status:expr, $words:literal;
     )*) => {
-        /// A rule that the peer broke.
+        /// A rule broken by the peer.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Fault {
             $($(#[$doc])* $name $(($type))? $({ $(#[$field_doc])* $field: $field_type })?,)*
@@ -27,7 +27,7 @@ macro_rules! faults {
                 }
             }
 
-            /// Where the rule stands.
+            /// The section that has the rule.
             #[must_use]
             pub const fn section(&self) -> &'static str {
                 match self {
@@ -37,9 +37,9 @@ macro_rules! faults {
 
             /// The HTTP status with which a server refuses the request, or `None` if no request can have this fault.
             ///
-            /// 426 tells that another version will do (RFC 6455 §4.4), 501 that no server code exists for the protocol
-            /// (RFC 9110 §15.6.2). The method is 400 and not 405, which would owe an Allow (RFC 9110 §15.5.6): the handshake
-            /// does not know what else the resource can do.
+            /// 426 means that another version is accepted (RFC 6455 §4.4), 501 that the server does not implement the protocol
+            /// (RFC 9110 §15.6.2). A wrong method is 400 and not 405, which requires Allow (RFC 9110 §15.5.6): the handshake does
+            /// not know the methods of the resource.
             #[must_use]
             pub const fn http_status(&self) -> Option<u16> {
                 match self {
@@ -149,7 +149,7 @@ faults! {
 }
 
 impl Fault {
-    /// What the receiver can do where the limit that was passed is one of its own; the peer is not told.
+    /// Advice for the receiver if one of its own limits was exceeded. It is not sent to the peer.
     #[must_use]
     pub const fn hint(&self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
-//! One frame's header (RFC 6455 §5.2): parsed as far as its bytes have come, and written.
+//! The header of a frame (RFC 6455 §5.2): parsed incrementally, and written.
 
 use crate::fault::Fault;
 use crate::mask::MaskingKey;
 use crate::state::Role;
 
-/// What a frame carries (§11.8).
+/// The opcode of a frame (§11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// The next fragment of a message.
@@ -13,11 +13,11 @@ pub enum Opcode {
     Text,
     /// Binary data, or its first fragment.
     Binary,
-    /// The closing handshake.
+    /// A Close.
     Close,
-    /// A question whether the peer is there.
+    /// A Ping.
     Ping,
-    /// The answer to it.
+    /// A Pong, usually the answer to a Ping.
     Pong,
 }
 
@@ -59,15 +59,15 @@ impl Opcode {
     }
 }
 
-/// RSV1, RSV2 and RSV3 as they stand in the first byte.
+/// RSV1, RSV2 and RSV3 in the first byte.
 pub const RSV: u8 = 0x70;
 /// The bit that permessage-deflate owns on the first frame of a message (RFC 7692 §6).
 pub const RSV1: u8 = 0x40;
 const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
-/// The most bytes that a control frame carries (§5.5).
+/// The most payload bytes of a control frame (§5.5).
 pub const CONTROL_LIMIT: usize = 125;
-/// The most bytes that a header has.
+/// The most bytes of a header.
 pub const HEADER_LIMIT: usize = 14;
 
 /// A frame without its payload.
@@ -77,23 +77,23 @@ pub struct Header {
     pub fin: bool,
     /// RSV1-3, within [`RSV`].
     pub rsv: u8,
-    /// What the payload is.
+    /// The type of the payload.
     pub opcode: Opcode,
-    /// Bytes of payload behind the header.
+    /// The length of the payload after the header, in bytes.
     pub payload_len: u64,
     /// The key, if the frame is masked.
     pub masking_key: Option<MaskingKey>,
 }
 
 impl Header {
-    /// Reads a header from the start of `bytes` and says how long it is; `None` when bytes are missing.
+    /// Parses a header at the start of `bytes`; returns it with its length, or `None` if bytes are missing.
     ///
-    /// `role` is that of the receiver. What can be judged is judged at once, however few bytes there are; RSV bits and the order
-    /// of fragments are the decoder's to judge.
+    /// `role` is that of the receiver. A rule is checked as soon as its bytes are there. The decoder checks RSV bits and the order
+    /// of fragments.
     ///
     /// # Errors
     ///
-    /// What §5.1, §5.2 and §5.5 forbid in a header.
+    /// A header that §5.1, §5.2 or §5.5 forbids.
     #[inline]
     pub fn parse(bytes: &[u8], role: Role) -> Result<Option<(Self, usize)>, Fault> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -145,7 +145,7 @@ impl Header {
         Ok(Some((Self { fin, rsv: first & RSV, opcode, payload_len, masking_key }, size)))
     }
 
-    /// Writes the header, its length in its shortest form.
+    /// Writes the header, with the length in its shortest form.
     #[inline]
     #[must_use]
     #[allow(clippy::decimal_bitwise_operands, reason = "lengths are decimal in §5.2")]
@@ -171,7 +171,7 @@ impl Header {
     }
 }
 
-/// A header that is made in registers: what is written byte by byte and read in words has the processor wait.
+/// A header assembled in registers: the processor stalls on reading words that were written byte by byte.
 struct Unwritten {
     /// The first byte is the lowest.
     bytes: u128,
@@ -196,7 +196,7 @@ pub struct HeaderBytes {
 }
 
 impl HeaderBytes {
-    /// The bytes as they go on the wire.
+    /// The bytes on the wire.
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {

@@ -1,7 +1,7 @@
-//! The grammar of header fields, hosts and targets, in what we send and in what we take.
+//! The grammar of header fields, hosts and targets, for sending and receiving.
 //!
-//! Names are tokens; values have no control character but tab (RFC 9110 §5). Bytes above 0x7F are opaque (§5.5): each is
-//! the character with its number, as in ISO-8859-1, so that what came can be sent.
+//! Names are tokens. Values have no control characters except tab (RFC 9110 §5). Bytes above 0x7F are opaque (§5.5): each is
+//! decoded as ISO-8859-1, so that received values can be sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 
 use crate::fault::Fault;
 
-/// A call that the caller must not make, in words that say what to do instead.
+/// A wrong call, with a message that says what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse(pub String);
 
@@ -24,10 +24,10 @@ impl std::error::Error for Misuse {}
 /// The port of each scheme where none is written (RFC 9110 §4.2, RFC 6455 §3).
 pub const DEFAULT_PORTS: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
 
-/// Name and value of one header, as they came.
+/// Name and value of one header, as received.
 pub type Line<'a> = (&'a [u8], &'a [u8]);
 
-/// Gives the headers of a response that are well-formed, the names in lower case: what it says holds without the others.
+/// Returns the well-formed headers of a response, with names in lower case. The response is valid without the others.
 #[must_use]
 pub fn well_formed(headers: &[(String, String)]) -> Vec<(String, String)> {
     let readable = headers.iter().map(|(name, value)| (name, trim(value)));
@@ -57,7 +57,7 @@ pub(crate) fn misuse<T>(message: impl Into<String>) -> Result<T, Misuse> {
     Err(Misuse(message.into()))
 }
 
-/// The characters of a value without surrounding space, if all may be there.
+/// The characters of a value without surrounding space, if all are allowed.
 pub(crate) fn decode_value(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let decoded = match str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(trim(text)),
@@ -66,7 +66,7 @@ pub(crate) fn decode_value(bytes: &[u8]) -> Option<Cow<'_, str>> {
     is_value(&decoded).then_some(decoded)
 }
 
-/// Says whether `text` is a token (RFC 9110 §5.6.2).
+/// Returns whether `text` is a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
@@ -79,8 +79,8 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
         )
 }
 
-/// Says whether `text` is a host with or without a port (RFC 3986 §3.2.2-3.2.3), and not empty, as http forbids that
-/// (RFC 9110 §4.2.1). Credentials before it do not belong there (§4.2.4).
+/// Returns whether `text` is a host with or without a port (RFC 3986 §3.2.2-3.2.3). It must not be empty in HTTP
+/// (RFC 9110 §4.2.1), nor have credentials (§4.2.4).
 pub(crate) fn is_host(text: &str) -> bool {
     let (is_named, port) = if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         (address.parse::<Ipv6Addr>().is_ok() || is_ip_future(address), port)
@@ -91,8 +91,8 @@ pub(crate) fn is_host(text: &str) -> bool {
     is_named && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// Says whether `text` is a path and query as a peer may send them. Browsers leave `|`, `[` and others as they are, so
-/// this is wider than RFC 3986 §3.3, to which we write.
+/// Returns whether `text` is a path and query that a peer may send. Browsers do not encode `|`, `[` and others, so
+/// this is wider than RFC 3986 §3.3, which applies to what we send.
 pub(crate) fn is_target(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
@@ -119,7 +119,7 @@ pub(crate) fn check_body(status: u16, len: usize) -> Result<(), Misuse> {
     Ok(())
 }
 
-/// Says whether a response with `status` has a Content-Length: a 204 must not, and in a 304 it would be that of another
+/// Returns whether a response with `status` has a Content-Length: a 204 must not, and in a 304 it would be that of another
 /// response (RFC 9110 §8.6).
 pub(crate) const fn has_length(status: u16) -> bool {
     !matches!(status, 204 | 304)
@@ -133,7 +133,7 @@ pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// Says whether `text` has no character that a value may not have: each is a byte (RFC 9110 §5.5).
+/// Returns whether all characters of `text` are allowed in a value: each is a byte (RFC 9110 §5.5).
 fn is_value(text: &str) -> bool {
     text.chars().all(|character| matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{ff}'))
 }
@@ -150,7 +150,7 @@ fn is_port(port: &str) -> bool {
     port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
-/// Says whether `text` is characters that are `allowed`, and percent-encoded octets (RFC 3986 §2.1).
+/// Returns whether `text` has only characters that are `allowed` and percent-encoded octets (RFC 3986 §2.1).
 pub(crate) fn is_made_of(text: &str, allowed: fn(u8) -> bool) -> bool {
     let mut rest = text.as_bytes();
     loop {

@@ -1,4 +1,4 @@
-//! Masking-keys: unpredictable (RFC 6455 §5.3), drawn in bulk, each used once.
+//! Masking-keys: unpredictable (RFC 6455 §5.3), generated in bulk, each used once.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,10 +7,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::mask::MaskingKey;
 
-/// How often this process is a fork of another: a child must not draw the keys that its parent draws.
+/// The number of forks up to this process. A child must not use the keys of its parent.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// Tells all sources that this process is a new fork.
+/// Reports to all streams of keys that this process is a new fork.
 pub fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
@@ -23,13 +23,13 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Starts the stream that `seed` gives; unpredictable if the seed is.
+    /// Starts the stream of a `seed`; it is unpredictable if the seed is.
     #[must_use]
     pub fn new(seed: [u8; 32]) -> Self {
         Self { stream: ChaCha12Rng::from_seed(seed), forks: FORKS.load(Ordering::Relaxed) }
     }
 
-    /// Draws a key that was not drawn before.
+    /// Returns the next key.
     #[inline]
     pub fn draw(&mut self) -> MaskingKey {
         if self.forks != FORKS.load(Ordering::Relaxed) {

@@ -1,13 +1,13 @@
-//! XOR with the masking-key (RFC 6455 §5.3), in the same pass that copies the payload to its last place.
+//! XOR with the masking-key (RFC 6455 §5.3), in the pass that copies the payload to its final place.
 
 use std::mem::MaybeUninit;
 
 /// The four bytes with which a client masks one frame.
 pub type MaskingKey = [u8; 4];
 
-/// From this length on it pays to mind the cache; and how many bytes are unmasked before the first look at whether all were ASCII.
+/// The length above which prefetching pays; also the bytes unmasked before the first check for ASCII.
 const LARGE: usize = 4096;
-/// The longest vector that the processor writes at once.
+/// The longest vector that the processor writes with one store.
 const VECTOR: usize = 32;
 
 /// Writes `src` XOR `key` to `dst`, which has the same length.
@@ -20,9 +20,9 @@ pub fn mask_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) {
     masked::<false>(src, key, dst);
 }
 
-/// Writes `src` XOR `key` to `dst`, which has the same length, and says whether all of it is ASCII.
+/// Writes `src` XOR `key` to `dst`, which has the same length; returns whether all of it is ASCII.
 ///
-/// When it answers `false`, `dst` need not be written whole.
+/// If not, `dst` may be written only in part.
 ///
 /// # Panics
 ///
@@ -32,15 +32,15 @@ pub fn mask_ascii_into(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>])
     masked::<true>(src, key, dst)
 }
 
-/// Masks; with `ASCII` it says whether all is ASCII, and may stop where it is not.
+/// Masks; with `ASCII`, returns whether all is ASCII, and may stop at a byte that is not.
 #[inline]
 fn masked<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
     if src.len() < LARGE { dispatch::<ASCII>(src, key, dst) } else { blocks::<ASCII>(src, key, dst) }
 }
 
-/// Masks block by block, with `ASCII` each twice as long as the one before.
+/// Masks block by block; with `ASCII`, each is twice as long as the one before.
 ///
-/// The first ends where a vector of `dst` begins: with every second store across two lines of the cache it all takes a fifth longer.
+/// The first block aligns `dst` to a vector. With every second store across two cache lines, masking takes a fifth longer.
 fn blocks<const ASCII: bool>(mut src: &[u8], mut key: MaskingKey, mut dst: &mut [MaybeUninit<u8>]) -> bool {
     assert_eq!(src.len(), dst.len());
     let mut next = if ASCII { LARGE } else { usize::MAX };
@@ -85,7 +85,7 @@ pub fn append_masked(out: &mut Vec<u8>, src: &[u8], key: MaskingKey) {
     }
 }
 
-/// The key for what follows the first `taken` bytes of a payload.
+/// The key for the bytes after the first `taken` ones of a payload.
 #[inline]
 #[must_use]
 pub fn advance(key: MaskingKey, taken: u64) -> MaskingKey {
@@ -110,7 +110,7 @@ fn dispatch<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUnin
     words::<ASCII>(src, key, dst)
 }
 
-/// Masks what is large, and asks in time for the memory that is written next: the cache finds what is read by itself, not that.
+/// Masks a large payload, prefetching the memory that is written next. The hardware prefetches only what is read.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(clippy::inline_always)]
@@ -119,7 +119,7 @@ fn lines<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<
 
     /// Two lines of the cache.
     const LINES: usize = 128;
-    /// How far ahead they are asked for.
+    /// The distance of the prefetch.
     const AHEAD: usize = 512;
 
     assert_eq!(src.len(), dst.len());
@@ -144,7 +144,7 @@ fn lines<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<
     words::<ASCII>(src_rest, key, dst_rest) && (!ASCII || seen.to_ne_bytes().is_ascii())
 }
 
-/// The loop itself, inlined into each caller so that it is compiled for the caller's instruction set.
+/// The loop, inlined into each caller so that it is compiled for the caller's instruction set.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn words<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<u8>]) -> bool {
@@ -164,7 +164,7 @@ fn words<const ASCII: bool>(src: &[u8], key: MaskingKey, dst: &mut [MaybeUninit<
     !ASCII || (seen.to_ne_bytes().is_ascii() && rest.is_ascii())
 }
 
-/// Masks eight bytes and adds them to the OR of all: a high bit in that says that a byte was not ASCII.
+/// Masks eight bytes and adds them to the OR of all. A high bit in it means that a byte was not ASCII.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn mask_word(from: [u8; 8], word: u64, to: &mut [MaybeUninit<u8>; 8], seen: &mut u64) {

@@ -1,20 +1,20 @@
-//! The headers of ordinary requests and responses, as each version of HTTP has them.
+//! The headers of ordinary requests and responses in each version of HTTP.
 
 use crate::grammar::{
     Misuse, check_body, check_field, content_length, has_length, is_host, is_made_of, is_target_char, is_token, line,
     misuse,
 };
 
-/// Writes the headers of an ordinary response, the caller's first; `head` says that it answers a HEAD and has no body.
+/// Writes the headers of an ordinary response, the caller's first. With `head` it answers a HEAD and has no body.
 ///
-/// A Content-Length among `headers` may stay if it is right, or if there is no body to compare it with. Over HTTP/2 what
-/// speaks of the connection is left out, which HTTP/2 does not carry (RFC 9113 §8.2.2), so that one answer does for both.
-/// Where `body_len` is `None`, the body follows in parts: no Content-Length is written, that of a 204 is left out, and so is
-/// Transfer-Encoding, which is for whoever frames the parts.
+/// A Content-Length among `headers` is kept if it is right, or if there is no body to compare it with. Over HTTP/2
+/// connection-specific headers are omitted (RFC 9113 §8.2.2), so that one response serves both versions. Where `body_len` is
+/// `None`, the body follows in parts: no Content-Length is written, that of a 204 is omitted, and so is Transfer-Encoding,
+/// which is for the code that frames the parts.
 ///
 /// # Errors
 ///
-/// Whatever would not be such a response, with what to do about it.
+/// The response would be invalid. The message says what to do.
 pub fn write_response(
     status: u16,
     headers: &[(String, String)],
@@ -47,11 +47,11 @@ pub fn write_response(
     Ok(lines)
 }
 
-/// Writes the headers of an ordinary request over HTTP/2, the pseudo-headers first; one of `headers` is Host.
+/// Writes the headers of an ordinary request over HTTP/2, the pseudo-headers first. `headers` must include Host.
 ///
 /// # Errors
 ///
-/// Whatever would not be such a request, with what to do about it.
+/// The request would be invalid. The message says what to do.
 pub fn write_request(
     method: &str,
     target: &str,
@@ -81,7 +81,7 @@ pub fn write_request(
     Ok(lines)
 }
 
-/// Checks the headers of an ordinary message, and writes them as the version of HTTP has them.
+/// Checks the headers of an ordinary message, and writes them in the form of the HTTP version.
 fn write_headers(
     headers: &[(String, String)],
     body_len: Option<usize>,

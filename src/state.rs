@@ -1,41 +1,41 @@
-//! Who may say what when: the states of one WebSocket and the two tables that move it.
+//! The state machine of one WebSocket: its states, and the transition tables of sending and receiving.
 
 /// The two ends of a connection (RFC 6455 §1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Opens the WebSocket and masks its frames.
+    /// The end that opens the WebSocket and masks its frames.
     Client,
-    /// Answers, and closes the transport first.
+    /// The end that answers, and closes the transport first.
     Server,
 }
 
-/// Where one WebSocket is.
+/// The state of one WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// No opening handshake yet.
+    /// The opening handshake has not begun.
     Connecting,
-    /// The client's request has been made, the server's answer not.
+    /// The client has sent its request; the server has not answered.
     Requested,
-    /// Messages go both ways.
+    /// Both sides can send messages.
     Open,
-    /// Our Close is sent; messages of the peer still come.
+    /// We have sent a Close. The peer can still send messages.
     Closing,
-    /// The peer's Close has come, or it broke a rule; ours is still to be sent, behind the answers that are owed.
+    /// The peer has sent a Close or broken a rule. Our Close is still to be sent, after the answers to earlier messages.
     RemoteClosing,
-    /// The peer is gone, and not all that it said is answered yet. The answers go nowhere.
+    /// The peer is gone, but not all of its events have been answered. The answers are discarded.
     Gone,
-    /// Nothing more is said.
+    /// Closed.
     Closed,
 }
 
-/// What is said: the events, without their contents.
+/// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The client's half of the opening handshake.
     UpgradeRequest,
-    /// The server's yes.
+    /// The server's acceptance.
     UpgradeAccept,
-    /// The server's no.
+    /// The server's refusal.
     UpgradeReject,
     /// Text or binary data.
     Message,
@@ -45,7 +45,7 @@ pub enum Kind {
     Pong,
     /// A Close.
     Close,
-    /// The peer broke a rule; sent, it says so to the peer.
+    /// The peer broke a rule. Sending it reports that to the peer.
     Failed,
     /// The transport ended.
     Lost,
@@ -56,7 +56,7 @@ impl State {
     pub const ALL: [Self; 7] =
         [Self::Connecting, Self::Requested, Self::Open, Self::Closing, Self::RemoteClosing, Self::Gone, Self::Closed];
 
-    /// Whether nothing more goes either way.
+    /// Whether nothing more is sent or received.
     #[inline]
     #[must_use]
     pub const fn is_over(self) -> bool {
@@ -79,13 +79,13 @@ impl Kind {
     ];
 }
 
-/// The state that sending `kind` leads to; `None` when it may not be sent.
+/// The state after sending `kind`; `None` if it may not be sent.
 ///
-/// A Close that came does not end what we may say (RFC 6455 §5.5.1 ends it at the Close that *we* send): in
-/// `RemoteClosing` messages still go out, and one Close or `Failed` is the last word.
+/// The peer's Close does not end our messages; only *our* Close does (RFC 6455 §5.5.1). In `RemoteClosing` messages can
+/// still be sent, and one Close or `Failed` is the last frame.
 ///
-/// Whoever answers a batch of events need not know that the last of them ended the connection: what could be said before the
-/// end can be said behind it, until that `Failed` has had its turn, and goes nowhere.
+/// A caller that answers a batch of events need not check whether the last of them ended the connection. After the end,
+/// answers are accepted and discarded until that `Failed` has been sent.
 #[inline]
 #[must_use]
 #[allow(clippy::match_same_arms, reason = "one arm for each rule")]
@@ -96,21 +96,21 @@ pub const fn after_sending(role: Role, state: State, kind: Kind) -> Option<State
         (Role::Server, Requested, Kind::UpgradeAccept) => Open,
         (Role::Server, Requested, Kind::UpgradeReject) => Closed,
         (_, Open | RemoteClosing, Kind::Message | Kind::Ping | Kind::Pong) => state,
-        // §5.5.2 asks for a Pong until the peer's Close has come.
+        // §5.5.2 requires Pongs until the peer's Close has been received.
         (_, Closing, Kind::Pong) => state,
         (_, Open, Kind::Close) => Closing,
         (_, RemoteClosing, Kind::Close) => Closed,
         (Role::Server, Gone, Kind::UpgradeAccept | Kind::UpgradeReject) => Gone,
         (_, Gone, Kind::Message | Kind::Ping | Kind::Pong | Kind::Close) => Gone,
-        // Whatever the failure leaves to be said is written once; then it says nothing.
+        // The Close that a failure requires is written once. Later ones have no effect.
         (_, RemoteClosing | Gone | Closed, Kind::Failed) => Closed,
-        // The answers to the peer's last words, where our Close was sent before: they say nothing.
+        // Answers to the peer's last frames after our Close was sent. They have no effect.
         (_, Closed, Kind::Pong | Kind::Close) => Closed,
         _ => return None,
     })
 }
 
-/// The state that `kind` from the peer leads to; `None` when the peer can say nothing of the kind.
+/// The state after receiving `kind`; `None` if the peer cannot send it.
 #[inline]
 #[must_use]
 #[allow(clippy::match_same_arms, reason = "one arm for each rule")]
