@@ -1,4 +1,4 @@
-//! Sec-WebSocket-Extensions: its grammar (RFC 6455 §9.1) and what permessage-deflate says in it (RFC 7692 §5, §7, §7.1).
+//! Sec-WebSocket-Extensions: its grammar (RFC 6455 §9.1) and the negotiation of permessage-deflate (RFC 7692 §5, §7, §7.1).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::grammar::is_token_byte;
 pub struct Element {
     /// The extension-token.
     pub name: String,
-    /// Names and values of the parameters, in their order. A value is a token, without the quotes that it may have had.
+    /// Names and values of the parameters, in order. A value is a token, without quotes.
     pub params: Vec<(String, Option<String>)>,
 }
 
@@ -27,20 +27,20 @@ impl fmt::Display for Element {
     }
 }
 
-/// The most elements that a header may have, over all its lines. Browsers offer one or two.
+/// The most elements of a header, over all its lines. Browsers offer one or two.
 pub const MAX_ELEMENTS: usize = 32;
-/// The most parameters that an element may have. permessage-deflate knows four.
+/// The most parameters of an element. permessage-deflate defines four.
 pub const MAX_PARAMS: usize = 16;
 
-/// Parses `lines`, the values of all Sec-WebSocket-Extensions headers of a handshake, as the one list that they are.
+/// Parses `lines`, the values of all Sec-WebSocket-Extensions headers of a handshake, as one list.
 ///
-/// No line is no element; empty elements are skipped (RFC 9110 §5.6.1). White space may stand wherever §9.1 lets it,
-/// which is beside `=` too: its grammar is that of RFC 2616, with space implied between words.
+/// Without lines there are no elements. Empty elements are skipped (RFC 9110 §5.6.1). White space is allowed wherever §9.1
+/// allows it, also beside `=`: its grammar is that of RFC 2616, with implied space between words.
 ///
 /// # Errors
 ///
-/// [`Fault::MalformedExtensions`], for all that the grammar does not have, for lines with no element at all, and for
-/// more than [`MAX_ELEMENTS`] or [`MAX_PARAMS`].
+/// [`Fault::MalformedExtensions`], for a violation of the grammar, for lines without any element, and for more than
+/// [`MAX_ELEMENTS`] or [`MAX_PARAMS`].
 pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Element>, Fault> {
     let mut elements = Vec::new();
     let mut present = false;
@@ -51,22 +51,22 @@ pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Elemen
     if present && elements.is_empty() { Err(Fault::MalformedExtensions) } else { Ok(elements) }
 }
 
-/// permessage-deflate as one endpoint wants it: what a client offers, or what a server agrees to.
+/// The configuration of permessage-deflate on one side: the offer of a client, or the limits of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PerMessageDeflate {
-    /// The server shall start each message with an empty window.
+    /// Whether the server is to start each message with an empty window.
     pub server_no_context_takeover: bool,
-    /// The client shall start each message with an empty window.
+    /// Whether the client is to start each message with an empty window.
     pub client_no_context_takeover: bool,
-    /// The largest window of the server, 8 to 15 bits; `None` is 15 and not worth a word.
+    /// The largest window of the server, 8 to 15 bits; `None` is 15, without a parameter.
     pub server_max_window_bits: Option<u8>,
-    /// On a client, `Some` offers that the server may limit the client's window, which in any case is at most the bits
-    /// within, 8 to 15. On a server, `Some(Some(bits))` so limits the window of clients that let it.
+    /// On a client, `Some` allows the server to limit the client's window, which is at most the given bits, 8 to 15, in
+    /// any case. On a server, `Some(Some(bits))` limits the window of clients that allow it.
     pub client_max_window_bits: Option<Option<u8>>,
 }
 
 impl PerMessageDeflate {
-    /// Says what a client writes.
+    /// Returns the offer of a client.
     #[must_use]
     pub fn offer(&self) -> Element {
         Params {
@@ -78,22 +78,22 @@ impl PerMessageDeflate {
         .element()
     }
 
-    /// Decides, on a server, on one element of a client's offer: what then holds, and the answer to write.
+    /// On a server, decides on one element of a client's offer; returns the agreed parameters and the answer.
     ///
-    /// `None` declines, which RFC 7692 §7 demands for a parameter that is unknown, repeated or of a wrong value. The
-    /// offers of a client are alternatives, the best first (§5): the first that is accepted counts.
+    /// `None` declines. RFC 7692 §7 requires that for a parameter that is unknown, repeated or has a wrong value. The offers of
+    /// a client are alternatives in order of preference (§5). The first that is accepted counts.
     #[must_use]
     pub fn accept(&self, offer: &Element) -> Option<(Agreed, Element)> {
         let offer = Params::of(offer)?;
         let server = smaller(offer.server_max_window_bits, self.server_max_window_bits);
-        // Without the parameter in the offer the client might not understand a limit (§7.1.2.2).
+        // Without the parameter in the offer, the client might not support a limit (§7.1.2.2).
         let client = offer
             .client_max_window_bits
             .map_or(MAX_WINDOW_BITS, |offered| smaller(offered, self.client_max_window_bits.flatten()));
         let answer = Params {
             server_no_context_takeover: offer.server_no_context_takeover || self.server_no_context_takeover,
             client_no_context_takeover: offer.client_no_context_takeover || self.client_no_context_takeover,
-            // An offer that has it is accepted with it, be it 15 (§7.1.2.1).
+            // The answer to an offer with it has it too, even if it is 15 (§7.1.2.1).
             server_max_window_bits: (offer.server_max_window_bits.is_some() || server < MAX_WINDOW_BITS)
                 .then_some(server),
             client_max_window_bits: (client < MAX_WINDOW_BITS).then_some(Some(client)),
@@ -101,14 +101,14 @@ impl PerMessageDeflate {
         Some((answer.agreed(), answer.element()))
     }
 
-    /// Checks, on a client, that `answer` is one that a server may give to `self.offer()`, and says what then holds.
+    /// On a client, checks that `answer` is a valid answer to `self.offer()`; returns the agreed parameters.
     ///
     /// # Errors
     ///
     /// [`Fault::UnacceptableExtension`], if it is another extension, or breaks §7, §7.1.1 or §7.1.2.
     pub fn agree(&self, answer: &Element) -> Result<Agreed, Fault> {
         let answer = Params::of(answer).ok_or(Fault::UnacceptableExtension)?;
-        // Without the parameter the window is 15 bits, which is what an offer of 15 asks for (§7.1.2.1).
+        // Without the parameter the window is 15 bits, as in an offer of 15 (§7.1.2.1).
         let server_window =
             answer.agreed().server_max_window_bits <= self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let client_window = match (self.client_max_window_bits, answer.client_max_window_bits) {
@@ -120,7 +120,7 @@ impl PerMessageDeflate {
         if !(server_window && client_window && server_takeover) {
             return Err(Fault::UnacceptableExtension);
         }
-        // What the client offers to do without, it does without, whatever the answer (§7.1.1.2, §7.1.2.2).
+        // The client keeps to its own offered limits, whatever the answer (§7.1.1.2, §7.1.2.2).
         let mut agreed = answer.agreed();
         agreed.client_no_context_takeover |= self.client_no_context_takeover;
         agreed.client_max_window_bits =
@@ -129,12 +129,12 @@ impl PerMessageDeflate {
     }
 }
 
-/// What holds on a connection that uses permessage-deflate. The same on both sides, or stricter on the client's own.
+/// The agreed parameters of permessage-deflate. They are equal on both sides, or stricter on the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// The server starts each message with an empty window.
+    /// Whether the server starts each message with an empty window.
     pub server_no_context_takeover: bool,
-    /// The client starts each message with an empty window.
+    /// Whether the client starts each message with an empty window.
     pub client_no_context_takeover: bool,
     /// The server's window in bits, 8 to 15.
     pub server_max_window_bits: u8,
@@ -142,7 +142,7 @@ pub struct Agreed {
     pub client_max_window_bits: u8,
 }
 
-/// The parameters of permessage-deflate as they stand in an element.
+/// The parameters of permessage-deflate in an element.
 #[expect(clippy::option_option, reason = "absent, without a value, or with one (§7.1.2.2)")]
 struct Params {
     server_no_context_takeover: bool,
@@ -152,7 +152,7 @@ struct Params {
 }
 
 impl Params {
-    /// Reads an element, or finds that it is none of permessage-deflate or not a valid one (§7).
+    /// Parses an element; `None` if it is not permessage-deflate, or invalid (§7).
     fn of(element: &Element) -> Option<Self> {
         if element.name != PERMESSAGE_DEFLATE {
             return None;
@@ -203,7 +203,7 @@ impl Params {
         Element { name: PERMESSAGE_DEFLATE.into(), params }
     }
 
-    /// What these parameters mean in an answer.
+    /// The agreed parameters that these mean in an answer.
     fn agreed(&self) -> Agreed {
         Agreed {
             server_no_context_takeover: self.server_no_context_takeover,
@@ -271,7 +271,7 @@ fn parse_element(rest: &mut Scanner<'_>) -> Option<Element> {
     Some(Element { name, params })
 }
 
-/// What is left of a line. All but `skip_space` also skip the white space behind what they take.
+/// The rest of a line. All methods but `skip_space` also skip the white space after what they parse.
 struct Scanner<'a> {
     bytes: &'a [u8],
 }

@@ -1,4 +1,4 @@
-//! The header rules that both opening handshakes share: over HTTP/1.1 ([`super::http1`]) and over HTTP/2 ([`super::http2`]).
+//! The header rules shared by both opening handshakes: over HTTP/1.1 ([`super::http1`]) and HTTP/2 ([`super::http2`]).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,61 +10,61 @@ use crate::grammar::{
     is_target_char, is_token, line, misuse, trim,
 };
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Host, and `:port` where it is not the scheme's own: Host or `:authority`.
+    /// Host, and `:port` unless it is the default of the scheme: the value of Host or `:authority`.
     pub host: String,
-    /// Path and query, as `/chat?room=1` (RFC 6455 §3).
+    /// Path and query, such as `/chat?room=1` (RFC 6455 §3).
     pub target: String,
-    /// Headers beside those of the handshake: Origin, Cookie, Authorization and the like.
+    /// Headers other than those of the handshake: Origin, Cookie, Authorization and the like.
     pub headers: Vec<(String, String)>,
-    /// Subprotocols, the best first; empty asks for none.
+    /// Subprotocols in order of preference; may be empty.
     pub subprotocols: Vec<String>,
-    /// Offers of extensions, the best first; empty offers none.
+    /// Offers of extensions in order of preference; may be empty.
     pub extensions: Vec<Element>,
 }
 
 /// The request line of HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLine<'a> {
-    /// Only `GET` will do.
+    /// The method, which must be `GET`.
     pub method: &'a [u8],
-    /// It may be an absolute URI (RFC 6455 §4.2.1), whose host then is the one that counts (RFC 9112 §3.2.2).
+    /// The target. It may be an absolute URI (RFC 6455 §4.2.1), whose host then takes precedence (RFC 9112 §3.2.2).
     pub target: &'a [u8],
-    /// The version, as `1.1`.
+    /// The version, such as `1.1`.
     pub version: &'a [u8],
 }
 
-/// What a server was asked for.
+/// A request as read by a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Host and perhaps `:port`, never empty.
+    /// Host and optionally `:port`; never empty.
     pub host: String,
-    /// Path and query; the first byte is `/`.
+    /// Path and query, beginning with `/`.
     pub target: String,
-    /// All headers but those that the handshake owns, in order, the names in lower case.
+    /// All headers except those of the handshake, in order, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Subprotocols, the client's best first, no two the same.
+    /// Different subprotocols, in the client's order of preference.
     pub subprotocols: Vec<String>,
-    /// Offers of extensions, the client's best first.
+    /// Offers of extensions, in the client's order of preference.
     pub extensions: Vec<Element>,
-    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered.
+    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is a valid one.
     pub key: String,
 }
 
-/// What a server answers.
+/// A server's acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One of those that were asked for, or `None`.
+    /// One of the requested subprotocols, or `None`.
     pub subprotocol: Option<String>,
-    /// What it says of extensions; on a client, whether that was offered is still to be checked.
+    /// The answers to extensions. On a client they are still to be compared with the offers.
     pub extensions: Vec<Element>,
-    /// All headers but those that the handshake owns, in order; read, the names are in lower case.
+    /// All headers except those of the handshake, in order. Received, their names are in lower case.
     pub headers: Vec<(String, String)>,
 }
 
-/// A header after one pass over its lines: the values that the handshake reads, trimmed, and all that is handed on.
+/// The headers of a handshake after one pass: the trimmed values that it reads, and those that it passes on.
 #[derive(Default)]
 pub(crate) struct Fields<'a> {
     pub host: Vec<Cow<'a, str>>,
@@ -106,8 +106,8 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// Checks what a request of either HTTP version must say before its other headers have a meaning: no body, which
-    /// could be taken for frames or for a next request, and version 13, once.
+    /// Checks the rules that come first in a request of either HTTP version: no body, which could be mistaken for frames
+    /// or for the next request, and version 13, once.
     pub fn check_request(&self) -> Result<(), Fault> {
         if self.announces_body {
             return Err(Fault::UnexpectedBody);
@@ -118,10 +118,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Ends the reading of a request.
+    /// Completes the parsing of a request.
     pub fn into_asked(self, host: String, target: String, key: String) -> Result<Asked, Fault> {
         let subprotocols: Vec<String> = elements(&self.subprotocols).map(str::to_owned).collect();
-        // The grammar is 1#token, so a list that is there has an element (§4.3).
+        // The grammar is 1#token, so a list must not be empty (§4.3).
         let missing = subprotocols.is_empty() && !self.subprotocols.is_empty();
         if missing || !subprotocols.iter().all(|name| is_token(name)) || !are_unique(&subprotocols) {
             return Err(Fault::InvalidSubprotocol);
@@ -130,7 +130,7 @@ impl<'a> Fields<'a> {
         Ok(Asked { host, target, headers: self.others, subprotocols, extensions, key })
     }
 
-    /// Ends the reading of an answer to a client that offered `subprotocols`.
+    /// Completes the parsing of an answer to a client that offered `subprotocols`.
     pub fn into_answered(self, offered_subprotocols: &[String]) -> Result<Answered, Fault> {
         let subprotocol = once(&self.subprotocols, "Sec-WebSocket-Protocol")?.map(str::to_owned);
         if subprotocol.as_ref().is_some_and(|name| !offered_subprotocols.contains(name)) {
@@ -141,7 +141,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes the headers of a request that both HTTP versions have, the caller's last.
+/// Writes the headers of a request common to both HTTP versions, the caller's last.
 pub(crate) fn write_asked(request: &Request) -> Result<Vec<(String, String)>, Misuse> {
     let Request { host, target, headers, subprotocols, extensions } = request;
     if !is_host(host) {
@@ -165,7 +165,7 @@ pub(crate) fn write_asked(request: &Request) -> Result<Vec<(String, String)>, Mi
     Ok(lines)
 }
 
-/// Writes the headers of an acceptance that both HTTP versions have, the caller's last.
+/// Writes the headers of an acceptance common to both HTTP versions, the caller's last.
 pub(crate) fn write_answered(
     asked_subprotocols: &[String],
     answered: &Answered,
@@ -180,9 +180,9 @@ pub(crate) fn write_answered(
     Ok(lines)
 }
 
-/// Writes the headers of a refusal that both HTTP versions have, the caller's first.
+/// Writes the headers of a refusal common to both HTTP versions, the caller's first.
 ///
-/// A Content-Length among `headers` may stay if it is right, since web frameworks add one to all that they answer.
+/// A Content-Length among `headers` is kept if it is right, because web frameworks add one to all responses.
 pub(crate) fn write_refused(
     status: u16,
     headers: &[(String, String)],
@@ -205,11 +205,11 @@ pub(crate) fn write_refused(
     Ok(lines)
 }
 
-/// Checks a header where it is given. `of_handshake` says that the handshake writes some itself, which it may not be.
+/// Checks a header given by the caller. With `of_handshake` it must not be one that the handshake itself writes.
 ///
 /// # Errors
 ///
-/// What is wrong with it, and what to do about it.
+/// The header is not allowed. The message says what to do.
 pub fn check_header(name: &str, value: &str, of_handshake: bool) -> Result<(), Misuse> {
     if let Some(advice) = written_by_handshake(&name.to_ascii_lowercase()).filter(|_| of_handshake) {
         return forbidden(name, advice);
@@ -217,7 +217,7 @@ pub fn check_header(name: &str, value: &str, of_handshake: bool) -> Result<(), M
     check_field(name, value)
 }
 
-/// Writes the headers that both HTTP versions have of the refusal of a broken handshake, and a body that names the rule.
+/// Writes the headers common to both HTTP versions of the refusal of a broken handshake, and a body that names the rule.
 pub(crate) fn explain(fault: &Fault) -> (Vec<(String, String)>, String) {
     let body = format!("{fault} ({})\n", fault.section());
     let mut lines = vec![line("Content-Type", "text/plain; charset=utf-8")];
@@ -237,7 +237,7 @@ pub(crate) fn once<'a>(lines: &'a [Cow<'_, str>], name: &'static str) -> Result<
     }
 }
 
-/// The elements of a list over several lines; empty ones say nothing (RFC 9110 §5.6.1.2).
+/// The elements of a list over several lines. Empty ones are ignored (RFC 9110 §5.6.1.2).
 pub(crate) fn elements<'a>(lines: &'a [Cow<'_, str>]) -> impl Iterator<Item = &'a str> {
     lines.iter().flat_map(|value| value.split(',')).map(trim).filter(|element| !element.is_empty())
 }
@@ -248,7 +248,7 @@ fn write_negotiated(
     extensions: &[Element],
 ) -> Result<(), Misuse> {
     let written = extensions.iter().map(Element::to_string).collect::<Vec<_>>().join(", ");
-    // What is read is what was meant: a name may not bring a parameter along, or another extension.
+    // Guard against injection: a name must not add a parameter or another extension.
     if !extensions.is_empty() && extension::parse([written.as_bytes()]).as_deref() != Ok(extensions) {
         return misuse(format!(
             "extensions {written:?} must be names and parameters that are tokens (RFC 6455 §9.1), values too"
@@ -277,7 +277,7 @@ fn forbidden<T>(name: &str, advice: &str) -> Result<T, Misuse> {
     misuse(format!("header {name:?} may not be given: {advice}"))
 }
 
-/// What to do instead of giving the header `name` with a handshake, or `None` if it may be given.
+/// The alternative to giving the header `name` with a handshake, or `None` if the header is allowed.
 fn instead_of(name: &str) -> Option<&'static str> {
     written_by_handshake(name).or(match name {
         "content-length" => Some(WRITTEN),
@@ -289,7 +289,7 @@ fn instead_of(name: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do instead of giving the header `name`, if it is one of those that [`Fields`] does not hand on.
+/// The alternative to giving the header `name`, if it is one that [`Fields`] does not pass on.
 fn written_by_handshake(name: &str) -> Option<&'static str> {
     match name {
         "host" => Some("use the argument `host`"),
@@ -311,10 +311,10 @@ const WRITTEN: &str = "it is written where it is needed";
 
 const OWN: &str = "the handshake writes it; leave it out";
 
-/// The only version of the protocol that has an RFC (RFC 6455 §4.1).
+/// The version of the protocol (RFC 6455 §4.1).
 const VERSION: &str = "13";
 
-/// What the tests of both handshakes are written with.
+/// Helpers for the tests of both handshakes.
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;

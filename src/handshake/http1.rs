@@ -1,4 +1,4 @@
-//! The opening handshake over HTTP/1.1 (RFC 6455 §4): the header rules of both sides, given parsed heads.
+//! The opening handshake over HTTP/1.1 (RFC 6455 §4): the header rules of both sides, on parsed heads.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use super::fields::{self, Asked, Fields, Request, RequestLine};
 use crate::fault::Fault;
 use crate::grammar::{self, Line, Misuse, line, misuse};
 
-/// Says whether a request is for a WebSocket at all, rightly made or not; any other is an ordinary one.
+/// Returns whether a request asks for a WebSocket, validly or not. Any other is ordinary.
 ///
-/// A key alone is enough: a proxy that dropped Upgrade should be told so. Over HTTP/1.0 an Upgrade means nothing (RFC
-/// 9110 §7.8), so a server may take such a request as ordinary; [`read_request`] refuses it.
+/// A key alone is enough, so that the sender learns of a proxy that dropped Upgrade. Over HTTP/1.0 an Upgrade is ignored (RFC
+/// 9110 §7.8), so a server may treat such a request as ordinary; [`read_request`] refuses it.
 #[must_use]
 pub fn is_upgrade(headers: &[Line<'_>]) -> bool {
     headers.iter().any(|(name, value)| {
@@ -24,23 +24,23 @@ pub fn is_upgrade(headers: &[Line<'_>]) -> bool {
     })
 }
 
-/// Makes a Sec-WebSocket-Key of 16 random bytes, new ones each time (§4.1).
+/// Encodes 16 random bytes, new for each handshake, as a Sec-WebSocket-Key (§4.1).
 #[must_use]
 pub fn new_key(random: [u8; 16]) -> String {
     STANDARD.encode(random)
 }
 
-/// Makes the Sec-WebSocket-Accept that answers `key` (§4.2.2).
+/// Computes the Sec-WebSocket-Accept for `key` (§4.2.2).
 #[must_use]
 pub fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Writes the headers of a client's GET; `key` is from [`new_key`] and the target of `request` goes in the request line.
+/// Writes the headers of a client's GET. `key` is from [`new_key`]; the target of `request` belongs in the request line.
 ///
 /// # Errors
 ///
-/// Whatever in `request` would not be a handshake, with what to do about it.
+/// The handshake would be invalid. The message says what to do.
 pub fn write_request(request: &Request, key: &str) -> Result<Vec<(String, String)>, Misuse> {
     let shared = fields::write_asked(request)?;
     if !is_key(key) {
@@ -50,12 +50,12 @@ pub fn write_request(request: &Request, key: &str) -> Result<Vec<(String, String
     Ok(own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect())
 }
 
-/// Reads a client's request.
+/// Parses a client's request.
 ///
 /// # Errors
 ///
-/// The first rule of §4.2.1 that the request breaks. The version comes before the key, which another version may have in
-/// another form.
+/// The first rule of §4.2.1 that the request breaks. The version is checked before the key, which may have another form in
+/// another version.
 pub fn read_request(line: &RequestLine<'_>, headers: &[Line<'_>]) -> Result<Asked, Fault> {
     if line.method != b"GET" {
         return Err(Fault::InvalidMethod);
@@ -74,21 +74,21 @@ pub fn read_request(line: &RequestLine<'_>, headers: &[Line<'_>]) -> Result<Aske
     fields.into_asked(host, target, key)
 }
 
-/// Begins the headers of the 101 that accepts a request with `key` with those of HTTP/1.1.
+/// Prepends to the headers of the 101 that accepts a request with `key` those specific to HTTP/1.1.
 pub(super) fn accept(key: &str, shared: Vec<(String, String)>) -> Vec<(String, String)> {
     let accept = accept_key(key);
     let own = [UPGRADE, ("Connection", "Upgrade"), (ACCEPT, accept.as_str())];
     own.map(|(name, value)| line(name, value)).into_iter().chain(shared).collect()
 }
 
-/// Reads the headers of a 101 to a client that sent `key`.
+/// Parses the headers of a 101 to a client that sent `key`.
 ///
 /// # Errors
 ///
-/// The first rule of §4.1 that the response breaks beside those that both versions of HTTP have.
+/// The first rule of §4.1 that the response breaks, apart from those common to both versions of HTTP.
 pub(super) fn read_accept<'a>(headers: &[Line<'a>], key: &str) -> Result<Fields<'a>, Fault> {
     let fields = Fields::read(headers.iter().copied())?;
-    // A server names what it switches to: one protocol, unlike a request, which may list several.
+    // A server names the one protocol that it switches to. A request may list several.
     if !matches!(fields.upgrade.as_slice(), [value] if value.eq_ignore_ascii_case(UPGRADE.1)) {
         return Err(Fault::InvalidUpgrade);
     }
@@ -100,10 +100,10 @@ pub(super) fn read_accept<'a>(headers: &[Line<'a>], key: &str) -> Result<Fields<
     }
 }
 
-/// Ends the headers of a response that rejects the WebSocket with those of HTTP/1.1.
+/// Appends to the headers of a response that rejects the WebSocket those specific to HTTP/1.1.
 ///
-/// The connection closes after it, lest bytes that the client meant as frames be read as its next request. A 426 says
-/// what to upgrade to (RFC 9110 §15.5.22) and which version (§4.4).
+/// The connection closes after it, so that frames of the client are not parsed as its next request. A 426 names the
+/// protocol to upgrade to (RFC 9110 §15.5.22) and its version (§4.4).
 pub(super) fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(String, String)> {
     if status == 426 {
         lines.extend([line(UPGRADE.0, UPGRADE.1), line("Connection", "close, Upgrade")]);
@@ -113,7 +113,7 @@ pub(super) fn close(status: u16, mut lines: Vec<(String, String)>) -> Vec<(Strin
     lines
 }
 
-/// Checks Upgrade and Connection, which are lists and may name more than is ours, in any case of letters.
+/// Checks Upgrade and Connection, which are case-insensitive lists and may have further elements.
 fn check_upgrade(fields: &Fields<'_>) -> Result<(), Fault> {
     if !has(&fields.upgrade, UPGRADE.1, |element| element.splitn(2, '/').all(grammar::is_token)) {
         return Err(Fault::InvalidUpgrade);
@@ -124,7 +124,7 @@ fn check_upgrade(fields: &Fields<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Says whether a list has `wanted`, in any case of letters, and nothing that is not `valid`.
+/// Returns whether a list has `wanted`, ignoring case, and only elements that are `valid`.
 fn has(lines: &[Cow<'_, str>], wanted: &str, valid: impl Fn(&str) -> bool) -> bool {
     let mut found = false;
     fields::elements(lines).all(|element| {
@@ -133,8 +133,8 @@ fn has(lines: &[Cow<'_, str>], wanted: &str, valid: impl Fn(&str) -> bool) -> bo
     }) && found
 }
 
-/// Reads host and path out of a request target and the value of Host, both of which must be right even where only one
-/// counts.
+/// Extracts host and path from a request target and the value of Host. Both must be valid even if only one takes
+/// precedence.
 fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
     let target = str::from_utf8(target).map_err(|_| Fault::InvalidTarget)?;
     let (authority, path) = match target.split_once("://") {
@@ -153,8 +153,8 @@ fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
     Ok((authority.unwrap_or(host).to_owned(), path))
 }
 
-/// Says whether `key` decodes to 16 bytes: 22 digits of base64, of which the last has four bits to spare, and padding.
-/// Those bits need not be zero (RFC 4648 §3.5), as no one decodes the key.
+/// Returns whether `key` decodes to 16 bytes: 22 digits of base64, the last with four spare bits, and padding. Those bits
+/// need not be zero (RFC 4648 §3.5), because nobody decodes the key.
 pub(crate) fn is_key(key: &str) -> bool {
     let digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(digit))
@@ -165,7 +165,7 @@ const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
 /// The header that answers a key.
 pub(crate) const ACCEPT: &str = "Sec-WebSocket-Accept";
 
-/// What only a WebSocket server would put behind a key (§1.3).
+/// The GUID that a server appends to a key (§1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]

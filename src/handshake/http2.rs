@@ -1,19 +1,19 @@
 //! The opening handshake over HTTP/2: extended CONNECT (RFC 8441 §4-5) within the header rules of RFC 9113 §8.
 //!
-//! Sec-WebSocket-Key and -Accept have no meaning here (RFC 8441 §5), and a client neither sends the one nor looks at the
-//! other. A server answers a key that comes nevertheless: a proxy that turns HTTP/1.1 into HTTP/2 may hand it on and leave
-//! the answer to the server, and some clients of HTTP/2 send it and want it answered. A key that is none is passed over.
+//! Sec-WebSocket-Key and -Accept are not used here (RFC 8441 §5). A client neither sends the one nor checks the other. A
+//! server still answers a key: a proxy from HTTP/1.1 to HTTP/2 may forward it and leave the answer to the server, and some
+//! HTTP/2 clients send it and require an answer. An invalid key is ignored.
 
 use super::fields::{self, Asked, Fields, Request};
 use super::http1::{ACCEPT, accept_key, is_key};
 use crate::fault::Fault;
 use crate::grammar::{self, Line, Misuse, line, misuse};
 
-/// Writes the headers of a client's CONNECT; `scheme` is `https` for a `wss:` URL and `http` for a `ws:` URL.
+/// Writes the headers of a client's CONNECT. `scheme` is `https` for a `wss:` URL and `http` for a `ws:` URL.
 ///
 /// # Errors
 ///
-/// Whatever in `request` would not be a handshake, with what to do about it.
+/// The handshake would be invalid. The message says what to do.
 pub fn write_request(request: &Request, scheme: &str) -> Result<Vec<(String, String)>, Misuse> {
     if !SCHEMES.contains(&scheme) {
         return misuse(format!("scheme {scheme:?} must be \"https\" for wss: and \"http\" for ws:"));
@@ -29,11 +29,11 @@ pub fn write_request(request: &Request, scheme: &str) -> Result<Vec<(String, Str
     Ok(pseudo.map(|(name, value)| line(name, value)).into_iter().chain(lowered(shared)).collect())
 }
 
-/// Reads a client's request, or returns `None` for one without `:protocol`: an ordinary request or a plain CONNECT,
-/// whose headers are not looked at.
+/// Parses a client's request; returns `None` for one without `:protocol`, an ordinary request or a plain CONNECT, whose
+/// headers are not checked.
 ///
-/// Sec-WebSocket-Version must be there, as in RFC 6455 §4.1: RFC 8441 §5 keeps it "as defined" there, and `:protocol`
-/// does not stand for it.
+/// Sec-WebSocket-Version is required, as in RFC 6455 §4.1: RFC 8441 §5 keeps it "as defined" there, and `:protocol` does
+/// not replace it.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn read_request(headers: &[Line<'_>]) -> Result<Option<Asked>, Fault> {
     Ok(Some(asked))
 }
 
-/// Begins the headers of the 200 that accepts with those of HTTP/2; `key` is the client's, or empty.
+/// Prepends to the headers of the 200 that accepts those specific to HTTP/2. `key` is the client's, or empty.
 pub(super) fn accept(key: &str, mut shared: Vec<(String, String)>) -> Vec<(String, String)> {
     if !key.is_empty() {
         shared.insert(0, line(ACCEPT, &accept_key(key)));
@@ -74,18 +74,18 @@ pub(super) fn accept(key: &str, mut shared: Vec<(String, String)>) -> Vec<(Strin
     with_status(200, shared)
 }
 
-/// Reads the headers of a 2xx, `:status` among them. A Content-Length means nothing here (RFC 9110 §9.3.6).
+/// Parses the headers of a 2xx, including `:status`. A Content-Length is ignored (RFC 9110 §9.3.6).
 ///
 /// # Errors
 ///
-/// The first rule that the response breaks beside those that both versions of HTTP have.
+/// The first rule that the response breaks, apart from those common to both versions of HTTP.
 pub(super) fn read_accept<'a>(headers: &[Line<'a>]) -> Result<Fields<'a>, Fault> {
     let ([_status], fields) = split(headers, [":status"])?;
     Ok(fields)
 }
 
-/// Says whether a Host is the `:authority`, as it must be where both are there (RFC 9113 §8.3.1), but for case and the
-/// port of the scheme (RFC 3986 §6.2.3).
+/// Returns whether Host equals `:authority`, as required if both are present (RFC 9113 §8.3.1), ignoring case and the
+/// default port of the scheme (RFC 3986 §6.2.3).
 #[must_use]
 pub fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
     let own = grammar::DEFAULT_PORTS.iter().find(|(known, _)| scheme.eq_ignore_ascii_case(known));
@@ -93,14 +93,14 @@ pub fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
     bare(host, &port).eq_ignore_ascii_case(bare(authority, &port))
 }
 
-/// Parts the pseudo-headers, all of `names` and no others, from the rest, and holds both to RFC 9113 §8.2-8.3.
+/// Separates the pseudo-headers, exactly those of `names`, from the other headers, and checks both by RFC 9113 §8.2-8.3.
 fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<([&'a str; N], Fields<'a>), Fault> {
     let is_pseudo = |(name, _): &&Line<'_>| name.starts_with(b":");
     let mut values = [None; N];
     for (name, value) in headers.iter().take_while(is_pseudo) {
         let place = names.iter().zip(&mut values).find(|(known, _)| known.as_bytes() == *name);
         let place = place.map(|(_, place)| place).filter(|place| place.is_none());
-        // An empty one, one with space around it or one that is not ASCII is no method, path or other part of these.
+        // A value that is empty, not ASCII, or surrounded by space is not valid for any of them.
         let is_text =
             |text: &&str| !text.is_empty() && text.is_ascii() && grammar::decode_value(value).as_deref() == Some(*text);
         let text = str::from_utf8(value).ok().filter(is_text);
@@ -118,7 +118,7 @@ fn split<'a, const N: usize>(headers: &[Line<'a>], names: [&str; N]) -> Result<(
     Ok((found, Fields::read(lines.copied())?))
 }
 
-/// Checks a header for what HTTP/1.1 would allow: upper case, space around the value, what speaks of the connection.
+/// Checks a header for forms that only HTTP/1.1 allows: upper case, space around the value, connection-specific headers.
 fn check_line((name, value): Line<'_>) -> Result<(), Fault> {
     let forbidden = match name {
         b"connection" | b"proxy-connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade" => true,
@@ -133,7 +133,7 @@ fn bare<'a>(host: &'a str, port: &str) -> &'a str {
     host.strip_suffix(port).or(host.strip_suffix(':')).unwrap_or(host)
 }
 
-/// Makes one Cookie of several, which HTTP/2 may have cut for its compression (RFC 9113 §8.2.3).
+/// Joins several Cookie headers, which HTTP/2 may split for compression (RFC 9113 §8.2.3).
 fn join_cookies(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut joined: Vec<(String, String)> = Vec::with_capacity(headers.len());
     let mut first = None;
@@ -150,7 +150,7 @@ fn join_cookies(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     joined
 }
 
-/// Makes a response of its status and its headers, as HTTP/2 has them.
+/// Returns the HTTP/2 headers of a response: its status and its headers.
 pub(super) fn with_status(status: u16, lines: Vec<(String, String)>) -> Vec<(String, String)> {
     std::iter::once((String::from(":status"), status.to_string())).chain(lowered(lines)).collect()
 }
@@ -159,10 +159,10 @@ fn lowered(lines: Vec<(String, String)>) -> impl Iterator<Item = (String, String
     lines.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value))
 }
 
-/// The `:protocol` of a WebSocket, compared by each letter's case (RFC 8441 §5).
+/// The `:protocol` of a WebSocket, which is case-sensitive (RFC 8441 §5).
 const PROTOCOL: &str = "websocket";
 
-/// The schemes that `ws:` and `wss:` become (RFC 8441 §5). Either may come over TLS or not, as proxies do.
+/// The schemes for `ws:` and `wss:` (RFC 8441 §5). Because of proxies, either may be received with or without TLS.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The opening handshakes: over HTTP/1.1 (RFC 6455 §4) and over HTTP/2 (RFC 8441).
 //!
-//! [`Version`] has the calls of both sides; [`http1`] and [`http2`] are how the versions differ, [`fields`] is what they share.
+//! [`Version`] has the calls of both sides. [`http1`] and [`http2`] have the differences of the versions, [`fields`] their common rules.
 
 pub mod extension;
 pub mod fields;
@@ -27,7 +27,7 @@ pub struct Refusal {
     pub status: u16,
     /// The headers, over HTTP/2 with `:status`.
     pub headers: Vec<(String, String)>,
-    /// A text that names the rule.
+    /// A body that names the rule.
     pub body: String,
 }
 
@@ -45,7 +45,7 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// Whatever would not be a handshake, with what to do about it.
+    /// The handshake would be invalid. The message says what to do.
     pub fn write_request(self, request: &Request, key: &str, scheme: &str) -> Result<Vec<(String, String)>, Misuse> {
         match self {
             Self::Http1 => http1::write_request(request, key),
@@ -53,7 +53,7 @@ impl Version {
         }
     }
 
-    /// Reads a client's request; over HTTP/2, which has no `line`, `None` is one that does not ask for a WebSocket.
+    /// Parses a client's request. Over HTTP/2, which has no `line`, `None` means that it does not ask for a WebSocket.
     ///
     /// # Errors
     ///
@@ -65,14 +65,14 @@ impl Version {
         }
     }
 
-    /// Writes the headers of the response that accepts what [`Version::read_request`] returned.
+    /// Writes the headers of the response that accepts the request from [`Version::read_request`].
     ///
-    /// The subprotocol of `answered` is one of `asked_subprotocols` or `None`, its extensions are the answers to the offers; `key` is
+    /// The subprotocol of `answered` is one of `asked_subprotocols` or `None`, its extensions are the answers to the offers. `key` is
     /// the client's, which over HTTP/2 may be empty.
     ///
     /// # Errors
     ///
-    /// Whatever would not be a handshake, with what to do about it.
+    /// The handshake would be invalid. The message says what to do.
     pub fn write_response(
         self,
         asked_subprotocols: &[String],
@@ -86,11 +86,11 @@ impl Version {
         })
     }
 
-    /// Reads the headers of the response that accepts, to a client that offered `offered_subprotocols`, and sent `key` over HTTP/1.1.
+    /// Parses the headers of the response that accepts, for a client that offered `offered_subprotocols` and, over HTTP/1.1, sent `key`.
     ///
     /// # Errors
     ///
-    /// The first rule that the response breaks. Whether its extensions were offered is not looked at.
+    /// The first rule that the response breaks. Its extensions are not compared with the offers.
     pub fn read_response(
         self,
         headers: &[Line<'_>],
@@ -109,7 +109,7 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// Whatever would not be such a response, with what to do about it.
+    /// The response would be invalid. The message says what to do.
     pub fn write_rejection(
         self,
         status: u16,
@@ -126,10 +126,10 @@ impl Version {
         Ok(self.reject(status, fields::write_refused(status, headers, body_len)?))
     }
 
-    /// Makes the response that a server gives to a broken handshake.
+    /// Returns a server's response to a broken handshake.
     ///
-    /// A wrong version is 400 over HTTP/2, not 426: that owes an Upgrade (RFC 9110 §15.5.22), which HTTP/2 does not carry, and RFC 6455
-    /// §4.2.2 leaves the status open as long as the version is told.
+    /// A wrong version is 400 over HTTP/2, not 426: that requires Upgrade (RFC 9110 §15.5.22), which HTTP/2 does not have, and RFC 6455
+    /// §4.2.2 leaves the status open as long as the response names the version.
     #[must_use]
     pub fn refuse(self, fault: &Fault) -> Refusal {
         let status = fault.http_status().filter(|&status| self == Self::Http1 || status != 426).unwrap_or(400);
@@ -137,7 +137,7 @@ impl Version {
         Refusal { status, headers: self.reject(status, headers), body }
     }
 
-    /// Ends the headers of a response that is no acceptance.
+    /// Completes the headers of a response that does not accept.
     fn reject(self, status: u16, lines: Vec<(String, String)>) -> Vec<(String, String)> {
         match self {
             Self::Http1 => http1::close(status, lines),
