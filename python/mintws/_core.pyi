@@ -1,4 +1,4 @@
-"""The Rust core. What has no underscore is public through `mintws`; the rest is what the layers above are built on."""
+"""The Rust core. Names that `mintws` re-exports are public; the others are for the layers above."""
 
 from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
@@ -85,7 +85,7 @@ class Text:
     """
 
     __match_args__: ClassVar[tuple[Literal["data"], Literal["fin"]]] = ("data", "fin")
-    # Whoever asks a connection for bytes knows it; all others may rely on `str`.
+    # `bytes` only on connections that were asked for them; all others can rely on `str`.
     @property
     def data(self) -> str | Any: ...
     @property
@@ -165,69 +165,69 @@ class Close:
 
 @disjoint_base
 class Endpoint:
-    """What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back."""
+    """Base class of `Connection`: one end of a WebSocket after its opening handshake, from bytes to events and back."""
 
     def __new__(cls, role: Role, *_args: Any, **_options: Any) -> Self: ...
     @property
     def state(self) -> State:
-        """Where the WebSocket is. It moves in `receive` and in `send`, nowhere else."""
+        """The state of the WebSocket. Only `receive` and `send` change it."""
 
     @property
     def failed(self) -> bool:
-        """Whether the peer broke a rule or left without a Close: there is no closing handshake to wait for."""
+        """Whether the peer broke a rule or left without a Close, so that there is no closing handshake to wait for."""
 
     @property
     def corked(self) -> int:
-        """How many bytes `cork` holds back."""
+        """The number of bytes that `cork` holds back."""
 
     @property
     def held(self) -> int:
-        """How many bytes came that no event has told of yet: of an unfinished message, or what waits to be decoded."""
+        """The number of received bytes that no event has delivered yet: of an unfinished message, or undecoded."""
 
     def receive(self, data: Buffer) -> tuple[list[tuple[Connection, Event]], bytes]:
-        """Take bytes from the peer and say what they mean.
+        """Take bytes from the peer and return their events.
 
         Args:
-            data: the next bytes of the stream, however cut: `bytes`, or a `bytearray` or `memoryview` in one piece. Empty says
-                that the peer ended the stream.
+            data: the next bytes of the stream, cut anywhere: `bytes`, or a contiguous `bytearray` or `memoryview`. Empty means that
+                the peer ended the stream.
 
         Returns:
-            events: what `data` completes, oldest first, as pairs of this connection and its event. A message comes whole, unless
-                the connection was asked for parts; its size is at most `limit` bytes, inflated.
+            events: the events completed by `data`, oldest first, as pairs of this connection and its event. A message is complete,
+                unless the option `parts` is set; its size is at most `limit` bytes after decompression.
             reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2). Often empty.
 
-        A peer that breaks a rule is no exception: the last event is `Failed` (§7.1.7). That, and a `Close` (§5.5.1), is answered
-        by handing it to `send` when its turn comes, behind the answers to earlier messages.
+        A peer that breaks a rule raises no exception: the last event is `Failed` (§7.1.7). Answer that, and a `Close` (§5.5.1), by
+        passing it to `send` after the answers to earlier messages.
 
         Raises:
             TypeError: `data` is not bytes.
 
-        What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
-        events come with the next call, and the connection of that extension has failed with 1011.
+        Exceptions of a carrier propagate, and those of an extension that are not an `Exception`, such as `KeyboardInterrupt`. Then the
+        next call returns the events, and the connection of that extension has failed with 1011.
         """
 
     def send(self, event: Sendable, *, compress: bool | None = None) -> bytes:
-        """Say something to the peer.
+        """Send an event to the peer.
 
         Args:
-            event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-                `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
-                what answers the events before that goes nowhere.
-            compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
-                permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6.1).
+            event: the event, or a `PreparedMessage`. A received `Close` may be sent back unchanged (RFC 6455 §5.5.1). A `Failed` is
+                written as the Close that reports it, or as nothing if none is to be sent (§7.1.7). If the peer is gone, answers to
+                earlier events are discarded.
+            compress: whether to compress the message; `None` leaves that to the threshold. It is ignored if permessage-deflate was
+                not agreed on, and after the first fragment of a message (RFC 7692 §6.1).
 
         Returns:
-            Bytes to write, behind all that was returned before. Empty while `cork` holds them back, while the peer's flow control
-            does, and when the carrier writes by itself.
+            Bytes to write after all earlier ones. Empty while `cork` or the peer's flow control holds them back, and if the
+            carrier writes by itself.
 
         Raises:
-            LocalProtocolError: the event may not be sent now, or what it holds is against a rule. Nothing was sent, the state is
-                as before.
-            TypeError: `event` is none.
+            LocalProtocolError: the event may not be sent now, or its content breaks a rule. Nothing was sent, and the state is
+                unchanged.
+            TypeError: `event` is not an event.
         """
 
     def send_many(self, events: Iterable[Sendable], *, compress: bool | None = None) -> bytes:
-        """Say several things at once: all of them, or none.
+        """Send several events at once: all of them, or none.
 
         Args:
             events: messages and control frames, in their order.
@@ -237,22 +237,22 @@ class Endpoint:
             Bytes to write, as from `send`.
 
         Raises:
-            LocalProtocolError: one of them may not be sent behind those before it; none was, the state is as before.
-            TypeError: one of them is of the opening handshake, or no event.
+            LocalProtocolError: one of them may not be sent after those before it. Nothing was sent, and the state is unchanged.
+            TypeError: one of them belongs to the opening handshake, or is not an event.
         """
 
     def send_vectored(self, event: Sendable, *, compress: bool | None = None) -> list[bytes | memoryview]:
-        """Say something to the peer without a copy of a large payload.
+        """Send an event without copying a large payload.
 
         Args:
             event: as in `send`.
             compress: as in `send`.
 
         Returns:
-            Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-            itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor cut by
-            `max_frame` (RFC 6455 §5.3 has a client change each byte). They are not corked then: what `cork` has held back so far goes
-            in front of them.
+            Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the uncopied payload. The
+            payload is not copied from 16 KiB on a server over HTTP/1.1, if it is neither compressed nor cut by `max_frame` (a client
+            changes each byte, RFC 6455 §5.3). Then it is not corked either: bytes that `cork` has held back so far are returned
+            before it.
 
         Raises:
             LocalProtocolError: as from `send`.
@@ -260,31 +260,31 @@ class Endpoint:
         """
 
     def cork(self) -> None:
-        """Hold frames back until `flush` or `uncork`, so that many go out with one write.
+        """Hold back frames until `flush` or `uncork`, so that many are written at once.
 
-        The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
-        `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
+        The state changes as each event is sent, not as it is written. The end of a stream waits for the frames before it. Pongs
+        returned by `receive` are not held back. If the peer is lost, frames that are held back are discarded.
         """
 
     def flush(self) -> bytes:
-        """Give the frames that `cork` has held back so far, and go on holding back what comes.
+        """Return the frames that `cork` has held back so far, and continue to hold back later ones.
 
         Returns:
             Bytes to write, as from `send`.
         """
 
     def uncork(self) -> bytes:
-        """Give the frames that `cork` has held back, and hold back no more.
+        """Return the frames that `cork` has held back, and stop holding back.
 
         Returns:
             Bytes to write, as from `send`.
         """
 
     def release(self) -> None:
-        """Free what an idle connection can do without: buffers, and the contexts of permessage-deflate.
+        """Free memory that an idle connection does not need: buffers, and the contexts of permessage-deflate.
 
-        Nothing is lost: what the next messages of both sides may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of what was
-        sent and the window of what came. Within a message the context is kept.
+        No state is lost: the data that the next messages may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of sent data and the
+        window of received data. Within a message the context is kept.
         """
 
     def _open(
@@ -303,85 +303,85 @@ class Endpoint:
         deflate: tuple[int, bool, int, int, int] | None,
         pool: Pool | None,
     ) -> None:
-        """Make what follows the opening handshake; it is in place when that is done."""
+        """Prepare the state after the opening handshake, which takes effect when that is done."""
 
     def _send_by(self, sender: DataSender, number: int) -> None:
-        """Have frames go out as DATA of a stream from now on, or once the connection is open; the carrier is handed what has to wait."""
+        """Write frames as DATA of a stream, from now on or once the connection is open. Those that have to wait go to the carrier."""
 
     def _deliver_to(self, queue: MessageQueue | None, *, traced: bool = False) -> None:
-        """Have messages go to a queue, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+        """Deliver messages to a queue, instead of returning them from `receive`: from now on, or, if it is `None`, once there is one.
 
-        What a queue does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
-        `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the driver's half of the core.
+        If the queue is full, later messages wait as bytes until `_receive_early` is called. After the end of the input this has no effect.
+        With `traced`, messages are also returned as events, for a log, and sent messages are not encoded by the driver's half of the core.
         """
 
     @property
     def _auto_pong(self) -> bool:
-        """Whether Pings are answered by themselves."""
+        """Whether Pings are answered automatically."""
 
     @property
     def _traffic(self) -> list[int]:
-        """How many messages, frames and payload bytes have come and were sent: three and three."""
+        """The number of messages, frames and payload bytes received, and of those sent."""
 
     def _sent(self, kind: str) -> None:
-        """Move the state by an event that was sent; `LocalProtocolError` if it may not be sent."""
+        """Change the state for a sent event; raise `LocalProtocolError` if it may not be sent."""
 
     def _abandon(self) -> None:
-        """End at once: nothing more is said or heard."""
+        """End at once: nothing more is sent or received."""
 
     def _check(self, kind: str) -> bool:
-        """Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to."""
+        """Raise `LocalProtocolError` if an event may not be sent; return whether the peer is still there."""
 
     def _received(self, kind: str) -> bool:
-        """Move the state by an event that was received; say whether it may come at all."""
+        """Change the state for a received event; return whether it is allowed."""
 
     def _receive_early(self, events: list[Any]) -> None:
-        """Decode what has waited, as far as it is taken now."""
+        """Decode waiting bytes, as far as their messages can be delivered."""
 
     def _fail(self, events: list[Any], error: RemoteProtocolError) -> None:
-        """Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that."""
+        """Fail the connection for a fault found by the carrier: `Failed` follows the waiting bytes, unless it is too late."""
 
     def _lose(self, events: list[Any], message: str | None = None) -> None:
-        """Take the end of the transport: `Failed` with 1006, unless the end was due."""
+        """Handle the end of the transport: `Failed` with 1006, unless the end was due."""
 
     def _settle(self, events: list[Any] | None = None) -> bytes:
-        """Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
+        """Return the automatic replies: Pongs, and the end of a stream whose closing handshake is done.
 
-        If anything raises, `events` come with those of the next call.
+        If an exception is raised, the next call returns `events` too.
         """
 
     def _keep(self, events: list[Any]) -> None:
-        """Keep events that an exception keeps from being handed on: they come first with the next ones."""
+        """Keep events that an exception holds back. They come first with the next ones."""
 
     def _is_close_waiting(self) -> bool:
-        """Whether the peer's Close is among the bytes that wait to be decoded."""
+        """Whether the peer's Close is among the undecoded bytes."""
 
     def _send_failed(self, close: Close) -> bytes:
-        """Answer a fault with `close`, if a Close is owed."""
+        """Answer a fault with `close`, if a Close is to be sent."""
 
 @final
 class LoopState:
-    """The state that all transports of one event loop share.
+    """The state shared by all transports of one event loop.
 
-    Within a read callback, frames are collected as long as the WebSocket whose reader runs has unread messages. They are written by the
-    send that follows its last message, or else at the end of the callback.
+    Within a read callback, frames are collected while the WebSocket whose reader runs has unread messages. They are written by the send
+    after its last message, or at the end of the callback.
     """
 
     def __new__(cls, buffer: memoryview) -> Self: ...
     def _begin_turn(self, event_loop: AbstractEventLoop) -> None:
-        """Begin a turn, and let what has waited for it go on; the loop calls this."""
+        """Begin a turn, and resume deferred work; called by the loop."""
 
 @disjoint_base
 class Exchange:
-    """What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
+    """Base class of a driver's transport: reads, wakes readers, and writes once for each chunk read.
 
-    The first argument is the loop that it belongs to; all others are the subclass's.
+    The first argument is its event loop. All others are for the subclass.
     """
 
     def __new__(cls, event_loop: AbstractEventLoop, *_args: Any, **_named: Any) -> Self: ...
-    #: What is shared with the other transports of the loop.
+    #: The state shared with the other transports of the loop.
     _shared: LoopState | None
-    #: The transport's `write`, while it is there.
+    #: The transport's `write`, while it is connected.
     _writer: Callable[[Any], object] | None
     #: The transport's `is_closing`.
     _is_closing: Callable[[], bool] | None
@@ -391,36 +391,36 @@ class Exchange:
     _inbound: Inbound | None
     @property
     def _behind(self) -> bool:
-        """Whether some of what was read is not decoded yet, and waits for a turn of the loop: the transport is not to be read meanwhile."""
+        """Whether received bytes wait for a turn of the loop to be decoded. The transport is not to be read meanwhile."""
     multiplexed: bool
     full: bool
     @property
     def heard(self) -> int:
-        """How many chunks have come."""
+        """The number of chunks received."""
 
     @property
     def written(self) -> int:
-        """How many bytes were given to the transport."""
+        """The number of bytes written to the transport."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Give what is to be read into."""
+        """Return the buffer to read into."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Process the bytes read."""
 
     def _take(self, events: list[Any], reply: bytes) -> None:
-        """Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send."""
+        """Process the result of a chunk: write the reply, dispatch the events, wake readers, and write the frames that they send."""
 
     def wake(self) -> None:
-        """Let readers go on for whom something has come."""
+        """Wake the readers that have received something."""
 
     def _flush(self) -> None:
-        """Write all that is collected on the loop, and let its senders go on; the loop calls this."""
+        """Write all frames collected on the loop, and wake their senders; called by the loop."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write what is due: `bytes`, or a `memoryview` of bytes.
+        """Write `bytes` or a `memoryview` of bytes.
 
-        A transport that is closing gets no more: it would log each further write.
+        A closing transport is not written to, because it would log each further write.
         """
 
 @final
@@ -472,58 +472,58 @@ class TlsChannel:
 
 @final
 class ReadyList:
-    """The queues of one transport that have become worth a look: each was empty and has a message, or has ended, or is full.
+    """The queues of one transport whose state has changed: an empty one has received a message, or a queue has ended or become full.
 
-    Whoever drives the transport drains it when it has handed on what was read.
+    The driver of the transport drains it after it has processed the bytes it read.
     """
 
     def __new__(cls) -> Self: ...
     def drain(self) -> list[MessageQueue]:
-        """Take the queues off the list."""
+        """Remove and return all queues."""
 
 @disjoint_base
 class MessageQueue:
-    """The messages of one WebSocket that wait for the application.
+    """The received messages of one WebSocket that wait for the application.
 
-    `Connection._deliver_to` has a connection put them here. A queue that is full pauses: the connection decodes no more until enough
-    messages were taken.
+    `Connection._deliver_to` makes a connection add them here. A full queue pauses: the connection stops decoding until enough messages
+    have been taken.
     """
 
     def __new__(cls, ready: ReadyList) -> Self: ...
     @property
     def waiting(self) -> int:
-        """How many messages wait for the application."""
+        """The number of messages that wait for the application."""
 
     @property
     def paused(self) -> bool:
-        """Whether the peer is to send no more until the application has taken some."""
+        """Whether the queue is full, so that the peer is to be paused until the application has taken messages."""
 
     @property
     def discarded(self) -> int:
-        """How many messages came that nobody took."""
+        """The number of messages discarded."""
 
     @property
     def taken(self) -> int:
-        """How many messages the application has taken."""
+        """The number of messages that the application has taken."""
 
     def _pop(self) -> Text | Binary | None:
-        """Take the oldest message, as an event; `None` if none waits."""
+        """Remove and return the oldest message as an event, or `None` if the queue is empty."""
 
     def _finish(self) -> None:
-        """Say that nothing follows the messages."""
+        """End the queue: no message follows."""
 
     def _discard(self) -> bool:
-        """Take no more messages than those that wait already, and count later ones; say whether the peer was paused, which may go on."""
+        """Discard all later messages, and count them; return whether the peer was paused and may be resumed."""
 
     def _abandon(self) -> bool:
-        """Count and drop messages beyond those that may wait, until one is taken; say whether the peer was paused, which may go on."""
+        """Discard messages above the limit until one is taken, and count them; return whether the peer was paused and may be resumed."""
 
     def _keep(self) -> None:
-        """Have messages wait again that `_abandon` drops."""
+        """Queue again the messages that `_abandon` discards."""
 
 @disjoint_base
 class WebSocket(MessageQueue):
-    """What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written."""
+    """Base class of a driver's WebSocket: received-message queue and batched sends."""
 
     def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
     _held_back: bool
@@ -536,23 +536,23 @@ class WebSocket(MessageQueue):
         """Whether the application has taken a message and sent nothing since."""
 
     async def recv(self) -> str | bytes:
-        """Wait for the next message and give it.
+        """Wait for the next message and return it.
 
-        A call that is cancelled loses no message.
+        A cancelled call loses no message.
 
         Raises:
-            ConnectionClosed: nothing more comes.
+            ConnectionClosed: the WebSocket has ended.
         """
 
     async def recv_event(self) -> Text | Binary:
-        """Wait for the next message, or part of one, as an event; parts are asked for by the option `parts`.
+        """Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
 
         Raises:
-            ConnectionClosed: nothing more comes.
+            ConnectionClosed: the WebSocket has ended.
         """
 
     async def _recv_asgi(self) -> dict[str, Any]:
-        """Wait for the next message as an event of ASGI."""
+        """Wait for the next message and return it as an event of ASGI."""
 
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> str | bytes: ...
@@ -564,103 +564,103 @@ class WebSocket(MessageQueue):
     ) -> None:
         """Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
 
-        An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
-        When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
-        through messages that came together, its sends are written by the send that follows the last of these messages, or when the
-        task waits for something else.
-        A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
+        A synchronous or asynchronous iterable of `str` or of bytes is one message, with each element a fragment. Other messages wait
+        until it is complete. When the call returns, the message has been passed to the transport, if that has room. There is one
+        exception, which makes bursts cheap: while a task handles messages that arrived together, its sends are written by the send
+        after the last of these messages, or when the task waits for something else.
+        A call that is cancelled while it waits for room has already sent its message: a second call would send it twice.
 
         Args:
-            message: what to send.
-            compress: whether to compress it, where permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+            message: the message.
+            compress: whether to compress it, if permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
 
         Raises:
-            ConnectionClosed: nothing more can be sent.
-            TypeError: the message is nothing of the kind: `ping` sends a Ping, and `close` a Close.
+            ConnectionClosed: the WebSocket has ended.
+            TypeError: `message` has another type: `ping` sends a Ping, and `close` a Close.
         """
 
     def _post(self, now: bool) -> None:
-        """Have frames written that were sent on the connection: `now`, or when those of `send` are."""
+        """Write the pending frames of the connection: `now`, or together with those of `send`."""
 
     def _has_sent(self) -> None:
-        """Note that the application sends something, which may answer the messages that it has taken."""
+        """Record that the application sends something, which may answer the messages that it has taken."""
 
     def _check_thread(self) -> None:
-        """Raise `RuntimeError` in any thread but the loop's."""
+        """Raise `RuntimeError` in a thread other than the loop's."""
 
     def _begin_batch(self) -> None:
-        """Hold frames back until `_end_batch`."""
+        """Hold back frames until `_end_batch`."""
 
     def _end_batch(self) -> None:
-        """Write the frames of the batch, unless it is within another."""
+        """Write the frames of the batch, unless it is nested."""
 
 @final
 class Operation:
-    """A call of `recv` or `send` that is awaited, once; as good as a coroutine."""
+    """A call of `recv` or `send`, to be awaited once. It behaves like a coroutine."""
 
     @property
     def __qualname__(self) -> str:
-        """What a task that awaits it is shown with."""
+        """The name shown for a task that awaits it."""
 
     def __await__(self) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
     def send(self, value: Any) -> Any:
-        """As a coroutine does."""
+        """Resume it with a value, as for a coroutine."""
 
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
-        """As a coroutine does."""
+        """Raise an exception in it, as for a coroutine."""
 
     def close(self) -> None:
-        """As a coroutine does."""
+        """End it, as for a coroutine."""
 
 @final
 class Arrival:
-    """What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
+    """A future, by asyncio's protocol, that `recv` waits for and that wakes its task at once.
 
-    An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
-    another.
+    An `asyncio.Future` wakes its task in the loop's next turn, which costs another call of the selector for each message that
+    answers another.
     """
 
     _asyncio_future_blocking: bool
     def get_loop(self) -> AbstractEventLoop:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.get_loop()`."""
 
     def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context | None = None) -> None:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.add_done_callback()`."""
 
     def remove_done_callback(self, callback: Callable[[Arrival], object]) -> int:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.remove_done_callback()`."""
 
     def done(self) -> bool:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.done()`."""
 
     def cancelled(self) -> bool:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.cancelled()`."""
 
     def result(self) -> None:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.result()`."""
 
     def cancel(self, msg: object = None) -> bool:
-        """As an `asyncio.Future` does."""
+        """See `asyncio.Future.cancel()`."""
 
     def wake(self, done: Future[None]) -> None:
-        """Run the task that waits until it waits again; only where no task runs."""
+        """Run the waiting task until it waits again. No task may be running."""
 
 @final
 class PreparedMessage:
     """A message that is encoded once and sent on many connections.
 
     Args:
-        event: a whole `Text` or `Binary`.
-        level: how hard to compress, 0 to 9. It is compressed once for each size of window that a connection asks for, with no
-            context from other messages (RFC 7692 §7.1.1), and not at all before one does.
+        event: a complete `Text` or `Binary`.
+        level: the compression level, 0 to 9. The message is compressed lazily, once for each window size in use, with no context
+            from other messages (RFC 7692 §7.1.1).
 
     Raises:
-        LocalProtocolError: the message is a fragment, its text is no UTF-8, or `level` is out of its range.
-        TypeError: `event` is no message.
+        LocalProtocolError: the message is a fragment, its text is not UTF-8, or `level` is out of range.
+        TypeError: `event` is not a message.
 
-    Hand it to `Connection.send`. Servers without compression share the very bytes; each client masks its own (RFC 6455 §5.3).
+    Pass it to `Connection.send`. Servers without compression share the same bytes; each client masks its own (RFC 6455 §5.3).
     """
 
     def __new__(cls, event: Text | Binary, *, level: int = 6) -> Self: ...
@@ -671,7 +671,7 @@ class PreparedMessage:
 
 @final
 class Contexts:
-    """permessage-deflate on whole messages, for a connection on which another extension stands next to the wire."""
+    """permessage-deflate on complete messages, for a connection with another extension next to the wire."""
 
     def __new__(
         cls,
@@ -684,20 +684,20 @@ class Contexts:
         """Compress a message (RFC 7692 §7.2.1)."""
 
     def forget(self) -> None:
-        """Let no later message refer to those before."""
+        """Prevent later messages from referring to earlier ones."""
 
     def inflate(self, data: bytes) -> bytes:
-        """Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit."""
+        """Decompress a message; raise `RemoteProtocolError` if it is corrupt or exceeds the limit."""
 
 @final
 class Pool:
-    """The contexts that connections with permessage-deflate share, each for the length of a message.
+    """A pool of compression contexts, which connections with permessage-deflate share message by message.
 
     Args:
-        capacity: how many deflaters it keeps between messages, and how many inflaters.
+        capacity: the number of deflaters kept between messages, and of inflaters.
 
-    Connections take turns: the context that has waited longest is taken over by another that finds its own no more. It then learns what
-    that connection's next message may refer to. A copy, by `copy.deepcopy` or pickle, is a new pool.
+    A connection whose own context is gone takes over the least recently used one and primes it with the data that its next message may
+    refer to. A copy, by `copy.deepcopy` or pickle, is a new pool.
     """
 
     def __new__(cls, capacity: int = 8) -> Self: ...
@@ -804,7 +804,7 @@ class Handshake:
         """The status of a response that accepts: 101 or 200."""
 
     def new_key(self, draw: Callable[[int], bytes]) -> str:
-        """Write the 16 bytes that `draw` gives as a Sec-WebSocket-Key (RFC 6455 §4.1); over HTTP/2, which has none, give ""."""
+        """Return a Sec-WebSocket-Key from 16 bytes of `draw` (RFC 6455 §4.1), or "" over HTTP/2."""
 
     def write_request(
         self,
@@ -822,7 +822,7 @@ class Handshake:
     def read_request(
         self, headers: _Lines, *, method: bytes, target: bytes, http_version: bytes
     ) -> HandshakeRequest | HandshakeRefusal | None:
-        """Read a client's request; over HTTP/2, where the other arguments mean nothing, `None` is one that asks for no WebSocket."""
+        """Parse a client's request. Over HTTP/2 the other arguments are ignored, and `None` means that it asks for no WebSocket."""
 
     def write_response(
         self,
@@ -833,23 +833,23 @@ class Handshake:
         *,
         key: str,
     ) -> Headers:
-        """Write the headers of the response that accepts a request with this `key`, which over HTTP/2 may be empty."""
+        """Write the headers of the response that accepts a request with this `key`, which may be empty over HTTP/2."""
 
     def read_response(
         self, headers: _Lines, offered_subprotocols: list[str], *, key: str
     ) -> HandshakeResponse | RemoteProtocolError:
-        """Read the response that accepts a request, which had this `key` over HTTP/1.1; or give what is wrong with it."""
+        """Parse the response to a request, which had this `key` over HTTP/1.1; return its fault if it does not accept validly."""
 
     def write_rejection(self, status: int, headers: _Headers, body_len: int) -> Headers:
         """Write the headers of a response that rejects a request."""
 
 @final
 class HandshakeRequest:
-    """The request of an opening handshake, as a server reads it."""
+    """The request of an opening handshake, parsed by a server."""
 
     @property
     def host(self) -> str:
-        """The host, with a port where one was written."""
+        """The host, with a port if one was given."""
 
     @property
     def target(self) -> str:
@@ -857,23 +857,23 @@ class HandshakeRequest:
 
     @property
     def headers(self) -> Headers:
-        """All headers but those of the handshake, names in lower case."""
+        """All headers except those of the handshake, with names in lower case."""
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
-        """The subprotocols that are asked for, best first."""
+        """The requested subprotocols, in order of preference."""
 
     @property
     def extensions(self) -> tuple[tuple[str, Params], ...]:
-        """The extensions that are offered, best first: names and parameters."""
+        """The offered extensions, in order of preference: names and parameters."""
 
     @property
     def key(self) -> str:
-        """Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered."""
+        """Sec-WebSocket-Key; over HTTP/2 empty, unless there is a valid one."""
 
 @final
 class HandshakeRefusal:
-    """A request that breaks a rule, and the response that says so."""
+    """A request that breaks a rule, with the response that reports it."""
 
     @property
     def error(self) -> RemoteProtocolError:
@@ -893,23 +893,23 @@ class HandshakeRefusal:
 
 @final
 class HandshakeResponse:
-    """The response that accepts an opening handshake, as a client reads it."""
+    """The response that accepts an opening handshake, parsed by a client."""
 
     @property
     def subprotocol(self) -> str | None:
-        """One of the subprotocols that were asked for, or `None`."""
+        """One of the requested subprotocols, or `None`."""
 
     @property
     def extensions(self) -> tuple[tuple[str, Params], ...]:
-        """What is said of extensions: names and parameters. Whether that was offered is not checked yet."""
+        """The answers to extensions: names and parameters. They are not compared with the offers yet."""
 
     @property
     def headers(self) -> Headers:
-        """All headers but those of the handshake, names in lower case."""
+        """All headers except those of the handshake, with names in lower case."""
 
 @final
 class DeflateAgreement:
-    """permessage-deflate as two sides have agreed on it (RFC 7692 §7.1)."""
+    """The agreed parameters of permessage-deflate (RFC 7692 §7.1)."""
 
     @property
     def server_no_context_takeover(self) -> bool:
@@ -917,7 +917,7 @@ class DeflateAgreement:
 
     @property
     def client_no_context_takeover(self) -> bool:
-        """Whether the client does."""
+        """Whether the client compresses each message by itself."""
 
     @property
     def server_max_window_bits(self) -> int:
@@ -925,64 +925,64 @@ class DeflateAgreement:
 
     @property
     def client_max_window_bits(self) -> int:
-        """The window of the client."""
+        """The window of the client, 8 to 15 bits."""
 
     @property
     def answer(self) -> Params:
         """The parameters of the server's answer."""
 
 def check_close(code: int | None, reason: str) -> None:
-    """Raise `LocalProtocolError` for what no Close may say."""
+    """Raise `LocalProtocolError` for a code or reason that may not be sent in a Close."""
 
 def closing(code: object, message: object) -> Close:
-    """Make the Close that answers a fault, of its `code` and as much of its `message` as fits.
+    """Return the Close that answers a fault, with its `code` and as much of its `message` as fits.
 
-    An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+    Both may come from an extension: a code that may not be sent becomes 1011, and a message that is not text is omitted.
     """
 
 def coroutine_method(method: Any) -> Any:
     """Make a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
 
 def forked() -> None:
-    """Tell the sources of masking-keys that this process is a new fork."""
+    """Report to the sources of masking-keys that this process is a new fork."""
 
 def transitions() -> list[tuple[str, str, str, str, str]]:
-    """Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+    """Return the transition tables: `(role, state, "send" or "receive", kind, next state)` for all that is allowed.
 
-    GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
+    GONE appears as CLOSED elsewhere: the peer is gone, and answers are discarded.
     """
 
 def is_upgrade(headers: _Lines) -> bool:
-    """Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not."""
+    """Return whether the headers of an HTTP/1.1 request ask for a WebSocket, validly or not."""
 
 def is_same_host(host: str, authority: str, scheme: str) -> bool:
-    """Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1)."""
+    """Return whether the Host of an HTTP/2 request equals `:authority`, ignoring case and a default port (RFC 9113 §8.3.1)."""
 
 def check_fields(headers: _Lines) -> RemoteProtocolError | None:
-    """Give what is wrong with the names and values of a request's fields (RFC 9110 §5.1, §5.5)."""
+    """Return the fault in the names and values of a request's fields, or `None` (RFC 9110 §5.1, §5.5)."""
 
 def check_headers(headers: Sequence[tuple[str, str]], *, of_handshake: bool) -> None:
-    """Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself."""
+    """Raise if headers are malformed or, with `of_handshake`, among those that the handshake itself writes."""
 
 def well_formed(headers: Sequence[tuple[str, str]]) -> _Headers:
-    """Give the headers of a response that are well-formed, names in lower case."""
+    """Return the well-formed headers of a response, with names in lower case."""
 
 def write_ordinary_response(
     status: int, headers: _Headers, body_len: int | None, *, head: bool, http2: bool
 ) -> _Headers:
-    """Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
+    """Write the headers of an ordinary response, with `:status` over HTTP/2. With `head` it answers a HEAD.
 
-    A `body_len` of `None` says that the body follows in parts.
+    With a `body_len` of `None` the body follows in parts.
     """
 
 def write_ordinary_request(method: str, target: str, headers: _Headers, body_len: int, *, scheme: str) -> _Headers:
     """Write the headers of an ordinary request over HTTP/2, the pseudo-headers first."""
 
 def deflate_offer(wish: PerMessageDeflate) -> Params:
-    """Give the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1)."""
+    """Return the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1)."""
 
 def deflate_accept(wish: PerMessageDeflate, offer: Sequence[tuple[str, str | None]]) -> DeflateAgreement | None:
-    """Decide, on a server, on the parameters of an offer of permessage-deflate; `None` declines."""
+    """On a server, accept the parameters of an offer of permessage-deflate, or return `None` to decline it."""
 
 def deflate_agree(wish: PerMessageDeflate, answer: Sequence[tuple[str, str | None]]) -> DeflateAgreement | None:
-    """Check, on a client, the parameters of an answer; `None` if it is not one to this offer."""
+    """On a client, check the parameters of an answer; return `None` if it does not fit this offer."""

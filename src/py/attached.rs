@@ -1,4 +1,4 @@
-//! State that only an attached thread touches, which under the GIL is one at a time.
+//! A `RefCell` guarded by the GIL.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -9,20 +9,20 @@ pub use std::cell::{Ref, RefMut};
 #[cfg(Py_GIL_DISABLED)]
 pub use std::sync::{MutexGuard as Ref, MutexGuard as RefMut};
 
-/// Mutable state of a frozen class. State that is borrowed already cannot be borrowed again: that is an error.
+/// Mutable state of a frozen class. Borrowing it while it is borrowed is an error.
 ///
-/// `PyO3`'s own check of what is borrowed is made for threads that run side by side: an atomic exchange each time. The asyncio driver
-/// borrows eleven times for a message that it echoes, which by sampling was 8 % of the message's time. So only a Python without a GIL
-/// pays for a lock, which is never waited for: a thread that waits for another may be one that it waits for.
+/// `PyO3`'s own borrow check supports concurrent threads by an atomic exchange for each borrow. The asyncio driver borrows eleven
+/// times for a message that it echoes, which was 8 % of the message's time by sampling. So only a free-threaded Python pays for a
+/// lock. It never blocks, because that could deadlock.
 #[cfg(not(Py_GIL_DISABLED))]
 pub struct Attached<T>(std::cell::RefCell<T>);
 #[cfg(Py_GIL_DISABLED)]
 pub struct Attached<T>(std::sync::Mutex<T>);
 
-// SAFETY: what is here is reached with a `Python` or by the collector's traversal, so by a thread that is attached. The module is loaded
-// under the GIL only (`super::require_gil`), and by the main interpreter only (`super::require_main_interpreter`): there is one such
-// thread at a time, and it sees what those before it wrote. What is lent stays borrowed while Python lets another thread run, since the
-// guard cannot leave its thread: there, to borrow it is an error.
+// SAFETY: the state is reached with a `Python` or by the collector's traversal, so by an attached thread. The module is imported only
+// under the GIL (`super::require_gil`) and only by the main interpreter (`super::require_main_interpreter`), so there is one such thread
+// at a time, and it sees the writes of earlier ones. State stays borrowed while Python lets another thread run, because the guard
+// cannot leave its thread; borrowing it there is an error.
 #[cfg(not(Py_GIL_DISABLED))]
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Attached<T> {}
@@ -33,19 +33,19 @@ impl<T> Attached<T> {
         Self(std::cell::RefCell::new(value))
     }
 
-    /// Lends it to be read.
+    /// Borrows the state immutably.
     #[inline]
     pub fn borrow<'a>(&'a self, _: Python<'a>) -> PyResult<Ref<'a, T>> {
         self.0.try_borrow().map_err(|_| taken())
     }
 
-    /// Lends it to be changed.
+    /// Borrows the state mutably.
     #[inline]
     pub fn borrow_mut<'a>(&'a self, _: Python<'a>) -> PyResult<RefMut<'a, T>> {
         self.0.try_borrow_mut().map_err(|_| taken())
     }
 
-    /// Lends it to the collector, unless it is being changed.
+    /// Borrows the state for the collector, unless it is mutably borrowed.
     pub fn visited<'a>(&'a self, _: &PyVisit<'a>) -> Option<Ref<'a, T>> {
         self.0.try_borrow().ok()
     }
@@ -57,17 +57,17 @@ impl<T> Attached<T> {
         Self(std::sync::Mutex::new(value))
     }
 
-    /// Lends it to be read.
+    /// Borrows the state immutably.
     pub fn borrow<'a>(&'a self, _: Python<'a>) -> PyResult<Ref<'a, T>> {
         self.lock().ok_or_else(taken)
     }
 
-    /// Lends it to be changed.
+    /// Borrows the state mutably.
     pub fn borrow_mut<'a>(&'a self, _: Python<'a>) -> PyResult<RefMut<'a, T>> {
         self.lock().ok_or_else(taken)
     }
 
-    /// Lends it to the collector, unless it is lent.
+    /// Borrows the state for the collector, unless it is borrowed.
     pub fn visited<'a>(&'a self, _: &PyVisit<'a>) -> Option<Ref<'a, T>> {
         self.lock()
     }
@@ -77,7 +77,7 @@ impl<T> Attached<T> {
 
         match self.0.try_lock() {
             Ok(lent) => Some(lent),
-            // As with the GIL, a panic leaves it as it is.
+            // As with the GIL, a panic leaves the state unchanged.
             Err(Poisoned(lent)) => Some(lent.into_inner()),
             Err(WouldBlock) => None,
         }

@@ -1,4 +1,4 @@
-//! Bytes that cross between Rust and Python without a copy too many.
+//! Bytes between Rust and Python, without unnecessary copies.
 
 use std::mem::MaybeUninit;
 
@@ -17,7 +17,7 @@ pub fn frame_bytes<'py>(py: Python<'py>, frame: &Frame<'_>) -> PyResult<Bound<'p
     new_bytes(py, frame.len(), |room| frame.write_to(room))
 }
 
-/// Makes one `bytes` of many frames.
+/// Joins frames to one `bytes`.
 pub fn frames_bytes<'py>(py: Python<'py>, frames: &[Frame<'_>]) -> PyResult<Bound<'py, PyBytes>> {
     new_bytes(py, frames.iter().map(Frame::len).sum(), |mut room| {
         for frame in frames {
@@ -28,7 +28,7 @@ pub fn frames_bytes<'py>(py: Python<'py>, frames: &[Frame<'_>]) -> PyResult<Boun
     })
 }
 
-/// Makes a `bytes` that `write` fills whole.
+/// Creates a `bytes` that `write` fills completely.
 #[inline]
 pub fn new_bytes(
     py: Python<'_>,
@@ -50,7 +50,7 @@ pub fn new_bytes(
     }
 }
 
-/// Lends the bytes of `bytes`, `bytearray` or a contiguous `memoryview`.
+/// Borrows the bytes of a `bytes`, `bytearray` or contiguous `memoryview`.
 pub fn with_bytes<T>(data: &Bound<'_, PyAny>, use_them: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
     if let Ok(bytes) = data.cast::<PyBytes>() {
         return use_them(bytes.as_bytes());
@@ -73,7 +73,7 @@ pub fn with_bytes<T>(data: &Bound<'_, PyAny>, use_them: impl FnOnce(&[u8]) -> Py
     use_them(bytes)
 }
 
-/// Lends the first `len` bytes of a buffer that was read into.
+/// Borrows the first `len` bytes of a read buffer.
 pub fn filled<T>(buffer: &PyBuffer<u8>, len: usize, use_them: impl FnOnce(&[u8]) -> PyResult<T>) -> PyResult<T> {
     if !buffer.is_c_contiguous() || len > buffer.item_count() {
         return Err(PyTypeError::new_err("what is read into must be in one piece, and large enough"));
@@ -104,7 +104,7 @@ pub fn utf8_of<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     text.to_str().map_err(|_| local("a str with surrogates has no form in UTF-8; encode it yourself and send Binary"))
 }
 
-/// Lends the UTF-8 of a `str` as a `memoryview`.
+/// Returns the UTF-8 of a `str` as a `memoryview`.
 pub fn view_of_text<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
     let py = text.py();
     let lender = Bound::new(py, TextBuffer { text: text.clone().unbind() })?;
@@ -115,7 +115,7 @@ pub fn view_of_text<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyA
     }
 }
 
-/// A `str` that lends its UTF-8 to whoever writes it.
+/// A `str` that exports its UTF-8 by the buffer protocol.
 #[pyclass(frozen, module = "mintws._core")]
 struct TextBuffer {
     text: Py<PyString>,

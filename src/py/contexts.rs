@@ -1,4 +1,4 @@
-//! permessage-deflate beside `Endpoint`: the pool of its contexts, and whole messages for a chain of extensions.
+//! permessage-deflate outside of `Endpoint`: the pool of contexts, and complete messages for a chain of extensions.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use pyo3::types::{PyBytes, PyType};
 use super::errors;
 use crate::deflate::{self, DeflateSettings, Deflater, Inflater};
 
-/// The contexts that connections with permessage-deflate share, each for the length of a message.
+/// A pool of compression contexts, which connections with permessage-deflate share message by message.
 ///
 /// Args:
-///     capacity: how many deflaters it keeps between messages, and how many inflaters.
+///     capacity: the number of deflaters kept between messages, and of inflaters.
 ///
-/// Connections take turns: the context that has waited longest is taken over by another that finds its own no more. It then learns what
-/// that connection's next message may refer to. A copy, by `copy.deepcopy` or pickle, is a new pool.
+/// A connection whose own context is gone takes over the least recently used one and primes it with the data that its next message may
+/// refer to. A copy, by `copy.deepcopy` or pickle, is a new pool.
 #[pyclass(frozen, module = "mintws._core")]
 pub struct Pool {
     shared: Arc<deflate::Pool>,
@@ -35,13 +35,13 @@ impl Pool {
 }
 
 impl Pool {
-    /// What the core shares, of a pool that there may be.
+    /// Returns the core's pool, if there is one.
     pub fn of(pool: Option<&Bound<'_, Self>>) -> Option<Arc<deflate::Pool>> {
         pool.map(|pool| Arc::clone(&pool.get().shared))
     }
 }
 
-/// permessage-deflate on whole messages, for a connection on which another extension stands next to the wire.
+/// permessage-deflate on complete messages, for a connection with another extension next to the wire.
 #[pyclass(module = "mintws._core")]
 pub struct Contexts {
     inflater: Inflater,
@@ -73,12 +73,12 @@ impl Contexts {
         PyBytes::new(py, &out)
     }
 
-    /// Let no later message refer to those before.
+    /// Prevent later messages from referring to earlier ones.
     fn forget(&mut self) {
         self.deflater.forget();
     }
 
-    /// Undo what the peer's `deflate` did; `RemoteProtocolError` for what does not inflate, or to more than the limit.
+    /// Decompress a message; raise `RemoteProtocolError` if it is corrupt or exceeds the limit.
     fn inflate<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let mut out = Vec::new();
         match self.inflater.inflate(data, usize::MAX, &mut out).and_then(|_| self.inflater.finish()) {

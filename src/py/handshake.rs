@@ -1,4 +1,4 @@
-//! The opening handshakes as Python sees them: headers as pairs, what is read as frozen classes, faults as `RemoteProtocolError`.
+//! The Python interface of the opening handshakes: headers as pairs, results as frozen classes, faults as `RemoteProtocolError`.
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -38,30 +38,30 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(frozen, module = "mintws._core")]
 pub struct Handshake(Version);
 
-/// The request of an opening handshake, as a server reads it.
+/// The request of an opening handshake, parsed by a server.
 #[pyclass(frozen, module = "mintws._core")]
 struct HandshakeRequest {
-    /// The host, with a port where one was written.
+    /// The host, with a port if one was given.
     #[pyo3(get)]
     host: String,
     /// Path and query.
     #[pyo3(get)]
     target: String,
-    /// All headers but those of the handshake, names in lower case.
+    /// All headers except those of the handshake, with names in lower case.
     #[pyo3(get)]
     headers: Py<PyTuple>,
-    /// The subprotocols that are asked for, best first.
+    /// The requested subprotocols, in order of preference.
     #[pyo3(get)]
     subprotocols: Py<PyTuple>,
-    /// The extensions that are offered, best first: names and parameters.
+    /// The offered extensions, in order of preference: names and parameters.
     #[pyo3(get)]
     extensions: Py<PyTuple>,
-    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is one that can be answered.
+    /// Sec-WebSocket-Key; over HTTP/2 empty, unless there is a valid one.
     #[pyo3(get)]
     key: String,
 }
 
-/// A request that breaks a rule, and the response that says so.
+/// A request that breaks a rule, with the response that reports it.
 #[pyclass(frozen, module = "mintws._core")]
 struct HandshakeRefusal {
     /// The `RemoteProtocolError` that names the rule.
@@ -78,33 +78,33 @@ struct HandshakeRefusal {
     body: Vec<u8>,
 }
 
-/// The response that accepts an opening handshake, as a client reads it.
+/// The response that accepts an opening handshake, parsed by a client.
 #[pyclass(frozen, module = "mintws._core")]
 struct HandshakeResponse {
-    /// One of the subprotocols that were asked for, or `None`.
+    /// One of the requested subprotocols, or `None`.
     #[pyo3(get)]
     subprotocol: Option<String>,
-    /// What is said of extensions: names and parameters. Whether that was offered is not checked yet.
+    /// The answers to extensions: names and parameters. They are not compared with the offers yet.
     #[pyo3(get)]
     extensions: Py<PyTuple>,
-    /// All headers but those of the handshake, names in lower case.
+    /// All headers except those of the handshake, with names in lower case.
     #[pyo3(get)]
     headers: Py<PyTuple>,
 }
 
-/// permessage-deflate as two sides have agreed on it (RFC 7692 §7.1).
+/// The agreed parameters of permessage-deflate (RFC 7692 §7.1).
 #[pyclass(frozen, module = "mintws._core")]
 struct DeflateAgreement {
     /// Whether the server compresses each message by itself.
     #[pyo3(get)]
     server_no_context_takeover: bool,
-    /// Whether the client does.
+    /// Whether the client compresses each message by itself.
     #[pyo3(get)]
     client_no_context_takeover: bool,
     /// The window of the server, 8 to 15 bits.
     #[pyo3(get)]
     server_max_window_bits: u8,
-    /// The window of the client.
+    /// The window of the client, 8 to 15 bits.
     #[pyo3(get)]
     client_max_window_bits: u8,
     /// The parameters of the server's answer.
@@ -112,14 +112,14 @@ struct DeflateAgreement {
     answer: Py<PyTuple>,
 }
 
-/// A request that was read.
+/// The parsed request.
 #[derive(IntoPyObject)]
 enum ReadRequest {
     Request(HandshakeRequest),
     Refusal(HandshakeRefusal),
 }
 
-/// A response that was read.
+/// The parsed response.
 #[derive(IntoPyObject)]
 enum ReadResponse<'py> {
     Response(HandshakeResponse),
@@ -139,7 +139,7 @@ impl Handshake {
         self.0.accepting()
     }
 
-    /// Write the 16 bytes that `draw` gives as a Sec-WebSocket-Key (RFC 6455 §4.1); over HTTP/2, which has none, give "".
+    /// Return a Sec-WebSocket-Key from 16 bytes of `draw` (RFC 6455 §4.1), or "" over HTTP/2.
     fn new_key(&self, draw: &Bound<'_, PyAny>) -> PyResult<String> {
         match self.0 {
             Version::Http1 => Ok(http1::new_key(draw.call1((16,))?.extract()?)),
@@ -165,7 +165,7 @@ impl Handshake {
         PyTuple::new(py, self.0.write_request(&request, key, scheme).map_err(misuse)?)
     }
 
-    /// Read a client's request; over HTTP/2, where the other arguments mean nothing, `None` is one that asks for no WebSocket.
+    /// Parse a client's request. Over HTTP/2 the other arguments are ignored, and `None` means that it asks for no WebSocket.
     #[pyo3(signature = (headers, *, method, target, http_version))]
     #[allow(clippy::needless_pass_by_value)]
     fn read_request(
@@ -183,7 +183,7 @@ impl Handshake {
         }
     }
 
-    /// Write the headers of the response that accepts a request with this `key`, which over HTTP/2 may be empty.
+    /// Write the headers of the response that accepts a request with this `key`, which may be empty over HTTP/2.
     #[pyo3(signature = (asked_subprotocols, subprotocol, extensions, headers, *, key))]
     #[allow(clippy::needless_pass_by_value)]
     fn write_response<'py>(
@@ -199,7 +199,7 @@ impl Handshake {
         PyTuple::new(py, self.0.write_response(&asked_subprotocols, &answered, key).map_err(misuse)?)
     }
 
-    /// Read the response that accepts a request, which had this `key` over HTTP/1.1; or give what is wrong with it.
+    /// Parse the response to a request, which had this `key` over HTTP/1.1; return its fault if it does not accept validly.
     #[pyo3(signature = (headers, offered_subprotocols, *, key))]
     #[allow(clippy::needless_pass_by_value)]
     fn read_response<'py>(
@@ -265,47 +265,47 @@ impl HandshakeResponse {
     }
 }
 
-/// Say whether the headers of a request over HTTP/1.1 ask for a WebSocket, rightly or not.
+/// Return whether the headers of an HTTP/1.1 request ask for a WebSocket, validly or not.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn is_upgrade(headers: Lines) -> bool {
     http1::is_upgrade(&lent(&headers))
 }
 
-/// Say whether the Host of a request over HTTP/2 is its `:authority`, but for case and the port of the scheme (RFC 9113 §8.3.1).
+/// Return whether the Host of an HTTP/2 request equals `:authority`, ignoring case and a default port (RFC 9113 §8.3.1).
 #[pyfunction]
 fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
     http2::is_same_host(host, authority, scheme)
 }
 
-/// Give what is wrong with the names and values of a request's fields (RFC 9110 §5.1, §5.5).
+/// Return the fault in the names and values of a request's fields, or `None` (RFC 9110 §5.1, §5.5).
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn check_fields(py: Python<'_>, headers: Lines) -> PyResult<Option<Bound<'_, PyAny>>> {
     grammar::check_fields(&lent(&headers)).err().map(|fault| errors::remote(py, &fault)).transpose()
 }
 
-/// Raise if headers are not well-formed or, `of_handshake`, are such as the handshake writes itself.
+/// Raise if headers are malformed or, with `of_handshake`, among those that the handshake itself writes.
 #[pyfunction]
 #[pyo3(signature = (headers, *, of_handshake))]
 #[allow(clippy::needless_pass_by_value)]
 fn check_headers(headers: Vec<(Bound<'_, PyString>, Bound<'_, PyString>)>, of_handshake: bool) -> PyResult<()> {
     headers.iter().try_for_each(|(name, value)| {
-        // A lone surrogate is a character as little as what is above U+00FF is one of a header.
+        // A lone surrogate is as invalid as a character above U+00FF.
         fields::check_header(&name.to_string_lossy(), &value.to_string_lossy(), of_handshake).map_err(misuse)
     })
 }
 
-/// Give the headers of a response that are well-formed, names in lower case.
+/// Return the well-formed headers of a response, with names in lower case.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn well_formed(headers: Headers) -> Headers {
     grammar::well_formed(&headers)
 }
 
-/// Write the headers of an ordinary response, with `:status` over HTTP/2; `head` says that it answers a HEAD.
+/// Write the headers of an ordinary response, with `:status` over HTTP/2. With `head` it answers a HEAD.
 ///
-/// A `body_len` of `None` says that the body follows in parts.
+/// With a `body_len` of `None` the body follows in parts.
 #[pyfunction]
 #[pyo3(signature = (status, headers, body_len, *, head, http2))]
 #[allow(clippy::needless_pass_by_value)]
@@ -333,7 +333,7 @@ fn write_ordinary_request(
     ordinary::write_request(method, target, &headers, body_len, scheme).map_err(misuse)
 }
 
-/// The wish of one side, which is a `PerMessageDeflate`.
+/// The configuration of one side, a `PerMessageDeflate`.
 #[derive(FromPyObject)]
 struct Wish<'py> {
     server_no_context_takeover: bool,
@@ -359,14 +359,14 @@ impl Wish<'_> {
     }
 }
 
-/// Give the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1).
+/// Return the parameters of a client's offer of permessage-deflate (RFC 7692 §7.1).
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn deflate_offer<'py>(py: Python<'py>, wish: Wish<'_>) -> PyResult<Bound<'py, PyTuple>> {
     PyTuple::new(py, wish.read()?.offer().params)
 }
 
-/// Decide, on a server, on the parameters of an offer of permessage-deflate; `None` declines.
+/// On a server, accept the parameters of an offer of permessage-deflate, or return `None` to decline it.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn deflate_accept(py: Python<'_>, wish: Wish<'_>, offer: Parameters) -> PyResult<Option<DeflateAgreement>> {
@@ -374,7 +374,7 @@ fn deflate_accept(py: Python<'_>, wish: Wish<'_>, offer: Parameters) -> PyResult
     accepted.map(|(agreed, answer)| DeflateAgreement::new(py, agreed, answer)).transpose()
 }
 
-/// Check, on a client, the parameters of an answer; `None` if it is not one to this offer.
+/// On a client, check the parameters of an answer; return `None` if it does not fit this offer.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
 fn deflate_agree(py: Python<'_>, wish: Wish<'_>, answer: Parameters) -> PyResult<Option<DeflateAgreement>> {
@@ -398,7 +398,7 @@ impl DeflateAgreement {
     }
 }
 
-/// A number that no status can be is the caller's mistake like any other that is out of range.
+/// Converts a status. A number beyond any status is the caller's mistake, like any other out of range.
 fn status_of(status: &Bound<'_, PyAny>) -> PyResult<u16> {
     status.extract().map_err(|error: PyErr| {
         let out_of_range = error.is_instance_of::<PyOverflowError>(status.py());

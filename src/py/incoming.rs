@@ -1,4 +1,4 @@
-//! What came, as Python objects: a payload is touched once, on its way into the `str` or `bytes` that holds it.
+//! Received messages as Python objects. A payload is touched once, on its way into its `str` or `bytes`.
 
 use std::mem::MaybeUninit;
 
@@ -14,16 +14,16 @@ use crate::decoder::Payload;
 use crate::fault::Fault;
 use crate::frame::Opcode;
 
-/// A buffer of more bytes is not kept for the next text.
+/// The largest buffer kept for the next text, in bytes.
 const KEPT_SCRATCH: usize = 16 * 1024;
 
-/// Why a message cannot be handed on.
+/// The reason why a message cannot be delivered.
 pub enum Failure<'py> {
     /// The peer broke a rule.
     Fault(Fault),
-    /// An extension says that the peer broke one of its rules.
+    /// The peer broke a rule of an extension.
     Peer(Bound<'py, PyAny>),
-    /// Python is out of memory, say.
+    /// An exception, such as `MemoryError`.
     Python(PyErr),
 }
 
@@ -33,7 +33,7 @@ impl From<PyErr> for Failure<'_> {
     }
 }
 
-/// A message that came, or a fragment of one.
+/// A received message or fragment.
 #[derive(Clone)]
 pub struct Message<'py> {
     /// `Text` or `Binary`.
@@ -47,7 +47,7 @@ impl<'py> Message<'py> {
         events::with_data(self.data, self.kind, self.fin)
     }
 
-    /// Makes the event that an ASGI application receives.
+    /// Converts it to an event of ASGI.
     pub fn into_asgi(self) -> PyResult<Bound<'py, PyAny>> {
         let py = self.data.py();
         let event = PyDict::new(py);
@@ -58,7 +58,7 @@ impl<'py> Message<'py> {
     }
 }
 
-/// Makes the objects of a message: its payload is touched once, on its way there.
+/// Creates the Python objects of a message. Its payload is touched once.
 #[inline]
 pub fn message<'py>(
     py: Python<'py>,
@@ -83,7 +83,7 @@ pub fn message<'py>(
     Ok(Message { kind: EventKind::Text, data, fin })
 }
 
-/// Makes the `str` of a text payload.
+/// Creates the `str` of a text payload.
 #[inline]
 fn text_of<'py>(
     py: Python<'py>,
@@ -124,13 +124,13 @@ fn text_of<'py>(
     })
 }
 
-/// Makes the `bytes` of a payload.
+/// Creates the `bytes` of a payload.
 #[inline]
 pub fn bytes_of<'py>(py: Python<'py>, payload: &Payload<'_>) -> PyResult<Bound<'py, PyBytes>> {
     new_bytes(py, payload.len(), |room| payload.write_to(room))
 }
 
-/// Has the extensions of Python undo what their twins did to a message.
+/// Passes a message through the extensions written in Python.
 pub fn transformed<'py>(
     transforms: &Bound<'py, PyAny>,
     opcode: Opcode,

@@ -22,7 +22,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
 
-// With this a build without a GIL turns it on, unless it was told not to.
+// A free-threaded Python enables the GIL when it imports this, unless told not to.
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter()?;
@@ -49,9 +49,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     handshake::register(module)
 }
 
-/// Refuses to be loaded by a second interpreter of the process: classes, errors and states are kept once for all of them.
+/// Refuses to be imported by a subinterpreter: classes, errors and states are process-wide.
 fn require_main_interpreter() -> PyResult<()> {
-    // SAFETY: a thread that loads a module is attached to an interpreter, and the process has a main one.
+    // SAFETY: a thread that imports a module is attached to an interpreter, and the process has a main one.
     #[allow(unsafe_code)]
     if unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() } {
         return Ok(());

@@ -13,34 +13,34 @@ use crate::deflate::{DeflateSettings, Deflater};
 use crate::encoder::Encoder;
 use crate::frame::Opcode;
 
-/// The windows that permessage-deflate knows, from 8 bits on.
+/// The number of window sizes of permessage-deflate, from 8 bits.
 const WINDOWS: usize = 8;
 
 /// A message that is encoded once and sent on many connections.
 ///
 /// Args:
-///     event: a whole `Text` or `Binary`.
-///     level: how hard to compress, 0 to 9. It is compressed once for each size of window that a connection asks for, with no
-///         context from other messages (RFC 7692 §7.1.1), and not at all before one does.
+///     event: a complete `Text` or `Binary`.
+///     level: the compression level, 0 to 9. The message is compressed lazily, once for each window size in use, with no context
+///         from other messages (RFC 7692 §7.1.1).
 ///
 /// Raises:
-///     LocalProtocolError: the message is a fragment, its text is no UTF-8, or `level` is out of its range.
-///     TypeError: `event` is no message.
+///     LocalProtocolError: the message is a fragment, its text is not UTF-8, or `level` is out of range.
+///     TypeError: `event` is not a message.
 ///
-/// Hand it to `Connection.send`. Servers without compression share the very bytes; each client masks its own (RFC 6455 §5.3).
+/// Pass it to `Connection.send`. Servers without compression share the same bytes; each client masks its own (RFC 6455 §5.3).
 #[pyclass(frozen, module = "mintws")]
 pub struct PreparedMessage {
     opcode: Opcode,
-    /// The payload as it was given.
+    /// The uncompressed payload.
     plain: Py<PyBytes>,
-    /// The whole frame of a server without compression.
+    /// The complete frame of a server without compression.
     frame: Py<PyBytes>,
     level: u8,
-    /// The payload compressed with an empty window of 8 to 15 bits, made when first asked for.
+    /// The payload compressed with an empty window of 8 to 15 bits, computed on first use.
     deflated: Mutex<[Option<Py<PyBytes>>; WINDOWS]>,
 }
 
-/// Those of a call: positional and by name.
+/// The arguments of a call: positional and by name.
 type Arguments<'py> = ((Bound<'py, PyAny>,), HashMap<&'static str, u8>);
 
 #[pymethods]
@@ -86,7 +86,7 @@ impl PreparedMessage {
         format!("<PreparedMessage of {kind}, {} bytes>", self.len(py))
     }
 
-    // How it is copied and pickled: what was compressed is not kept.
+    // Copies and pickles do not contain the compressed payloads.
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<Arguments<'py>> {
         let kind = if self.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
         let event = events::with_data(self.plain.bind(py).clone().into_any(), kind, true)?;
@@ -105,7 +105,7 @@ impl PreparedMessage {
         self.opcode
     }
 
-    /// How many bytes the message has.
+    /// The length of the message in bytes.
     pub fn len(&self, py: Python<'_>) -> usize {
         self.plain.bind(py).as_bytes().len()
     }
@@ -115,7 +115,7 @@ impl PreparedMessage {
         self.frame.bind(py).clone()
     }
 
-    /// The payload, compressed for a window of so many bits or, with `None`, as it is.
+    /// The payload, compressed for a window of the given bits, or uncompressed for `None`.
     pub fn payload<'py>(&self, py: Python<'py>, window_bits: Option<u8>) -> Bound<'py, PyBytes> {
         let Some(window_bits) = window_bits else { return self.plain.bind(py).clone() };
         let mut all = self.deflated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Received messages as Python objects, between a connection and whatever drives it: neither loop nor transport is known here.
+//! The queue of received messages between a connection and its driver. It depends on neither a loop nor a transport.
 
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -8,16 +8,16 @@ use crate::py::events::Kind;
 use crate::py::incoming::Message;
 use crate::queue::Queue;
 
-/// The queues of one transport that have become worth a look: each was empty and has a message, or has ended, or is full.
+/// The queues of one transport whose state has changed: an empty one has received a message, or a queue has ended or become full.
 ///
-/// Whoever drives the transport drains it when it has handed on what was read.
+/// The driver of the transport drains it after it has processed the bytes it read.
 #[pyclass(frozen, module = "mintws._core")]
 pub struct ReadyList(Attached<Vec<Py<MessageQueue>>>);
 
-/// The messages of one WebSocket that wait for the application.
+/// The received messages of one WebSocket that wait for the application.
 ///
-/// `Connection._deliver_to` has a connection put them here. A queue that is full pauses: the connection decodes no more until enough
-/// messages were taken.
+/// `Connection._deliver_to` makes a connection add them here. A full queue pauses: the connection stops decoding until enough messages
+/// have been taken.
 #[pyclass(frozen, subclass, module = "mintws._core")]
 pub struct MessageQueue(Attached<State>);
 
@@ -27,21 +27,21 @@ struct State {
     listed: bool,
 }
 
-/// A message that waits: an event is made of it only for a reader who asks for one.
+/// A message that waits. An event is created only for a reader that asks for one.
 struct QueuedMessage {
     kind: Kind,
     data: Py<PyAny>,
     fin: bool,
 }
 
-/// A message that was taken.
+/// A message taken from the queue.
 pub struct Popped<'py> {
     pub message: Message<'py>,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub len: usize,
-    /// No other waits.
+    /// Whether the queue is now empty.
     pub last: bool,
-    /// The peer may go on.
+    /// Whether the peer may be resumed.
     pub resumed: bool,
 }
 
@@ -52,7 +52,7 @@ impl ReadyList {
         Self(Attached::new(Vec::new()))
     }
 
-    /// Take the queues off the list.
+    /// Remove and return all queues.
     pub fn drain(&self, py: Python<'_>) -> PyResult<Vec<Py<MessageQueue>>> {
         let queues = std::mem::take(&mut *self.0.borrow_mut(py)?);
         for queue in &queues {
@@ -79,36 +79,36 @@ impl MessageQueue {
         Self(Attached::new(State { queue: Queue::new(), ready, listed: false }))
     }
 
-    /// How many messages wait for the application.
+    /// The number of messages that wait for the application.
     #[getter]
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.queue.len())
     }
 
-    /// Whether the peer is to send no more until the application has taken some.
+    /// Whether the queue is full, so that the peer is to be paused until the application has taken messages.
     #[getter]
     pub fn paused(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.is_paused())
     }
 
-    /// How many messages came that nobody took.
+    /// The number of messages discarded.
     #[getter]
     fn discarded(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.queue.discarded())
     }
 
-    /// How many messages the application has taken.
+    /// The number of messages that the application has taken.
     #[getter]
     fn taken(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.state(py)?.queue.taken())
     }
 
-    /// Take the oldest message, as an event; `None` if none waits.
+    /// Remove and return the oldest message as an event, or `None` if the queue is empty.
     fn _pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.pop(py)?.map(|popped| popped.message.into_event()).transpose()
     }
 
-    /// Say that nothing follows the messages.
+    /// End the queue: no message follows.
     fn _finish(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().state(slf.py())?.queue.end() {
             return Self::list(slf);
@@ -116,30 +116,30 @@ impl MessageQueue {
         Ok(())
     }
 
-    /// Take no more messages than those that wait already, and count later ones; say whether the peer was paused, which may go on.
+    /// Discard all later messages, and count them; return whether the peer was paused and may be resumed.
     fn _discard(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.discard())
     }
 
-    /// Count and drop messages beyond those that may wait, until one is taken; say whether the peer was paused, which may go on.
+    /// Discard messages above the limit until one is taken, and count them; return whether the peer was paused and may be resumed.
     fn _abandon(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.abandon())
     }
 
-    /// Have messages wait again that `_abandon` drops.
+    /// Queue again the messages that `_abandon` discards.
     fn _keep(&self, py: Python<'_>) -> PyResult<()> {
         self.state(py)?.queue.keep();
         Ok(())
     }
 
-    // The list may hold the queue.
+    // The list may refer to the queue.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.ready)
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // What is let go of may look at this queue, so it is dropped when that can be borrowed again.
+        // Destructors may use this queue, so drop the values after the borrow has ended.
         let _held = slf.get().state(slf.py())?.queue.clear();
         Ok(())
     }
@@ -151,7 +151,7 @@ impl MessageQueue {
         self.0.borrow_mut(py)
     }
 
-    /// Adds a message of `len` bytes, and says whether another may follow at once.
+    /// Adds a message of `len` bytes; returns whether another may follow at once.
     #[inline]
     pub fn push(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
         let Message { kind, data, fin } = message;
@@ -162,7 +162,7 @@ impl MessageQueue {
         Ok(pushed.more)
     }
 
-    /// Takes the oldest message.
+    /// Removes and returns the oldest message.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a call would copy the message twice more")]
     pub fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Popped<'py>>> {
@@ -185,7 +185,7 @@ impl MessageQueue {
         Ok(self.state(py)?.queue.is_empty())
     }
 
-    /// Whether nothing waits, and something may still come.
+    /// Whether the queue is empty and has not ended.
     pub fn is_idle(&self, py: Python<'_>) -> PyResult<bool> {
         let this = self.state(py)?;
         Ok(this.queue.is_empty() && !this.queue.is_ended())

@@ -1,4 +1,4 @@
-//! The tables of `state` as Python sees them, by the names of the events.
+//! The Python interface of the tables of `state`, by the names of the events.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -33,7 +33,7 @@ pub fn refusal(role: Role, state: State, kind: Kind) -> PyErr {
     local(format!("a {role} cannot send a {kind} when {state}: {why}"))
 }
 
-/// The state that Python sees: that the peer is gone is nothing to whoever sends.
+/// The state as seen from Python, where `Gone` is `CLOSED`: a sender need not know that the peer is gone.
 pub const fn shown(state: State) -> State {
     match state {
         State::Gone => State::Closed,
@@ -54,9 +54,9 @@ pub const fn state_name(state: State) -> &'static str {
     }
 }
 
-/// Give the tables of states: `(role, state, "send" or "receive", kind, state after)` for all that is allowed.
+/// Return the transition tables: `(role, state, "send" or "receive", kind, next state)` for all that is allowed.
 ///
-/// GONE is CLOSED to all others: the peer is gone, and what is still sent in answer goes nowhere.
+/// GONE appears as CLOSED elsewhere: the peer is gone, and answers are discarded.
 #[pyfunction]
 pub fn transitions() -> Vec<(&'static str, &'static str, &'static str, String, &'static str)> {
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What a reader waits for.
+//! The future that a reader waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -10,24 +10,24 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::py::attached::Attached;
 
-/// What `recv` waits for: a future by asyncio's protocol that wakes its task at once.
+/// A future, by asyncio's protocol, that `recv` waits for and that wakes its task at once.
 ///
-/// An `asyncio.Future` wakes it in the loop's next turn, which costs another call of the selector for each message that answers
-/// another.
+/// An `asyncio.Future` wakes its task in the loop's next turn, which costs another call of the selector for each message that
+/// answers another.
 #[pyclass(frozen, freelist = 64, module = "mintws._core")]
 pub struct Arrival {
     event_loop: Py<PyAny>,
     state: Attached<State>,
-    /// Set by whoever yields it to a task, and taken back by the task (PEP 3156).
+    /// Set when it is yielded to a task, and reset by the task (PEP 3156).
     blocking: AtomicBool,
 }
 
 enum State {
     Pending,
-    /// A task waits: its callback, and the context to run it in.
+    /// A task waits, with its callback and the context to run it in.
     Awaited(Py<PyAny>, Option<Py<PyAny>>),
     Done,
-    /// With the message that `cancel` was given.
+    /// Cancelled, with the message given to `cancel`.
     Cancelled(Option<Py<PyAny>>),
 }
 
@@ -43,34 +43,34 @@ impl Arrival {
         self.blocking.store(blocking, Relaxed);
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.get_loop()`.
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
         self.event_loop.clone_ref(py)
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.add_done_callback()`.
     #[pyo3(signature = (callback, *, context=None))]
     fn add_done_callback(&self, py: Python<'_>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
         self.move_to(py, State::Awaited(callback, context)).map(drop)
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.remove_done_callback()`.
     fn remove_done_callback(&self, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(usize::from(matches!(self.move_to(callback.py(), State::Pending)?, State::Awaited(..))))
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.done()`.
     #[pyo3(name = "done")]
     pub fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(matches!(*self.state.borrow(py)?, State::Done | State::Cancelled(_)))
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.cancelled()`.
     fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(matches!(*self.state.borrow(py)?, State::Cancelled(_)))
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.result()`.
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         match &*self.state.borrow(py)? {
             State::Cancelled(message) => Err(cancelled(py, message.as_ref())?),
@@ -78,7 +78,7 @@ impl Arrival {
         }
     }
 
-    /// As an `asyncio.Future` does.
+    /// See `asyncio.Future.cancel()`.
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
@@ -92,7 +92,7 @@ impl Arrival {
         Ok(true)
     }
 
-    /// Run the task that waits until it waits again; only where no task runs.
+    /// Run the waiting task until it waits again. No task may be running.
     #[pyo3(name = "wake")]
     fn wake_with(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::wake(slf, done)
@@ -117,12 +117,12 @@ impl Arrival {
 }
 
 impl Arrival {
-    /// Moves the state, and gives what it was.
+    /// Replaces the state and returns the old one.
     fn move_to(&self, py: Python<'_>, state: State) -> PyResult<State> {
         Ok(std::mem::replace(&mut *self.state.borrow_mut(py)?, state))
     }
 
-    /// Makes one that a task of `event_loop` is about to wait for.
+    /// Creates one that a task of `event_loop` is about to wait for.
     pub fn awaited(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Bound<'_, Self>> {
         let new = Self { event_loop, state: Attached::new(State::Pending), blocking: AtomicBool::new(true) };
         let new = Bound::new(py, new)?;
@@ -130,9 +130,9 @@ impl Arrival {
         Ok(new)
     }
 
-    /// Runs the task that waits until it waits again; only where no task runs.
+    /// Runs the waiting task until it waits again. No task may be running.
     ///
-    /// The task is given `done`, a future that is done, in this one's place: an `asyncio.Future` it need not ask by name.
+    /// The task is passed `done`, a completed `asyncio.Future`, instead of this one, because it can check that faster.
     pub fn wake(slf: &Bound<'_, Self>, done: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         if slf.get().is_done(py)? {
@@ -144,7 +144,7 @@ impl Arrival {
             None => callback.bind(py).call1((done,)),
         };
         match woken {
-            // The task did not run, since its context is entered already or another task runs: the loop is to run it.
+            // The task did not run, because its context is entered already or another task runs. The loop is to run it.
             Err(error) if error.is_instance_of::<PyRuntimeError>(py) => {
                 slf.get().call_soon(py, &callback, context, done)
             }

@@ -1,4 +1,4 @@
-//! One transport: what is read goes to mailboxes, and what is sent meanwhile is written behind it.
+//! One transport: received messages go to mailboxes, and the frames sent meanwhile are written after that.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
@@ -17,74 +17,74 @@ use crate::py::endpoint::Endpoint;
 use crate::py::queue::ReadyList;
 use crate::turns::{DECODED_PER_TURN, Share};
 
-/// What a driver's transport is built on: it reads, wakes readers, and writes once for each chunk that is read.
+/// Base class of a driver's transport: reads, wakes readers, and writes once for each chunk read.
 ///
-/// The first argument is the loop that it belongs to; all others are the subclass's.
+/// The first argument is its event loop. All others are for the subclass.
 #[pyclass(frozen, subclass, module = "mintws._core")]
 pub struct Exchange(Attached<State>);
 
 pub struct State {
     event_loop: Py<PyAny>,
-    /// What is shared with the other transports of the loop; given by the subclass.
+    /// The state shared with the other transports of the loop, set by the subclass.
     shared: Option<Py<LoopState>>,
-    /// The transport's `write`; none before it is there and after it is gone.
+    /// The transport's `write`; none before it is connected and after it is closed.
     writer: Option<Py<PyAny>>,
     /// The transport's `is_closing`.
     is_closing: Option<Py<PyAny>>,
-    /// Nothing was written since the last chunk.
+    /// Whether nothing has been written since the last chunk.
     fresh: bool,
-    /// The connection that has the transport for itself, over HTTP/1.1 behind the opening handshake.
+    /// The connection that owns the transport, over HTTP/1.1 after the opening handshake.
     only: Option<Py<Endpoint>>,
-    /// What the DATA of WebSockets goes to, over HTTP/2.
+    /// The receiver of DATA frames, over HTTP/2.
     inbound: Option<Py<Inbound>>,
     rest: Rest,
     share: Share,
-    /// Many WebSockets share the transport.
+    /// Whether many WebSockets share the transport.
     multiplexed: bool,
-    /// The transport has more to write than it likes.
+    /// Whether the transport's write buffer is above its high-water mark.
     full: bool,
-    /// The mailboxes for which something has come, or that are full.
+    /// The mailboxes that have received something or are full.
     ready: Py<ReadyList>,
-    /// Those with more messages than the application takes.
+    /// The mailboxes that are full.
     crowded: Vec<Py<Mailbox>>,
-    /// Those with frames to be written.
+    /// The mailboxes with frames to write.
     posted: Vec<Py<Mailbox>>,
-    /// A future that is done: what a task is told that it has waited for.
+    /// A completed future, which is passed to a task as the one it has waited for.
     done: Option<Py<PyAny>>,
-    /// How many chunks have come.
+    /// The number of chunks received.
     heard: u64,
-    /// How many bytes were given to the transport.
+    /// The number of bytes written to the transport.
     written: u64,
 }
 
-/// The end of what was read.
+/// The state of the bytes read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// It is decoded, or waits for the application.
+    /// They are decoded, or wait for the application.
     Decoded,
-    /// It waits for a turn of the loop.
+    /// Some wait for a turn of the loop.
     Deferred,
 }
 
-/// Who calls.
+/// The caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
-    /// The loop, so that no task is running: transports that are told to read go on in the loop's next turn.
+    /// The loop, so that no task is running. Transports that are resumed read in the loop's next turn.
     Loop,
     /// The loop or a task.
     Any,
 }
 
-/// What is to be seen to after what has come, whatever else is the case.
+/// The work after received bytes that is always needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct After {
-    /// It may have left something for the subclass.
+    /// Whether they may have left work for the subclass.
     more: bool,
-    /// It has waited for a turn of the loop, and the transport with it.
+    /// Whether they have waited for a turn of the loop, with the transport paused.
     caught_up: bool,
 }
 
-/// Raises an error out of the loop, which calls this.
+/// Raises an error from a callback of the loop.
 #[pyfunction]
 fn raise(error: Bound<'_, PyAny>) -> PyResult<()> {
     Err(PyErr::from_value(error))
@@ -167,7 +167,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether some of what was read is not decoded yet, and waits for a turn of the loop: the transport is not to be read meanwhile.
+    /// Whether received bytes wait for a turn of the loop to be decoded. The transport is not to be read meanwhile.
     #[getter(_behind)]
     fn behind(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.rest == Rest::Deferred)
@@ -185,7 +185,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether the transport has more to write than it likes.
+    /// Whether the transport's write buffer is above its high-water mark.
     #[getter]
     fn full(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.full)
@@ -197,25 +197,25 @@ impl Exchange {
         Ok(())
     }
 
-    /// How many chunks have come.
+    /// The number of chunks received.
     #[getter]
     fn heard(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.state(py)?.heard)
     }
 
-    /// How many bytes were given to the transport.
+    /// The number of bytes written to the transport.
     #[getter]
     fn written(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.state(py)?.written)
     }
 
-    /// Give what is to be read into.
+    /// Return the buffer to read into.
     fn get_buffer<'py>(&self, py: Python<'py>, sizehint: isize) -> PyResult<Bound<'py, PySequence>> {
         let _ = sizehint;
         Ok(self.shared(py)?.get().state(py)?.buffer(py))
     }
 
-    /// Take what was read.
+    /// Process the bytes read.
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
         let (buffer, only, inbound, most) = {
@@ -245,32 +245,32 @@ impl Exchange {
         Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
-    /// Take what an HTTP connection made of a chunk: write the reply, hand on the events, wake readers, and write what they send.
+    /// Process the result of a chunk: write the reply, dispatch the events, wake readers, and write the frames that they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
         let multiplexed = slf.get().state(slf.py())?.multiplexed;
         Self::take(slf, events, reply, Caller::Any, After { more: multiplexed, caught_up: false })
     }
 
-    /// Let readers go on for whom something has come.
+    /// Wake the readers that have received something.
     fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::within_callback(slf, Caller::Any, |caller| Self::wake_all(slf, caller))
     }
 
-    /// Write all that is collected on the loop, and let its senders go on; the loop calls this.
+    /// Write all frames collected on the loop, and wake their senders; called by the loop.
     fn _flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::within_callback(slf, Caller::Loop, |_| Ok(()))
     }
 
-    /// Write what is due: `bytes`, or a `memoryview` of bytes.
+    /// Write `bytes` or a `memoryview` of bytes.
     ///
-    /// A transport that is closing gets no more: it would log each further write.
+    /// A closing transport is not written to, because it would log each further write.
     pub fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let len = data.len()?;
         if len == 0 {
             return Ok(());
         }
         let py = slf.py();
-        // A transport that has failed in a write says so only when it is asked.
+        // A transport whose write has failed reports that only by `is_closing`.
         let is_closing = slf.get().state(py)?.has_written(py);
         if let Some(is_closing) = is_closing
             && is_closing.call0()?.is_truthy()?
@@ -286,7 +286,7 @@ impl Exchange {
         writer.call1((data,)).map(drop)
     }
 
-    // A transport knows its protocol.
+    // A transport refers to its protocol.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.event_loop)?;
@@ -301,7 +301,7 @@ impl Exchange {
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // What is let go of may look at this exchange, so it is dropped when that can be borrowed again.
+        // Destructors may use this exchange, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
             let mailboxes = [&mut this.posted, &mut this.crowded].map(std::mem::take);
@@ -325,7 +325,7 @@ impl Exchange {
         self.0.borrow_mut(py)
     }
 
-    /// Takes a chunk of HTTP/2: if it is DATA of WebSockets and no more, Python code has no part in it.
+    /// Processes a chunk of HTTP/2, without Python code if it contains only DATA of WebSockets.
     fn receive_data(slf: &Bound<'_, Self>, inbound: &Bound<'_, Inbound>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let events = PyList::empty(py);
@@ -337,7 +337,7 @@ impl Exchange {
         Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
-    /// Brings on what has come.
+    /// Processes received events.
     fn take(
         slf: &Bound<'_, Self>,
         events: &Bound<'_, PyList>,
@@ -364,7 +364,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Has the rest of what was read wait for a later turn of the loop, and the transport with it; says whether it does.
+    /// Defers the undecoded bytes to a later turn of the loop and pauses the transport; returns whether it did.
     #[cold]
     fn defer(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
@@ -382,7 +382,7 @@ impl Exchange {
         Ok(true)
     }
 
-    /// Lets go on what has waited for a turn of the loop.
+    /// Resumes deferred work.
     pub fn go_on(py: Python<'_>, deferred: Deferred) -> PyResult<()> {
         match deferred {
             Deferred::Task(mailbox, waiter) => {
@@ -393,7 +393,7 @@ impl Exchange {
             Deferred::Transport(slf) => {
                 let slf = slf.bind(py);
                 Self::catch_up(slf).or_else(|error| {
-                    // As asyncio ends a transport whose protocol fails.
+                    // asyncio ends a transport whose protocol fails too.
                     border::transport::cut(slf)?;
                     Err(error)
                 })
@@ -401,7 +401,7 @@ impl Exchange {
         }
     }
 
-    /// Decodes more of what was read.
+    /// Decodes deferred bytes.
     fn catch_up(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let (only, inbound) = {
@@ -427,7 +427,7 @@ impl Exchange {
         Self::take(slf, &events, &reply, Caller::Loop, After { more: false, caught_up: true })
     }
 
-    /// Lets tasks go on as a read callback does, if `caller` is the loop, and then writes what they have sent.
+    /// Runs tasks as in a read callback, if `caller` is the loop, and then writes the frames that they have sent.
     fn within_callback(
         slf: &Bound<'_, Self>,
         caller: Caller,
@@ -461,7 +461,7 @@ impl Exchange {
         Ok(!CURRENT_TASK.import(slf.py(), "asyncio", "current_task")?.call1((event_loop,))?.is_none())
     }
 
-    /// Takes the mailboxes off the ready list; those that are full are to be paused.
+    /// Drains the ready list. Full mailboxes are to be paused.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Vec<Py<Mailbox>>> {
         let py = slf.py();
         let ready = slf.get().ready(py)?.get().drain(py)?;
@@ -499,7 +499,7 @@ impl Exchange {
         }
     }
 
-    /// Lets tasks go on one after the other, each with the mailbox whose reader it is.
+    /// Resumes tasks in turn, each with the mailbox that it reads.
     fn wake_each<'py, 'a>(
         slf: &Bound<'py, Self>,
         waiters: impl ExactSizeIterator<Item = (Bound<'py, Arrival>, Option<&'a Py<Mailbox>>)>,
@@ -512,7 +512,7 @@ impl Exchange {
             left -= 1;
             let woken = shared.get().run(py, mailbox, left > 0, || Arrival::wake(&waiter, &done));
             if let Err(error) = woken {
-                // Of what a task raises, this is what ends the loop, such as SystemExit: the transport has no part in it.
+                // Only exceptions that end the loop, such as SystemExit, get here. They do not concern the transport.
                 let event_loop = slf.get().state(py)?.event_loop(py);
                 event_loop.call_method1(py, intern!(py, "call_soon"), (wrap_pyfunction!(raise, py)?, error))?;
             }
@@ -534,7 +534,7 @@ impl Exchange {
 
     /// Collects the frames of a mailbox, to be written by a later send or at the end of the read callback.
     ///
-    /// A task that runs an event loop within the callback has them written by the next turn of that.
+    /// If a task runs a nested event loop within the callback, the next turn of that loop writes them.
     pub fn collect(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
         let py = slf.py();
         let first = {
@@ -552,7 +552,7 @@ impl Exchange {
         }
     }
 
-    /// Writes all that is collected for this transport.
+    /// Writes all frames collected for this transport.
     pub fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let posted = std::mem::take(&mut slf.get().state(slf.py())?.posted);
@@ -563,7 +563,7 @@ impl Exchange {
                 let mut all = Vec::new();
                 let mut flushed = Ok(());
                 for mailbox in many {
-                    // One that fails keeps nothing from another.
+                    // A failure must not affect the others.
                     flushed = flushed
                         .and(Mailbox::flush(mailbox.bind(py)).map(|frames| all.extend_from_slice(frames.as_bytes())));
                 }
@@ -572,14 +572,14 @@ impl Exchange {
         }
     }
 
-    /// Counts what was done of the `most` that might be: a transport that had to wait has made up for nothing.
+    /// Counts the work done, of at most `most`. Nothing is counted for a transport that had to wait.
     #[inline]
     fn charge(&self, py: Python<'_>, most: usize, done: usize) -> PyResult<()> {
         if most == 0 {
             return Ok(());
         }
         let mut this = self.state(py)?;
-        // What has led to few messages is counted as these are taken; what h2 was handed never is.
+        // Work that led to few messages is counted when they are taken. The work of h2 would never be.
         if this.share.charge(done) || this.inbound.is_some() {
             this.shared()?.get().state(py)?.turns().charge_work(done);
         }
@@ -606,12 +606,12 @@ impl State {
         self.event_loop.clone_ref(py)
     }
 
-    /// Whether more may be sent without waiting.
+    /// Whether a send need not wait.
     pub fn has_room(&self) -> bool {
         self.writer.is_some() && !self.full
     }
 
-    /// Whether the rest of what was read is to wait for a turn of the loop, and does not yet.
+    /// Whether undecoded bytes are to be deferred to a turn of the loop, and are not yet.
     #[inline]
     fn is_to_defer(&self, py: Python<'_>) -> PyResult<bool> {
         match (&self.only, &self.inbound) {
@@ -622,7 +622,7 @@ impl State {
         }
     }
 
-    /// How much may be decoded of a chunk of `len` bytes that has come.
+    /// The work allowed for decoding a chunk of `len` bytes.
     #[inline]
     fn allowance(&self, py: Python<'_>, len: usize) -> PyResult<usize> {
         if self.rest == Rest::Deferred {
@@ -632,7 +632,7 @@ impl State {
         Ok(self.share.allowance(spent, len))
     }
 
-    /// Notes that something is written; gives the transport's `is_closing` if that is not the first since the last chunk.
+    /// Notes a write; returns the transport's `is_closing` unless it is the first write since the last chunk.
     fn has_written<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let first = std::mem::replace(&mut self.fresh, false);
         self.is_closing.as_ref().filter(|_| !first).map(|it| it.bind(py).clone())

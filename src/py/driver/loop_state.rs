@@ -1,4 +1,4 @@
-//! What the transports of one event loop share: the buffer that they read into, what is sent while a reader runs, and the work of a turn.
+//! The state shared by the transports of one event loop: the read buffer, frames sent while a reader runs, and the work of a turn.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -15,32 +15,32 @@ thread_local! {
     static THREAD: u8 = const { 0 };
 }
 
-/// The state that all transports of one event loop share.
+/// The state shared by all transports of one event loop.
 ///
-/// Within a read callback, frames are collected as long as the WebSocket whose reader runs has unread messages. They are written by the
-/// send that follows its last message, or else at the end of the callback.
+/// Within a read callback, frames are collected while the WebSocket whose reader runs has unread messages. They are written by the send
+/// after its last message, or at the end of the callback.
 #[pyclass(frozen, module = "mintws._core")]
 pub struct LoopState(Attached<State>);
 
 pub struct State {
-    /// Where all transports read into. It is used up before the next read.
+    /// The read buffer of all transports. Its content is consumed before the next read.
     buffer: Py<PySequence>,
-    /// The thread in which the loop was seen to run.
+    /// The thread in which the loop was last seen running.
     thread: usize,
-    /// What runs within a read callback; `None` outside of one.
+    /// The task that runs within a read callback; `None` outside of one.
     running: Option<Running>,
     /// Transports with collected frames.
     collected: Vec<Py<Exchange>>,
-    /// Senders that wait until their frames are written.
+    /// Senders that wait for their frames to be written.
     senders: Vec<Py<Arrival>>,
     turns: Turns<Deferred>,
 }
 
-/// What goes on in a later turn of the loop.
+/// Work for a later turn of the loop.
 pub enum Deferred {
-    /// A task that receives or sends without having to wait.
+    /// A task that receives or sends without needing to wait.
     Task(Py<Mailbox>, Py<Arrival>),
-    /// A transport of whose bytes some are not decoded yet.
+    /// A transport with undecoded bytes.
     Transport(Py<Exchange>),
 }
 
@@ -49,18 +49,18 @@ pub enum Deferred {
 pub struct Running {
     /// The address of the WebSocket whose reader it is.
     mailbox: usize,
-    /// That WebSocket has messages that the reader has not taken.
+    /// Whether that WebSocket has unread messages.
     unread: bool,
-    /// Other tasks run in the same callback after this one.
+    /// Whether other tasks run after this one in the same callback.
     followed: bool,
 }
 
-/// When frames are written.
+/// The time at which frames are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Before the send returns.
     Now,
-    /// When the other tasks of the read callback have run; the send returns after that.
+    /// After the other tasks of the read callback have run. The send returns after that.
     Together,
     /// By a later send, or at the end of the read callback.
     Later,
@@ -68,7 +68,7 @@ pub enum Due {
 
 #[pymethods]
 impl LoopState {
-    /// Make the state of a loop that runs in this thread.
+    /// Create the state of a loop that runs in this thread.
     #[new]
     fn new(buffer: Py<PySequence>) -> Self {
         Self(Attached::new(State {
@@ -100,14 +100,14 @@ impl LoopState {
         Ok(())
     }
 
-    /// Begin a turn, and let what has waited for it go on; the loop calls this.
+    /// Begin a turn, and resume deferred work; called by the loop.
     fn _begin_turn(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         slf.get().state(py)?.turns.begin();
         let mut ended = Ok(());
         loop {
             let Some(deferred) = slf.get().state(py)?.turns.take() else { break };
-            // One that fails keeps nothing from another.
+            // A failure must not affect the others.
             ended = ended.and(Exchange::go_on(py, deferred));
         }
         ended.and(Self::ask_for_turn(slf, event_loop))
@@ -120,7 +120,7 @@ impl LoopState {
         self.0.borrow_mut(py)
     }
 
-    /// Raises `RuntimeError` unless `event_loop`, whose state this is, runs in this thread.
+    /// Raises `RuntimeError` unless `event_loop`, to which this belongs, runs in this thread.
     #[cold]
     pub fn check_thread(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -138,7 +138,7 @@ impl LoopState {
         Ok(())
     }
 
-    /// Has work wait for a later turn of `event_loop`, whose state this is.
+    /// Defers work to a later turn of `event_loop`, to which this belongs.
     pub fn defer(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, deferred: Deferred) -> PyResult<()> {
         slf.get().state(slf.py())?.turns.wait(deferred);
         Self::ask_for_turn(slf, event_loop)
@@ -152,7 +152,7 @@ impl LoopState {
         event_loop.call_method1(intern!(slf.py(), "call_soon"), (begin, event_loop)).map(drop)
     }
 
-    /// Runs a task within a read callback: `wake` lets it go on, `followed` says whether others go on after it.
+    /// Runs a task within a read callback: `wake` resumes it, and `followed` is whether others run after it.
     pub fn run<T>(
         &self,
         py: Python<'_>,
@@ -176,7 +176,7 @@ impl LoopState {
         let collected = std::mem::take(&mut self.state(py)?.collected);
         let mut flushed = Ok(());
         for exchange in &collected {
-            // One transport that fails keeps nothing from another.
+            // A failure must not affect the other transports.
             flushed = flushed.and(Exchange::flush(exchange.bind(py)));
         }
         flushed
@@ -188,7 +188,7 @@ impl State {
         self.buffer.bind(py).clone()
     }
 
-    /// Says when frames are written that are sent now; `None` in a thread in which the loop was not seen to run.
+    /// Returns when frames sent now are written; `None` in a thread in which the loop was not seen running.
     #[inline]
     pub fn due(&self) -> Option<Due> {
         (self.thread == this_thread()).then_some(match self.running {
@@ -214,12 +214,12 @@ impl State {
         }
     }
 
-    /// Begins a read callback; gives what ran, which is something where an event loop is run within another.
+    /// Begins a read callback; returns the task that was running, if event loops are nested.
     pub fn begin(&mut self) -> Option<Running> {
         self.running.take()
     }
 
-    /// Ends a read callback: what ran before it goes on.
+    /// Ends a read callback, and restores the task that was running.
     pub fn end(&mut self, outer: Option<Running>) {
         self.running = outer;
     }
@@ -228,7 +228,7 @@ impl State {
         !self.collected.is_empty()
     }
 
-    /// Notes that a transport has collected frames; says whether it is the first.
+    /// Adds a transport with collected frames; returns whether it is the first.
     pub fn collect(&mut self, exchange: &Bound<'_, Exchange>) -> bool {
         self.collected.push(exchange.clone().unbind());
         self.collected.len() == 1

@@ -1,4 +1,4 @@
-//! One WebSocket's messages, in and out, as a driver sees them.
+//! The messages of one WebSocket, in both directions, for a driver.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -15,13 +15,13 @@ use crate::py::errors::local;
 use crate::py::incoming::Message;
 use crate::py::queue::{MessageQueue, Popped};
 
-/// Frames that are collected are written when they are more bytes than this.
+/// The bytes of collected frames above which they are written.
 const FLUSH_SIZE: usize = 32 * 1024;
-/// A payload of more bytes is not copied to other frames, but written behind its header by a call of its own, from Python: that costs
-/// more than to copy a smaller one twice.
+/// A larger payload is not copied to other frames, but written after its header by a separate call from Python. For a smaller one that
+/// would cost more than copying it twice.
 const LARGE: usize = 64 * 1024;
 
-/// What a driver's WebSocket is built on: messages that wait for the application, and frames that wait to be written.
+/// Base class of a driver's WebSocket: received-message queue and batched sends.
 #[pyclass(frozen, subclass, name = "WebSocket", extends = MessageQueue, module = "mintws._core")]
 pub struct Mailbox(Attached<State>);
 
@@ -30,47 +30,47 @@ pub struct State {
     exchange: Py<Exchange>,
     shared: Py<LoopState>,
     waiter: Option<Py<Arrival>>,
-    /// How many readers, for whom a message is there, wait for a turn of the loop.
+    /// The number of readers that wait for a turn of the loop although there is a message.
     deferred: usize,
-    /// An operation that is done, for the next one to be made of.
+    /// A completed operation, to be reused for the next one.
     spare: Option<Py<Operation>>,
     last: Last,
-    /// The exchange is to write what is collected here.
+    /// Whether the exchange is going to write the collected frames.
     scheduled: bool,
-    /// How many batches are open: their end writes what is collected.
+    /// The number of open batches, whose end writes the collected frames.
     batches: usize,
-    /// The peer's flow control lets no more pass.
+    /// Whether the peer's flow control holds back frames.
     held_back: bool,
 }
 
-/// What the application has done last.
+/// The last action of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// It has taken a message, which it may be about to answer.
+    /// It has taken a message, and may answer it.
     Took,
-    /// It has sent something, or nothing was there to be taken.
+    /// It has sent something, or there was nothing to take.
     Sent,
 }
 
-/// What a reader finds.
+/// The result of taking a message.
 pub enum Found<'py> {
     Message(Message<'py>),
     End,
     Nothing,
 }
 
-/// What became of a message that was to be sent.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is on its way.
+    /// It is written.
     Done,
-    /// It is on its way, and more should wait until there is room.
+    /// It is written, and later ones should wait for room.
     Crowded,
-    /// It is written when the other tasks of the read callback have run, which the sender is to wait for.
+    /// It will be written after the other tasks of the read callback have run. The sender is to wait for that.
     Together,
-    /// It is on its way, and the turn of the loop is spent: the sender goes on in a later one.
+    /// It is written, and the turn of the loop is spent: the sender resumes in a later one.
     Spent,
-    /// It takes more than what is done here, and nothing was done yet.
+    /// It needs more than is done here, and nothing was done yet.
     NotYet,
 }
 
@@ -108,7 +108,7 @@ impl Mailbox {
         Ok(self.state(py)?.last == Last::Took)
     }
 
-    /// Whether the peer's flow control lets no more pass.
+    /// Whether the peer's flow control holds back frames.
     #[getter(_held_back)]
     fn held_back(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.held_back)
@@ -120,25 +120,25 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Wait for the next message and give it.
+    /// Wait for the next message and return it.
     ///
-    /// A call that is cancelled loses no message.
+    /// A cancelled call loses no message.
     ///
     /// Raises:
-    ///     ConnectionClosed: nothing more comes.
+    ///     ConnectionClosed: the WebSocket has ended.
     fn recv(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         Operation::reading(slf, Reads::Data)
     }
 
-    /// Wait for the next message, or part of one, as an event; parts are asked for by the option `parts`.
+    /// Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
     ///
     /// Raises:
-    ///     ConnectionClosed: nothing more comes.
+    ///     ConnectionClosed: the WebSocket has ended.
     fn recv_event(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         Operation::reading(slf, Reads::Event)
     }
 
-    /// Wait for the next message as an event of ASGI.
+    /// Wait for the next message and return it as an event of ASGI.
     fn _recv_asgi(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         Operation::reading(slf, Reads::Asgi)
     }
@@ -153,25 +153,25 @@ impl Mailbox {
 
     /// Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
     ///
-    /// An iterable of `str` or of bytes, asynchronous or not, is one message in as many fragments; others wait until it is whole.
-    /// When the call returns, the message is with the transport, if there is room. One exception makes bursts cheap: while a task goes
-    /// through messages that came together, its sends are written by the send that follows the last of these messages, or when the
-    /// task waits for something else.
-    /// A call that is cancelled while it waits for room has sent its message already: to call again would send it twice.
+    /// A synchronous or asynchronous iterable of `str` or of bytes is one message, with each element a fragment. Other messages wait
+    /// until it is complete. When the call returns, the message has been passed to the transport, if that has room. There is one
+    /// exception, which makes bursts cheap: while a task handles messages that arrived together, its sends are written by the send
+    /// after the last of these messages, or when the task waits for something else.
+    /// A call that is cancelled while it waits for room has already sent its message: a second call would send it twice.
     ///
     /// Args:
-    ///     message: what to send.
-    ///     compress: whether to compress it, where permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+    ///     message: the message.
+    ///     compress: whether to compress it, if permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
     ///
     /// Raises:
-    ///     ConnectionClosed: nothing more can be sent.
-    ///     TypeError: the message is nothing of the kind: `ping` sends a Ping, and `close` a Close.
+    ///     ConnectionClosed: the WebSocket has ended.
+    ///     TypeError: `message` has another type: `ping` sends a Ping, and `close` a Close.
     #[pyo3(signature = (message, *, compress=None))]
     fn send(slf: &Bound<'_, Self>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Operation>> {
         Operation::sending(slf, message, compress)
     }
 
-    /// Have frames written that were sent on the connection: `now`, or when those of `send` are.
+    /// Write the pending frames of the connection: `now`, or together with those of `send`.
     fn _post(slf: &Bound<'_, Self>, now: bool) -> PyResult<()> {
         let py = slf.py();
         let due = {
@@ -179,7 +179,7 @@ impl Mailbox {
             let corked = this.connection.get().workings(py)?.corked_len();
             match this.due(due, corked) {
                 _ if now => Some(Due::Now),
-                // Whoever calls this does not wait.
+                // The caller does not wait.
                 Some(Due::Together) => Some(Due::Now),
                 due => due,
             }
@@ -187,31 +187,31 @@ impl Mailbox {
         Self::bring(slf, due)
     }
 
-    /// Note that the application sends something, which may answer the messages that it has taken.
+    /// Record that the application sends something, which may answer the messages that it has taken.
     fn _has_sent(&self, py: Python<'_>) -> PyResult<()> {
         self.state(py)?.last = Last::Sent;
         Ok(())
     }
 
-    /// Raise `RuntimeError` in any thread but the loop's.
+    /// Raise `RuntimeError` in a thread other than the loop's.
     fn _check_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::check_thread(slf)
     }
 
-    /// Hold frames back until `_end_batch`.
+    /// Hold back frames until `_end_batch`.
     fn _begin_batch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (mut this, _) = Self::state_in_thread(slf)?;
         this.batches += 1;
         Ok(())
     }
 
-    /// Write the frames of the batch, unless it is within another.
+    /// Write the frames of the batch, unless it is nested.
     fn _end_batch(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().state(slf.py())?.batches -= 1;
         Self::_post(slf, false)
     }
 
-    // Its parts refer to each other, and the application to them.
+    // Its parts refer to each other, and the application refers to them.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.connection)?;
@@ -222,7 +222,7 @@ impl Mailbox {
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // What is let go of may look at this mailbox, so it is dropped when that can be borrowed again.
+        // Destructors may use this mailbox, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
             (this.spare.take(), this.waiter.take())
@@ -237,7 +237,7 @@ impl Mailbox {
         self.0.borrow_mut(py)
     }
 
-    /// Gives the next message to `operation`, which is done by that.
+    /// Takes the next message for `operation`, which completes with it.
     pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
         let py = slf.py();
         let queue = slf.as_super().get();
@@ -262,13 +262,13 @@ impl Mailbox {
         Ok(Found::Message(message))
     }
 
-    /// Lets the peer send again.
+    /// Resumes the peer.
     #[cold]
     fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
         border::websocket::resume(slf)
     }
 
-    /// Makes what the next message is waited for by.
+    /// Creates the arrival of the next message.
     pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
         let (mut this, _) = Self::state_in_thread(slf)?;
         if this.waiter.is_some() {
@@ -280,20 +280,20 @@ impl Mailbox {
         Ok(arrival)
     }
 
-    /// Whether a reader is to go on in a later turn of the loop, though a message is there.
+    /// Whether a reader is to resume in a later turn of the loop although there is a message.
     #[inline]
     pub fn is_to_defer(&self, py: Python<'_>, queue: &MessageQueue) -> PyResult<bool> {
         let spent = self.state(py)?.shared.get().state(py)?.turns().is_spent();
         Ok(spent && !queue.is_empty(py)?)
     }
 
-    /// Counts what was sent, of `len` bytes; says whether the turn of the loop is spent.
+    /// Counts a sent message of `len` bytes; returns whether the turn of the loop is spent.
     #[inline]
     pub fn charge(&self, py: Python<'_>, len: usize) -> PyResult<bool> {
         Ok(self.state(py)?.shared.get().state(py)?.turns().charge(len))
     }
 
-    /// Makes what a task waits for until a later turn of the loop.
+    /// Creates the arrival of a later turn of the loop.
     #[cold]
     pub fn wait_for_turn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
         let py = slf.py();
@@ -307,7 +307,7 @@ impl Mailbox {
         Ok(waiter)
     }
 
-    /// Encodes a message of the application's and has it written, if that is all there is to do.
+    /// Encodes and writes a message of the application, if nothing else needs to be done.
     pub fn send_now(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<Sent> {
         let py = slf.py();
         let (opcode, payload) = if let Ok(text) = message.cast_exact::<PyString>() {
@@ -367,7 +367,7 @@ impl Mailbox {
         slf.get().state(slf.py())?.exchange.get().check_thread(slf.py())
     }
 
-    /// Lends the state, and says when the loop has frames written now; `RuntimeError` in any thread but the loop's.
+    /// Borrows the state and returns when frames are to be written; `RuntimeError` in a thread other than the loop's.
     #[inline]
     fn state_in_thread<'a>(slf: &'a Bound<'_, Self>) -> PyResult<(RefMut<'a, State>, Due)> {
         let this = slf.get().state(slf.py())?;
@@ -380,7 +380,7 @@ impl Mailbox {
         Self::state_in_thread(slf)
     }
 
-    /// Makes what the sender waits for until what is collected in this read callback is written.
+    /// Creates the arrival of the write of the frames collected in this read callback.
     pub fn wait_for_flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
         let this = slf.get().state(slf.py())?;
         let event_loop = this.exchange.get().state(slf.py())?.event_loop(slf.py());
@@ -389,7 +389,7 @@ impl Mailbox {
         Ok(sender)
     }
 
-    /// Gives the frames that are collected.
+    /// Returns the collected frames.
     pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let (connection, multiplexed) = {
@@ -416,27 +416,27 @@ impl State {
         self.spare.take()
     }
 
-    /// Takes an operation that is done.
+    /// Keeps a completed operation.
     pub fn keep_spare(&mut self, operation: &Bound<'_, Operation>) {
         self.spare = Some(operation.clone().unbind());
     }
 
-    /// Takes note that nobody waits any more.
+    /// Records that no reader waits.
     pub fn wait_no_more(&mut self) {
         self.waiter = None;
     }
 
-    /// One more reader waits for a turn of the loop.
+    /// Counts one more reader that waits for a turn of the loop.
     pub fn defer_reader(&mut self) {
         self.deferred += 1;
     }
 
-    /// A reader waits for a turn no more.
+    /// Counts one reader less that waits for a turn of the loop.
     pub fn end_deferral(&mut self) {
         self.deferred -= 1;
     }
 
-    /// Whether a reader waits that has not been woken.
+    /// Whether a reader waits and has not been woken.
     pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
         self.waiter.as_ref().map_or(Ok(false), |waiter| Ok(!waiter.get().is_done(py)?))
     }
@@ -445,13 +445,13 @@ impl State {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
     }
 
-    /// Whether more may be sent without waiting.
+    /// Whether a send need not wait.
     pub fn has_room(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(!self.held_back && self.exchange.get().state(py)?.has_room())
     }
 
-    /// Says when frames are written of which `collected` bytes wait, where it is `due` that the loop has frames written. `None` leaves it
-    /// to the end of a batch.
+    /// Returns when to write frames of which `collected` bytes wait, given when the loop is `due` to write. `None` leaves it to the end
+    /// of a batch.
     #[inline]
     fn due(&self, due: Due, collected: usize) -> Option<Due> {
         if collected > FLUSH_SIZE {

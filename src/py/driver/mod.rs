@@ -1,16 +1,16 @@
-//! The busy half of the asyncio driver: what runs once for each message.
+//! The hot half of the asyncio driver: the code that runs for each message.
 //!
 //! ```text
-//! LoopState  what the transports of one event loop share
-//! Exchange   one transport: what is read goes to mailboxes, what they send meanwhile is written together
-//! Mailbox    one WebSocket: messages that wait for the application, and those that it sends
-//! Operation  what `recv` and `send` are awaited by
-//! Arrival    what a reader waits for
+//! LoopState  the state shared by the transports of one event loop
+//! Exchange   one transport: reads for its mailboxes, and writes their frames together
+//! Mailbox    one WebSocket: its received messages, and those that it sends
+//! Operation  the awaitable of `recv` and `send`
+//! Arrival    the future that a reader waits for
 //! TlsChannel TLS between a transport of the loop and the protocol above it
-//! coroutine_method  how `recv` and `send` are seen from Python
+//! coroutine_method  the Python methods `recv` and `send`
 //! ```
 //!
-//! What is rare is left to the subclasses in Python, by the calls of [`super::border`].
+//! Rare work is left to the subclasses in Python, through the calls of [`super::border`].
 
 mod arrival;
 mod coroutine_method;
@@ -38,7 +38,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     operation::register(module)
 }
 
-/// Has the collector know of a new object, which PyO3 forgets for one that comes from the free list.
+/// Tracks a new object by the collector, which PyO3 omits for objects from the free list.
 #[allow(unsafe_code)]
 fn track<T>(object: &Bound<'_, T>) {
     // SAFETY: the object is whole, and its class is one that the collector traverses.

@@ -1,4 +1,4 @@
-//! What `recv` and `send` are awaited by: what is there is given at once, without a frame of Python.
+//! The awaitable of `recv` and `send`. If it need not wait, it completes without a Python frame.
 
 #![allow(unsafe_code)]
 
@@ -16,14 +16,14 @@ use super::mailbox::{Found, Mailbox, Sent};
 use crate::py::attached::Attached;
 use crate::py::border;
 
-/// What a reader wants.
+/// The form in which a reader takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// The message's data.
     Data,
     /// The message as an event.
     Event,
-    /// The message's data; an end that is in order ends an iteration.
+    /// The message's data; a clean end ends the iteration.
     Next,
     /// The message as an event of ASGI.
     Asgi,
@@ -51,16 +51,16 @@ enum Progress {
     Fresh(Py<Mailbox>, Work),
     /// A reader waits for a message.
     Waiting(Py<Mailbox>, Reads),
-    /// A reader for whom a message is there waits for a turn of the loop.
+    /// A reader waits for a turn of the loop although there is a message.
     Deferred(Py<Mailbox>, Reads, Py<Arrival>),
-    /// A sender waits until its message is written, or for a turn of the loop.
+    /// A sender waits for its message to be written, or for a turn of the loop.
     Sending(Py<Mailbox>, Py<Arrival>),
-    /// A coroutine of the subclass does what is rare.
+    /// A coroutine of the subclass does the rare work.
     Delegated(Py<PyAny>),
     Done,
 }
 
-/// A call of `recv` or `send` that is awaited, once; as good as a coroutine.
+/// A call of `recv` or `send`, to be awaited once. It behaves like a coroutine.
 #[pyclass(frozen, freelist = 64, module = "mintws._core")]
 pub struct Operation(Attached<Call>);
 
@@ -69,7 +69,7 @@ struct Call {
     progress: Progress,
 }
 
-/// What a step comes to.
+/// The result of a step.
 enum Step {
     Yield(Py<PyAny>),
     Return(Py<PyAny>),
@@ -77,7 +77,7 @@ enum Step {
 
 #[pymethods]
 impl Operation {
-    /// What a task that awaits it is shown with.
+    /// The name shown for a task that awaits it.
     #[getter]
     fn __qualname__(&self, py: Python<'_>) -> PyResult<&'static str> {
         Ok(self.0.borrow(py)?.name)
@@ -95,12 +95,12 @@ impl Operation {
         Self::step(slf, None)?.into_python(slf.py())
     }
 
-    /// As a coroutine does.
+    /// Resume it with a value, as for a coroutine.
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Self::step(slf, Some(value))?.into_python(slf.py())
     }
 
-    /// As a coroutine does.
+    /// Raise an exception in it, as for a coroutine.
     #[pyo3(signature = (kind, value=None, traceback=None))]
     fn throw(
         slf: &Bound<'_, Self>,
@@ -132,7 +132,7 @@ impl Operation {
         Err(PyErr::from_value(error))
     }
 
-    /// As a coroutine does.
+    /// End it, as for a coroutine.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         if let Some(coroutine) = Self::delegated(slf)? {
             coroutine.call_method0("close")?;
@@ -159,7 +159,7 @@ impl Operation {
 }
 
 impl Operation {
-    /// Moves the progress, and gives what it was.
+    /// Replaces the progress and returns the old one.
     #[inline]
     fn proceed(&self, py: Python<'_>, progress: Progress) -> PyResult<Progress> {
         Ok(std::mem::replace(&mut self.0.borrow_mut(py)?.progress, progress))
@@ -173,7 +173,7 @@ impl Operation {
         Self::new(mailbox, Work::Send(message, compress))
     }
 
-    /// Makes one, if it can out of one that is done and that nobody else holds.
+    /// Creates one, reusing a completed one that has no other reference.
     fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
         let py = mailbox.py();
         let call = Call { name: work.name(), progress: Progress::Fresh(mailbox.clone().unbind(), work) };
@@ -191,7 +191,7 @@ impl Operation {
         }
     }
 
-    /// Goes on until there is a result, or something to wait for.
+    /// Runs until there is a result, or something to wait for.
     fn step(slf: &Bound<'_, Self>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
         let py = slf.py();
         match slf.get().proceed(py, Progress::Done)? {
@@ -259,7 +259,7 @@ impl Operation {
         }
     }
 
-    /// Goes on once a message is on its way.
+    /// Continues after a message has been sent.
     #[inline]
     fn sent(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, sent: Sent) -> PyResult<Step> {
         let py = slf.py();
@@ -313,7 +313,7 @@ impl Operation {
         })
     }
 
-    /// Lets a coroutine of the subclass go on.
+    /// Resumes a coroutine of the subclass.
     fn delegate(slf: &Bound<'_, Self>, coroutine: Py<PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
         let py = slf.py();
         let mut result = ptr::null_mut();
@@ -354,7 +354,7 @@ impl Step {
 }
 
 impl Drop for Call {
-    /// Says that it was forgotten, as a coroutine does.
+    /// Warns if it was never awaited, as a coroutine does.
     fn drop(&mut self) {
         let Progress::Fresh(_, work) = &self.progress else { return };
         let name = match work {
@@ -373,14 +373,13 @@ impl Drop for Call {
     }
 }
 
-/// Whether nobody else holds an object. Without a GIL that is not known: a count of one thread says nothing of the others.
+/// Whether an object has no other reference. Without a GIL the answer is `false`, because a thread's own count is not enough.
 fn is_only(object: &Py<Operation>) -> bool {
     // SAFETY: it is a live object.
     !cfg!(Py_GIL_DISABLED) && unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
-/// Adds the class, and gives it the slots by which `await` asks for an iterator that it has, and for a result without an exception
-/// that carries it.
+/// Adds the class, with the slots through which `await` gets the iterator without a call and the result without an exception.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = module.py().get_type::<Operation>();
     // SAFETY: the class is ours and not seen by anybody yet; with `__await__` it has a table of asynchronous methods of its own.

@@ -1,4 +1,4 @@
-//! What an endpoint has in each of its states: what is put in place when it opens, and freed when it is over.
+//! The parts of an endpoint in each of its states: set up when it opens, and freed when it is closed.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -8,7 +8,7 @@ use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::state::State;
 
-/// What follows the opening handshake, made before it is done.
+/// The parts for after the opening handshake, prepared before it is done.
 pub(super) struct Opening {
     pub(super) wire: Wire,
     pub(super) decoder: Decoder,
@@ -19,7 +19,7 @@ pub(super) struct Opening {
 }
 
 impl Workings {
-    /// Moves the state, puts in place what it needs, and frees what is of no more use there.
+    /// Changes the state, sets up the parts that it needs, and frees those that it does not.
     #[inline]
     pub(super) fn enter(&mut self, state: State) {
         if self.state != state {
@@ -45,14 +45,14 @@ impl Workings {
         (self.auto_pong, self.text_as_bytes) = (auto_pong, text_as_bytes);
     }
 
-    /// Takes note that the peer is lost: what is corked goes nowhere.
+    /// Handles the loss of the peer: corked frames are discarded.
     pub(super) fn lose(&mut self, after: State) {
         self.failed = true;
         self.drop_corked();
         self.enter(after);
     }
 
-    /// Gives what `cork` has held back, if that is anything.
+    /// Returns the frames that `cork` has held back, if any.
     pub(super) fn take_corked<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         let corked = self.corked.as_mut().filter(|corked| !corked.is_empty())?;
         let out = PyBytes::new(py, corked);
@@ -70,7 +70,7 @@ impl Workings {
         }
     }
 
-    /// Frees what the state has no use for: what comes is dropped behind the peer's last word, and nothing goes behind ours.
+    /// Frees the parts that the state does not need: after the peer's last frame input is dropped, and nothing follows ours.
     fn free(&mut self) {
         if self.state.is_over() {
             self.opening = None;

@@ -1,4 +1,4 @@
-//! One end of a WebSocket as a Python object: bytes to events and events to bytes, by the tables of `state`.
+//! One end of a WebSocket as a Python object, from bytes to events and back, by the tables of `state`.
 
 use std::num::NonZeroU64;
 
@@ -32,82 +32,82 @@ mod send;
 use life::Opening;
 use send::Checked;
 
-/// The most bytes kept of what a client sends before its request is answered.
+/// The most bytes kept of those that a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;
 /// The most bytes of a reason (RFC 6455 §5.5), and the code of a failure that is not the peer's (§7.4.1).
 const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
 const INTERNAL_ERROR: u16 = 1011;
-/// From this size on a payload that needs no change is not copied into its frame.
+/// The size from which a payload that needs no change is not copied into its frame.
 const VECTORED_FROM: usize = 16 * 1024;
 
-/// What an exception within `receive` leaves to be done.
+/// The work left by an exception within `receive`.
 #[derive(Default)]
 struct Interruption {
-    /// It is to be raised once all is in order.
+    /// The exception is to be raised when the state is consistent.
     exception: Option<PyErr>,
-    /// What it kept from being handed on comes first with the next events.
+    /// The events that it held back come first with the next ones.
     events: Option<Py<PyList>>,
 }
 
-/// Where messages go that are received.
+/// The destination of received messages.
 enum Delivery {
-    /// They are events that `receive` returns.
+    /// `receive` returns them as events.
     Events,
-    /// Bytes are kept until there is a queue for what they say.
+    /// Bytes are kept undecoded until there is a queue.
     Later,
-    /// As many as it takes; what is behind them waits as bytes, however much they would become when inflated.
+    /// A queue, as long as it is not full. Later messages wait as undecoded bytes.
     Queue(Py<MessageQueue>),
-    /// The same, and each is an event too, for a log.
+    /// The same, and each message is also an event, for a log.
     Traced(Py<MessageQueue>),
 }
 
-/// How what came has ended.
+/// The end of the input.
 enum End {
-    /// The peer left; if that was not due, this is what to say of it.
+    /// The peer left. If that was not due, this is the message.
     Lost(Option<String>),
     /// The carrier found a fault.
     Fault(Py<PyAny>),
 }
 
-/// Where frames go.
+/// The destination of frames.
 enum Wire {
-    /// They are what `send` returns.
+    /// `send` returns them.
     Direct,
-    /// They are handed to the carrier, whose answer `send` returns.
+    /// They are passed to the carrier, whose result `send` returns.
     Carrier(Py<PyAny>),
-    /// They are the DATA of a stream; the carrier is handed what has to wait.
+    /// They are written as DATA of a stream. Those that have to wait are passed to the carrier.
     Stream { carrier: Py<PyAny>, sender: Py<DataSender>, number: u32 },
 }
 
-/// What `Connection` is built on: one end of one WebSocket behind its opening handshake, bytes to events and back.
+/// Base class of `Connection`: one end of a WebSocket after its opening handshake, from bytes to events and back.
 #[pyclass(frozen, subclass, module = "mintws._core")]
 pub struct Endpoint(Attached<Workings>);
 
-/// What an endpoint is made of.
+/// The state of an endpoint.
 pub struct Workings {
     role: Role,
     state: State,
-    /// What is in place once the state is `Open`.
+    /// The parts that exist once the state is `Open`.
     opening: Option<Box<Opening>>,
     decoder: Option<Decoder>,
     encoder: Encoder,
     auto_pong: bool,
     text_as_bytes: bool,
-    /// The peer broke a rule or left; there is no closing handshake to wait for.
+    /// Whether the peer broke a rule or left, so that there is no closing handshake to wait for.
     failed: bool,
     wire: Wire,
-    /// Extensions written in Python, which see whole messages.
+    /// Extensions written in Python, which process complete messages.
     transforms: Option<Py<PyAny>>,
     delivery: Delivery,
-    /// What came and is not decoded yet: before the opening handshake was done, behind more messages than are taken, or for a later turn.
+    /// Undecoded bytes: received before the opening handshake was done, after a full queue, or for a later turn.
     early: Vec<u8>,
-    /// How much is decoded at a time of what has waited, as [`crate::turns`] counts it; the driver asks for the rest.
+    /// The work, as [`crate::turns`] counts it, for waiting bytes at a time. The driver requests the rest.
     most: usize,
-    /// How much was decoded the last time.
+    /// The work of the last time.
     decoded: usize,
-    /// The end of what came, which is behind `early`.
+    /// The end of the input, after `early`.
     end: Option<End>,
-    /// Frames that answer by themselves: Pongs.
+    /// Automatic replies: Pongs.
     reply: Vec<u8>,
     interruption: Option<Box<Interruption>>,
     /// Frames that wait for `flush`.
@@ -143,7 +143,7 @@ impl Endpoint {
         }))
     }
 
-    /// Where the WebSocket is. It moves in `receive` and in `send`, nowhere else.
+    /// The state of the WebSocket. Only `receive` and `send` change it.
     #[getter]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static STATES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
@@ -155,19 +155,19 @@ impl Endpoint {
         states.bind(py).get_item(self.workings(py)?.state as usize)
     }
 
-    /// Whether the peer broke a rule or left without a Close: there is no closing handshake to wait for.
+    /// Whether the peer broke a rule or left without a Close, so that there is no closing handshake to wait for.
     #[getter]
     fn failed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.workings(py)?.failed)
     }
 
-    /// How many bytes `cork` holds back.
+    /// The number of bytes that `cork` holds back.
     #[getter]
     fn corked(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.workings(py)?.corked_len())
     }
 
-    /// How many messages, frames and payload bytes have come and were sent: three and three.
+    /// The number of messages, frames and payload bytes received, and of those sent.
     #[getter(_traffic)]
     fn traffic(&self, py: Python<'_>) -> PyResult<[u64; 6]> {
         let this = self.workings(py)?;
@@ -176,7 +176,7 @@ impl Endpoint {
         Ok([received.messages, received.frames, received.bytes, sent.messages, sent.frames, sent.bytes])
     }
 
-    /// Make what follows the opening handshake; it is in place when that is done.
+    /// Prepare the state after the opening handshake, which takes effect when that is done.
     #[pyo3(signature = (
         *, carrier, limit, max_frame, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool
     ))]
@@ -216,7 +216,7 @@ impl Endpoint {
         this.opening = Some(Box::new(Opening {
             wire: carrier.map_or(Wire::Direct, Wire::Carrier),
             decoder,
-            // What no memory holds is no limit.
+            // A limit beyond the address space is no limit.
             encoder: Encoder::new(seed.map(Keys::new), compression)
                 .cutting_at(max_frame.and_then(|max_frame| max_frame.try_into().ok())),
             transforms,
@@ -226,10 +226,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Have messages go to a queue, instead of being returned by `receive`: from now on, or, if it is `None`, once there is one.
+    /// Deliver messages to a queue, instead of returning them from `receive`: from now on, or, if it is `None`, once there is one.
     ///
-    /// What a queue does not take waits as bytes; they go on with `_receive_early`. When nothing more comes, it means nothing.
-    /// `traced` messages are events all the same, for a log, and of those that are sent none is encoded by the driver's half of the core.
+    /// If the queue is full, later messages wait as bytes until `_receive_early` is called. After the end of the input this has no effect.
+    /// With `traced`, messages are also returned as events, for a log, and sent messages are not encoded by the driver's half of the core.
     #[pyo3(signature = (queue, *, traced=false))]
     fn _deliver_to(&self, py: Python<'_>, queue: Option<Py<MessageQueue>>, traced: bool) -> PyResult<()> {
         let deliver = if traced { Delivery::Traced } else { Delivery::Queue };
@@ -240,7 +240,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Have frames go out as DATA of a stream from now on, or once the connection is open; the carrier is handed what has to wait.
+    /// Write frames as DATA of a stream, from now on or once the connection is open. Those that have to wait go to the carrier.
     fn _send_by(&self, py: Python<'_>, sender: Py<DataSender>, number: u32) -> PyResult<()> {
         let this = &mut *self.workings(py)?;
         let wire = this.opening.as_mut().map_or(&mut this.wire, |opening| &mut opening.wire);
@@ -250,13 +250,13 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether Pings are answered by themselves.
+    /// Whether Pings are answered automatically.
     #[getter(_auto_pong)]
     fn auto_pong(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.workings(py)?.auto_pong)
     }
 
-    /// Move the state by an event that was sent; `LocalProtocolError` if it may not be sent.
+    /// Change the state for a sent event; raise `LocalProtocolError` if it may not be sent.
     fn _sent(&self, py: Python<'_>, kind: &str) -> PyResult<()> {
         let mut this = self.workings(py)?;
         let after = this.may_send(this.state, parse_kind(kind)?)?;
@@ -264,26 +264,26 @@ impl Endpoint {
         Ok(())
     }
 
-    /// End at once: nothing more is said or heard.
+    /// End at once: nothing more is sent or received.
     fn _abandon(&self, py: Python<'_>) -> PyResult<()> {
         let this = &mut *self.workings(py)?;
         if let Some(after) = after_receiving(this.role, this.state, Kind::Lost) {
             this.lose(after);
         }
         this.drop_corked();
-        // Whoever ends it need not be told.
+        // The caller knows of the end.
         this.enter(after_sending(this.role, this.state, Kind::Failed).unwrap_or(this.state));
         Ok(())
     }
 
-    /// Raise `LocalProtocolError` if an event may not be sent; say whether there is anyone to send it to.
+    /// Raise `LocalProtocolError` if an event may not be sent; return whether the peer is still there.
     fn _check(&self, py: Python<'_>, kind: &str) -> PyResult<bool> {
         let this = self.workings(py)?;
         this.may_send(this.state, parse_kind(kind)?)?;
         Ok(!this.state.is_over())
     }
 
-    /// Move the state by an event that was received; say whether it may come at all.
+    /// Change the state for a received event; return whether it is allowed.
     fn _received(&self, py: Python<'_>, kind: &str) -> PyResult<bool> {
         let kind = parse_kind(kind)?;
         let this = &mut *self.workings(py)?;
@@ -293,25 +293,25 @@ impl Endpoint {
         Ok(true)
     }
 
-    /// Take bytes from the peer and say what they mean.
+    /// Take bytes from the peer and return their events.
     ///
     /// Args:
-    ///     data: the next bytes of the stream, however cut: `bytes`, or a `bytearray` or `memoryview` in one piece. Empty says
-    ///         that the peer ended the stream.
+    ///     data: the next bytes of the stream, cut anywhere: `bytes`, or a contiguous `bytearray` or `memoryview`. Empty means that
+    ///         the peer ended the stream.
     ///
     /// Returns:
-    ///     events: what `data` completes, oldest first, as pairs of this connection and its event. A message comes whole, unless
-    ///         the connection was asked for parts; its size is at most `limit` bytes, inflated.
+    ///     events: the events completed by `data`, oldest first, as pairs of this connection and its event. A message is complete,
+    ///         unless the option `parts` is set; its size is at most `limit` bytes after decompression.
     ///     reply: bytes to write now, before any other: a Pong for each Ping (RFC 6455 §5.5.2). Often empty.
     ///
-    /// A peer that breaks a rule is no exception: the last event is `Failed` (§7.1.7). That, and a `Close` (§5.5.1), is answered
-    /// by handing it to `send` when its turn comes, behind the answers to earlier messages.
+    /// A peer that breaks a rule raises no exception: the last event is `Failed` (§7.1.7). Answer that, and a `Close` (§5.5.1), by
+    /// passing it to `send` after the answers to earlier messages.
     ///
     /// Raises:
     ///     TypeError: `data` is not bytes.
     ///
-    /// What a carrier raises is raised too, and what an extension raises that is no `Exception`, such as `KeyboardInterrupt`. Then the
-    /// events come with the next call, and the connection of that extension has failed with 1011.
+    /// Exceptions of a carrier propagate, and those of an extension that are not an `Exception`, such as `KeyboardInterrupt`. Then the
+    /// next call returns the events, and the connection of that extension has failed with 1011.
     fn receive<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
@@ -328,7 +328,7 @@ impl Endpoint {
         Ok((events, reply))
     }
 
-    /// Decode what has waited, as far as it is taken now.
+    /// Decode waiting bytes, as far as their messages can be delivered.
     pub fn _receive_early(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>) -> PyResult<()> {
         if slf.get().workings(slf.py())?.decoder.is_none() {
             return Ok(());
@@ -337,7 +337,7 @@ impl Endpoint {
         Self::catch_up(slf, events, most)
     }
 
-    /// Take note of a fault that the carrier found: `Failed`, behind what waits, unless it is too late for that.
+    /// Fail the connection for a fault found by the carrier: `Failed` follows the waiting bytes, unless it is too late.
     fn _fail(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, error: Py<PyAny>) -> PyResult<()> {
         let mut this = slf.get().workings(slf.py())?;
         if this.decoder.is_some() && this.waits(slf.py())? {
@@ -348,15 +348,15 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Take the end of the transport: `Failed` with 1006, unless the end was due.
+    /// Handle the end of the transport: `Failed` with 1006, unless the end was due.
     #[pyo3(signature = (events, message=None))]
     fn _lose(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, message: Option<&str>) -> PyResult<()> {
         Self::receive_end(slf, events, message)
     }
 
-    /// Give the bytes that must follow what was received: Pongs, and the end of a stream whose closing handshake is done.
+    /// Return the automatic replies: Pongs, and the end of a stream whose closing handshake is done.
     ///
-    /// If anything raises, `events` come with those of the next call.
+    /// If an exception is raised, the next call returns `events` too.
     #[pyo3(signature = (events=None))]
     pub fn _settle<'py>(slf: &Bound<'py, Self>, events: Option<&Bound<'py, PyList>>) -> PyResult<Bound<'py, PyBytes>> {
         Self::settle(slf).or_else(|error| {
@@ -367,7 +367,7 @@ impl Endpoint {
         })
     }
 
-    /// Keep events that an exception keeps from being handed on: they come first with the next ones.
+    /// Keep events that an exception holds back. They come first with the next ones.
     fn _keep<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>) -> PyResult<()> {
         let kept = events.get_slice(0, events.len());
         let mut this = slf.get().workings(slf.py())?;
@@ -376,23 +376,23 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Say something to the peer.
+    /// Send an event to the peer.
     ///
     /// Args:
-    ///     event: what to say, or a `PreparedMessage`. A `Close` that was received may be sent back as it is (RFC 6455 §5.5.1); a
-    ///         `Failed` is written as the Close that says so, or as nothing if none is to be sent (§7.1.7). When the peer is gone,
-    ///         what answers the events before that goes nowhere.
-    ///     compress: whether the message is compressed; `None` leaves that to the threshold. It means nothing where
-    ///         permessage-deflate was not agreed on, or behind the first fragment of a message (RFC 7692 §6.1).
+    ///     event: the event, or a `PreparedMessage`. A received `Close` may be sent back unchanged (RFC 6455 §5.5.1). A `Failed` is
+    ///         written as the Close that reports it, or as nothing if none is to be sent (§7.1.7). If the peer is gone, answers to
+    ///         earlier events are discarded.
+    ///     compress: whether to compress the message; `None` leaves that to the threshold. It is ignored if permessage-deflate was
+    ///         not agreed on, and after the first fragment of a message (RFC 7692 §6.1).
     ///
     /// Returns:
-    ///     Bytes to write, behind all that was returned before. Empty while `cork` holds them back, while the peer's flow control
-    ///     does, and when the carrier writes by itself.
+    ///     Bytes to write after all earlier ones. Empty while `cork` or the peer's flow control holds them back, and if the
+    ///     carrier writes by itself.
     ///
     /// Raises:
-    ///     LocalProtocolError: the event may not be sent now, or what it holds is against a rule. Nothing was sent, the state is
-    ///         as before.
-    ///     TypeError: `event` is none.
+    ///     LocalProtocolError: the event may not be sent now, or its content breaks a rule. Nothing was sent, and the state is
+    ///         unchanged.
+    ///     TypeError: `event` is not an event.
     #[pyo3(signature = (event, *, compress=None))]
     fn send<'py>(
         slf: &Bound<'py, Self>,
@@ -404,7 +404,7 @@ impl Endpoint {
         let mut progress = this.progress();
         let Some(checked) = this.check(event, &mut progress)? else {
             drop(this);
-            // No frame: the opening handshake, or the answer to a fault.
+            // Not a frame: the opening handshake, or the answer to a fault.
             return border::endpoint::send_other(slf, event);
         };
         let out = if this.state.is_over() { None } else { this.encode(py, checked, compress)? };
@@ -419,7 +419,7 @@ impl Endpoint {
         }
     }
 
-    /// Say several things at once: all of them, or none.
+    /// Send several events at once: all of them, or none.
     ///
     /// Args:
     ///     events: messages and control frames, in their order.
@@ -429,8 +429,8 @@ impl Endpoint {
     ///     Bytes to write, as from `send`.
     ///
     /// Raises:
-    ///     LocalProtocolError: one of them may not be sent behind those before it; none was, the state is as before.
-    ///     TypeError: one of them is of the opening handshake, or no event.
+    ///     LocalProtocolError: one of them may not be sent after those before it. Nothing was sent, and the state is unchanged.
+    ///     TypeError: one of them belongs to the opening handshake, or is not an event.
     #[pyo3(signature = (events, *, compress=None))]
     fn send_many<'py>(
         slf: &Bound<'py, Self>,
@@ -461,17 +461,17 @@ impl Endpoint {
         Self::deliver(slf, out)
     }
 
-    /// Say something to the peer without a copy of a large payload.
+    /// Send an event without copying a large payload.
     ///
     /// Args:
     ///     event: as in `send`.
     ///     compress: as in `send`.
     ///
     /// Returns:
-    ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the payload of the event
-    ///     itself. That is the case for 16 KiB and more from a server over HTTP/1.1, if they are neither compressed nor cut by
-    ///     `max_frame` (RFC 6455 §5.3 has a client change each byte). They are not corked then: what `cork` has held back so far goes
-    ///     in front of them.
+    ///     Buffers to write in this order, with `writelines` or `sendmsg`: none, one, or a header and the uncopied payload. The
+    ///     payload is not copied from 16 KiB on a server over HTTP/1.1, if it is neither compressed nor cut by `max_frame` (a client
+    ///     changes each byte, RFC 6455 §5.3). Then it is not corked either: bytes that `cork` has held back so far are returned
+    ///     before it.
     ///
     /// Raises:
     ///     LocalProtocolError: as from `send`.
@@ -507,7 +507,7 @@ impl Endpoint {
         if bytes.as_bytes().is_empty() { Ok(PyList::empty(py)) } else { PyList::new(py, [bytes]) }
     }
 
-    /// Answer a fault with `close`, if a Close is owed.
+    /// Answer a fault with `close`, if a Close is to be sent.
     fn _send_failed<'py>(slf: &Bound<'py, Self>, close: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
         let out = {
@@ -533,16 +533,16 @@ impl Endpoint {
         }
     }
 
-    /// Hold frames back until `flush` or `uncork`, so that many go out with one write.
+    /// Hold back frames until `flush` or `uncork`, so that many are written at once.
     ///
-    /// The state moves as each event is sent, not as it is written; the end of a stream waits for the frames before it. Pongs that
-    /// `receive` returns are not held back. Frames that are held back when the peer is lost go nowhere.
+    /// The state changes as each event is sent, not as it is written. The end of a stream waits for the frames before it. Pongs
+    /// returned by `receive` are not held back. If the peer is lost, frames that are held back are discarded.
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
         self.workings(py)?.corked.get_or_insert_default();
         Ok(())
     }
 
-    /// Give the frames that `cork` has held back so far, and go on holding back what comes.
+    /// Return the frames that `cork` has held back so far, and continue to hold back later ones.
     ///
     /// Returns:
     ///     Bytes to write, as from `send`.
@@ -551,7 +551,7 @@ impl Endpoint {
         Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")))
     }
 
-    /// Give the frames that `cork` has held back, and hold back no more.
+    /// Return the frames that `cork` has held back, and stop holding back.
     ///
     /// Returns:
     ///     Bytes to write, as from `send`.
@@ -561,10 +561,10 @@ impl Endpoint {
         Ok(out)
     }
 
-    /// Free what an idle connection can do without: buffers, and the contexts of permessage-deflate.
+    /// Free memory that an idle connection does not need: buffers, and the contexts of permessage-deflate.
     ///
-    /// Nothing is lost: what the next messages of both sides may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of what was
-    /// sent and the window of what came. Within a message the context is kept.
+    /// No state is lost: the data that the next messages may refer to is kept (RFC 7692 §7.2.2), up to 2 KiB of sent data and the
+    /// window of received data. Within a message the context is kept.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let this = &mut *self.workings(py)?;
         if let Some(decoder) = &mut this.decoder {
@@ -577,20 +577,20 @@ impl Endpoint {
         Ok(())
     }
 
-    /// How many bytes came that no event has told of yet: of an unfinished message, or what waits to be decoded.
+    /// The number of received bytes that no event has delivered yet: of an unfinished message, or undecoded.
     #[getter]
     fn held(&self, py: Python<'_>) -> PyResult<usize> {
         let this = self.workings(py)?;
         Ok(this.early.len() + this.decoder.as_ref().map_or(0, Decoder::held))
     }
 
-    /// Whether the peer's Close is among the bytes that wait to be decoded.
+    /// Whether the peer's Close is among the undecoded bytes.
     fn _is_close_waiting(&self, py: Python<'_>) -> PyResult<bool> {
         let this = self.workings(py)?;
         Ok(this.decoder.as_ref().is_some_and(|decoder| decoder.is_close_within(&this.early)))
     }
 
-    // A carrier knows its connection, so that the two keep each other alive unless the collector sees both ways.
+    // A carrier refers to its connection, so the collector must see both references.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         let opening = this.opening.as_deref();
@@ -614,7 +614,7 @@ impl Endpoint {
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // What is let go of may look at this endpoint, so it is dropped when that can be borrowed again.
+        // Destructors may use this endpoint, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().workings(slf.py())?;
             let (wire, delivery) = (&mut this.wire, &mut this.delivery);
@@ -633,15 +633,15 @@ impl Endpoint {
     }
 }
 
-/// Raise `LocalProtocolError` for what no Close may say.
+/// Raise `LocalProtocolError` for a code or reason that may not be sent in a Close.
 #[pyfunction]
 pub fn check_close(code: Option<u16>, reason: &str) -> PyResult<()> {
     Encoder::close_payload(code, reason).map(drop).map_err(local)
 }
 
-/// Make the Close that answers a fault, of its `code` and as much of its `message` as fits.
+/// Return the Close that answers a fault, with its `code` and as much of its `message` as fits.
 ///
-/// An extension may have made them: a code that may not be sent is 1011, and a message that is no text is none.
+/// Both may come from an extension: a code that may not be sent becomes 1011, and a message that is not text is omitted.
 #[pyfunction]
 pub fn closing<'py>(code: &Bound<'py, PyAny>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = code.py();
@@ -651,7 +651,7 @@ pub fn closing<'py>(code: &Bound<'py, PyAny>, message: &Bound<'py, PyAny>) -> Py
     events::close(py, Some(code), &message[..end.unwrap_or_default()])
 }
 
-/// Tell the sources of masking-keys that this process is a new fork.
+/// Report to the sources of masking-keys that this process is a new fork.
 #[pyfunction]
 pub fn forked() {
     keys::forked();

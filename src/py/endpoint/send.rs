@@ -1,4 +1,4 @@
-//! The half of an endpoint that sends: events are checked, made frames and brought on their way.
+//! The sending half of an endpoint: events are checked, encoded and delivered.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -14,7 +14,7 @@ use crate::py::prepared::PreparedMessage;
 use crate::py::states::refusal;
 use crate::state::{Kind, State, after_sending};
 
-/// A message or control frame whose sending was found to be right.
+/// A message or control frame that has been checked.
 pub(super) enum Checked<'a> {
     Message { opcode: Opcode, payload: &'a [u8], fin: bool },
     Prepared { message: &'a Bound<'a, PreparedMessage> },
@@ -22,7 +22,7 @@ pub(super) enum Checked<'a> {
     Close(Vec<u8>),
 }
 
-/// What checking an event moves: later events are checked against it before any is encoded.
+/// The state that checking changes: later events are checked against it before any is encoded.
 #[derive(Clone, Copy)]
 pub(super) struct Progress {
     pub(super) state: State,
@@ -38,7 +38,7 @@ impl Workings {
         after_sending(self.role, state, kind).ok_or_else(|| refusal(self.role, state, kind))
     }
 
-    /// Says whether `event` may be sent now and what of it goes on the wire; `None` if it is no frame.
+    /// Checks whether `event` may be sent now; returns its content for the wire, or `None` if it is not a frame.
     #[inline]
     pub(super) fn check<'a>(
         &self,
@@ -93,7 +93,7 @@ impl Workings {
         }))
     }
 
-    /// Makes the bytes of what was checked; `None` when they wait for `flush`.
+    /// Encodes a checked event; `None` if its bytes wait for `flush`.
     #[inline]
     pub(super) fn encode<'py>(
         &mut self,
@@ -136,7 +136,7 @@ impl Workings {
         }
     }
 
-    /// Appends the bytes of what was checked.
+    /// Appends the bytes of a checked event.
     pub(super) fn append(
         &mut self,
         py: Python<'_>,
@@ -173,9 +173,9 @@ impl Workings {
         Ok(())
     }
 
-    /// Makes the frames of what was checked, if all of it goes on the wire as it is.
+    /// Encodes checked events, if all are written without compression or extensions.
     pub(super) fn direct<'a>(&mut self, checked: &'a [Checked<'a>]) -> Option<Vec<Frame<'a>>> {
-        // Asked before a key is drawn for the first of them.
+        // Checked before a key is drawn for the first of them.
         let takes_more = |event| matches!(event, &Checked::Message { fin: false, .. } | &Checked::Prepared { .. });
         if self.transforms.is_some()
             || self.corked.is_some()
@@ -193,7 +193,7 @@ impl Workings {
         checked.iter().map(frame).collect()
     }
 
-    /// Makes the bytes of all that was checked, or none of it; `None` when they wait for `flush`.
+    /// Encodes all checked events, or none; `None` if the bytes wait for `flush`.
     pub(super) fn append_all<'py>(
         &mut self,
         py: Python<'py>,
@@ -206,7 +206,7 @@ impl Workings {
         for checked in all {
             let is_message = matches!(checked, Checked::Message { .. });
             if let Err(error) = self.append(py, checked, compress, &mut out) {
-                // An extension of the caller's own raised: what was made so far is not sent.
+                // An extension raised: the frames so far are not sent.
                 self.encoder.forget();
                 self.encoder.sent = sent;
                 if let Some(transforms) = &self.transforms {
@@ -225,7 +225,7 @@ impl Workings {
         }
     }
 
-    /// Appends a whole message to what is corked and says how many bytes that is now; `None`: it takes more than that.
+    /// Appends a complete message to the corked bytes and returns their number; `None` if it needs more than that.
     pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
         let open = matches!(self.state, State::Open | State::RemoteClosing);
         let traced = matches!(self.delivery, Delivery::Traced(_));
@@ -238,7 +238,7 @@ impl Workings {
         Some(corked.len())
     }
 
-    /// Whether nothing that was sent waits for the peer's flow control, as far as is known here.
+    /// Whether no sent bytes wait for the peer's flow control, as far as is known here.
     pub fn is_passing(&self, py: Python<'_>) -> PyResult<bool> {
         match &self.wire {
             Wire::Stream { sender, number, .. } => sender.get().is_open(py, *number),
@@ -246,12 +246,12 @@ impl Workings {
         }
     }
 
-    /// How many bytes wait for `flush`.
+    /// The number of bytes that wait for `flush`.
     pub fn corked_len(&self) -> usize {
         self.corked.as_ref().map_or(0, Vec::len)
     }
 
-    /// Whether a payload goes on the wire as it is, behind its header.
+    /// Whether a payload is written unchanged after its header.
     pub(super) fn sends_as_is(&self, len: usize, fin: bool, compress: Option<bool>) -> bool {
         matches!(self.wire, Wire::Direct)
             && !self.state.is_over()
@@ -265,7 +265,7 @@ impl Workings {
 }
 
 impl Endpoint {
-    /// Brings frames on their way and, behind the last, the end of the stream.
+    /// Delivers frames and, after the last, the end of the stream.
     #[inline]
     pub(super) fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
@@ -276,7 +276,7 @@ impl Endpoint {
                 Wire::Carrier(carrier) => (carrier, None),
                 Wire::Stream { carrier, sender, number } => (carrier, Some((sender, *number))),
             };
-            // What is corked goes out before the end.
+            // Corked frames precede the end.
             let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
             if frames.as_bytes().is_empty() && !end {
                 return Ok(frames);
