@@ -70,7 +70,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
-            without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `transport` was given. Where that helped, the server is offered HTTP/1.1 alone for the next 300 s.
+            without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `transport` was given. Where that helped, the
+            server is offered HTTP/1.1 alone for the next 300 s.
         headers: further headers of the request.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
