@@ -89,6 +89,10 @@ ASGI_SERVERS = [
     for name in ("uvicorn-mintws", "uvicorn-websockets", "uvicorn-wsproto", "fastapi-mintws", "fastapi-websockets")
 ]
 ASGI_SCENARIOS = [Scenario(32), Scenario(32, 64), Scenario(KIB, 64)]
+ASGI_HTTP2_SERVERS = [
+    (name, loop) for loop in ("asyncio", "uvloop") for name in ("uvicorn-mintws", "hypercorn", "fastapi-mintws")
+]
+ASGI_HTTP2_SCENARIOS = [Scenario(32, streams=50), Scenario(32, 8, streams=50)]
 QUICK = [Scenario(32), Scenario(32, 64), Scenario(KIB, 64), Scenario(64 * KIB, 8), Scenario(MIB, 8)]
 FULL = [
     *(
@@ -274,6 +278,7 @@ def run(*, full: bool, only: str | None = None) -> list[dict[str, Any]]:
         rows += compare("http2", HTTP2_SERVERS, HTTP2_FULL if full else HTTP2_QUICK, rounds, seconds)
     if only in (None, "asgi"):
         rows += compare("asgi", ASGI_SERVERS, ASGI_SCENARIOS, rounds, seconds)
+        rows += compare("asgi over HTTP/2", ASGI_HTTP2_SERVERS, ASGI_HTTP2_SCENARIOS, rounds, seconds)
     return rows
 
 

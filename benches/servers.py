@@ -136,11 +136,14 @@ def _fastapi() -> Any:
     return app
 
 
-async def _uvicorn(listener: socket.socket, deflate: bool, implementation: Any, app: Any = _asgi) -> None:
+async def _uvicorn(
+    listener: socket.socket, deflate: bool, implementation: Any, app: Any = _asgi, *, http: str = "auto"
+) -> None:
     import uvicorn
 
     config = uvicorn.Config(
         app,
+        http=http,
         ws=implementation,
         ws_max_size=LIMIT,
         ws_ping_interval=None,
@@ -160,7 +163,7 @@ async def uvicorn_wsproto(listener: socket.socket, deflate: bool, tls: Tls) -> N
 
 
 async def uvicorn_mintws(listener: socket.socket, deflate: bool, tls: Tls) -> None:
-    await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol")
+    await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol", http="mintws.uvicorn:HttpProtocol")
 
 
 async def fastapi_websockets(listener: socket.socket, deflate: bool, tls: Tls) -> None:
@@ -168,7 +171,9 @@ async def fastapi_websockets(listener: socket.socket, deflate: bool, tls: Tls) -
 
 
 async def fastapi_mintws(listener: socket.socket, deflate: bool, tls: Tls) -> None:
-    await _uvicorn(listener, deflate, "mintws.uvicorn:WebSocketProtocol", _fastapi())
+    await _uvicorn(
+        listener, deflate, "mintws.uvicorn:WebSocketProtocol", _fastapi(), http="mintws.uvicorn:HttpProtocol"
+    )
 
 
 async def hypercorn(listener: socket.socket, deflate: bool, tls: Tls) -> None:

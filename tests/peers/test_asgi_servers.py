@@ -39,9 +39,11 @@ OURS = {
 }
 
 #: Where it cannot be so, by the servers that we have a part in.
+OVER_HTTP2 = {"headers of its scope": "-", "frames in one segment with the request": "-"}
 EXCEPTIONS = {
     "mintws": {},
-    "mintws, HTTP/2": {"headers of its scope": "-", "frames in one segment with the request": "-"},
+    "mintws, HTTP/2": OVER_HTTP2,
+    "uvicorn, mintws, HTTP/2": OVER_HTTP2,
     # uvicorn reads the head, and what came with it, before our class is asked.
     "uvicorn, mintws": {"frames in one segment with the request": "they are lost"},
 }

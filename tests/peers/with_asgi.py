@@ -83,6 +83,9 @@ SERVERS = (
     AsgiServer("mintws", "mintws", OURS),
     AsgiServer("mintws, HTTP/2", "mintws", OURS, http="2"),
     AsgiServer("uvicorn, mintws", "uvicorn", (*UVICORN, "mintws.uvicorn:WebSocketProtocol")),
+    AsgiServer(
+        "uvicorn, mintws, HTTP/2", "uvicorn", (*UVICORN, "auto", "--http", "mintws.uvicorn:HttpProtocol"), http="2"
+    ),
     AsgiServer("uvicorn, websockets", "uvicorn", (*UVICORN, "websockets-sansio")),
     AsgiServer("uvicorn, wsproto", "uvicorn", (*UVICORN, "wsproto")),
     AsgiServer("Hypercorn", "hypercorn", HYPERCORN),
