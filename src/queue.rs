@@ -65,7 +65,7 @@ impl<T> Queue<T> {
     #[inline]
     pub fn push(&mut self, message: T, len: usize) -> Pushed {
         let full = self.messages.len() >= MESSAGES_HIGH || self.bytes >= BYTES_HIGH;
-        if full && matches!(self.intake, Intake::Abandoned | Intake::Discarding) {
+        if full && self.is_discarding() {
             self.discarded += 1;
             return Pushed { notable: false, more: true };
         }
@@ -156,6 +156,12 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.intake == Intake::Paused
+    }
+
+    /// Whether messages beyond the bound are counted and dropped.
+    #[must_use]
+    pub fn is_discarding(&self) -> bool {
+        matches!(self.intake, Intake::Abandoned | Intake::Discarding)
     }
 
     /// Whether nothing follows the messages.

@@ -408,6 +408,9 @@ class Exchange:
     def buffer_updated(self, nbytes: int) -> None:
         """Process the bytes read."""
 
+    def receive_early(self, connection: Endpoint, events: list[Any]) -> None:
+        """Decode what a connection has left undecoded, as far as this turn of the loop has time for it."""
+
     def _take(self, events: list[Any], reply: bytes) -> None:
         """Process the result of a chunk: write the reply, dispatch the events, wake readers, and write the frames that they send."""
 
@@ -758,8 +761,8 @@ class Inbound:
         That of bytes which still wait to be decoded stays.
         """
 
-    def look(self, stream: int) -> None:
-        """Have bytes go on in a later turn that the connection of `stream` has left undecoded."""
+    def look(self, stream: int, connection: Endpoint) -> None:
+        """Have bytes go on in a later turn that the `connection` of `stream` has left undecoded, be the stream open or not."""
 
     def begin_turn(self, most: int) -> None:
         """Begin a turn, in which no more than `most` is done: the rest of what comes waits, and goes on with the next `receive`."""

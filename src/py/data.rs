@@ -29,6 +29,14 @@ struct Carried {
     slow: bool,
 }
 
+/// A connection of whose bytes some wait for a later turn.
+struct Behind {
+    stream: u32,
+    connection: Py<Endpoint>,
+    /// The empty DATA frame that follows them.
+    empty: Option<Vec<u8>>,
+}
+
 /// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 ///
 /// All DATA is counted for the window of the connection, whose credit goes back at once.
@@ -49,8 +57,10 @@ pub struct Inbound {
     work: Work,
     /// The bytes that wait for a later one, and how many of them have been taken.
     rest: (Vec<u8>, usize),
-    /// Streams whose connections wait with bytes for it, each with the empty DATA frame that is behind those.
-    behind: VecDeque<(u32, Option<Vec<u8>>)>,
+    /// Connections that wait with bytes for it.
+    behind: VecDeque<Behind>,
+    /// Connections of streams that have ended, which have caught up since the last `settle`.
+    ended: Vec<Py<Endpoint>>,
 }
 
 #[pymethods]
@@ -75,6 +85,7 @@ impl Inbound {
             work: Work::unbounded(),
             rest: (Vec::new(), 0),
             behind: VecDeque::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -106,19 +117,15 @@ impl Inbound {
                 let kept = carried.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
                 carried.window.consume(std::mem::replace(&mut carried.withheld, kept) - kept);
                 self.touched.push(stream);
-                self.look(py, stream)?;
             }
         }
         Ok(())
     }
 
-    /// Have bytes go on in a later turn that the connection of `stream` has left undecoded.
-    fn look(&mut self, py: Python<'_>, stream: u32) -> PyResult<()> {
-        if let Some(carried) = self.streams.get(&stream)
-            && carried.connection.get().workings(py)?.is_behind(py)?
-            && self.behind.iter().all(|(other, _)| *other != stream)
-        {
-            self.behind.push_back((stream, None));
+    /// Have bytes go on in a later turn that the `connection` of `stream` has left undecoded, be the stream open or not.
+    fn look(&mut self, py: Python<'_>, stream: u32, connection: Py<Endpoint>) -> PyResult<()> {
+        if connection.get().workings(py)?.is_behind(py)? && self.behind.iter().all(|it| it.stream != stream) {
+            self.behind.push_back(Behind { stream, connection, empty: None });
         }
         Ok(())
     }
@@ -190,7 +197,7 @@ impl Inbound {
 
     /// Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call.
     fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let unsettled = PyList::empty(py);
+        let unsettled = PyList::new(py, self.ended.drain(..))?;
         for stream in &self.touched {
             let Some(carried) = self.streams.get(stream) else { continue };
             if carried.connection.get().workings(py)?.unsettled() {
@@ -203,11 +210,14 @@ impl Inbound {
 
     // A connection's carrier knows the HTTP/2 connection that this is part of.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.behind.iter().map(|it| &it.connection).chain(&self.ended).try_for_each(|it| visit.call(it))?;
         self.streams.values().try_for_each(|carried| visit.call(&carried.connection))
     }
 
     fn __clear__(&mut self) {
         self.streams.clear();
+        self.behind.clear();
+        self.ended.clear();
     }
 }
 
@@ -263,7 +273,7 @@ impl Inbound {
                         empty
                     });
                     if is_behind {
-                        behind.push_back((stream, empty));
+                        behind.push_back(Behind { stream, connection: carried.connection.clone_ref(py), empty });
                     } else if let Some(empty) = empty {
                         return Ok(Some(PyBytes::new(py, &empty).into_any()));
                     }
@@ -275,19 +285,24 @@ impl Inbound {
 
     /// Takes what has waited, as `take_front` does.
     fn catch_up<'py>(&mut self, py: Python<'py>, events: &Bound<'py, PyList>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        while let Some((stream, _)) = self.behind.front()
+        while let Some(Behind { stream, connection, .. }) = self.behind.front()
             && !self.work.is_spent()
         {
-            if let Some(carried) = self.streams.get(stream) {
-                Endpoint::catch_up(carried.connection.bind(py), events, self.work.left())?;
+            Endpoint::catch_up(connection.bind(py), events, self.work.left())?;
+            if self.streams.contains_key(stream) {
                 self.touched.push(*stream);
-                let workings = carried.connection.get().workings(py)?;
-                self.work.charge(DATA_COST + workings.decoded());
-                if workings.is_behind(py)? {
-                    return Ok(None);
-                }
+            } else {
+                self.ended.push(connection.clone_ref(py));
             }
-            if let Some((_, Some(empty))) = self.behind.pop_front() {
+            let is_behind = {
+                let workings = connection.get().workings(py)?;
+                self.work.charge(DATA_COST + workings.decoded());
+                workings.is_behind(py)?
+            };
+            if is_behind {
+                return Ok(None);
+            }
+            if let Some(Behind { empty: Some(empty), .. }) = self.behind.pop_front() {
                 return Ok(Some(PyBytes::new(py, &empty).into_any()));
             }
         }
@@ -311,6 +326,9 @@ impl Inbound {
 
     /// Whether a connection has something to say since the last `settle`.
     pub fn is_unsettled(&self, py: Python<'_>) -> PyResult<bool> {
+        if !self.ended.is_empty() {
+            return Ok(true);
+        }
         for stream in &self.touched {
             if let Some(carried) = self.streams.get(stream)
                 && carried.connection.get().workings(py)?.unsettled()

@@ -181,6 +181,10 @@ impl MessageQueue {
         Ok(())
     }
 
+    pub fn is_discarding(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.queue.is_discarding())
+    }
+
     pub fn is_empty(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.is_empty())
     }

@@ -352,6 +352,43 @@ def test_what_is_discarded_over_http2_is_inflated_over_many_turns(run, streams):
     run(work())
 
 
+@pytest.mark.parametrize("streams", [1, 10])
+def test_what_a_peer_has_left_is_inflated_over_many_turns(run, streams):
+    async def handler(websocket):
+        await left.wait()
+        await websocket.wait_closed()
+        ended.append(websocket.close_code)
+
+    def waits():
+        return sum(websocket.connection.held for websocket in websockets)
+
+    def received():
+        return sum(websocket.counters.messages_received for websocket in websockets)
+
+    async def work():
+        nonlocal websockets, left
+        left = asyncio.Event()
+        async with listening(handler) as server:
+            client = raw_http2_client(server, streams, ("sec-websocket-extensions", "permessage-deflate"))
+            async with client as (writer, numbers):
+                websockets = list(server.websockets)
+                for number in numbers:
+                    writer.write(b"".join(h2_frame(DATA, 0, number, bombs(1)) for _ in range(40)))
+                # Each has as many messages as may wait, and what was sent after those as bytes.
+                while waits() < streams * 35 * len(bombs(1)):
+                    await asyncio.sleep(0)
+                async with counted(received) as most:
+                    writer.transport.abort()
+                    left.set()
+                    while received() < streams * 40:
+                        await asyncio.sleep(0)
+                assert most[0] < 10
+
+    websockets, ended, left = [], [], None
+    run(work())
+    assert ended == [1006] * streams
+
+
 def test_what_is_discarded_is_inflated_over_many_turns_and_counted(run):
     async def handler(websocket):
         websocket.discard()

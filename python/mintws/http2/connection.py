@@ -292,7 +292,7 @@ class Http2:
             stream = self._streams.get(number)
             assert isinstance(stream, WebSocketStream)
             events += stream.receive_early()
-            self._wire.inbound.look(number)
+            self._wire.inbound.look(number, stream.connection)
         self._streams.accepted.clear()
         return self._hand_on(events)
 

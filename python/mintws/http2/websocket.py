@@ -94,6 +94,7 @@ class WebSocketStream(HttpStream, Carrier):
         if not self.number:
             return b""
         self._wire.inbound.pause(self.number, False)
+        self._wire.inbound.look(self.number, self.connection)
         self._streams.settle()
         return self._wire.take()
 

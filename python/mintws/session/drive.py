@@ -250,8 +250,8 @@ class DriverWebSocket(MessageQueue):
         self._session.resume()
         # Decode first, because bytes that continue to wait earn no credit.
         events: list[Any] = []
-        self.connection._receive_early(events)
-        # Over HTTP/2 this answers Pings, within the bound on pending Pongs.
+        self._link.receive_early(self.connection, events)
+        # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
         self._link.write(self.connection.resume())
         self._link.go_on(events, self.connection._settle(events))
 
@@ -323,6 +323,10 @@ class DriverTransport(Transport):
         if ordinary:
             # Collected bodies have credit to return.
             self.proceed()
+
+    def receive_early(self, connection: Connection, events: list[Any]) -> None:
+        """Decode what a connection has left undecoded; a driver may leave some of it to a later turn of its loop."""
+        connection._receive_early(events)
 
     def proceed(self) -> None:
         """Process the bytes that waited for an answer."""

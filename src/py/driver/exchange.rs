@@ -245,6 +245,20 @@ impl Exchange {
         Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
+    /// Decode what a connection has left undecoded, as far as this turn of the loop has time for it.
+    fn receive_early(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, Endpoint>,
+        events: &Bound<'_, PyList>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let spent = slf.get().shared(py)?.get().state(py)?.turns().is_spent();
+        let most = connection.get().workings(py)?.allowance(py, spent)?;
+        Endpoint::catch_up(connection, events, most)?;
+        let done = connection.get().workings(py)?.decoded();
+        slf.get().charge(py, most, done)
+    }
+
     /// Process the result of a chunk: write the reply, dispatch the events, wake readers, and write the frames that they send.
     fn _take(slf: &Bound<'_, Self>, events: &Bound<'_, PyList>, reply: &Bound<'_, PyBytes>) -> PyResult<()> {
         let multiplexed = slf.get().state(slf.py())?.multiplexed;

@@ -48,7 +48,9 @@ impl Endpoint {
         Self::feed(slf, &[], events, most)?;
         let end = {
             let mut this = slf.get().workings(slf.py())?;
-            if this.waits(slf.py())? { None } else { this.end.take() }
+            // Whoever reads is told at once what follows the messages.
+            let is_later = this.waits(slf.py())? || (this.is_discarding(slf.py())? && this.is_behind(slf.py())?);
+            if is_later { None } else { this.end.take() }
         };
         match end {
             Some(End::Lost(message)) => Self::receive_end(slf, events, message.as_deref()),
@@ -271,6 +273,19 @@ impl Workings {
             Delivery::Later => true,
             Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().paused(py)?,
         })
+    }
+
+    /// Whether nobody takes the messages that come.
+    fn is_discarding(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.delivery {
+            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().is_discarding(py),
+            Delivery::Events | Delivery::Later => Ok(false),
+        }
+    }
+
+    /// How much is decoded at a time of what has waited, in a turn that is `spent` or not: readers wait for it, unless nobody reads.
+    pub fn allowance(&self, py: Python<'_>, spent: bool) -> PyResult<usize> {
+        Ok(if spent && self.is_discarding(py)? { 0 } else { self.most })
     }
 
     /// Has the rest of what comes, behind as much as a turn of a loop has time for, wait until it is asked for.
