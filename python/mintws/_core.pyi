@@ -436,7 +436,7 @@ class TlsRecords:
 
     def __new__(cls, ssl_object: SSLObject, incoming: MemoryBIO, outgoing: MemoryBIO) -> Self: ...
     def decrypt(self, ciphertext: bytes | memoryview, room: memoryview) -> tuple[int, bytes, SSLError | None]:
-        """Decrypt ciphertext, and what waits in the `MemoryBIO`, into `room`."""
+        """Decrypt ciphertext into `room`."""
 
     def encrypt(self, plaintext: bytes | memoryview) -> list[bytes]:
         """Encrypt plaintext."""

@@ -14,7 +14,7 @@ from mintws.events import Role
 #: The most plaintext in a record (RFC 8446 §5.1).
 RECORD = 1 << 14
 #: The most ciphertext that is decrypted at a time.
-READ_SIZE = 1 << 16
+READ_SIZE = 1 << 17
 
 #: The number of the ALPN extension (RFC 7301 §3.1).
 _ALPN = 16

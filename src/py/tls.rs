@@ -54,7 +54,7 @@ impl TlsRecords {
         Self { ssl_object, incoming, outgoing }
     }
 
-    /// Decrypt ciphertext, and what waits in the `MemoryBIO`, into `room`.
+    /// Decrypt ciphertext into `room`.
     #[pyo3(name = "decrypt")]
     fn decrypt_for_python<'py>(
         &self,
@@ -85,7 +85,7 @@ impl TlsRecords {
 }
 
 impl TlsRecords {
-    /// Decrypts ciphertext, and what waits in the `MemoryBIO`, into the beginning of `room`.
+    /// Decrypts ciphertext into the beginning of `room`.
     ///
     /// Room is needed for as many bytes and one record more, of which a part may have come before.
     pub fn decrypt<'py>(
@@ -98,7 +98,7 @@ impl TlsRecords {
             (self.ssl_object.bind(py), self.incoming.bind(py), self.outgoing.bind(py));
         incoming.call_method1(intern!(py, "write"), (ciphertext,))?;
         let size = room.len()?;
-        let mut waiting = pending(incoming)?;
+        let mut waiting = ciphertext.len()?;
         if waiting + RECORD > size {
             discard(incoming)?;
             return Err(PyValueError::new_err("there is too little room for the plaintext"));

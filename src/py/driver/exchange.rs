@@ -212,11 +212,11 @@ impl Exchange {
     /// Return the buffer to read into.
     fn get_buffer<'py>(&self, py: Python<'py>, sizehint: isize) -> PyResult<Bound<'py, PySequence>> {
         let _ = sizehint;
-        Ok(self.shared(py)?.get().state(py)?.buffer(py))
+        self.buffer(py)
     }
 
     /// Process the bytes read.
-    fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+    pub fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
         let (buffer, only, inbound, most) = {
             let mut this = slf.get().state(slf.py())?;
@@ -334,6 +334,11 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Gives what is to be read into.
+    pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PySequence>> {
+        Ok(self.shared(py)?.get().state(py)?.buffer(py))
+    }
+
     #[inline]
     pub fn state<'a>(&'a self, py: Python<'a>) -> PyResult<RefMut<'a, State>> {
         self.0.borrow_mut(py)

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::Exchange;
 use crate::py::attached::{Attached, RefMut};
 use crate::py::border;
 use crate::py::buffer::with_bytes;
@@ -40,8 +41,14 @@ struct Open {
     write: Py<PyAny>,
     /// The `is_closing` of the transport beneath.
     is_closing: Py<PyAny>,
-    /// The protocol above: an `asyncio.BufferedProtocol`.
-    protocol: Py<PyAny>,
+    protocol: Above,
+}
+
+/// The protocol above.
+enum Above {
+    Exchange(Py<Exchange>),
+    /// Another `asyncio.BufferedProtocol`.
+    Other(Py<PyAny>),
 }
 
 #[pymethods]
@@ -67,8 +74,17 @@ impl TlsChannel {
     }
 
     /// Let plaintext pass between a transport and a protocol.
-    fn _open(&self, records: Py<TlsRecords>, transport: &Bound<'_, PyAny>, protocol: Py<PyAny>) -> PyResult<()> {
+    fn _open(
+        &self,
+        records: Py<TlsRecords>,
+        transport: &Bound<'_, PyAny>,
+        protocol: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let py = transport.py();
+        let protocol = match protocol.cast::<Exchange>() {
+            Ok(exchange) => Above::Exchange(exchange.clone().unbind()),
+            Err(_) => Above::Other(protocol.clone().unbind()),
+        };
         let write = transport.getattr(intern!(py, "write"))?.unbind();
         let is_closing = transport.getattr(intern!(py, "is_closing"))?.unbind();
         let mut state = self.state(py)?;
@@ -150,7 +166,10 @@ impl TlsChannel {
         visit.call(&open.records)?;
         visit.call(&open.write)?;
         visit.call(&open.is_closing)?;
-        visit.call(&open.protocol)
+        match &open.protocol {
+            Above::Exchange(exchange) => visit.call(exchange),
+            Above::Other(protocol) => visit.call(protocol),
+        }
     }
 
     fn __clear__(&self, py: Python<'_>) -> PyResult<()> {
@@ -171,8 +190,7 @@ impl TlsChannel {
         let Some(Open { records, write, protocol, .. }) = open else {
             return border::channel::receive(slf, chunk);
         };
-        let protocol = protocol.bind(py);
-        let room = protocol.call_method1(intern!(py, "get_buffer"), (chunk.len()?,))?.cast_into()?;
+        let room = protocol.buffer(py, chunk.len()?)?;
         let Decrypted { len, reply, end } = match records.get().decrypt(chunk, &room) {
             Ok(decrypted) => decrypted,
             Err(error) => return Self::cut(slf, error),
@@ -181,7 +199,7 @@ impl TlsChannel {
             write.call1(py, (reply,))?;
         }
         if len > 0 {
-            protocol.call_method1(intern!(py, "buffer_updated"), (len,))?;
+            protocol.updated(py, len)?;
         }
         match end {
             Some(end) => border::channel::end(slf, end.value(py)),
@@ -203,7 +221,30 @@ impl Open {
             records: self.records.clone_ref(py),
             write: self.write.clone_ref(py),
             is_closing: self.is_closing.clone_ref(py),
-            protocol: self.protocol.clone_ref(py),
+            protocol: match &self.protocol {
+                Above::Exchange(exchange) => Above::Exchange(exchange.clone_ref(py)),
+                Above::Other(protocol) => Above::Other(protocol.clone_ref(py)),
+            },
+        }
+    }
+}
+
+impl Above {
+    /// Gives what plaintext goes into.
+    fn buffer<'py>(&self, py: Python<'py>, sizehint: usize) -> PyResult<Bound<'py, PySequence>> {
+        match self {
+            Self::Exchange(exchange) => exchange.get().buffer(py),
+            Self::Other(protocol) => {
+                Ok(protocol.bind(py).call_method1(intern!(py, "get_buffer"), (sizehint,))?.cast_into()?)
+            }
+        }
+    }
+
+    /// Hands on plaintext that is in it.
+    fn updated(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
+        match self {
+            Self::Exchange(exchange) => Exchange::buffer_updated(exchange.bind(py), nbytes),
+            Self::Other(protocol) => protocol.bind(py).call_method1(intern!(py, "buffer_updated"), (nbytes,)).map(drop),
         }
     }
 }
