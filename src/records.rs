@@ -3,7 +3,7 @@
 /// The type of a record, a version, and its length in two bytes.
 const HEADER: u8 = 5;
 
-/// Counts the records of a stream of ciphertext that comes in pieces.
+/// Counts the records of ciphertext that comes in pieces.
 #[derive(Debug)]
 pub struct RecordCounter {
     /// How many bytes of a header have come: all of them within a record.
@@ -19,10 +19,13 @@ impl RecordCounter {
         Self { header: 0, left: 0 }
     }
 
-    /// Gives how many records end in a piece.
-    pub fn count(&mut self, mut piece: &[u8]) -> usize {
+    /// Takes as much of a piece as ends `most` records, or all of it; gives how many bytes that is.
+    pub fn take(&mut self, piece: &[u8], most: usize) -> usize {
+        let mut rest = piece;
         let mut ended = 0;
-        while let Some((&byte, after)) = piece.split_first() {
+        while ended < most
+            && let Some((&byte, after)) = rest.split_first()
+        {
             if self.header < HEADER {
                 self.header += 1;
                 match self.header {
@@ -30,18 +33,18 @@ impl RecordCounter {
                     5 => self.left |= usize::from(byte),
                     _ => {}
                 }
-                piece = after;
+                rest = after;
             } else {
-                let taken = self.left.min(piece.len());
+                let taken = self.left.min(rest.len());
                 self.left -= taken;
-                piece = &piece[taken..];
+                rest = &rest[taken..];
             }
             if self.header == HEADER && self.left == 0 {
                 self.header = 0;
                 ended += 1;
             }
         }
-        ended
+        piece.len() - rest.len()
     }
 }
 
@@ -67,21 +70,27 @@ mod tests {
     }
 
     #[test]
-    fn records_are_counted_where_they_end() {
+    fn so_many_records_are_taken_and_no_more() {
         let all = records(&[0, 1, 300, 0, 16_640]);
-        assert_eq!(RecordCounter::new().count(&all), 5);
-        assert_eq!(RecordCounter::new().count(&all[..all.len() - 1]), 4);
-        assert_eq!(RecordCounter::new().count(b""), 0);
+        let ends = [0, 5, 11, 316, 321, all.len(), all.len()];
+        for (most, end) in ends.into_iter().enumerate() {
+            assert_eq!(RecordCounter::new().take(&all, most), end);
+        }
+        assert_eq!(RecordCounter::new().take(&all[..all.len() - 1], 5), all.len() - 1);
+        assert_eq!(RecordCounter::new().take(b"", 1), 0);
     }
 
     #[test]
-    fn any_cut_gives_the_same_count() {
+    fn any_cut_takes_the_same() {
         let all = records(&[0, 1, 30, 0, 0, 257, 2]);
         for first in 0..all.len() {
-            for second in first..=all.len() {
-                let mut counter = RecordCounter::new();
-                let counts = [&all[..first], &all[first..second], &all[second..]].map(|piece| counter.count(piece));
-                assert_eq!(counts.iter().sum::<usize>(), 7);
+            let mut counter = RecordCounter::new();
+            assert_eq!(counter.take(&all[..first], 7), first);
+            // What is not taken comes again.
+            let mut at = first;
+            while at < all.len() {
+                at += counter.take(&all[at..], 1);
+                assert!([5, 11, 46, 51, 56, 318, 325].contains(&at), "{first}: {at}");
             }
         }
     }

@@ -445,11 +445,9 @@ class TlsRecords:
 class TlsChannel:
     """What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
 
-    What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what waits for a
-    later turn: `_wait` gets it, and gives it to `_take` in pieces of `SMALL`.
+    What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what
+    waits for a later turn: `_wait` gets it, and calls `buffer_updated` with it then.
     """
-
-    SMALL: ClassVar[int]
 
     def __new__(cls, buffers: TlsBuffers, *_args: Any, **_named: Any) -> Self: ...
     def _open(self, records: TlsRecords, transport: Transport, protocol: BufferedProtocol) -> None:
@@ -465,10 +463,7 @@ class TlsChannel:
         """Give what is to be read into."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
-
-    def _take(self, nbytes: int) -> None:
-        """Take ciphertext that is in the buffer."""
+        """Take what was read, or as much of it as a turn of the loop has time for."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Write plaintext. A channel that lets none pass discards it."""

@@ -44,7 +44,7 @@ class Channel(Protocol):
         """Take a chunk while no plaintext passes: before and after."""
 
     def _wait(self, ciphertext: memoryview) -> None:
-        """Keep small records for later turns of the loop."""
+        """Keep records for a later turn of the loop: those of a chunk that has many."""
 
     def _end(self, error: Any) -> None:
         """Take the end of what the peer sends, by what OpenSSL raised."""

@@ -27,8 +27,8 @@ from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.session import TlsTimeouts
 from mintws.tls import Tls, TlsState
 
-#: Of records of one byte of plaintext, and of a KeyUpdate, the most in one piece.
-MOST = TlsProtocol.SMALL // 22
+#: The most records of a turn.
+MOST = 100
 
 
 class Transport(asyncio.Transport):
@@ -156,11 +156,11 @@ async def turns(line: Line) -> int:
 
 def test_small_records_are_taken_in_many_turns_and_in_their_order(line):
     async def test(line):
-        text, ciphertext = small(line.client, 2500)
+        text, ciphertext = small(line.client, 5000)
         line.read(ciphertext)
         assert 0 < len(line.protocol.got) <= MOST
         assert line.protocol.transport.is_reading()
-        assert await turns(line) >= len(ciphertext) // TlsProtocol.SMALL
+        assert await turns(line) == len(text) // MOST - 1
         assert line.protocol.got == text
 
     line(test)
@@ -178,6 +178,32 @@ def test_large_records_are_taken_at_once(line, cut):
         few, ciphertext = small(line.client, 90)
         line.read(ciphertext)
         assert line.transport.reading and line.protocol.got == text + few
+
+    line(test)
+
+
+def test_a_turn_takes_as_many_records_whatever_their_size(line):
+    async def test(line):
+        ciphertext = b"".join(line.client.send(bytes(1000)) for _ in range(MOST + 1))
+        line.read(ciphertext)
+        assert len(line.protocol.got) == MOST * 1000 and not line.transport.reading
+        await asyncio.sleep(0)
+        assert len(line.protocol.got) == (MOST + 1) * 1000 and line.transport.reading
+
+    line(test)
+
+
+def test_a_protocol_that_fails_in_a_later_turn_ends_the_transport(line):
+    async def test(line):
+        caught = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: caught.append(context["exception"]))
+        _, ciphertext = small(line.client, 2 * MOST)
+        line.read(ciphertext)
+        line.protocol.buffer_updated = lambda nbytes: 1 / 0
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [type(it) for it in caught] == [ZeroDivisionError]
+        assert line.transport.closing and not line.transport.reading
 
     line(test)
 
@@ -263,7 +289,7 @@ def test_little_is_read_while_no_plaintext_passes(line):
     async def test(line):
         assert len(line.server.get_buffer(-1)) > 1 << 15
         line.protocol.transport.close()
-        assert len(line.server.get_buffer(-1)) == TlsProtocol.SMALL
+        assert len(line.server.get_buffer(-1)) < 1 << 12
 
     line(test)
 

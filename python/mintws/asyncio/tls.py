@@ -200,7 +200,7 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _wait(self, ciphertext: memoryview) -> None:
-        """Have small records wait for later turns of the loop; the core calls this."""
+        """Keep records for the next turn of the loop; the core calls this."""
         self._waiting = bytes(ciphertext)
         self._transport.pause_reading()
         self._loop.call_soon(self._take_waiting)
@@ -241,17 +241,19 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
             self.buffer_updated(len(rest))
 
     def _take_waiting(self) -> None:
-        """Take as much of what waits as a turn has."""
+        """Take as much of what waits as a turn has time for."""
+        waiting, self._waiting = self._waiting, b""
         if self._transport.is_closing():
-            self._waiting = b""
             return
-        piece, self._waiting = self._waiting[: self.SMALL], self._waiting[self.SMALL :]
-        if self._waiting:
-            self._loop.call_soon(self._take_waiting)
-        elif not self._paused:
+        self._buffers.ciphertext[: len(waiting)] = waiting
+        try:
+            self.buffer_updated(len(waiting))
+        except BaseException:
+            # As a loop ends a transport whose protocol fails.
+            self.abort()
+            raise
+        if not (self._waiting or self._paused or self._transport.is_closing()):
             self._transport.resume_reading()
-        self._buffers.ciphertext[: len(piece)] = piece
-        self._take(len(piece))
 
     def _fail(self, error: Exception) -> None:
         """End the transport for a fault, which an alert has told the peer."""

@@ -1,26 +1,28 @@
 //! TLS between a transport of the loop and a protocol: what is read is decrypted into the protocol's buffer.
 
+use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySequence, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::Exchange;
 use crate::py::attached::{Attached, RefMut};
 use crate::py::border;
-use crate::py::buffer::with_bytes;
+use crate::py::buffer::filled;
 use crate::py::tls::{Decrypted, TlsRecords, Unencrypted, is_ssl_error};
 use crate::records::RecordCounter;
 
-/// The most ciphertext of small records that is decrypted in a turn of the loop. OpenSSL takes up to 45 µs for one of 27 bytes, a
-/// `KeyUpdate`.
+/// The most records that are decrypted in a turn of the loop. OpenSSL takes up to 45 µs for a `KeyUpdate`, of 27 bytes.
+const RECORDS_PER_TURN: usize = 100;
+/// The most ciphertext that is taken in a turn of the loop while no plaintext passes.
 const SMALL: usize = 3 << 10;
-/// How many records of a chunk make it one of small records.
-const MANY: usize = 100;
+/// The most ciphertext that costs less to copy than to be lent as a part of the buffer.
+const COPIED: usize = 4 << 10;
 
 /// What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
 ///
-/// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what waits for a
-/// later turn: `_wait` gets it, and gives it to `_take` in pieces of `SMALL`.
+/// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what
+/// waits for a later turn: `_wait` gets it, and calls `buffer_updated` with it then.
 #[pyclass(frozen, subclass, module = "mintws._core")]
 pub struct TlsChannel(Attached<State>);
 
@@ -53,12 +55,6 @@ enum Above {
 
 #[pymethods]
 impl TlsChannel {
-    #[classattr]
-    #[pyo3(name = "SMALL")]
-    const fn small() -> usize {
-        SMALL
-    }
-
     /// Make one that reads ciphertext into the buffers of its loop; all other arguments are the subclass's.
     #[new]
     #[pyo3(signature = (buffers, *_args, **_named))]
@@ -117,28 +113,25 @@ impl TlsChannel {
         Ok(if state.open.is_some() { &state.buffer } else { &state.small }.clone_ref(py))
     }
 
-    /// Take what was read.
+    /// Take what was read, or as much of it as a turn of the loop has time for.
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
-        let (mut chunk, many) = {
+        let buffer = slf.get().state(py)?.buffer.bind(py).clone();
+        let (taken, copy) = filled(&PyBuffer::get(&buffer)?, nbytes, |ciphertext| {
             let mut this = slf.get().state(py)?;
-            let chunk = this.buffer.bind(py).get_slice(0, nbytes)?;
-            // Before and after the time in which plaintext passes, chunks are small.
-            let many = this.open.is_some()
-                && with_bytes(chunk.as_any(), |bytes| Ok(this.counter.count(bytes)))? > MANY
-                && nbytes > SMALL;
-            (chunk, many)
-        };
-        if many {
-            border::channel::wait(slf, chunk.get_slice(SMALL, nbytes)?.as_any())?;
-            chunk = chunk.get_slice(0, SMALL)?;
+            let taken = match this.open {
+                Some(_) => this.counter.take(ciphertext, RECORDS_PER_TURN),
+                None => nbytes.min(SMALL),
+            };
+            Ok((taken, (taken <= COPIED).then(|| PyBytes::new(py, &ciphertext[..taken]))))
+        })?;
+        if taken < nbytes {
+            border::channel::wait(slf, buffer.get_slice(taken, nbytes)?.as_any())?;
         }
-        Self::decrypt(slf, &chunk)
-    }
-
-    /// Take ciphertext that is in the buffer.
-    fn _take(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
-        let chunk = slf.get().state(slf.py())?.buffer.bind(slf.py()).get_slice(0, nbytes)?;
+        let chunk = match copy {
+            Some(copy) => copy.into_any(),
+            None => buffer.get_slice(0, taken)?.into_any(),
+        };
         Self::decrypt(slf, &chunk)
     }
 
@@ -184,7 +177,7 @@ impl TlsChannel {
     }
 
     /// Decrypts a chunk into the protocol's buffer.
-    fn decrypt(slf: &Bound<'_, Self>, chunk: &Bound<'_, PySequence>) -> PyResult<()> {
+    fn decrypt(slf: &Bound<'_, Self>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let open = slf.get().state(py)?.open.as_ref().map(|open| open.clone_ref(py));
         let Some(Open { records, write, protocol, .. }) = open else {
