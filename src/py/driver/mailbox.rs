@@ -16,7 +16,9 @@ use crate::py::incoming::Message;
 use crate::py::queue::{MessageQueue, Popped};
 
 /// The bytes of collected frames above which they are written.
-const FLUSH_SIZE: usize = 32 * 1024;
+const BURST: usize = 64 * 1024;
+/// The same for a batch of the application, which may last.
+const BATCH: usize = 32 * 1024;
 /// A larger payload is not copied to other frames, but written after its header by a separate call from Python. For a smaller one that
 /// would cost more than copying it twice.
 const LARGE: usize = 64 * 1024;
@@ -454,9 +456,10 @@ impl State {
     /// of a batch.
     #[inline]
     fn due(&self, due: Due, collected: usize) -> Option<Due> {
-        if collected > FLUSH_SIZE {
-            return Some(Due::Now);
+        match self.batches {
+            0 if collected > BURST => Some(Due::Now),
+            0 => Some(due),
+            _ => (collected > BATCH).then_some(Due::Now),
         }
-        (self.batches == 0).then_some(due)
     }
 }
