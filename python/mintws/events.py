@@ -426,7 +426,8 @@ class BodyData:
     Attributes:
         data: the bytes.
         stream: the number of its stream; 0 over HTTP/1.1.
-        flow_controlled_len: the credit to return over HTTP/2 (RFC 9113 §6.9.1), unless `collect` does so.
+        flow_controlled_len: the size to acknowledge when it is consumed, unless `collect` does so: over HTTP/2 the credit to return
+            (RFC 9113 §6.9.1).
     """
 
     data: bytes

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
+from weakref import ref
 
 import h11
 
@@ -31,6 +32,7 @@ from mintws.events import (
     encoded,
 )
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
+from mintws.http1.response import StreamedResponse
 
 #: Pairs of the connection and its event, and bytes to write. Ordinary HTTP has `None` for the connection; typed `Any`, so that
 #: WebSocket-only callers need not handle `None`.
@@ -62,6 +64,8 @@ class Http1(Direct):
 
     Attributes:
         h11: the `h11.Connection`, for ordinary requests and responses. It is deleted when the opening handshake succeeds.
+        auto_continue: on a server, whether a client that sends `Expect: 100-continue` gets a 100 at once (RFC 9110 §10.1.1). Set it to
+            `False` to send it by `StreamedResponse.send_interim`.
     """
 
     __slots__ = (
@@ -78,7 +82,10 @@ class Http1(Direct):
         "_rejection",
         "_response_headers",
         "_role",
+        "_streamed",
         "_switched",
+        "_untaken",
+        "auto_continue",
         "h11",
     )
 
@@ -135,6 +142,11 @@ class Http1(Direct):
         self._interim = 0
         self._rejection: Rejection | None = None
         self._collector = Collector()
+        #: The response that is sent in parts, until it is whole or given up, which holds this; and what was not acknowledged of the body of
+        #: its request.
+        self._streamed: ref[StreamedResponse] | None = None
+        self._untaken = 0
+        self.auto_continue = True
 
     def start(self) -> bytes:
         """Return the bytes that begin the connection: none over HTTP/1.1."""
@@ -206,10 +218,13 @@ class Http1(Direct):
     def reading(self) -> bool:
         """Whether to read the transport: not while the connection is paused, or 64 KiB wait after an unanswered request.
 
+        Up to 64 KiB of the body of a request wait to be acknowledged, if its response is sent in parts.
         Bytes that are received anyway wait too, if they may be the next request. After a request for a WebSocket they are refused with a
         400 and `Failed`.
         """
         waiting = 0 if self._switched else len(self._reader.buffer) + self._connection.held
+        if self._streamed is not None:
+            waiting += self._untaken
         return self._reading and waiting < UNREAD_LIMIT
 
     @property
@@ -300,9 +315,7 @@ class Http1(Direct):
         for given, kind in ((request, Request), (response, Response)):
             if not isinstance(given, kind):
                 raise TypeError(f"respond() takes a {kind.__name__} here, not {given!r}")
-        waits = not self._switched and self._connection.state is State.CONNECTING
-        if not waits or self.h11.our_state is not h11.SEND_RESPONSE:
-            raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
+        self._check_awaits_response()
         if response.body is None:
             raise LocalProtocolError('the body was not kept: give one, or b"" for none')
         head, body = self._reader.answers_head, response.body
@@ -314,6 +327,20 @@ class Http1(Direct):
         written = self._write_response(response.status, headers, b"" if head else body)
         self._collector.forget(0)
         return written
+
+    def stream_response(self, request: Request) -> StreamedResponse:
+        """Give what sends the response to an ordinary request in parts; when it is whole, call `proceed` for the next request.
+
+        Args:
+            request: that of a `RequestStarted`.
+
+        Raises:
+            LocalProtocolError: no ordinary request waits for a response.
+        """
+        self._check_awaits_response()
+        response = StreamedResponse(self, head=request.method == "HEAD")
+        self._streamed = ref(response)
+        return response
 
     def shutdown(self) -> bytes:
         """Accept and make no more requests. `done` becomes `True` as soon as no WebSocket is open and no request is unanswered.
@@ -429,6 +456,10 @@ class Http1(Direct):
                 lines = list(event.headers)
                 if _core.is_upgrade(lines):
                     return self._receive_upgrade(event, lines)
+            if isinstance(event, h11.Request):
+                self._untaken = 0
+            elif isinstance(event, h11.Data):
+                self._untaken += len(event.data)
             return _ordinary(event), self._go_on()
         if isinstance(event, h11.ConnectionClosed) and self._opened:
             return self._connection.receive_end(_LEFT)
@@ -452,9 +483,9 @@ class Http1(Direct):
 
     def _go_on(self) -> bytes:
         """Tell a client that waits to be told so that it may send its body (RFC 9110 §10.1.1)."""
-        if not self.h11.they_are_waiting_for_100_continue or not self._reader.body_follows:
+        if not self.auto_continue or not self.h11.they_are_waiting_for_100_continue or not self._reader.body_follows:
             return b""
-        return self._write(h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100)))
+        return self._write_interim(100)
 
     def _receive_upgrade(self, request: h11.Request, lines: list[tuple[bytes, bytes]]) -> Received:
         events, reply = self._connection.receive_request(
@@ -494,6 +525,7 @@ class Http1(Direct):
     def _broken(self, error: RemoteProtocolError) -> Received:
         """Fail the connection for invalid HTTP. A server answers with a refusal."""
         if self._role is Role.SERVER:
+            self._streamed = None
             events, _ = self._connection.fail(error)
             return events, self._refuse(error.status or 400, error.args[0])
         error.status = None
@@ -514,6 +546,37 @@ class Http1(Direct):
     def _write_response(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
         head = h11.Response(status_code=status, headers=self._complete(headers), reason=_reason(status))
         return self._write(head, *([h11.Data(data=body)] if body else []), h11.EndOfMessage())
+
+    def _write_interim(self, status: int, headers: Headers = ()) -> bytes:
+        return self._write(
+            h11.InformationalResponse(status_code=status, headers=self._cased(headers), reason=_reason(status))
+        )
+
+    def _is_streaming(self, response: StreamedResponse) -> bool:
+        return self._streamed is not None and self._streamed() is response
+
+    def _begin_response(self, status: int, headers: Headers) -> bytes:
+        """Write the head of a response that is sent in parts."""
+        if self._leaving or (self.h11.they_are_waiting_for_100_continue and self._reader.body_follows):
+            # A client that was not told to go on may send the body, or not (RFC 9110 §10.1.1).
+            headers = (*headers, ("Connection", "close"))
+        return self._write(h11.Response(status_code=status, headers=self._complete(headers), reason=_reason(status)))
+
+    def _end_response(self, trailers: Headers) -> bytes:
+        self._streamed = None
+        return self._write(h11.EndOfMessage(headers=self._cased(trailers)))
+
+    def _abandon_response(self) -> None:
+        self._streamed = None
+        self.h11.send_failed()
+
+    def _acknowledge(self, size: int) -> None:
+        self._untaken = max(0, self._untaken - size)
+
+    def _check_awaits_response(self) -> None:
+        waits = not self._switched and self._connection.state is State.CONNECTING
+        if not waits or self.h11.our_state is not h11.SEND_RESPONSE:
+            raise LocalProtocolError("no ordinary request waits for a response: each gets one, from the server")
 
     def _write(self, *events: Any) -> bytes:
         try:
@@ -540,7 +603,7 @@ def _ordinary(event: H11Event) -> list[tuple[None, OrdinaryEvent]]:
             headers = _core.well_formed(decoded(event.headers))
             return [(None, ResponseStarted(Response(event.status_code, headers, None)))]
         case h11.Data():
-            return [(None, BodyData(bytes(event.data)))]
+            return [(None, BodyData(bytes(event.data), 0, len(event.data)))]
         case h11.EndOfMessage():
             return [(None, MessageEnded(trailers=decoded(event.headers)))]
     return []
