@@ -40,11 +40,11 @@ def clone(tmp_path: Path, release: Any) -> Path:
     wheels.mkdir(parents=True)
     (wheels / "mintws-1.2.3.tar.gz").touch()
     for name in release.WHEELS:
-        python, _, platform = name.partition("-")
+        platform = name.partition("-")[2]
         # As maturin writes them: with the version of the system between its name and the machine.
         kind, _, machine = platform.partition("_")
         between = {"manylinux": "2014", "musllinux": "_1_2", "macosx": "_11_0", "win": ""}[kind]
-        (wheels / f"mintws-1.2.3-{python}-{python}-{kind}{between}_{machine}.whl").touch()
+        (wheels / f"mintws-1.2.3-{release.tags(name)}-{kind}{between}_{machine}.whl").touch()
     return tmp_path
 
 

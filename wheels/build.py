@@ -21,7 +21,8 @@ OUT = ROOT / "target" / "wheels"
 TARGET = ROOT / "target" / "cross"
 CARGO_HOME = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
 
-PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+#: Those with a `t` have no GIL.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.14t", "3.15t")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ WHEELS = {
     for name, platform in PLATFORMS.items()
     for python in PYTHONS
 }
+
+
+def tags(name: str) -> str:
+    """Give the tags of Python and of its binary interface that the wheel of a name has, as they stand in its file's name."""
+    python, _, _ = name.partition("-")
+    return f"{python.removesuffix('t')}-{python}"
 
 
 def environment() -> dict[str, str]:

@@ -33,7 +33,9 @@ import json, platform, sys, sysconfig
 system, _, machine = sysconfig.get_platform().partition("-")
 linux = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
 kind = {"linux": linux, "macosx": "macosx", "win": "win"}[system]
-print(json.dumps(["cp%d%d" % sys.version_info[:2], kind, machine.rpartition("-")[2], platform.python_version()]))
+python = "cp%d%d" % sys.version_info[:2]
+free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print(json.dumps([f"{python}-{python}{free}", kind, machine.rpartition("-")[2], platform.python_version() + free]))
 """
 
 #: How often the time of an import is taken; the least counts.
@@ -45,15 +47,15 @@ class Python:
     """A Python that wheels are run with."""
 
     command: list[str]
-    tag: str
+    tags: str
     system: str
     machine: str
     version: str
 
     def takes(self, wheel: Path) -> bool:
         """Tell whether a wheel is for this Python."""
-        _, _, tag, _, platforms = wheel.stem.split("-")
-        return tag == self.tag and any(
+        _, _, *tags, platforms = wheel.stem.split("-")
+        return "-".join(tags) == self.tags and any(
             it.startswith(self.system) and it.endswith(f"_{self.machine}") for it in platforms.split(".")
         )
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from build import ROOT, WHEELS
+from build import ROOT, WHEELS, tags
 
 
 def version_of(root: Path) -> str:
@@ -44,9 +44,8 @@ def obstacles(root: Path, today: dt.date) -> Iterator[str]:
     if not (folder / f"mintws-{version}.tar.gz").is_file():
         yield f"target/wheels has no mintws-{version}.tar.gz: make wheels WHEELS=sdist"
     for name in WHEELS:
-        python, _, platform = name.partition("-")
-        kind, _, machine = platform.partition("_")
-        files = list(folder.glob(f"mintws-{version}-{python}-{python}-*{kind}*{machine}.whl"))
+        kind, _, machine = name.partition("-")[2].partition("_")
+        files = list(folder.glob(f"mintws-{version}-{tags(name)}-*{kind}*{machine}.whl"))
         if not files:
             yield f"target/wheels has no wheel for {name}: make wheels WHEELS={name}"
         elif any(file.stat().st_mtime < committed for file in files):
