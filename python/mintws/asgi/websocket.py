@@ -76,6 +76,7 @@ class WebSocketCycle:
         "_application",
         "_body",
         "_connection",
+        "_decided",
         "_denial",
         "_end",
         "_link",
@@ -100,8 +101,10 @@ class WebSocketCycle:
         #: The head of a refusal whose body is still to come, and what has come of it.
         self._denial: Message = {}
         self._body: list[bytes] = []
-        #: Done with what the application is told of the end, where it cannot learn it of the WebSocket.
-        self._end: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        #: Done when it is open, or never will be: an application may wait for messages before it accepts.
+        self._decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        #: What the application is told of the end.
+        self._end: Message | None = None
 
     async def run(self) -> None:
         """Run the application, and end what it leaves open: with 1000 where it returns, 1011 where it raises, 500 before the answer."""
@@ -159,7 +162,11 @@ class WebSocketCycle:
         elif self._phase is _Phase.CONNECTING:
             self._phase = _Phase.CONNECTED
             return {"type": "websocket.connect"}
-        return dict(await asyncio.shield(self._end))
+        elif self._phase in _UNDECIDED:
+            await asyncio.shield(self._decided)
+            return await self.receive()
+        assert self._end is not None
+        return dict(self._end)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Take an event of the application.
@@ -211,6 +218,7 @@ class WebSocketCycle:
             raise ClientDisconnected("the client has gone")
         self._websocket = self._open = websocket
         self._phase = _Phase.OPEN
+        self._decide()
 
     def _refuse(self, status: int, code: int = 1006) -> None:
         """Refuse with an empty body, unless there was an answer."""
@@ -225,8 +233,13 @@ class WebSocketCycle:
     def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
         """Tell the application from now on that the WebSocket has ended."""
         self._phase, self._open = phase, None
-        if not self._end.done():
-            self._end.set_result({"type": "websocket.disconnect", "code": code, "reason": reason})
+        if self._end is None:
+            self._end = {"type": "websocket.disconnect", "code": code, "reason": reason}
+        self._decide()
+
+    def _decide(self) -> None:
+        if not self._decided.done():
+            self._decided.set_result(None)
 
     def _log_error(self, text: str, *arguments: object) -> None:
         self._application.logger.error(text, *arguments)
