@@ -122,6 +122,30 @@ def test_each_websocket_of_a_connection_has_a_conversation_of_its_own(run):
     run(work())
 
 
+@pytest.mark.parametrize("ends", ["accept", "close"])
+def test_an_application_may_wait_for_messages_before_it_decides(run, http, ends):
+    # Quart has a task that receives, and another that accepts.
+    received = []
+
+    async def app(scope, receive, send):
+        assert (await receive())["type"] == "websocket.connect"
+        receiving = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await send({"type": f"websocket.{ends}"})
+        received.append(await receiving)
+
+    async def work():
+        async with serving(app) as server:
+            with contextlib.suppress(UpgradeError):
+                async with connect(url(server), http=http) as client:
+                    await client.send("hello")
+                    await client.wait_closed()
+
+    run(work())
+    [message] = received
+    assert message["type"] == ("websocket.receive" if ends == "accept" else "websocket.disconnect")
+
+
 @pytest.mark.parametrize(
     ("app", "status", "body"),
     [

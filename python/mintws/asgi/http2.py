@@ -117,6 +117,8 @@ class Http2Requests:
 
     __slots__ = ("_cycles", "_link")
 
+    responder_class: type[Http2Responder] = Http2Responder
+
     def __init__(self, link: Link) -> None:
         # The link holds this.
         self._link = ref(link)
@@ -161,7 +163,7 @@ class Http2Requests:
         if response is None:
             # The client has taken it back at once.
             return
-        responder = Http2Responder(link, response)
+        responder = self.responder_class(link, response)
         cycle = link.make_cycle(request, responder)
         self._cycles[request.stream] = cycle, responder
         link.start_cycle(self._run(request.stream, cycle))
@@ -170,4 +172,6 @@ class Http2Requests:
         try:
             await cycle.run()
         finally:
-            del self._cycles[stream]
+            # Over HTTP/1.1 the next request may have begun.
+            if stream in self._cycles and self._cycles[stream][0] is cycle:
+                del self._cycles[stream]

@@ -6,20 +6,24 @@ import asyncio
 import logging
 import socket
 import ssl as tls
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mintws import asyncio as driver
+from mintws.asgi.http import HttpCycle, Responder
+from mintws.asgi.http1 import Http1Requests
+from mintws.asgi.http2 import EXTENSIONS, Http2Requests
 from mintws.asgi.lifespan import Lifespan, Mode
 from mintws.asgi.messages import App, Application
-from mintws.asgi.scope import websocket_scope
+from mintws.asgi.scope import http_scope, websocket_scope
 from mintws.asgi.websocket import AsgiWebSocket, WebSocketCycle
 from mintws.asyncio import WebSocket, log
 from mintws.asyncio.listen import Place
 from mintws.asyncio.server import Handler, Server, ServerLink
 from mintws.connection import Connection, Options
-from mintws.events import UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
+from mintws.http1 import Http1
 from mintws.session import Timing
 
 if TYPE_CHECKING:
@@ -161,9 +165,9 @@ class AsgiServer(Server):
 
 
 class AsgiLink(ServerLink):
-    """A transport whose WebSockets are an application's."""
+    """A transport whose requests and WebSockets are an application's."""
 
-    __slots__ = ("_undecided",)
+    __slots__ = ("_held", "_requests", "_undecided")
 
     _server: AsgiServer
     websocket_class = AsgiWebSocket
@@ -172,17 +176,51 @@ class AsgiLink(ServerLink):
         super().__init__(loop, server)
         #: The WebSockets that the application has neither accepted nor refused.
         self._undecided: dict[Connection, WebSocketCycle] = {}
+        #: The requests that are under way; `None` before it is known which version is spoken.
+        self._requests: Http2Requests | None = None
+        #: The next request waits until there is room for its response.
+        self._held = False
+
+    # Events.
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         if not isinstance(event, UpgradeRequest):
             if connection in self._undecided:
                 self._undecided.pop(connection).lose()
             super().receive_handshake(connection, event)
+            if not self.multiplexed:
+                # Nobody waits for the response of a connection that has failed.
+                self._lose_requests()
             return
         server = self._server
         scope = websocket_scope(connection, event, self.transport, root_path=server.root_path, state=server.state)
         cycle = self._undecided[connection] = WebSocketCycle(self, connection, scope, server.application)
         self._start_task(cycle.run())
+
+    def receive_ordinary(self, event: Any) -> None:
+        # Nothing is collected.
+        super(ServerLink, self).receive_ordinary(event)
+        assert self._requests is not None
+        if isinstance(event, Failed):
+            self._requests.lose()
+        self._requests.receive(event)
+
+    def eof_received(self) -> bool:
+        stays = super().eof_received()
+        # A client that has ended its half takes no more either, as far as applications are told.
+        self._lose_requests()
+        self.close_if_done()
+        return stays and not self.lost
+
+    def lose(self) -> None:
+        super().lose()
+        self._lose_requests()
+
+    def _lose_requests(self) -> None:
+        if self._requests is not None:
+            self._requests.lose()
+
+    # WebSockets.
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
         websocket = super().answer(connection, answer)
@@ -198,3 +236,56 @@ class AsgiLink(ServerLink):
         for cycle in list(self._undecided.values()):
             cycle.shut_down(SERVICE_RESTART)
         super().leave()
+
+    # Requests.
+
+    def make_cycle(self, request: Request, responder: Responder) -> HttpCycle:
+        """Make what runs the application for a request."""
+        server = self._server
+        scope = http_scope(
+            request,
+            self.transport,
+            http_version=self._http_version,
+            extensions=EXTENSIONS,
+            root_path=server.root_path,
+            state=server.state,
+        )
+        return HttpCycle(responder, scope, server.application, self._log_response)
+
+    def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the application for a request."""
+        self._start_task(work)
+
+    def end_response(self) -> None:
+        """Go on with the next request, when there is room for its response."""
+        self._held = self.full
+        if not self._held and not self.lost:
+            self.proceed()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._requests:
+            self.obey(self._session.await_room(self.loop.time(), self))
+
+    def _relieve(self) -> None:
+        super()._relieve()
+        if self._requests is not None:
+            self._requests.relieve()
+        if self._held:
+            self.end_response()
+
+    def _speak(self, http2: bool) -> None:
+        self._requests = Http2Requests(self) if http2 else Http1Requests(self)
+        super()._speak(http2)
+        self.http.auto_continue = False
+
+    @property
+    def _http_version(self) -> str:
+        if not isinstance(self.http, Http1):
+            return "2"
+        return "1.0" if self.http.h11.their_http_version == b"1.0" else "1.1"
+
+    def _log_response(self, scope: MutableMapping[str, Any], status: int) -> None:
+        if self.logger.isEnabledFor(self.level):
+            about = f"{scope['method']} {log.shown(scope['path'])}: {status}"
+            self.logger.log(self.level, "%s %s: %s", self.id, log.peer(self), about)
