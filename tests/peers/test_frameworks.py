@@ -1,0 +1,102 @@
+"""Applications of real frameworks on our own server, `mintws asgi`, over HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from process import free_port, python_package, running
+
+from mintws import UpgradeError
+from mintws.asyncio import connect, connect_http2
+
+FRAMEWORKS = ("channels", "fastapi", "litestar", "quart", "starlette")
+BOUND = 30.0
+PARTS = b"".join(b"%d," % number * 1000 for number in range(100))
+
+
+@asynccontextmanager
+async def served(framework: str) -> AsyncIterator[int]:
+    """Run the application of a framework; give the port. It must end with 0 when it is told to, and nothing may have failed."""
+    port, here = free_port(), Path(__file__).parent / "frameworks"
+    path = os.pathsep.join([str(here), str(python_package("frameworks"))])
+    command = [sys.executable, "-m", "mintws", "asgi", f"with_{framework}:app", "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    async with running(command, ports=[port], stdout=DEVNULL, stderr=PIPE, env=environment) as process:
+        yield port
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.read(), BOUND)
+        assert await process.wait() == 0
+        assert b"mintws: closing\n" in said and b"Traceback" not in said, said.decode()
+
+
+async def request(port: int, http: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Give the status and the body of the response to an ordinary request."""
+    if http == "2":
+        async with connect_http2(f"ws://127.0.0.1:{port}") as client:
+            response = await client.request(method, path, body=body)
+            return response.status, response.body or b""
+
+    def ask() -> tuple[int, bytes]:
+        connection = HTTPConnection("127.0.0.1", port, timeout=BOUND)
+        try:
+            connection.request(method, path, body=body or None)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.fixture(params=["1.1", "2"])
+def http(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_framework_has_its_websockets_and_requests(framework: str, http: str) -> None:
+    async def work() -> None:
+        async with served(framework) as port:
+            async with connect(f"ws://127.0.0.1:{port}/echo", http=http, subprotocols=["soup", "tea"]) as websocket:
+                assert websocket.subprotocol == "tea"
+                for message in ("hello", "", "x" * 100_000):
+                    await websocket.send(message)
+                    assert await websocket.recv() == message
+            assert await request(port, http, "GET", "/kept") == (200, b"kept by the lifespan")
+            assert await request(port, http, "GET", "/parts") == (200, PARTS)
+            assert await request(port, http, "POST", "/length", bytes(3_000_000)) == (200, b"3000000")
+            assert (await request(port, http, "GET", "/missing"))[0] == 404
+            status, body = await request(port, http, "HEAD", "/kept")
+            assert (status, body) in ((200, b""), (405, b""))
+
+    asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
+
+
+def test_socket_io_has_its_events_over_http_1_1_and_refuses_http_2() -> None:
+    async def work() -> None:
+        async with served("socketio") as port:
+            url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
+            async with connect(url, http="1.1") as websocket:
+                # Engine.IO's open, Socket.IO's connect to a namespace, and an event each way.
+                assert str(await websocket.recv()).startswith("0{")
+                await websocket.send("40")
+                assert str(await websocket.recv()).startswith("40{")
+                await websocket.send("42" + json.dumps(["say", "tea"]))
+                assert await websocket.recv() == "42" + json.dumps(["said", "tea"], separators=(",", ":"))
+            # It looks for an Upgrade header, which a WebSocket over HTTP/2 does not have (RFC 8441 §5).
+            with pytest.raises(UpgradeError) as refusal:
+                await connect(url, http="2")
+            assert refusal.value.status in (400, 403)
+
+    asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
