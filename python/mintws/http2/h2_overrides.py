@@ -26,13 +26,14 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError, StreamClosedError
+from h2.exceptions import InvalidBodyLengthError, ProtocolError, StreamClosedError
 from h2.stream import StreamClosedBy, StreamInputs, StreamState
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack.struct import Header
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from mintws import _core
+from mintws.http2.field_blocks import Decoder
 from mintws.limits import DEFAULT_WINDOW
 
 #: What begins or ends a message.
@@ -42,8 +43,6 @@ Head: TypeAlias = RequestReceived | ResponseReceived | InformationalResponseRece
 MIN_FRAME_SIZE = 16384
 #: The most bytes of the table by which we compress headers: what holds if the peer says nothing.
 TABLE_SIZE = 4096
-#: The most fields of a header block: each costs more than its bytes.
-FIELDS_LIMIT = 512
 #: RFC 9110 §15
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
@@ -66,6 +65,9 @@ class Library(h2.connection.H2Connection):
         self.sender = _core.DataSender(DEFAULT_WINDOW, MIN_FRAME_SIZE)
         super().__init__(config)
         self.encoder = _Encoder()
+        decoder = Decoder()
+        decoder.max_header_list_size = self.decoder.max_header_list_size
+        self.decoder = decoder
         self._inbound_flow_control_window_manager = _Uncounted(self.local_settings.initial_window_size)
         self._closed = WeakMethod(closed)
         receivers = {kind: method.__name__ for kind, method in self._frame_dispatch_table.items()}
@@ -247,8 +249,6 @@ class Stream(h2.stream.H2Stream):
         header_encoding: bool | str | None,
     ) -> list[Header]:
         received = list(headers)
-        if len(received) > FIELDS_LIMIT:
-            raise DenialOfServiceError(f"a header block has more than {FIELDS_LIMIT} fields")
         if _is_handshake(received):
             # The handshake is given them as they came. h2 would join its cookies, and put them last.
             return received
