@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict
 from weakref import ReferenceType, ref
 
 from mintws import _core
@@ -122,6 +122,29 @@ class Rejection(NamedTuple):
         return len(self.body) == REJECTION_LIMIT
 
 
+class StreamedBody(Protocol):
+    """The rest of a response, sent in parts: a `StreamedResponse` of `mintws.http1` or `mintws.http2`.
+
+    Attributes:
+        closed: nothing more is sent: the response is whole, or the client has gone.
+        buffered: how many bytes wait for the client's windows.
+    """
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def buffered(self) -> int: ...
+
+    def send_head(self, status: int, headers: Headers) -> bytes:
+        """Write the head."""
+
+    def send(self, data: bytes, *, end: bool = False) -> bytes:
+        """Write a part; `end` says that it is the last."""
+
+    def abandon(self) -> bytes:
+        """Give the response up, so that the client learns that it is not whole."""
+
+
 class Carrier(ABC):
     """The carrier of a WebSocket's handshake and bytes: HTTP/1.1, a stream of HTTP/2, or another program's server.
 
@@ -144,6 +167,10 @@ class Carrier(ABC):
     @abstractmethod
     def send_response(self, status: int, headers: Headers, body: bytes | None) -> bytes:
         """Write the server's answer. `body` is `None` if the WebSocket follows; otherwise the response ends with it."""
+
+    def stream_refusal(self) -> StreamedBody:
+        """Give what sends the server's refusal in parts, with its head."""
+        raise LocalProtocolError("this carrier sends a refusal whole: send an UpgradeReject")
 
     @abstractmethod
     def send_data(self, data: bytes) -> bytes:
@@ -303,6 +330,23 @@ class Connection(_core.Endpoint):
         """
         self._abandon()
         return self.carrier.abort()
+
+    def stream_reject(self, reject: UpgradeReject) -> tuple[StreamedBody, bytes]:
+        """Refuse the WebSocket, as `send` does, but with a body of which `reject` has only the first part.
+
+        Returns:
+            What sends the rest of the body, and the bytes to write now. A Content-Length is not among the headers.
+
+        Raises:
+            LocalProtocolError: this is no server that is to answer, or the refusal is against a rule. Nothing was sent.
+        """
+        self._check_turn(Role.SERVER, State.REQUESTED, "refuses a request that it has not answered")
+        lines = self._handshake.write_rejection(reject.status, list(reject.headers), len(reject.body))
+        headers = tuple(line for line in lines if line[0].lower() not in (":status", "content-length"))
+        rest = self.carrier.stream_refusal()
+        self._sent("UpgradeReject")
+        self.response = reject
+        return rest, rest.send_head(reject.status, headers) + rest.send(reject.body)
 
     def receive_request(
         self,

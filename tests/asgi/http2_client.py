@@ -14,6 +14,7 @@ import h2.connection
 import h2.events
 import h2.settings
 from h2.settings import SettingCodes
+from wire import CONNECT
 
 
 @dataclass
@@ -78,6 +79,15 @@ class RawClient:
         self.answers[number] = Answer()
         if body is not None:
             self.send(number, body, end=end)
+        self.flush()
+        return number
+
+    async def connect(self) -> int:
+        """Ask for a WebSocket, when the server says that it takes any."""
+        await self.until(lambda: self.h2.remote_settings.enable_connect_protocol)
+        number = self.h2.get_next_available_stream_id()
+        self.answers[number] = Answer()
+        self.h2.send_headers(number, CONNECT)
         self.flush()
         return number
 

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 EXTENSIONS = ("http.response.trailers", "http.response.early_hint")
 
 
-class Link(Protocol):
-    """The transport of a connection, as far as its requests have to do with it."""
-
-    http: Any
+class Output(Protocol):
+    """The transport of a connection, as far as a response has to do with it."""
 
     @property
     def full(self) -> bool:
@@ -34,6 +32,16 @@ class Link(Protocol):
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
+
+
+class Link(Output, Protocol):
+    """The transport of a connection, as far as its requests have to do with it.
+
+    Attributes:
+        http: the HTTP connection.
+    """
+
+    http: Any
 
     def make_cycle(self, request: Request, responder: Responder) -> HttpCycle:
         """Make the cycle of a request, whose response the responder sends."""
@@ -47,24 +55,26 @@ class Http2Responder:
 
     Args:
         link: the transport.
-        response: the response.
+        response: a `StreamedResponse`.
+        begun: its head is sent.
     """
 
     __slots__ = ("_drain", "_head", "_link", "_response", "begun")
 
-    def __init__(self, link: Link, response: StreamedResponse) -> None:
+    def __init__(self, link: Output, response: Any, *, begun: bool = False) -> None:
         self._link = link
-        self._response = response
+        self._response: StreamedResponse = response
         self._head: tuple[int, Headers] | None = None
         self._drain: asyncio.Future[None] | None = None
-        self.begun = False
+        self.begun = begun
 
     @property
     def has_room(self) -> bool:
-        return self._is_gone or (not self._link.full and self._response.buffered <= WRITE_HIGH)
+        return self.gone or (not self._link.full and self._response.buffered <= WRITE_HIGH)
 
     @property
-    def _is_gone(self) -> bool:
+    def gone(self) -> bool:
+        """Whether nobody takes the response any more, or it is whole."""
         return self._link.closing or self._response.closed
 
     async def drained(self) -> None:

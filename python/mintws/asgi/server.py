@@ -195,7 +195,14 @@ class AsgiLink(ServerLink):
         server = self._server
         scope = websocket_scope(connection, event, self.transport, root_path=server.root_path, state=server.state)
         cycle = self._undecided[connection] = WebSocketCycle(self, connection, scope, server.application)
-        self._start_task(cycle.run())
+        self._start_task(self._run_cycle(connection, cycle))
+
+    async def _run_cycle(self, connection: Connection, cycle: WebSocketCycle) -> None:
+        try:
+            await cycle.run()
+        finally:
+            # It is there still where the refusal was sent in parts.
+            self._undecided.pop(connection, None)
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.

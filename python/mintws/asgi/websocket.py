@@ -7,11 +7,12 @@ from collections.abc import Awaitable, MutableMapping
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from mintws.asgi.http2 import Http2Responder, Output
 from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
 from mintws.asyncio import WebSocket
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
-from mintws.events import UpgradeAccept, UpgradeReject
+from mintws.events import State, UpgradeAccept, UpgradeReject
 
 #: Headers of a refusal that its carrier writes.
 FRAMING = ("content-length", "transfer-encoding")
@@ -29,8 +30,17 @@ class AsgiWebSocket(WebSocket):
             raise ClientDisconnected(str(closed)) from None
 
 
-class Link(Protocol):
-    """The transport of a WebSocket, as far as its application has to do with it."""
+class Link(Output, Protocol):
+    """The transport of a WebSocket, as far as its application has to do with it.
+
+    Attributes:
+        held_up: what `relieve` is called of when the client may have taken something, or has gone.
+    """
+
+    held_up: set[Any]
+
+    def close_if_done(self) -> None:
+        """Close the transport if nothing more is to come on it."""
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
         """Answer an opening handshake, and give the WebSocket that opens by that; `None` if the client has gone."""
@@ -49,6 +59,7 @@ class _Phase(Enum):
         CONNECTING: `websocket.connect` is to be received.
         CONNECTED: it was, and the application has not decided.
         DENYING: the application refuses, and has begun to say how.
+        REFUSING: a part of the refusal is sent, and more of it is to come.
         OPEN: the WebSocket is open.
         CLOSED: the application has refused or closed it.
         GONE: the client has ended it, or its connection is lost.
@@ -57,6 +68,7 @@ class _Phase(Enum):
     CONNECTING = auto()
     CONNECTED = auto()
     DENYING = auto()
+    REFUSING = auto()
     OPEN = auto()
     CLOSED = auto()
     GONE = auto()
@@ -74,7 +86,6 @@ class WebSocketCycle:
 
     __slots__ = (
         "_application",
-        "_body",
         "_connection",
         "_decided",
         "_denial",
@@ -82,6 +93,7 @@ class WebSocketCycle:
         "_link",
         "_open",
         "_phase",
+        "_refusal",
         "_scope",
         "_websocket",
     )
@@ -98,9 +110,10 @@ class WebSocketCycle:
         self._websocket: WebSocket | None = None
         #: The same, in the phase `OPEN`.
         self._open: WebSocket | None = None
-        #: The head of a refusal whose body is still to come, and what has come of it.
+        #: The head of a refusal whose body is still to come.
         self._denial: Message = {}
-        self._body: list[bytes] = []
+        #: What sends the rest of a refusal, in the phase `REFUSING`.
+        self._refusal: Http2Responder | None = None
         #: Done when it is open, or never will be: an application may wait for messages before it accepts.
         self._decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: What the application is told of the end.
@@ -113,7 +126,7 @@ class WebSocketCycle:
             result = await self._application.app(self._scope, self.receive, self.send)
             if result is not None:
                 self._log_error("ASGI callable should return None, but returned '%s'.", result)
-            if self._phase in _UNDECIDED:
+            if self._phase in _UNDECIDED or self._phase is _Phase.REFUSING:
                 self._log_error("ASGI callable returned without completing handshake.")
         except ClientDisconnected:
             pass
@@ -122,12 +135,12 @@ class WebSocketCycle:
             code = 1011
         except BaseException:
             # It is cancelled, or the process ends: nobody is to wait for the client.
-            self._refuse(503)
+            self._end_refusal(503)
             if self._websocket is not None:
                 self._websocket.begin_close(1001)
                 self._link.leave_soon(self._websocket)
             raise
-        self._refuse(500)
+        self._end_refusal(500)
         if self._websocket is not None:
             self._websocket.discard()
             await self._websocket.close(code)
@@ -193,9 +206,13 @@ class WebSocketCycle:
             case (_Phase.CONNECTING | _Phase.CONNECTED, "websocket.http.response.start"):
                 self._phase, self._denial = _Phase.DENYING, message
             case (_Phase.DENYING, "websocket.http.response.body"):
-                self._body.append(message.get("body", b""))
-                if not message.get("more_body", False):
-                    self._deny(_refusal(self._denial, b"".join(self._body)), 1006)
+                refusal = _refusal(self._denial, message.get("body", b""))
+                if message.get("more_body", False):
+                    self._begin_refusal(refusal)
+                else:
+                    self._deny(refusal, 1006)
+            case (_Phase.REFUSING, "websocket.http.response.body"):
+                self._send_refusal(message.get("body", b""), more=message.get("more_body", False))
             case (_Phase.OPEN, "websocket.close"):
                 assert self._open is not None
                 code, reason = message.get("code"), message.get("reason") or ""
@@ -204,6 +221,8 @@ class WebSocketCycle:
                 self._finish(_Phase.CLOSED, 1000 if code is None else code, reason)
             case (phase, kind):
                 raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
+        if self._phase is _Phase.REFUSING and self._refusal is not None:
+            await self._refusal.drained()
 
     def _accept(self, message: Message) -> None:
         answer = UpgradeAccept(
@@ -230,6 +249,42 @@ class WebSocketCycle:
         self._link.answer(self._connection, answer)
         self._finish(_Phase.CLOSED, code)
 
+    def _begin_refusal(self, refusal: UpgradeReject) -> None:
+        """Send the first part of a refusal."""
+        if self._link.closing or self._connection.state is not State.REQUESTED:
+            self._finish(_Phase.GONE, 1006)
+            raise ClientDisconnected("the client has gone")
+        rest, data = self._connection.stream_reject(refusal)
+        self._link.log_answer(self._scope, refusal)
+        self._link.write(data)
+        self._refusal = Http2Responder(self._link, rest, begun=True)
+        self._link.held_up.add(self._refusal)
+        self._phase = _Phase.REFUSING
+
+    def _send_refusal(self, data: bytes, *, more: bool) -> None:
+        """Send another part of a refusal."""
+        assert self._refusal is not None
+        if self._refusal.gone:
+            self._leave_refusal(_Phase.GONE)
+            raise ClientDisconnected("the client has gone")
+        self._refusal.send(data, end=not more)
+        if not more:
+            self._leave_refusal(_Phase.CLOSED)
+
+    def _end_refusal(self, status: int) -> None:
+        """Refuse what was not answered, and give up a refusal that is not whole."""
+        self._refuse(status)
+        if self._phase is _Phase.REFUSING and self._refusal is not None:
+            self._refusal.abandon()
+            self._leave_refusal(_Phase.GONE)
+
+    def _leave_refusal(self, phase: _Phase) -> None:
+        """Have done with a refusal in parts."""
+        self._link.held_up.discard(self._refusal)
+        self._refusal = None
+        self._finish(phase, 1006)
+        self._link.close_if_done()
+
     def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
         """Tell the application from now on that the WebSocket has ended."""
         self._phase, self._open = phase, None
@@ -251,6 +306,7 @@ _WHEN = {
     _Phase.CONNECTING: "before it has accepted or refused the WebSocket",
     _Phase.CONNECTED: "before it has accepted or refused the WebSocket",
     _Phase.DENYING: "within the body of a refusal",
+    _Phase.REFUSING: "within the body of a refusal",
     _Phase.OPEN: "while the WebSocket is open",
     _Phase.CLOSED: "after it has refused or closed the WebSocket",
 }

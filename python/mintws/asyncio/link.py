@@ -160,6 +160,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         self._loses = False
         self._lost = True
         super().lose()
+        self._relieve()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
         self.transport.close()

@@ -204,6 +204,8 @@ class Http1(Direct):
         state = self._connection.state
         if self._connection.corked and not self._ended:
             return False
+        if self._streamed is not None and not self._ended:
+            return False
         if state is State.CLOSED:
             return self._role is Role.SERVER or self._ended or self._failed
         if self._switched:
@@ -338,9 +340,7 @@ class Http1(Direct):
             LocalProtocolError: no ordinary request waits for a response.
         """
         self._check_awaits_response()
-        response = StreamedResponse(self, head=request.method == "HEAD")
-        self._streamed = ref(response)
-        return response
+        return self._stream(head=request.method == "HEAD")
 
     def shutdown(self) -> bytes:
         """Accept and make no more requests. `done` becomes `True` as soon as no WebSocket is open and no request is unanswered.
@@ -382,6 +382,10 @@ class Http1(Direct):
             self._switch()
         self._connection._hold(self, weakly=True)
         return written
+
+    def stream_refusal(self) -> StreamedResponse:
+        self._connection._hold(self, weakly=True)
+        return self._stream(head=self._reader.answers_head)
 
     @property
     def refusal(self) -> Rejection | None:
@@ -554,6 +558,12 @@ class Http1(Direct):
 
     def _is_streaming(self, response: StreamedResponse) -> bool:
         return self._streamed is not None and self._streamed() is response
+
+    def _stream(self, *, head: bool) -> StreamedResponse:
+        """Give what sends a response in parts; `head` says that it answers a HEAD."""
+        response = StreamedResponse(self, head=head)
+        self._streamed = ref(response)
+        return response
 
     def _begin_response(self, status: int, headers: Headers) -> bytes:
         """Write the head of a response that is sent in parts."""

@@ -12,6 +12,7 @@ from mintws.errors import RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject, decoded
 from mintws.http2.frames import code_name
 from mintws.http2.ordinary import content
+from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
 
@@ -75,6 +76,11 @@ class WebSocketStream(HttpStream, Carrier):
             connection._send_by(self._wire.sender, self.number)
         self.respond(headers, body if body is None else content(body))
         return self._wire.take()
+
+    def stream_refusal(self) -> StreamedResponse:
+        # From now on the stream is an ordinary one.
+        self.leave()
+        return StreamedResponse(self._wire, self._streams, self.number)
 
     def send_data(self, data: bytes) -> bytes:
         self.write(data)
