@@ -32,6 +32,8 @@ def clone(tmp_path: Path, release: Any) -> Path:
     """Make a repository that can be released."""
     (tmp_path / "Cargo.toml").write_text('[package]\nversion = "1.2.3"\n', encoding="utf-8")
     (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n## 1.2.3 (2026-01-02)\n", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text('[project.urls]\nSource = "https://example.com"\n', encoding="utf-8")
+    (tmp_path / "README.md").write_text("[a guide](https://example.com/guide.md), [below](#below)\n", encoding="utf-8")
     (tmp_path / ".gitignore").write_text("/target\n", encoding="utf-8")
     who = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
     for words in (["init", "--quiet"], ["add", "."], [*who, "commit", "--quiet", "-m", "all"]):
@@ -66,6 +68,26 @@ def test_a_version_that_is_tagged_is_found(release: Any, clone: Path) -> None:
 def test_a_changelog_of_another_day_is_found(release: Any, clone: Path) -> None:
     [found] = release.obstacles(clone, dt.date(2026, 1, 3))
     assert '"## 1.2.3 (2026-01-03)"' in found
+
+
+def commit(clone: Path, name: str, text: str) -> None:
+    (clone / name).write_text(text, encoding="utf-8")
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--all", "-m", "changed"], cwd=clone, check=True)
+    for wheel in (clone / "target" / "wheels").iterdir():
+        wheel.touch()
+
+
+def test_a_package_without_an_address_is_found(release: Any, clone: Path) -> None:
+    commit(clone, "pyproject.toml", "[project]\n")
+    [found] = release.obstacles(clone, TODAY)
+    assert found.startswith("pyproject.toml has no [project.urls]")
+
+
+def test_links_that_a_package_page_cannot_follow_are_found(release: Any, clone: Path) -> None:
+    commit(clone, "README.md", "[a](docs/guide.md) ![b](docs/charts/echo.svg) [c](https://example.com/) [d](#here)\n")
+    [found] = release.obstacles(clone, TODAY)
+    assert found.startswith("README.md has 2 links that a package page cannot follow, such as docs/guide.md")
 
 
 def test_a_wheel_that_is_missing_or_old_is_found(release: Any, clone: Path) -> None:

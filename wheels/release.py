@@ -1,7 +1,7 @@
 """Say what keeps this clone from being released, or how to go on: `python wheels/release.py`.
 
 What is tagged is what was tested: the tree is clean, the changelog has the version, and target/wheels has the source distribution and a
-wheel for each Python and system, built from this commit.
+wheel for each Python and system, built from this commit. The page of the package is README.md: what it points to has whole addresses.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def git(root: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def relative_links(text: str) -> list[str]:
+    """Give the links and images of a page of Markdown that lead to files beside it."""
+    return [it for it in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?://|mailto:|#", it)]
+
+
 def obstacles(root: Path, today: dt.date) -> Iterator[str]:
     """Give what is to be done before the release."""
     version = version_of(root)
@@ -39,6 +44,10 @@ def obstacles(root: Path, today: dt.date) -> Iterator[str]:
     heading = f"## {version} ({today:%Y-%m-%d})"
     if heading not in (root / "CHANGELOG.md").read_text(encoding="utf-8").splitlines():
         yield f'CHANGELOG.md has no line "{heading}": it stands in place of "## Unreleased"'
+    if "[project.urls]" not in (root / "pyproject.toml").read_text(encoding="utf-8").splitlines():
+        yield "pyproject.toml has no [project.urls]: name the repository, or nobody finds the source from the package"
+    if links := relative_links((root / "README.md").read_text(encoding="utf-8")):
+        yield f"README.md has {len(links)} links that a package page cannot follow, such as {links[0]}: begin them with the repository"
     committed = int(git(root, "log", "-1", "--format=%ct"))
     folder = root / "target" / "wheels"
     if not (folder / f"mintws-{version}.tar.gz").is_file():
