@@ -135,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", default=[], metavar="COMMAND", help="a Python to run wheels with")
     parser.add_argument("--update", action="store_true", help="write docs/wheels.md")
+    parser.add_argument("--all-run", action="store_true", help="fail if there is a wheel that no Python can run")
     arguments = parser.parse_args()
     pythons = [describe(command) for command in arguments.python]
     files = sorted(OUT.glob("*"))
@@ -143,6 +144,8 @@ def main() -> None:
     for wheel in (it for it in files if it.suffix == ".whl"):
         size, library = f"{wheel.stat().st_size / 1000:,.0f} kB", look_into(wheel)
         runs = [(python, run(wheel, python)) for python in pythons if python.takes(wheel)]
+        if arguments.all_run and not runs:
+            raise SystemExit(f"{wheel.name} was not run: no Python is for it")
         told = ", ".join(f"{it.version}{' by emulation' if it.command[1:] else ''}" for it, _ in runs) or "not run"
         name = "-".join(wheel.stem.split("-")[2:])
         lines.append(f"| {name} | {size} | {library} | {told} | {', '.join(time for _, time in runs)} |")

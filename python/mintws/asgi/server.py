@@ -274,6 +274,11 @@ class AsgiLink(ServerLink):
         if self._requests:
             self.obey(self._session.await_room(self.loop.time(), self))
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        # It may have waited for the client to take the last response.
+        self.close_if_done()
+
     def _relieve(self) -> None:
         super()._relieve()
         if self._requests is not None:
