@@ -240,10 +240,6 @@ class _Http2Link(_UvicornLink):
         http.auto_continue = False
         self.speak(http)
 
-    def _relieve(self) -> None:
-        super()._relieve()
-        self._requests.relieve()
-
     def make_cycle(self, request: Request, responder: Responder) -> HttpCycle:
         """Make what runs the application for a request."""
         config = self._config

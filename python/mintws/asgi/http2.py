@@ -20,7 +20,13 @@ EXTENSIONS = ("http.response.trailers", "http.response.early_hint")
 
 
 class Output(Protocol):
-    """The transport of a connection, as far as a response has to do with it."""
+    """The transport of a connection, as far as a response has to do with it.
+
+    Attributes:
+        held_up: what it calls `relieve` of when the client may have taken something, or has gone.
+    """
+
+    held_up: set[Any]
 
     @property
     def full(self) -> bool:
@@ -81,6 +87,7 @@ class Http2Responder:
         while not self.has_room:
             if self._drain is None:
                 self._drain = asyncio.get_running_loop().create_future()
+                self._link.held_up.add(self)
             await asyncio.shield(self._drain)
 
     def relieve(self) -> None:
@@ -88,6 +95,7 @@ class Http2Responder:
         if self._drain is not None and self.has_room:
             self._drain.set_result(None)
             self._drain = None
+            self._link.held_up.discard(self)
 
     def acknowledge(self, credit: int) -> None:
         self._link.write(self._response.acknowledge(credit))
@@ -153,11 +161,6 @@ class Http2Requests:
             case MessageReset():
                 cycle.lose()
                 responder.relieve()
-
-    def relieve(self) -> None:
-        """Let applications go on that have waited for the client to take something."""
-        for _, responder in list(self._cycles.values()):
-            responder.relieve()
 
     def lose(self) -> None:
         """Take the end of the connection."""

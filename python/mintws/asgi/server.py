@@ -281,8 +281,6 @@ class AsgiLink(ServerLink):
 
     def _relieve(self) -> None:
         super()._relieve()
-        if self._requests is not None:
-            self._requests.relieve()
         if self._held:
             self.end_response()
 

@@ -31,13 +31,7 @@ class AsgiWebSocket(WebSocket):
 
 
 class Link(Output, Protocol):
-    """The transport of a WebSocket, as far as its application has to do with it.
-
-    Attributes:
-        held_up: what `relieve` is called of when the client may have taken something, or has gone.
-    """
-
-    held_up: set[Any]
+    """The transport of a WebSocket, as far as its application has to do with it."""
 
     def close_if_done(self) -> None:
         """Close the transport if nothing more is to come on it."""
@@ -258,7 +252,6 @@ class WebSocketCycle:
         self._link.log_answer(self._scope, refusal)
         self._link.write(data)
         self._refusal = Http2Responder(self._link, rest, begun=True)
-        self._link.held_up.add(self._refusal)
         self._phase = _Phase.REFUSING
 
     def _send_refusal(self, data: bytes, *, more: bool) -> None:
@@ -280,7 +273,6 @@ class WebSocketCycle:
 
     def _leave_refusal(self, phase: _Phase) -> None:
         """Have done with a refusal in parts."""
-        self._link.held_up.discard(self._refusal)
         self._refusal = None
         self._finish(phase, 1006)
         self._link.close_if_done()
