@@ -58,21 +58,21 @@ class _Line:
 HEAD = """\
 # Interoperation with real peers
 
-Written by `pytest tests/peers --write-table`, from the run of the tests in `tests/peers`: each line is a connection on a real socket
-of the loopback interface, and what was said over it. [Gateways](gateways.md) has the configurations of those, and what to know of them.
+Written by `pytest tests/peers --write-table` from a run of the tests in `tests/peers`. Each line is a kind of connection, on a real socket of
+the loopback interface, with its conversations. [Gateways](gateways.md) has the configurations of gateways, with notes.
 
 - **messages**: text and binary, empty, 1, 125, 126, 65535, 65536 bytes and 1 MiB, echoed; then 100 sent before any is read.
-- **fragments**: messages in fragments both ways, an empty one among them, where the peer can send them.
+- **fragments**: fragmented messages in both directions, with an empty fragment, if the peer can send them.
 - **pings**: a Ping and its Pong, and Pings between the fragments of a message.
-- **client closes**, **server closes**: each end begins the closing handshake; code and reason must arrive, the code be echoed, and the
-  transport, or the stream over HTTP/2, be free within 2 s.
-- **refusal**: a runtime that is answered with 403 tells that nothing is open.
+- **client closes**, **server closes**: each end begins the closing handshake. Code and reason must arrive, the code must be echoed, and the
+  transport, or the stream over HTTP/2, must end within 2 s.
+- **refusal**: a runtime reports an error when it is answered with 403.
 
 """
 
 #: What `test_known_defects.py` shows.
 MORE = """
-Besides, in `tests/peers/test_known_defects.py`:
+Further defects, in `tests/peers/test_known_defects.py`:
 
 - **hypercorn**, over HTTP/2: when it closes one WebSocket, our END_STREAM ends its whole connection, with all other WebSockets on it.
 - **wsproto** sends the status codes 0, 999 and 1016, which may not be sent (RFC 6455 §7.4): we fail the connection with 1002.
