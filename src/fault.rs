@@ -100,7 +100,7 @@ faults! {
     CorruptDeflate: 1007, "RFC 7692 §7.2.2", None, "a compressed message does not inflate";
     /// More HTTP/2 DATA than there was credit for.
     WindowOverrun: 1002, "RFC 9113 §5.2", None, "DATA came for which there was no credit";
-    /// More bytes behind the request of a WebSocket than are kept until it is answered.
+    /// More bytes after the request of a WebSocket than are kept until it is answered.
     EarlyData: 1009, "RFC 6455 §10.4", None, "too many bytes came before the request was answered";
     /// The transport ended before the closing handshake did.
     LeftWithoutClose: 1006, "RFC 6455 §7.1.5", None, "the peer left without a Close";

@@ -939,7 +939,7 @@ def closing(code: object, message: object) -> Close:
     """
 
 def coroutine_method(method: Any) -> Any:
-    """Make a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
+    """Return a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
 
 def forked() -> None:
     """Report to the sources of masking-keys that this process is a new fork."""

@@ -1,6 +1,6 @@
-//! What the core calls on objects of Python's own classes, by name: all of it is here.
+//! All calls of the core by name on objects of Python classes.
 //!
-//! `mintws/border.py` declares the same methods, by the same parts, with what they take and give; a test compares the two.
+//! `mintws/border.py` declares the same methods, by the same parts, with their signatures; a test compares the two.
 
 /// A driver's transport, built on `Exchange`.
 pub mod transport {
@@ -98,7 +98,7 @@ pub mod endpoint {
     }
 }
 
-/// What carries a connection's frames.
+/// The carrier of a connection's frames.
 pub mod carrier {
     use pyo3::intern;
     use pyo3::prelude::*;
@@ -113,7 +113,7 @@ pub mod carrier {
     }
 }
 
-/// What extensions in Python do to whole messages.
+/// The effect of extensions in Python on complete messages.
 pub mod transforms {
     use pyo3::intern;
     use pyo3::prelude::*;

@@ -441,21 +441,21 @@ class Http1(Direct):
                 return self._receive_event(event)
 
     def _receive_early(self) -> Received | None:
-        """Let the connection keep what comes before the request for a WebSocket is answered."""
+        """Pass bytes to the connection, which keeps them until the request for a WebSocket is answered."""
         data = self._reader.buffer.take()
         if not data:
             return self._connection.receive_end() if self._ended else None
         events, reply = self._connection.receive(data)
         for _, event in events:
             if isinstance(event, Failed):
-                # More than is kept: the client was to wait for the answer (RFC 6455 §4.1), so this is it.
+                # Too many bytes to keep. The client should have waited for the answer (RFC 6455 §4.1), so refuse it.
                 event.error.status = 400
                 reply += self._refuse(400, event.error.args[0])
         return events, reply
 
     def _receive_event(self, event: H11Event) -> Received:
         if self._role is Role.SERVER:
-            # Over HTTP/1.0 an Upgrade means nothing (RFC 9110 §7.8).
+            # Over HTTP/1.0 an Upgrade is ignored (RFC 9110 §7.8).
             if isinstance(event, h11.Request) and event.http_version != b"1.0":
                 lines = list(event.headers)
                 if _core.is_upgrade(lines):

@@ -212,7 +212,7 @@ class Closing:
         return ordered
 
     def expire(self, now: float, messages: Messages) -> Ordered:
-        """Give the next order that is due, if any; the deadline after it may have passed too."""
+        """Return the next order that is due, if any. The following deadline may have passed too."""
         if self._end_at is not None and self._end_at <= now:
             return self._expire_end(now, messages)
         if self._way_at is not None and self._way_at <= now:
@@ -223,7 +223,7 @@ class Closing:
         elif self._discard_at is not None and self._discard_at <= now:
             taken, self._discard_at = self._discard_taken, None
             if messages.waiting and messages.taken == taken:
-                # The peer's Close may stand behind messages that wait for a reader. If there is none, they are in its way.
+                # The peer's Close may follow messages that wait for a reader. If there is none, they block it.
                 return Order.DISCARD
             self._look_later(now, messages)
         return None
@@ -231,7 +231,7 @@ class Closing:
     def _look_later(self, now: float, messages: Messages) -> None:
         wait = GRACE
         if self._finished:
-            # The Close may still stand behind messages of which more wait than are taken.
+            # The Close may still follow undecoded messages after a full queue.
             if not (messages.paused and self.connection._is_close_waiting()):
                 self._discard_at = None
                 return
@@ -242,7 +242,7 @@ class Closing:
     def _expire_end(self, now: float, messages: Messages) -> Ordered:
         self._end_at = None
         if self.connection.state is State.CLOSING:
-            # The peer has not closed, or nobody has taken what came before its Close.
+            # The peer has not closed, or nobody has taken the messages before its Close.
             if not self.connection._is_close_waiting():
                 self.ending.cause = self.ending.cause or "the peer did not close in time"
             return Order.ABORT

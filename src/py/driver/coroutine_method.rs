@@ -1,4 +1,4 @@
-//! Methods of the core that Python takes for coroutine functions.
+//! Methods of the core that look like coroutine functions.
 //!
 //! A method descriptor of `CPython`'s has no attributes to mark it with. This one has, and is called as directly: by vectorcall, and from
 //! `object.method()` without a bound method in between.
@@ -20,7 +20,7 @@ use pyo3::types::PyType;
 struct MethodObject {
     ob_base: PyObject,
     vectorcall: Option<ffi::vectorcallfunc>,
-    /// What is called, and its own vectorcall.
+    /// The method that is called, and its vectorcall.
     method: *mut PyObject,
     call: Option<ffi::vectorcallfunc>,
     dict: *mut PyObject,
@@ -28,7 +28,7 @@ struct MethodObject {
 
 static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Make a method that calls `method`, a method descriptor of a class of the core, and has attributes.
+/// Return a method that calls `method`, a method descriptor of a class of the core, and has attributes.
 #[pyfunction]
 pub fn coroutine_method<'py>(method: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
