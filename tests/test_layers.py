@@ -26,7 +26,7 @@ ORDER = (
     ("session", "tls"),
     ("http1", "http2"),
     ("border",),
-    ("collector", "connection"),
+    ("collector", "connection", "response_order"),
     ("events",),
     ("extensions",),
     ("origin", "url"),

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import h11
 
-from mintws import _core
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, pairs
+from mintws.events import Headers
+from mintws.response_order import ResponseOrder, response_head
 
 #: Statuses of responses that have no body (RFC 9112 §6.3).
 _BODILESS = frozenset({204, 304})
@@ -31,7 +31,7 @@ class Writer(Protocol):
     def _acknowledge(self, size: int) -> None: ...
 
 
-class StreamedResponse:
+class StreamedResponse(ResponseOrder):
     """A response that is sent in parts: `send_head`, then `send` and at last, if there are trailers, `send_trailers`.
 
     Each method gives the bytes to write now. Without a Content-Length the body goes out in chunks or, to a client of HTTP/1.0, until the
@@ -64,10 +64,8 @@ class StreamedResponse:
         Raises:
             LocalProtocolError: the status is not 100 to 199 or that of an Upgrade, a header is malformed, or the response has begun.
         """
-        if not 100 <= status < 200 or status == 101:
-            raise LocalProtocolError(f"status {status} must be 100, or 102 to 199")
-        self._check_not_begun()
-        lines = response_head(200, headers)
+        self._check_interim(status)
+        lines = response_head(200, headers, http2=False)
         if self.closed or self._version < b"1.1":
             return b""
         return self._http._write_interim(status, lines)
@@ -79,7 +77,7 @@ class StreamedResponse:
             LocalProtocolError: the status or a header is not allowed, or the response has begun.
         """
         self._check_not_begun()
-        response_head(status, headers)
+        response_head(status, headers, http2=False)
 
     def send_head(self, status: int, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> bytes:
         """Write the head.
@@ -93,7 +91,7 @@ class StreamedResponse:
             LocalProtocolError: the status or a header is not allowed, or the response has begun. Nothing was written.
         """
         self._check_not_begun()
-        lines = response_head(status, headers)
+        lines = response_head(status, headers, http2=False)
         length = next((int(value) for name, value in lines if name.lower() == "content-length"), None)
         if self._head or status in _BODILESS:
             self._left = 0
@@ -136,7 +134,7 @@ class StreamedResponse:
             LocalProtocolError: a header is malformed, the body has less bytes than its Content-Length says, or no head was sent.
         """
         self._check_begun()
-        lines = response_head(200, trailers)
+        lines = response_head(200, trailers, http2=False)
         if self._left:
             raise LocalProtocolError(_SHORT)
         if self.closed:
@@ -161,18 +159,3 @@ class StreamedResponse:
 
     def _end(self, trailers: Headers = ()) -> bytes:
         return self._http._end_response(trailers)
-
-    def _check_not_begun(self) -> None:
-        if self._begun:
-            raise LocalProtocolError("a response has one head, which was sent")
-
-    def _check_begun(self) -> None:
-        if not self._begun:
-            raise LocalProtocolError("a response begins with its head: call send_head()")
-
-
-def response_head(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
-    """Check and give the headers of a response whose body follows in parts."""
-    if not 0 <= status < 1000:
-        raise LocalProtocolError(f"status {status} must be 200 to 599")
-    return tuple(_core.write_ordinary_response(status, list(pairs(headers)), None, head=False, http2=False))

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 
 from h2.errors import ErrorCodes
 
-from mintws import _core
-from mintws.errors import LocalProtocolError
-from mintws.events import Headers, pairs
+from mintws.events import Headers
 from mintws.http2.ordinary import OrdinaryStream, content
 from mintws.http2.stream import Streams
 from mintws.http2.wire import Wire
+from mintws.response_order import ResponseOrder, response_head
 
 
-class StreamedResponse(OrdinaryStream):
+class StreamedResponse(ResponseOrder, OrdinaryStream):
     """A response that is sent in parts: `send_head`, then `send` and at last, if there are trailers, `send_trailers`.
 
     Each method gives the bytes to write now. What the client's windows do not let pass is kept, and follows in later replies. Where the
@@ -36,9 +35,7 @@ class StreamedResponse(OrdinaryStream):
         Raises:
             LocalProtocolError: the status is not 100 to 199 or that of an Upgrade, a header is malformed, or the response has begun.
         """
-        if not 100 <= status < 200 or status == 101:
-            raise LocalProtocolError(f"status {status} must be 100, or 102 to 199")
-        self._check_not_begun()
+        self._check_interim(status)
         lines = ordinary_headers(headers)
         if not self.closed:
             self._wire.write_head(self.number, ((":status", str(status)), *lines), end=False)
@@ -51,7 +48,7 @@ class StreamedResponse(OrdinaryStream):
             LocalProtocolError: the status or a header is not allowed, or the response has begun.
         """
         self._check_not_begun()
-        response_head(status, headers)
+        response_head(status, headers, http2=True)
 
     def send_head(self, status: int, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> bytes:
         """Write the head.
@@ -65,7 +62,7 @@ class StreamedResponse(OrdinaryStream):
             LocalProtocolError: the status or a header is not allowed, or the response has begun. Nothing was written.
         """
         self._check_not_begun()
-        lines = response_head(status, headers)
+        lines = response_head(status, headers, http2=True)
         self._begun = True
         if not self.closed:
             self._wire.floods.answer()
@@ -110,22 +107,7 @@ class StreamedResponse(OrdinaryStream):
         else:
             super()._write_end()
 
-    def _check_not_begun(self) -> None:
-        if self._begun:
-            raise LocalProtocolError("a response has one head, which was sent")
-
-    def _check_begun(self) -> None:
-        if not self._begun:
-            raise LocalProtocolError("a response begins with its head: call send_head()")
-
-
-def response_head(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
-    """Check and give the head of a response whose body follows in parts, with `:status`."""
-    if not 0 <= status < 1000:
-        raise LocalProtocolError(f"status {status} must be 200 to 599")
-    return tuple(_core.write_ordinary_response(status, list(pairs(headers)), None, head=False, http2=True))
-
 
 def ordinary_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """Check headers, and give those that HTTP/2 carries, names in lower case."""
-    return response_head(200, headers)[1:]
+    return response_head(200, headers, http2=True)[1:]
