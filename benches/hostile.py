@@ -37,6 +37,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE, UNKNOWN = 0, 1, 4, 6, 8, 0xBB
 END_HEADERS, END_STREAM = 4, 1
 BINARY, PING_FRAME, PONG_FRAME = 2, 9, 10
+#: The target of a WebSocket whose messages the server does not receive.
+UNREAD = "/unread"
 #: Of the server: of a stream and of the connection.
 STREAM_WINDOW, CONNECTION_WINDOW = 256 * KIB, 65_535
 
@@ -61,6 +63,7 @@ class _Selector(selectors.DefaultSelector):
 def serve() -> None:
     """Print the port; then, for each line that is read, the longest turn since the last one."""
     from mintws.asyncio import serve as serve_echo
+    from mintws.events import Response
 
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
@@ -73,11 +76,13 @@ def serve() -> None:
             loop.stop()
 
     async def echo(websocket: Any) -> None:
+        if websocket.request.target == UNREAD:
+            await asyncio.get_running_loop().create_future()
         async for message in websocket:
             await websocket.send(message)
 
     async def start() -> Any:
-        return await serve_echo(echo, "127.0.0.1", 0)
+        return await serve_echo(echo, "127.0.0.1", 0, respond=lambda request: Response(404))
 
     server = loop.run_until_complete(start())
     # What making a server costs, h2's import among it, is no peer's doing.
@@ -137,13 +142,13 @@ BOMB = compressed(bytes(MIB))
 class Http1:
     """A WebSocket over HTTP/1.1, or a connection on which ordinary requests are made."""
 
-    def __init__(self, port: int, *, upgrade: bool = True) -> None:
+    def __init__(self, port: int, *, upgrade: bool = True, target: str = "/") -> None:
         self.sent = 0
         self.sock = socket.create_connection(("127.0.0.1", port))
         if upgrade:
             key = base64.b64encode(os.urandom(16)).decode()
             lines = (
-                "GET / HTTP/1.1",
+                f"GET {target} HTTP/1.1",
                 "Host: a",
                 "Upgrade: websocket",
                 "Connection: Upgrade",
@@ -188,14 +193,14 @@ class Http2(Http1):
         until = time.monotonic() + 10
         self.send(PREFACE + h2_frame(SETTINGS, payload=struct.pack("!HI", 4, window)), until)
 
-    def open(self, method: str = "CONNECT", headers: tuple[tuple[str, str], ...] = ()) -> int:
+    def open(self, method: str = "CONNECT", headers: tuple[tuple[str, str], ...] = (), target: str = "/") -> int:
         """Begin a request; a CONNECT asks for a WebSocket."""
         stream = next(self._streams)
         self.windows[stream] = STREAM_WINDOW
         if method == "CONNECT":
             headers = ((":protocol", "websocket"), *headers, ("sec-websocket-version", "13"))
             headers = (*headers, ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"))
-        pseudo = ((":method", method), (":scheme", "http"), (":path", "/"), (":authority", "a"))
+        pseudo = ((":method", method), (":scheme", "http"), (":path", target), (":authority", "a"))
         block = self._encoder.encode((*pseudo, *headers))
         flags = END_HEADERS | (END_STREAM if method == "GET" else 0)
         self.send(h2_frame(HEADERS, flags, stream, block), time.monotonic() + 10)
@@ -323,6 +328,26 @@ def _zero_window(port: int, until: float) -> list[Http1]:
     return [peer]
 
 
+def _unread(messages: bytes, most: float = 1) -> Callable[[int, float], list[Http1]]:
+    """Messages for an application that takes none, on 100 streams."""
+
+    def attack(port: int, until: float) -> list[Http1]:
+        peer = Http2(port)
+        until = min(until, time.monotonic() + most)
+        for stream in [peer.open(target=UNREAD) for _ in range(100)]:
+            peer.send_data(stream, messages, until)
+        return [peer]
+
+    return attack
+
+
+def _unread_http1(port: int, until: float) -> list[Http1]:
+    peers = [Http1(port, target=UNREAD) for _ in range(100)]
+    for peer in peers:
+        peer.send(frame(BINARY, BOMB, rsv=4) * 5, until)
+    return peers
+
+
 def _bodies(port: int, until: float) -> list[Http1]:
     peer = Http2(port)
     peer.open()
@@ -335,6 +360,9 @@ HELD: dict[str, Callable[[int, float], list[Http1]]] = {
     "unfinished": _unfinished,
     "unfinished-http1": _unfinished_http1,
     "zero-window": _zero_window,
+    "unread": _unread(frame(BINARY, BOMB, rsv=4) * 5),
+    "unread-small": _unread(frame(BINARY, b"ab") * 30_000, 5),
+    "unread-http1": _unread_http1,
     "bodies": _bodies,
 }
 

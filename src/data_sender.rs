@@ -15,6 +15,8 @@ pub struct DataSender {
     max_frame_size: usize,
     /// How many useful bytes have gone out at once, since `tally`.
     useful: usize,
+    /// How many bytes wait for the windows, on all streams.
+    pending: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +24,15 @@ struct Stream {
     window: i64,
     /// Something waits that is to go first.
     blocked: bool,
+    /// How many bytes wait for the windows.
+    pending: usize,
 }
 
 impl DataSender {
     /// Makes the sender of a connection with its first window and `SETTINGS_MAX_FRAME_SIZE` of the peer.
     #[must_use]
     pub fn new(window: i64, max_frame_size: usize) -> Self {
-        Self { output: Vec::new(), window, streams: HashMap::new(), max_frame_size, useful: 0 }
+        Self { output: Vec::new(), window, streams: HashMap::new(), max_frame_size, useful: 0, pending: 0 }
     }
 
     /// Writes DATA if nothing waits on its stream and both windows let all of it pass; says whether that is so.
@@ -93,13 +97,29 @@ impl DataSender {
         if stream == 0 {
             self.window = window;
         } else {
-            self.streams.entry(stream).or_insert(Stream { window, blocked: false }).window = window;
+            self.streams.entry(stream).or_insert(Stream { window, blocked: false, pending: 0 }).window = window;
         }
     }
 
     /// Forgets a stream that has closed.
     pub fn drop_stream(&mut self, stream: u32) {
-        self.streams.remove(&stream);
+        if let Some(it) = self.streams.remove(&stream) {
+            self.pending -= it.pending;
+        }
+    }
+
+    /// Notes how many bytes of a stream wait for the windows.
+    pub fn set_pending(&mut self, stream: u32, pending: usize) {
+        if let Some(it) = self.streams.get_mut(&stream) {
+            self.pending = self.pending - it.pending + pending;
+            it.pending = pending;
+        }
+    }
+
+    /// How many bytes wait for the windows, of a stream or of all (0).
+    #[must_use]
+    pub fn pending(&self, stream: u32) -> usize {
+        if stream == 0 { self.pending } else { self.streams.get(&stream).map_or(0, |it| it.pending) }
     }
 
     /// The largest frame that the peer takes.
@@ -158,6 +178,20 @@ mod tests {
         assert!(!sender.send(1, b""));
         sender.set_window(1, 1);
         assert!(sender.send(1, b"x"));
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_its_stream_has_closed() {
+        let mut sender = DataSender::new(100, 16_384);
+        for stream in [1, 3] {
+            sender.set_window(stream, 0);
+            sender.set_pending(stream, 10);
+        }
+        sender.set_pending(1, 7);
+        sender.set_pending(5, 99);
+        assert_eq!([0, 1, 3, 5].map(|stream| sender.pending(stream)), [17, 7, 10, 0]);
+        sender.drop_stream(1);
+        assert_eq!([0, 1].map(|stream| sender.pending(stream)), [10, 0]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const FRAGMENT_BUDGET: u64 = 64 * 1024;
 const COMPRESSED_BUDGET: u64 = 64 * 1024;
 /// How many bytes a part of a message has before it is handed on though more of the chunk is there. What the inflater holds on top
 /// of that is less than as much again.
-const PART_SIZE: usize = 64 * 1024;
+pub const PART_SIZE: usize = 64 * 1024;
 /// A buffer of more bytes is given back when it is empty, so that an idle connection holds none.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -170,6 +170,8 @@ pub struct Decoder {
     most: usize,
     /// How many bytes of the last piece were left over, since the others inflated to a part.
     left: usize,
+    /// Whether messages are inflated; where they are not, the chunk is left from the frame on that would have one inflated.
+    pub inflates: bool,
     /// What has come so far; a frame counts when it begins.
     pub received: Traffic,
 }
@@ -189,11 +191,13 @@ impl Decoder {
             compressed: Vec::new(),
             most,
             left: 0,
+            inflates: true,
             received: Traffic { messages: 0, frames: 0, bytes: 0 },
         }
     }
 
-    /// Takes bytes off the front of `chunk` up to and with the next event; `None` when the chunk has no more.
+    /// Takes bytes off the front of `chunk` up to and with the next event; `None` when the chunk has no more, or when what it has is to
+    /// be inflated, and [`Self::inflates`] says not now.
     ///
     /// # Errors
     ///
@@ -312,6 +316,12 @@ impl Decoder {
 
     fn step_until_event<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<Found<'c>>, Fault> {
         loop {
+            if !self.inflates
+                && let Phase::Payload { header, .. } = &self.phase
+                && self.would_inflate(header, 0)
+            {
+                return Ok(None);
+            }
             let found = match &mut self.phase {
                 Phase::Ended => {
                     *chunk = &[];
@@ -330,6 +340,9 @@ impl Decoder {
                         *chunk = &[];
                         return Ok(None);
                     };
+                    if !self.inflates && self.would_inflate(&header, header.payload_len) {
+                        return Ok(None);
+                    }
                     *chunk = &chunk[size - had..];
                     self.received.frames += 1;
                     self.begin(&header)?;
@@ -423,6 +436,18 @@ impl Decoder {
         if message.wire > allowed { Err(self.too_big()) } else { Ok(()) }
     }
 
+    /// Whether a frame, of which `new` bytes are not counted yet, has its message inflated.
+    #[cold]
+    fn would_inflate(&self, header: &Header, new: u64) -> bool {
+        let (compressed, wire) = match &self.message {
+            Some(message) => (message.compressed, message.wire),
+            None => (self.rules.inflater.is_some() && header.rsv & RSV1 != 0, 0),
+        };
+        compressed
+            && !header.opcode.is_control()
+            && (header.fin || wire.saturating_add(new) > most_kept(self.rules.parts, self.rules.limit))
+    }
+
     const fn too_big(&self) -> Fault {
         Fault::MessageTooBig { limit: self.rules.limit }
     }
@@ -459,9 +484,7 @@ impl Decoder {
         match &mut self.rules.inflater {
             Some(inflater) if message.compressed => {
                 message.come += piece.len() as u64;
-                // Few bytes of an unfinished message may inflate to the whole limit, and its context takes more than most messages.
-                let kept = if self.rules.parts { 0 } else { self.rules.limit.saturating_add(COMPRESSED_BUDGET) };
-                let due = last || message.come > kept;
+                let due = last || message.come > most_kept(self.rules.parts, self.rules.limit);
                 let input = if due && self.compressed.is_empty() {
                     piece.unmasked(&mut self.compressed)
                 } else {
@@ -531,6 +554,13 @@ impl Decoder {
             }
         }
     }
+}
+
+/// How many bytes of an unfinished compressed message are kept as they came.
+///
+/// Few bytes of it may inflate to the whole limit, and its context takes more than most messages.
+const fn most_kept(parts: bool, limit: u64) -> u64 {
+    if parts { 0 } else { limit.saturating_add(COMPRESSED_BUDGET) }
 }
 
 /// An event before it borrows from the decoder.
@@ -607,33 +637,40 @@ mod tests {
         assert!(!decoder.is_close_within(b"\x00\x88\x00"));
     }
 
-    fn said(decoder: &mut Decoder, mut chunk: &[u8]) -> Vec<Said> {
+    fn owned(event: &Event<'_>, scratch: &mut Vec<u8>) -> Said {
+        match event {
+            Event::Message { opcode, fin, payload, .. } => {
+                let bytes = payload.unmasked(scratch);
+                if *opcode == Opcode::Text && !payload.is_checked() && str::from_utf8(bytes).is_err() {
+                    Said::Fault(Fault::InvalidUtf8)
+                } else {
+                    Said::Message(*opcode, *fin, bytes.to_vec())
+                }
+            }
+            Event::Ping(payload) => Said::Control(Opcode::Ping, payload.unmasked(scratch).to_vec()),
+            Event::Pong(payload) => Said::Control(Opcode::Pong, payload.unmasked(scratch).to_vec()),
+            Event::Close(code, reason) => Said::Close(*code, (*reason).to_owned()),
+        }
+    }
+
+    /// Takes off the front of `chunk` what it says.
+    fn said_of(decoder: &mut Decoder, chunk: &mut &[u8]) -> Vec<Said> {
         let mut all = Vec::new();
         let mut scratch = Vec::new();
         loop {
-            let event = match decoder.next(&mut chunk) {
-                Ok(Some(event)) => event,
+            match decoder.next(chunk) {
+                Ok(Some(event)) => all.push(owned(&event, &mut scratch)),
                 Ok(None) => break,
-                Err(fault) => {
-                    all.push(Said::Fault(fault));
-                    continue;
-                }
-            };
-            all.push(match event {
-                Event::Message { opcode, fin, payload, .. } => {
-                    let bytes = payload.unmasked(&mut scratch);
-                    if opcode == Opcode::Text && !payload.is_checked() && str::from_utf8(bytes).is_err() {
-                        Said::Fault(Fault::InvalidUtf8)
-                    } else {
-                        Said::Message(opcode, fin, bytes.to_vec())
-                    }
-                }
-                Event::Ping(payload) => Said::Control(Opcode::Ping, payload.unmasked(&mut scratch).to_vec()),
-                Event::Pong(payload) => Said::Control(Opcode::Pong, payload.unmasked(&mut scratch).to_vec()),
-                Event::Close(code, reason) => Said::Close(code, reason.to_owned()),
-            });
+                Err(fault) => all.push(Said::Fault(fault)),
+            }
         }
         decoder.idle();
+        all
+    }
+
+    fn said(decoder: &mut Decoder, mut chunk: &[u8]) -> Vec<Said> {
+        let all = said_of(decoder, &mut chunk);
+        assert!(chunk.is_empty());
         all
     }
 
@@ -884,6 +921,82 @@ mod tests {
         assert_eq!(said(&mut decoder, &frame(0x42, &more)), []);
         assert_eq!(decoder.held(), 0);
         assert_eq!(said(&mut decoder, &frame(0x80, &text)), [Said::Message(Opcode::Binary, true, vec![7; 500])]);
+    }
+
+    #[test]
+    fn what_is_to_be_inflated_is_left_until_it_may_be() {
+        let whole = deflated(b"Hello, Hello, Hello", true);
+        let (first, rest) = whole.split_at(whole.len() / 2);
+        let bytes = [
+            &b"\x89\x01p\x81\x02hi"[..],
+            &frame(0x41, first),
+            b"\x89\x01q",
+            &frame(0x80, rest),
+            b"\x81\x02ho",
+            &frame(0xc1, &whole),
+        ]
+        .concat();
+        let ping = |data: &[u8]| Said::Control(Opcode::Ping, data.to_vec());
+        let hello = || text("Hello, Hello, Hello");
+        // Up to the last fragment, and then to the message that comes whole.
+        let steps = [vec![ping(b"p"), text("hi"), ping(b"q")], vec![hello(), text("ho")], vec![hello()]];
+        for cut in 0..bytes.len() {
+            let mut decoder = inflating(1000);
+            let mut waiting = Vec::new();
+            let mut all = Vec::new();
+            decoder.inflates = false;
+            for chunk in [&bytes[..cut], &bytes[cut..]] {
+                waiting.extend_from_slice(chunk);
+                let mut left = waiting.as_slice();
+                all.extend(said_of(&mut decoder, &mut left));
+                waiting.drain(..waiting.len() - left.len());
+            }
+            assert_eq!(all, steps[0], "cut at {cut}");
+            for step in &steps[1..] {
+                let mut left = waiting.as_slice();
+                decoder.inflates = true;
+                let mut scratch = Vec::new();
+                let said = decoder.next(&mut left).expect("it is right").map(|event| owned(&event, &mut scratch));
+                decoder.inflates = false;
+                let mut all = Vec::from_iter(said);
+                all.extend(said_of(&mut decoder, &mut left));
+                assert_eq!(&all, step, "cut at {cut}");
+                waiting.drain(..waiting.len() - left.len());
+            }
+            assert!(waiting.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_is_left_too() {
+        let bytes = frame(0xc2, &deflated(&[7; 500], true));
+        for cut in 1..bytes.len() {
+            let mut decoder = inflating(1000);
+            assert_eq!(said(&mut decoder, &bytes[..cut]), []);
+            decoder.inflates = false;
+            let mut left = &bytes[cut..];
+            assert_eq!(said_of(&mut decoder, &mut left), []);
+            assert_eq!(left, &bytes[cut..]);
+            decoder.inflates = true;
+            assert_eq!(said_of(&mut decoder, &mut left), [Said::Message(Opcode::Binary, true, vec![7; 500])]);
+        }
+    }
+
+    #[test]
+    fn parts_and_what_is_longer_than_is_kept_are_left() {
+        let inflater = Some(Inflater::new(15, true, 1000));
+        let mut decoder = Decoder::new(Rules { parts: true, limit: 1000, inflater, ..rules(Role::Client) });
+        decoder.inflates = false;
+        let part = frame(0x42, &deflated(&[7; 500], false));
+        let mut left = part.as_slice();
+        assert_eq!((said_of(&mut decoder, &mut left), left), (vec![], &part[..]));
+        let blocks = b"\x00\x00\x00\xff\xff".repeat(14_000);
+        let mut decoder = inflating(1000);
+        decoder.inflates = false;
+        let long = [frame(0x42, &blocks[..60_000]), frame(0x00, &blocks[60_000..])].concat();
+        let mut left = long.as_slice();
+        assert_eq!(said_of(&mut decoder, &mut left), []);
+        assert_eq!((left.len(), decoder.held()), (10_004, 60_000));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! data, data_sender: the DATA frames of HTTP/2            traffic: how much has passed
 //! queue: messages that wait for the application            turns: how much work a turn of a loop has
 //! records: where records of TLS end
+//! memory: how much a connection holds for its peer
 //! py: the only part that names Python
 //! ```
 
@@ -22,6 +23,7 @@ pub mod grammar;
 pub mod handshake;
 pub mod keys;
 pub mod mask;
+pub mod memory;
 pub mod ordinary;
 pub mod queue;
 pub mod records;

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-/// Messages, and their bytes, at which the peer is paused; and how few of both let it go on.
+/// Messages, and their bytes, at which the peer is paused; a quarter of both lets it go on.
 const MESSAGES_HIGH: usize = 256;
-const MESSAGES_LOW: usize = 64;
+const MESSAGES_LOW: usize = MESSAGES_HIGH / 4;
 const BYTES_HIGH: usize = 256 * 1024;
-const BYTES_LOW: usize = 64 * 1024;
+/// What a message that waits takes beside its bytes.
+const MESSAGE_COST: usize = 96;
 
 /// The fate of messages that come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +22,29 @@ enum Intake {
     Discarding,
 }
 
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admits {
+    /// Any message.
+    All,
+    /// A message that need not be inflated.
+    Plain,
+    /// Nothing: what comes is to wait as bytes.
+    Nothing,
+}
+
 /// A bounded queue of messages, first in, first out.
 #[derive(Debug)]
 pub struct Queue<T> {
     messages: VecDeque<(T, usize)>,
     bytes: usize,
+    /// The bytes at which the peer is paused.
+    most: usize,
     intake: Intake,
+    /// Messages are inflated for a reader that waits, and for no other.
+    restricted: bool,
+    /// A reader has found nothing since the last message came.
+    asked: bool,
     ended: bool,
     discarded: usize,
     taken: u64,
@@ -37,8 +55,8 @@ pub struct Queue<T> {
 pub struct Pushed {
     /// The queue was empty, or is full now: whoever takes messages, or reads the transport, is to look at it.
     pub notable: bool,
-    /// Another message may follow at once.
-    pub more: bool,
+    /// What may follow at once.
+    pub admits: Admits,
 }
 
 /// A message that was taken.
@@ -58,16 +76,31 @@ impl<T> Queue<T> {
     /// Makes an empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { messages: VecDeque::new(), bytes: 0, intake: Intake::Open, ended: false, discarded: 0, taken: 0 }
+        Self {
+            messages: VecDeque::new(),
+            bytes: 0,
+            most: BYTES_HIGH,
+            intake: Intake::Open,
+            restricted: false,
+            asked: false,
+            ended: false,
+            discarded: 0,
+            taken: 0,
+        }
+    }
+
+    /// Has the peer be paused at `most` bytes, if that is sooner.
+    pub fn bound(&mut self, most: usize) {
+        self.most = most.min(BYTES_HIGH);
     }
 
     /// Adds a message of `len` bytes, or counts and drops it where nobody takes those beyond the bound.
     #[inline]
     pub fn push(&mut self, message: T, len: usize) -> Pushed {
-        let full = self.messages.len() >= MESSAGES_HIGH || self.bytes >= BYTES_HIGH;
-        if full && self.is_discarding() {
+        let full = self.messages.len() >= MESSAGES_HIGH || self.bytes >= self.most;
+        if (full || self.restricted) && self.is_discarding() {
             self.discarded += 1;
-            return Pushed { notable: false, more: true };
+            return Pushed { notable: false, admits: Admits::All };
         }
         let first = self.messages.is_empty();
         let filled = full && self.intake == Intake::Open;
@@ -76,7 +109,47 @@ impl<T> Queue<T> {
         }
         self.messages.push_back((message, len));
         self.bytes += len;
-        Pushed { notable: first || filled, more: self.intake != Intake::Paused }
+        self.asked = false;
+        Pushed { notable: first || filled, admits: self.admits() }
+    }
+
+    /// What may come now.
+    #[inline]
+    #[must_use]
+    pub fn admits(&self) -> Admits {
+        match self.intake {
+            Intake::Paused => Admits::Nothing,
+            Intake::Open if self.restricted && !self.asked => Admits::Plain,
+            _ => Admits::All,
+        }
+    }
+
+    /// Pauses the peer: what comes next is not admitted. Says whether it was not paused before.
+    pub fn stall(&mut self) -> bool {
+        let open = self.intake == Intake::Open;
+        if open {
+            self.intake = Intake::Paused;
+        }
+        open
+    }
+
+    /// Notes that a reader has found nothing; says whether the peer was paused, which may go on.
+    #[inline]
+    pub fn ask(&mut self) -> bool {
+        self.asked = true;
+        self.intake == Intake::Paused && self.reopen()
+    }
+
+    /// Has messages be inflated only for a reader that waits, or as they come; says whether the peer was paused for that, and may go on.
+    pub fn restrict(&mut self, restricted: bool) -> bool {
+        let ends = std::mem::replace(&mut self.restricted, restricted) && !restricted;
+        ends && self.intake == Intake::Paused && self.reopen()
+    }
+
+    /// What it takes of memory, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes + self.messages.len() * MESSAGE_COST
     }
 
     /// Takes the oldest message.
@@ -102,7 +175,8 @@ impl<T> Queue<T> {
     /// Takes messages again, if that is due after one was taken; says whether the peer was paused, which may go on.
     #[cold]
     fn reopen(&mut self) -> bool {
-        let resumed = self.intake == Intake::Paused && self.messages.len() <= MESSAGES_LOW && self.bytes <= BYTES_LOW;
+        let few = self.messages.len() <= MESSAGES_LOW && self.bytes <= self.most / 4;
+        let resumed = self.intake == Intake::Paused && few;
         if resumed || self.intake == Intake::Abandoned {
             self.intake = Intake::Open;
         }
@@ -195,7 +269,7 @@ mod tests {
 
     fn full() -> Queue<usize> {
         let mut queue = Queue::new();
-        let paused = (0..=MESSAGES_HIGH).find(|number| !queue.push(*number, 1).more);
+        let paused = (0..=MESSAGES_HIGH).find(|number| queue.push(*number, 1).admits == Admits::Nothing);
         assert_eq!((paused, queue.len(), queue.is_paused()), (Some(MESSAGES_HIGH), MESSAGES_HIGH + 1, true));
         queue
     }
@@ -211,8 +285,8 @@ mod tests {
     #[test]
     fn bytes_fill_it_too() {
         let mut queue = Queue::new();
-        assert_eq!(queue.push("large", BYTES_HIGH), Pushed { notable: true, more: true });
-        assert_eq!(queue.push("one more", 1), Pushed { notable: true, more: false });
+        assert_eq!(queue.push("large", BYTES_HIGH), Pushed { notable: true, admits: Admits::All });
+        assert_eq!(queue.push("one more", 1), Pushed { notable: true, admits: Admits::Nothing });
         assert_eq!(queue.pop(), Some(Popped { message: "large", len: BYTES_HIGH, last: false, resumed: true }));
     }
 
@@ -240,7 +314,7 @@ mod tests {
     fn discarding_keeps_what_waits_and_counts_what_is_beyond_the_bound() {
         let mut queue = full();
         assert!(queue.discard(), "the peer was paused");
-        assert_eq!(queue.push(0, 1), Pushed { notable: false, more: true });
+        assert_eq!(queue.push(0, 1), Pushed { notable: false, admits: Admits::All });
         assert_eq!((queue.len(), queue.discarded()), (MESSAGES_HIGH + 1, 1));
         assert!(!queue.abandon(), "it discards for good");
         queue.keep();
@@ -267,6 +341,57 @@ mod tests {
             }
             assert_eq!((queue.discarded(), queue.is_paused()), (1, true));
         }
+    }
+
+    #[test]
+    fn fewer_bytes_fill_it_where_that_was_asked_for() {
+        let mut queue = Queue::new();
+        queue.bound(100);
+        queue.push(0, 100);
+        assert_eq!(queue.push(1, 1).admits, Admits::Nothing);
+        assert!(queue.pop().is_some_and(|popped| popped.resumed));
+        queue.bound(usize::MAX);
+        queue.push(2, BYTES_HIGH);
+        assert_eq!(queue.push(3, 1).admits, Admits::Nothing);
+    }
+
+    #[test]
+    fn a_restricted_queue_admits_what_is_inflated_once_for_each_reader_that_waits() {
+        let mut queue = Queue::new();
+        assert!(!queue.restrict(true));
+        assert_eq!(queue.admits(), Admits::Plain);
+        assert!(queue.stall() && !queue.stall());
+        assert_eq!(queue.admits(), Admits::Nothing);
+        assert!(queue.ask(), "the peer was paused");
+        assert_eq!(queue.admits(), Admits::All);
+        assert_eq!(queue.push(1, 1), Pushed { notable: true, admits: Admits::Plain });
+        assert_eq!(queue.push(2, 1), Pushed { notable: false, admits: Admits::Plain });
+        assert!(queue.stall());
+        assert!(queue.pop().is_some_and(|popped| popped.resumed));
+        assert_eq!(queue.admits(), Admits::Plain);
+        assert!(queue.pop().is_some() && queue.pop().is_none() && !queue.ask());
+        assert_eq!(queue.admits(), Admits::All);
+    }
+
+    #[test]
+    fn the_end_of_the_restriction_lets_a_peer_go_on_that_was_paused_for_it() {
+        let mut queue = Queue::new();
+        queue.restrict(true);
+        queue.push(1, 1);
+        queue.stall();
+        assert!(queue.restrict(false) && !queue.restrict(false));
+        assert_eq!(queue.admits(), Admits::All);
+        let mut queue = full();
+        queue.restrict(true);
+        assert!(!queue.restrict(false), "it is full");
+    }
+
+    #[test]
+    fn a_restricted_queue_keeps_nothing_that_is_discarded() {
+        let mut queue = Queue::new();
+        queue.restrict(true);
+        queue.discard();
+        assert_eq!((queue.push(1, 1).admits, queue.len(), queue.discarded()), (Admits::All, 0, 1));
     }
 
     #[test]

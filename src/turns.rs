@@ -14,6 +14,8 @@ pub const DECODED_PER_TURN: usize = BUDGET;
 pub const EVENT_COST: usize = 512;
 /// What a DATA frame costs beside what is decoded of it.
 pub const DATA_COST: usize = 256;
+/// What it costs to weigh what a stream holds.
+pub const WEIGHING_COST: usize = 32;
 /// What a frame costs that the HTTP/2 library takes.
 const FRAME_COST: usize = 32 * 1024;
 /// How much a transport has done of late, and how large a chunk is, that has to wait where a turn is spent.

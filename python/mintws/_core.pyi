@@ -292,6 +292,7 @@ class Endpoint:
         *,
         carrier: Carrier | None,
         limit: int | None,
+        memory_limit: int | None,
         max_frame: int | None,
         parts: bool,
         auto_pong: bool,
@@ -505,7 +506,10 @@ class MessageQueue:
         """The number of messages that the application has taken."""
 
     def _pop(self) -> Text | Binary | None:
-        """Remove and return the oldest message as an event, or `None` if the queue is empty."""
+        """Remove and return the oldest message as an event, or `None` if the queue is empty.
+
+        If `paused` was true before the call and is false after it, the peer may be resumed.
+        """
 
     def _finish(self) -> None:
         """End the queue: no message follows."""
@@ -731,6 +735,12 @@ class DataSender:
     def drop(self, stream: int) -> None:
         """Forget a stream that has closed."""
 
+    def set_pending(self, stream: int, pending: int) -> None:
+        """Note how many bytes of a stream wait for the windows."""
+
+    def pending(self, stream: int) -> int:
+        """Give how many bytes wait for the windows, of a stream or of all (0)."""
+
     def tally(self) -> int:
         """Give how many useful bytes have gone out at once since the last call."""
 
@@ -742,8 +752,22 @@ class Inbound:
     """
 
     def __new__(
-        cls, sender: DataSender, server: bool, max_frame_size: int, stream_window: int, connection_window: int
+        cls,
+        sender: DataSender,
+        server: bool,
+        max_frame_size: int,
+        stream_window: int,
+        connection_window: int,
+        memory_limit: int | None,
     ) -> Self: ...
+    @property
+    def held(self) -> int:
+        """How many bytes are held for the peer, as far as was counted: what the application has taken of late may be among them."""
+
+    @property
+    def over(self) -> bool:
+        """Whether that is more than the connection may hold."""
+
     def carry(self, stream: int, connection: Endpoint) -> None:
         """Have the DATA of `stream` go to `connection` from now on."""
 
@@ -787,6 +811,9 @@ class Inbound:
 
     def tally(self) -> int:
         """Give how many useful bytes the DATA of WebSockets has carried since the last call."""
+
+    def give_credit(self) -> None:
+        """Write each `WINDOW_UPDATE` that is due."""
 
     def settle(self) -> list[Connection]:
         """Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 from weakref import ReferenceType, ref
 
 from mintws import _core
@@ -37,6 +37,11 @@ ResponseHeaders: TypeAlias = Callable[[], Mapping[str, str] | Iterable[tuple[str
 
 #: The default for the most bytes of a message: 1 MiB.
 DEFAULT_LIMIT = 1 << 20
+#: How many messages of the longest that may be are held on a connection, if nothing else is said.
+MEMORY_FACTOR = 8
+
+#: What a connection may hold, in bytes: "auto" is `MEMORY_FACTOR` times the limit of a message, `None` is no limit.
+MemoryLimit: TypeAlias = int | Literal["auto"] | None
 
 
 class Options(TypedDict, total=False):
@@ -45,6 +50,10 @@ class Options(TypedDict, total=False):
     Attributes:
         limit: the most bytes of a message, after decompression, inclusive; `None` is no limit. A longer message fails the connection with
             1009 (RFC 6455 §10.4). The default is 1 MiB.
+        memory_limit: the most bytes that a connection buffers for its peer, over all of its WebSockets: unfinished messages, messages that
+            wait for the application, and data that waits for the peer's windows. Above it no more credit is given to streams that buffer
+            much, and messages are decompressed only for a waiting reader. The default, "auto", is 8 times `limit`; `None` is no limit. It
+            is at least `limit`, unless messages arrive in `parts`.
         max_frame: the most bytes of payload in one frame of a message that is sent; `None` is no limit. A message that is longer after
             compression is sent as consecutive fragments (§5.4), with no control frame between them. For peers that refuse large frames.
         parts: a message that does not arrive in one piece is delivered in parts of at most 128 KiB, as its bytes arrive: events whose
@@ -56,6 +65,7 @@ class Options(TypedDict, total=False):
     """
 
     limit: int | None
+    memory_limit: MemoryLimit
     max_frame: int | None
     parts: bool
     text_as_bytes: bool
@@ -74,7 +84,7 @@ def check_options(options: Mapping[str, object]) -> None:
     """Check options early, so that none fails when the first WebSocket opens; see `Options`.
 
     Raises:
-        LocalProtocolError: `limit` or `max_frame` is out of range: 0, or 1, to 2^63-1.
+        LocalProtocolError: `limit`, `memory_limit` or `max_frame` is out of range: 0, or 1, to 2^63-1; or there is no room for a message.
         TypeError: an option has the wrong type.
     """
     for name, value in options.items():
@@ -82,12 +92,28 @@ def check_options(options: Mapping[str, object]) -> None:
             case "limit" | "max_frame":
                 if value is not None:
                     check_int(name, value, 0 if name == "limit" else 1, INT63, " bytes, or None for no limit")
+            case "memory_limit":
+                if value is not None and value != "auto":
+                    check_int(name, value, 0, INT63, ' bytes, "auto" for 8 times `limit`, or None for no limit')
             case "parts" | "text_as_bytes" | "auto_pong":
                 if not isinstance(value, bool):
                     raise TypeError(f"{name} is True or False, not {value!r}")
             case "entropy":
                 if not callable(value):
                     raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
+    memory_limit, limit = options.get("memory_limit"), options.get("limit", DEFAULT_LIMIT)
+    whole = isinstance(memory_limit, int) and not options.get("parts", False)
+    if whole and not (isinstance(limit, int) and limit <= memory_limit):  # type: ignore[operator]
+        raise LocalProtocolError(f"memory_limit must be at least limit, so that a message has room: {limit} bytes")
+
+
+def memory_of(options: Options) -> int | None:
+    """Give how many bytes a connection may hold with these options; `None` is no limit."""
+    memory_limit = options.get("memory_limit", "auto")
+    if memory_limit != "auto":
+        return memory_limit
+    limit = options.get("limit", DEFAULT_LIMIT)
+    return None if limit is None else min(MEMORY_FACTOR * limit, INT63)
 
 
 class Counters(NamedTuple):
@@ -213,7 +239,7 @@ class Connection(_core.Endpoint):
     Args:
         role: client or server.
         carrier: the carrier of its bytes.
-        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+        limit, memory_limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
         role: client or server.
@@ -247,6 +273,7 @@ class Connection(_core.Endpoint):
         carrier: Carrier,
         *,
         limit: int | None = DEFAULT_LIMIT,
+        memory_limit: MemoryLimit = "auto",
         max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
@@ -257,6 +284,7 @@ class Connection(_core.Endpoint):
             raise TypeError(f"role is Role.CLIENT or Role.SERVER, not {role!r}")
         options: Options = {
             "limit": limit,
+            "memory_limit": memory_limit,
             "max_frame": max_frame,
             "parts": parts,
             "text_as_bytes": text_as_bytes,
@@ -522,6 +550,7 @@ class Connection(_core.Endpoint):
         self._open(
             carrier=None if isinstance(self.carrier, Direct) else self.carrier,
             limit=in_transit(limit) if others else limit,
+            memory_limit=memory_of(self._options),
             max_frame=self._options.get("max_frame"),
             parts=self._options.get("parts", False),
             auto_pong=self._options.get("auto_pong", True),

@@ -12,7 +12,8 @@ use super::endpoint::Endpoint;
 use crate::data::{
     Growth, Piece, Splitter, USEFUL_BYTES, Window, flow_controlled_len, write_empty, write_window_update,
 };
-use crate::turns::{DATA_COST, Work, frame_cost};
+use crate::memory::{Budget, Held, Weighed};
+use crate::turns::{DATA_COST, WEIGHING_COST, Work, frame_cost};
 
 /// The most that the peer may send ahead on a stream whose window has grown, and by how much all of a connection may grow together.
 const WINDOW_MAX: u32 = 4 * 1024 * 1024;
@@ -27,6 +28,20 @@ struct Carried {
     paused: bool,
     /// Credit was kept back since some was last given: it is not the window that holds the peer up.
     slow: bool,
+    /// What the budget has counted for it.
+    held: usize,
+}
+
+impl Carried {
+    /// Gives back the credit that was kept, but for that of bytes which wait to be decoded; `keep` keeps all of it.
+    fn release(&mut self, py: Python<'_>, keep: bool) -> PyResult<()> {
+        if self.withheld > 0 && !keep && !self.paused {
+            let undecoded = self.connection.get().workings(py)?.undecoded();
+            let kept = self.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
+            self.window.consume(std::mem::replace(&mut self.withheld, kept) - kept);
+        }
+        Ok(())
+    }
 }
 
 /// A connection of whose bytes some wait for a later turn.
@@ -49,6 +64,7 @@ pub struct Inbound {
     connection: Window,
     stream_window: u32,
     growth: Growth,
+    budget: Budget,
     /// Streams whose connection has something to say, or that are owed credit.
     touched: Vec<u32>,
     /// How many useful bytes the DATA of WebSockets carried, since `tally`.
@@ -72,6 +88,7 @@ impl Inbound {
         max_frame_size: usize,
         stream_window: u32,
         connection_window: u32,
+        memory_limit: Option<usize>,
     ) -> Self {
         Self {
             sender,
@@ -80,6 +97,7 @@ impl Inbound {
             connection: Window::new(connection_window),
             stream_window,
             growth: Growth::new(GROWTH),
+            budget: Budget::new(memory_limit.unwrap_or(usize::MAX)),
             touched: Vec::new(),
             useful: 0,
             work: Work::unbounded(),
@@ -95,14 +113,15 @@ impl Inbound {
             connection.get().workings(py)?.bound_turns();
         }
         let window = Window::new(self.stream_window);
-        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false, slow: false });
+        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false, slow: false, held: 0 });
         Ok(())
     }
 
     /// Leave the DATA of `stream` to the HTTP/2 library from now on.
     fn drop(&mut self, stream: u32) {
-        if let Some(carried) = self.streams.remove(&stream) {
+        if let Some(mut carried) = self.streams.remove(&stream) {
             carried.window.shrink(&mut self.growth);
+            self.budget.count(&mut carried.held, 0);
         }
     }
 
@@ -113,9 +132,7 @@ impl Inbound {
         if let Some(carried) = self.streams.get_mut(&stream) {
             carried.paused = paused;
             if !paused {
-                let undecoded = carried.connection.get().workings(py)?.undecoded();
-                let kept = carried.withheld.min(u32::try_from(undecoded).unwrap_or(u32::MAX));
-                carried.window.consume(std::mem::replace(&mut carried.withheld, kept) - kept);
+                carried.release(py, self.budget.withholds(stream, carried.held))?;
                 self.touched.push(stream);
             }
         }
@@ -150,6 +167,18 @@ impl Inbound {
     fn stop(&mut self) {
         self.rest = (Vec::new(), 0);
         self.behind.clear();
+    }
+
+    /// How many bytes are held for the peer, as far as was counted: what the application has taken of late may be among them.
+    #[getter]
+    fn held(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.budget.held() + self.sender.get().pending(py, 0)?)
+    }
+
+    /// Whether that is more than the connection may hold.
+    #[getter]
+    fn over(&self) -> bool {
+        self.budget.is_over()
     }
 
     /// Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back.
@@ -208,6 +237,30 @@ impl Inbound {
         Ok(unsettled)
     }
 
+    /// Write each `WINDOW_UPDATE` that is due.
+    fn give_credit(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.budget.is_over() || self.budget.is_to_weigh(self.sender.get().pending(py, 0)?) {
+            self.weigh(py)?;
+        }
+        let mut updates = Vec::new();
+        if let Some(increment) = self.connection.update() {
+            write_window_update(&mut updates, 0, increment);
+        }
+        for stream in self.touched.drain(..) {
+            let Some(carried) = self.streams.get_mut(&stream) else { continue };
+            let increment = if carried.slow || self.budget.is_over() {
+                carried.window.update()
+            } else {
+                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
+            };
+            if let Some(increment) = increment {
+                carried.slow = false;
+                write_window_update(&mut updates, stream, increment);
+            }
+        }
+        if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
+    }
+
     // A connection's carrier knows the HTTP/2 connection that this is part of.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.behind.iter().map(|it| &it.connection).chain(&self.ended).try_for_each(|it| visit.call(it))?;
@@ -229,8 +282,11 @@ impl Inbound {
         chunk: &mut &[u8],
         events: &Bound<'py, PyList>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Self { splitter, streams, connection, touched, useful, work, behind, .. } = self;
-        while !work.is_spent() {
+        while !self.work.is_spent() {
+            if self.budget.is_to_weigh(0) {
+                self.weigh(py)?;
+            }
+            let Self { splitter, streams, connection, touched, useful, work, behind, budget, .. } = self;
             let Some(piece) = splitter.next(chunk, |stream| streams.contains_key(&stream)) else { break };
             match piece {
                 Piece::Other(frame) => {
@@ -252,13 +308,17 @@ impl Inbound {
                         return number(py, stream);
                     }
                     *useful += payload.len().min(USEFUL_BYTES);
+                    if budget.is_over() {
+                        carried.connection.get().workings(py)?.restrict(py, true)?;
+                    }
                     Endpoint::feed(carried.connection.bind(py), payload, events, work.left())?;
                     let (waits, is_behind) = {
                         let workings = carried.connection.get().workings(py)?;
                         work.charge(DATA_COST + workings.decoded());
+                        budget.count(&mut carried.held, workings.memory(py)?.received());
                         (workings.waits(py)?, work.is_spent() && workings.is_behind(py)?)
                     };
-                    if carried.paused || waits {
+                    if carried.paused || waits || budget.withholds(stream, carried.held) {
                         carried.withheld += flow_controlled_len;
                         carried.slow = true;
                     } else {
@@ -285,20 +345,24 @@ impl Inbound {
 
     /// Takes what has waited, as `take_front` does.
     fn catch_up<'py>(&mut self, py: Python<'py>, events: &Bound<'py, PyList>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        while let Some(Behind { stream, connection, .. }) = self.behind.front()
-            && !self.work.is_spent()
-        {
+        while !self.behind.is_empty() && !self.work.is_spent() {
+            if self.budget.is_to_weigh(0) {
+                self.weigh(py)?;
+            }
+            let Some(Behind { stream, connection, .. }) = self.behind.front() else { break };
             Endpoint::catch_up(connection.bind(py), events, self.work.left())?;
-            if self.streams.contains_key(stream) {
+            let (held, waits, is_behind) = {
+                let workings = connection.get().workings(py)?;
+                self.work.charge(DATA_COST + workings.decoded());
+                (workings.memory(py)?.received(), workings.waits(py)?, workings.is_behind(py)?)
+            };
+            if let Some(carried) = self.streams.get_mut(stream) {
                 self.touched.push(*stream);
+                self.budget.count(&mut carried.held, held);
+                carried.release(py, waits || self.budget.withholds(*stream, held))?;
             } else {
                 self.ended.push(connection.clone_ref(py));
             }
-            let is_behind = {
-                let workings = connection.get().workings(py)?;
-                self.work.charge(DATA_COST + workings.decoded());
-                workings.is_behind(py)?
-            };
             if is_behind {
                 return Ok(None);
             }
@@ -338,25 +402,46 @@ impl Inbound {
         }
         Ok(false)
     }
-    /// Writes each `WINDOW_UPDATE` that is due.
-    fn give_credit(&mut self, py: Python<'_>) -> PyResult<()> {
-        let mut updates = Vec::new();
-        if let Some(increment) = self.connection.update() {
-            write_window_update(&mut updates, 0, increment);
+
+    /// Weighs what all streams hold against the budget, and lets those go on for which it has room again.
+    #[cold]
+    fn weigh(&mut self, py: Python<'_>) -> PyResult<()> {
+        let was_over = self.budget.is_over();
+        let mut weighed = Vec::with_capacity(self.streams.len());
+        for (&stream, carried) in &mut self.streams {
+            let workings = carried.connection.get().workings(py)?;
+            let pending = self.sender.get().pending(py, stream)?;
+            let held = Held { pending, ..workings.memory(py)? };
+            carried.held = held.received();
+            weighed.push(Weighed { stream, held, waits: workings.waits(py)? });
         }
-        for stream in self.touched.drain(..) {
+        self.work.charge(weighed.len() * WEIGHING_COST);
+        self.budget.weigh(weighed.iter().copied());
+        let is_over = self.budget.is_over();
+        if !was_over && !is_over {
+            return Ok(());
+        }
+        for Weighed { stream, .. } in weighed {
             let Some(carried) = self.streams.get_mut(&stream) else { continue };
-            let increment = if carried.slow {
-                carried.window.update()
-            } else {
-                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
-            };
-            if let Some(increment) = increment {
-                carried.slow = false;
-                write_window_update(&mut updates, stream, increment);
+            let goes_on = carried.connection.get().workings(py)?.restrict(py, is_over)?;
+            if goes_on {
+                carried.paused = false;
+            }
+            if carried.withheld > 0 {
+                let withholds = self.budget.withholds(stream, carried.held);
+                if withholds {
+                    // So that its streams are weighed again when the application takes messages.
+                    carried.connection.get().workings(py)?.stall(py)?;
+                }
+                carried.release(py, withholds)?;
+                self.touched.push(stream);
+            }
+            if goes_on {
+                let connection = carried.connection.clone_ref(py);
+                self.look(py, stream, connection)?;
             }
         }
-        if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
+        Ok(())
     }
 
     /// Gives all that is to be written where no connection has something to say.

@@ -65,6 +65,17 @@ impl DataSender {
         Ok(())
     }
 
+    /// Note how many bytes of a stream wait for the windows.
+    fn set_pending(&self, py: Python<'_>, stream: u32, pending: usize) -> PyResult<()> {
+        self.state(py)?.set_pending(stream, pending);
+        Ok(())
+    }
+
+    /// Give how many bytes wait for the windows, of a stream or of all (0).
+    pub fn pending(&self, py: Python<'_>, stream: u32) -> PyResult<usize> {
+        Ok(self.state(py)?.pending(stream))
+    }
+
     /// The largest frame that the peer takes.
     #[getter]
     fn max_frame_size(&self, py: Python<'_>) -> PyResult<usize> {

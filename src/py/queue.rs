@@ -6,7 +6,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::py::attached::{Attached, RefMut};
 use crate::py::events::Kind;
 use crate::py::incoming::Message;
-use crate::queue::Queue;
+use crate::queue::{Admits, Queue};
 
 /// The queues of one transport whose state has changed: an empty one has received a message, or a queue has ended or become full.
 ///
@@ -104,8 +104,13 @@ impl MessageQueue {
     }
 
     /// Remove and return the oldest message as an event, or `None` if the queue is empty.
+    ///
+    /// If `paused` was true before the call and is false after it, the peer may be resumed.
     fn _pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.pop(py)?.map(|popped| popped.message.into_event()).transpose()
+        match self.pop(py)? {
+            Some(popped) => popped.message.into_event().map(Some),
+            None => self.ask(py).map(|_| None),
+        }
     }
 
     /// End the queue: no message follows.
@@ -151,15 +156,49 @@ impl MessageQueue {
         self.0.borrow_mut(py)
     }
 
-    /// Adds a message of `len` bytes; returns whether another may follow at once.
+    /// Adds a message of `len` bytes; returns what may follow at once.
     #[inline]
-    pub fn push(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<bool> {
+    pub fn push(slf: &Bound<'_, Self>, message: Message<'_>, len: usize) -> PyResult<Admits> {
         let Message { kind, data, fin } = message;
         let pushed = slf.get().state(slf.py())?.queue.push(QueuedMessage { kind, data: data.unbind(), fin }, len);
         if pushed.notable {
             Self::list(slf)?;
         }
-        Ok(pushed.more)
+        Ok(pushed.admits)
+    }
+
+    /// What may come now.
+    #[inline]
+    pub fn admits(&self, py: Python<'_>) -> PyResult<Admits> {
+        Ok(self.state(py)?.queue.admits())
+    }
+
+    /// Has nothing more come, since it is not admitted, until the application takes or asks for something.
+    #[cold]
+    pub fn stall(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().state(slf.py())?.queue.stall() { Self::list(slf) } else { Ok(()) }
+    }
+
+    /// Notes that a reader has found nothing; says whether the peer was paused, which may go on.
+    #[inline]
+    pub fn ask(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.queue.ask())
+    }
+
+    /// Has the peer be paused at `most` bytes.
+    pub fn bound(&self, py: Python<'_>, most: usize) -> PyResult<()> {
+        self.state(py)?.queue.bound(most);
+        Ok(())
+    }
+
+    /// Has messages be inflated only for a reader that waits, or as they come; says whether the peer was paused for that, and may go on.
+    pub fn restrict(&self, py: Python<'_>, restricted: bool) -> PyResult<bool> {
+        Ok(self.state(py)?.queue.restrict(restricted))
+    }
+
+    /// What it takes of memory, in bytes.
+    pub fn memory(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.state(py)?.queue.memory())
     }
 
     /// Removes and returns the oldest message.

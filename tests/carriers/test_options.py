@@ -61,6 +61,7 @@ def test_header_case_is_title_or_lower(case):
 def test_each_option_reaches_the_connection():
     options: Options = {
         "limit": 0,
+        "memory_limit": 2 << 20,
         "max_frame": 1,
         "parts": True,
         "text_as_bytes": True,

@@ -42,6 +42,10 @@ class WebSocket(DriverWebSocket, MessageQueue):
         await trio.lowlevel.checkpoint()
         paused = self.paused
         while (event := self._pop()) is None:
+            if paused and not self.paused:
+                self._resume()
+                paused = self.paused
+                continue
             if self._session.last is not None or self._link.left(self):
                 self.answer()
                 raise self.ending.exception()
@@ -156,6 +160,8 @@ class Transport(DriverTransport):
                 websocket._pause()
         self.close_if_done()
         self.wake()
+        if isinstance(self.http, Http2) and self.http._inbound.behind:
+            self.go_on(*self.http._catch_up())
 
     def now(self) -> float:
         return trio.current_time()

@@ -13,7 +13,7 @@ import h11
 from mintws import _core
 from mintws.arguments import explained
 from mintws.collector import Collector
-from mintws.connection import DEFAULT_LIMIT, Connection, Direct, Rejection, ResponseHeaders
+from mintws.connection import DEFAULT_LIMIT, Connection, Direct, MemoryLimit, Rejection, ResponseHeaders
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import (
     BodyData,
@@ -60,7 +60,7 @@ class Http1(Direct):
         header_case: the case of header names: "title" as in `Sec-WebSocket-Key`, or "lower".
         response_headers: on a server, called for each response except 1xx other than 101. It returns headers that are added unless
             present: Date, which needs a clock (RFC 9110 §6.6.1), and Server.
-        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
+        limit, memory_limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
         h11: the `h11.Connection`, for ordinary requests and responses. It is deleted when the opening handshake succeeds.
@@ -106,6 +106,7 @@ class Http1(Direct):
         header_case: Literal["title", "lower"] = "title",
         response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
+        memory_limit: MemoryLimit = "auto",
         max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
@@ -118,6 +119,7 @@ class Http1(Direct):
             role,
             self,
             limit=limit,
+            memory_limit=memory_limit,
             max_frame=max_frame,
             parts=parts,
             text_as_bytes=text_as_bytes,

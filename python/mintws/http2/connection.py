@@ -14,7 +14,15 @@ import h2.events
 from h2.errors import ErrorCodes
 
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, ResponseHeaders, check_options
+from mintws.connection import (
+    DEFAULT_LIMIT,
+    Connection,
+    MemoryLimit,
+    Options,
+    ResponseHeaders,
+    check_options,
+    memory_of,
+)
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.events import Failed, MessageReset, Request, Response, Role
 from mintws.http2.ordinary import Ordinary, OrdinaryStream, translated
@@ -58,7 +66,8 @@ class Http2:
             client has as many as its server takes, and where it is given not more than that.
         response_headers: on a server, called for each response but a 100; gives headers that it gets unless it has them: Date, which
             only who has a clock can give (RFC 9110 §6.6.1), and Server.
-        limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; they hold for each WebSocket.
+        limit, memory_limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; but for `memory_limit` they hold for each
+            WebSocket.
 
     Attributes:
         h2: the `h2.connection.H2Connection`, for ordinary requests and responses. What its methods want to be sent comes with the
@@ -85,6 +94,7 @@ class Http2:
         max_concurrent_streams: int | None = None,
         response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
+        memory_limit: MemoryLimit = "auto",
         max_frame: int | None = None,
         parts: bool = False,
         text_as_bytes: bool = False,
@@ -100,6 +110,7 @@ class Http2:
         self._role = role
         self._options: Options = {
             "limit": limit,
+            "memory_limit": memory_limit,
             "max_frame": max_frame,
             "parts": parts,
             "text_as_bytes": text_as_bytes,
@@ -118,6 +129,7 @@ class Http2:
             enable_connect=enable_connect,
             max_concurrent_streams=max_concurrent_streams,
             own_limit=own_limit,
+            memory_limit=memory_of(self._options),
             response_headers=response_headers,
         )
         self.h2 = self._wire.h2

@@ -128,6 +128,7 @@ class HttpStream:
                 self._wire.floods.useful += useful_bytes(size)
             self._wire.sender.write_data(self.number, self._pending[:size])
             del self._pending[:size]
+        self._wire.sender.set_pending(self.number, self.buffered)
         if self.buffered:
             self._streams.queue.add(self)
             return
@@ -159,6 +160,7 @@ class HttpStream:
         """Send and receive nothing more on the stream."""
         self.left = True
         self._pending.clear()
+        self._wire.sender.set_pending(self.number, 0)
         self._streams.drop(self)
 
     def _hold(self, data: bytes) -> None:
@@ -256,6 +258,8 @@ class Streams:
         if self._wire.opened:
             self._wire.opened = False
             self.queue.pump()
+            # What is pending no more may have made room.
+            self._wire.inbound.give_credit()
 
     def end(self, message: str) -> Events:
         """Lose all that is open or waits."""

@@ -80,6 +80,7 @@ class Wire:
         enable_connect: on a server, whether WebSockets are taken.
         max_concurrent_streams: how many streams the peer may have open at a time.
         own_limit: how many streams a client opens, whatever its server takes.
+        memory_limit: how many bytes may be held for the peer; `None` is no limit.
         response_headers: gives what a server adds to the heads of its responses.
 
     Attributes:
@@ -105,6 +106,7 @@ class Wire:
         enable_connect: bool,
         max_concurrent_streams: int,
         own_limit: int,
+        memory_limit: int | None,
         response_headers: ResponseHeaders,
     ) -> None:
         client = role is Role.CLIENT
@@ -127,7 +129,7 @@ class Wire:
             # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self.sender = self.h2.sender
-        self.inbound = _core.Inbound(self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW)
+        self.inbound = _core.Inbound(self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit)
         self.floods = Floods()
         self.opened = False
         self.ended = False

@@ -222,7 +222,7 @@ class Closing:
                 return Order.ABANDON
         elif self._discard_at is not None and self._discard_at <= now:
             taken, self._discard_at = self._discard_taken, None
-            if messages.waiting and messages.taken == taken:
+            if (messages.waiting or messages.paused) and messages.taken == taken:
                 # The peer's Close may follow messages that wait for a reader. If there is none, they block it.
                 return Order.DISCARD
             self._look_later(now, messages)
@@ -278,7 +278,7 @@ class Closing:
         """If only the end is awaited, answer the peer's Close, or schedule the drop of the messages before it."""
         if not self._is_abandoned(messages):
             return None
-        if not messages.waiting:
+        if not (messages.waiting or messages.paused):
             return self.answer()
         if self._way_at is None and not self._way_is_clear:
             self._way_at = now + (GRACE if messages.taken else READER_WAIT)

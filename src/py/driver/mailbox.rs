@@ -243,7 +243,13 @@ impl Mailbox {
     pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
         let py = slf.py();
         let queue = slf.as_super().get();
-        let Some(Popped { message, len, last, resumed }) = queue.pop(py)? else {
+        let mut popped = queue.pop(py)?;
+        if popped.is_none() && queue.ask(py)? {
+            // What waits is decoded for those who ask.
+            Self::resume(slf)?;
+            popped = queue.pop(py)?;
+        }
+        let Some(Popped { message, len, last, resumed }) = popped else {
             return Ok(if queue.is_ended(py)? { Found::End } else { Found::Nothing });
         };
         {

@@ -18,11 +18,12 @@ use super::events::{self, Kind as EventKind};
 use super::queue::MessageQueue;
 use super::states::{parse_kind, shown, state_name};
 use crate::close;
-use crate::decoder::{Decoder, Rules};
+use crate::decoder::{Decoder, PART_SIZE, Rules};
 use crate::deflate::{DeflateSettings, Deflater, Inflater};
 use crate::encoder::{Compression, Encoder};
 use crate::frame::CONTROL_LIMIT;
 use crate::keys::{self, Keys};
+use crate::memory::queue_bound;
 use crate::state::{Kind, Role, State, after_receiving, after_sending};
 
 mod life;
@@ -99,6 +100,8 @@ pub struct Workings {
     /// Extensions written in Python, which process complete messages.
     transforms: Option<Py<PyAny>>,
     delivery: Delivery,
+    /// The bytes at which a queue is full.
+    queued: usize,
     /// Undecoded bytes: received before the opening handshake was done, after a full queue, or for a later turn.
     early: Vec<u8>,
     /// The work, as [`crate::turns`] counts it, for waiting bytes at a time. The driver requests the rest.
@@ -132,6 +135,7 @@ impl Endpoint {
             wire: Wire::Direct,
             transforms: None,
             delivery: Delivery::Events,
+            queued: usize::MAX,
             early: Vec::new(),
             most: usize::MAX,
             decoded: 0,
@@ -178,7 +182,7 @@ impl Endpoint {
 
     /// Prepare the state after the opening handshake, which takes effect when that is done.
     #[pyo3(signature = (
-        *, carrier, limit, max_frame, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool
+        *, carrier, limit, memory_limit, max_frame, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool
     ))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn _open(
@@ -186,6 +190,7 @@ impl Endpoint {
         py: Python<'_>,
         carrier: Option<Py<PyAny>>,
         limit: Option<u64>,
+        memory_limit: Option<u64>,
         max_frame: Option<NonZeroU64>,
         parts: bool,
         auto_pong: bool,
@@ -204,6 +209,8 @@ impl Endpoint {
             threshold,
         });
         let limit = limit.unwrap_or(u64::MAX);
+        let largest = if parts { limit.min(2 * PART_SIZE as u64) } else { limit };
+        this.queued = memory_limit.map_or(usize::MAX, |memory| queue_bound(memory, largest));
         let decoder = Decoder::new(Rules {
             role: this.role,
             limit,
@@ -234,6 +241,9 @@ impl Endpoint {
     fn _deliver_to(&self, py: Python<'_>, queue: Option<Py<MessageQueue>>, traced: bool) -> PyResult<()> {
         let deliver = if traced { Delivery::Traced } else { Delivery::Queue };
         let mut this = self.workings(py)?;
+        if let Some(queue) = &queue {
+            queue.get().bound(py, this.queued)?;
+        }
         if !this.state.is_over() {
             this.delivery = queue.map_or(Delivery::Later, deliver);
         }

@@ -4,13 +4,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::{Delivery, EARLY_LIMIT, End, Endpoint, Workings};
-use crate::decoder::Event;
+use crate::decoder::{Decoder, Event};
 use crate::fault::Fault;
 use crate::frame::Opcode;
+use crate::memory::Held;
 use crate::py::errors;
 use crate::py::events::{self, Kind as EventKind};
 use crate::py::incoming::{Failure, Message, bytes_of, message, transformed};
 use crate::py::queue::MessageQueue;
+use crate::queue::Admits;
 use crate::state::{Kind, after_receiving, after_sending};
 use crate::turns::{DECODED_PER_TURN, EVENT_COST};
 
@@ -23,12 +25,16 @@ impl Endpoint {
         if this.decoder.is_none() {
             return Self::keep_early(slf, this, data, events);
         }
-        if this.waits(slf.py())? {
+        let admits = this.admits(slf.py())?;
+        if admits == Admits::Nothing {
             this.early.extend_from_slice(data);
             if let Delivery::Queue(queue) | Delivery::Traced(queue) = &this.delivery {
                 MessageQueue::list(queue.bind(slf.py()))?;
             }
             return Ok(());
+        }
+        if let Some(decoder) = &mut this.decoder {
+            decoder.inflates = admits == Admits::All;
         }
         if this.early.is_empty() {
             let left = Self::decode_all(slf, this, data, events, most)?;
@@ -120,7 +126,11 @@ impl Endpoint {
             left = left.saturating_sub(EVENT_COST);
             let said = match decoder.next(chunk) {
                 Ok(None) => {
-                    *chunk = &[];
+                    if let (false, Delivery::Queue(queue) | Delivery::Traced(queue)) =
+                        (chunk.is_empty(), &this.delivery)
+                    {
+                        MessageQueue::stall(queue.bind(py))?;
+                    }
                     break;
                 }
                 Ok(Some(said)) => said,
@@ -141,21 +151,21 @@ impl Endpoint {
                         }
                     };
                     match made {
-                        Ok(made) => match &this.delivery {
-                            Delivery::Queue(queue) => {
-                                if MessageQueue::push(queue.bind(py), made, len)? {
+                        Ok(made) => {
+                            let admits = match &this.delivery {
+                                Delivery::Queue(queue) => MessageQueue::push(queue.bind(py), made, len)?,
+                                Delivery::Traced(queue) => Self::push_traced(slf, queue, made, len, events)?,
+                                Delivery::Events | Delivery::Later => {
+                                    push(events, slf, &made.into_event()?)?;
                                     continue;
                                 }
+                            };
+                            if admits == Admits::Nothing {
                                 break;
                             }
-                            Delivery::Traced(queue) => {
-                                if Self::push_traced(slf, queue, made, len, events)? {
-                                    continue;
-                                }
-                                break;
-                            }
-                            Delivery::Events | Delivery::Later => made.into_event()?,
-                        },
+                            decoder.inflates = admits == Admits::All;
+                            continue;
+                        }
                         Err(failure) => {
                             decoder.received.discount(len, fin);
                             let error = match failure {
@@ -190,7 +200,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Gives a message to a queue, and as an event too; says whether another may follow at once.
+    /// Gives a message to a queue, and as an event too; says what may follow at once.
     #[cold]
     fn push_traced<'py>(
         slf: &Bound<'py, Self>,
@@ -198,11 +208,11 @@ impl Endpoint {
         made: Message<'py>,
         len: usize,
         events: &Bound<'py, PyList>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<Admits> {
         let event = made.clone().into_event()?;
-        let more = MessageQueue::push(queue.bind(slf.py()), made, len)?;
+        let admits = MessageQueue::push(queue.bind(slf.py()), made, len)?;
         push(events, slf, &event)?;
-        Ok(more)
+        Ok(admits)
     }
 
     /// Ends the input with `Failed`.
@@ -265,14 +275,48 @@ impl Endpoint {
 }
 
 impl Workings {
+    /// What of that which comes is decoded now; all else is to wait as bytes.
+    #[inline]
+    fn admits(&self, py: Python<'_>) -> PyResult<Admits> {
+        match &self.delivery {
+            Delivery::Events => Ok(Admits::All),
+            Delivery::Later => Ok(Admits::Nothing),
+            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().admits(py),
+        }
+    }
+
     /// Whether what comes is to wait as bytes.
     #[inline]
     pub fn waits(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(match &self.delivery {
-            Delivery::Events => false,
-            Delivery::Later => true,
-            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().paused(py)?,
-        })
+        Ok(self.admits(py)? == Admits::Nothing)
+    }
+
+    /// Has messages be inflated only for a reader that waits, or as they come; says whether what waits may now be decoded.
+    pub fn restrict(&self, py: Python<'_>, restricted: bool) -> PyResult<bool> {
+        match &self.delivery {
+            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().restrict(py, restricted),
+            Delivery::Events | Delivery::Later => Ok(false),
+        }
+    }
+
+    /// Has nothing more come while messages wait, until the application has taken some.
+    pub fn stall(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.delivery {
+            Delivery::Queue(queue) | Delivery::Traced(queue) if !queue.get().is_empty(py)? => {
+                MessageQueue::stall(queue.bind(py))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many bytes are held of what came.
+    pub fn memory(&self, py: Python<'_>) -> PyResult<Held> {
+        let queued = match &self.delivery {
+            Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().memory(py)?,
+            Delivery::Events | Delivery::Later => 0,
+        };
+        let unfinished = self.decoder.as_ref().map_or(0, Decoder::held);
+        Ok(Held { unfinished, waiting: self.early.len() + queued, pending: 0 })
     }
 
     /// Whether nobody takes the messages that come.
