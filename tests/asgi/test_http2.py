@@ -363,6 +363,21 @@ def test_a_client_gets_credit_when_the_application_receives(run):
     run(work())
 
 
+def test_a_client_that_sends_padding_alone_may_go_on(run):
+    async def work():
+        async with serving(echo) as server, raw_http2(server.port) as client:
+            number = client.request(method="POST", end=False)
+            await client.until(lambda: client.h2.local_flow_control_window(number) > 65535)
+            for _ in range(client.h2.local_flow_control_window(number) // 256):
+                client.h2.send_data(number, b"", pad_length=255)
+            client.flush()
+            await client.until(lambda: client.h2.local_flow_control_window(number) > 3)
+            client.send(number, b"tea", end=True)
+            assert (await client.answer(number)).body == b"tea"
+
+    run(work())
+
+
 @pytest.mark.parametrize("receives", [True, False])
 def test_a_client_is_told_to_go_on_when_the_application_receives(run, receives):
     async def app(scope, receive, send):

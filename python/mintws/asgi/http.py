@@ -90,13 +90,13 @@ class HttpCycle:
 
     __slots__ = (
         "_application",
+        "_body",
         "_credit",
         "_expects_continue",
         "_has_trailers",
         "_left",
         "_log",
         "_news",
-        "_parts",
         "_phase",
         "_request_ended",
         "_request_taken",
@@ -120,7 +120,7 @@ class HttpCycle:
         self._expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         self._takes_trailers = headers.get(b"te", b"").lower() == b"trailers"
         #: What has come of the body and was not taken, and the credit to give for it.
-        self._parts: list[bytes] = []
+        self._body = bytearray()
         self._credit = 0
         #: The body has come whole, and the application has taken all of it.
         self._request_ended = False
@@ -142,9 +142,13 @@ class HttpCycle:
             data: the part.
             credit: what `Responder.acknowledge` is given when the application has taken it.
         """
-        self._parts.append(data)
-        self._credit += credit
         self._expects_continue = False
+        if not data:
+            # Padding alone, which nobody takes.
+            self._responder.acknowledge(credit)
+            return
+        self._body += data
+        self._credit += credit
         self._news.set()
 
     def receive_end(self) -> None:
@@ -187,7 +191,7 @@ class HttpCycle:
         while True:
             if self._is_over:
                 return {"type": "http.disconnect"}
-            if self._parts or (self._request_ended and not self._request_taken):
+            if self._body or (self._request_ended and not self._request_taken):
                 return self._take_body()
             self._news.clear()
             await self._news.wait()
@@ -226,8 +230,8 @@ class HttpCycle:
 
     def _take_body(self) -> Message:
         """Give what has come of the body, and credit for it."""
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
+        body = bytes(self._body)
+        self._body.clear()
         credit, self._credit = self._credit, 0
         self._responder.acknowledge(credit)
         self._request_taken = self._request_ended
