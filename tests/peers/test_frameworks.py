@@ -59,6 +59,9 @@ async def request(port: int, http: str, method: str, path: str, body: bytes = b"
     return await asyncio.to_thread(ask)
 
 
+SOCKET_IO = "ws://127.0.0.1:{port}{path}/socket.io/?EIO=4&transport=websocket"
+
+
 @pytest.fixture(params=["1.1", "2"])
 def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -83,20 +86,26 @@ def test_a_framework_has_its_websockets_and_requests(framework: str, http: str) 
     asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
 
 
-def test_socket_io_has_its_events_over_http_1_1_and_refuses_http_2() -> None:
+@pytest.mark.parametrize(("http", "path"), [("1.1", ""), ("2", "/added")])
+def test_socket_io_has_its_events(http: str, path: str) -> None:
     async def work() -> None:
         async with served("socketio") as port:
-            url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
-            async with connect(url, http="1.1") as websocket:
+            async with connect(SOCKET_IO.format(port=port, path=path), http=http) as websocket:
                 # Engine.IO's open, Socket.IO's connect to a namespace, and an event each way.
                 assert str(await websocket.recv()).startswith("0{")
                 await websocket.send("40")
                 assert str(await websocket.recv()).startswith("40{")
                 await websocket.send("42" + json.dumps(["say", "tea"]))
                 assert await websocket.recv() == "42" + json.dumps(["said", "tea"], separators=(",", ":"))
-            # It looks for an Upgrade header, which a WebSocket over HTTP/2 does not have (RFC 8441 §5).
+
+    asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
+
+
+def test_socket_io_refuses_websockets_over_http2_without_the_headers_that_they_do_not_have() -> None:
+    async def work() -> None:
+        async with served("socketio") as port:
             with pytest.raises(UpgradeError) as refusal:
-                await connect(url, http="2")
+                await connect(SOCKET_IO.format(port=port, path=""), http="2")
             assert refusal.value.status in (400, 403)
 
     asyncio.run(asyncio.wait_for(work(), 2 * BOUND))

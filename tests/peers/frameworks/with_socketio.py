@@ -11,4 +11,13 @@ async def say(sid, text):
     await server.emit("said", text, to=sid)
 
 
-app = socketio.ASGIApp(server)
+sockets = socketio.ASGIApp(server)
+
+
+async def app(scope, receive, send):
+    """Serve Socket.IO; below /added, with the headers that it wants and HTTP/2 does not have."""
+    path = scope.get("path", "")
+    if path.startswith("/added"):
+        headers = [*scope["headers"], (b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+        scope = {**scope, "headers": headers, "path": path.removeprefix("/added")}
+    await sockets(scope, receive, send)
