@@ -88,7 +88,7 @@ impl Inbound {
         max_frame_size: usize,
         stream_window: u32,
         connection_window: u32,
-        memory_limit: Option<usize>,
+        memory_limit: Option<u64>,
     ) -> Self {
         Self {
             sender,
@@ -97,7 +97,7 @@ impl Inbound {
             connection: Window::new(connection_window),
             stream_window,
             growth: Growth::new(GROWTH),
-            budget: Budget::new(memory_limit.unwrap_or(usize::MAX)),
+            budget: Budget::new(memory_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)),
             touched: Vec::new(),
             useful: 0,
             work: Work::unbounded(),
