@@ -183,6 +183,12 @@ impl Default for Share {
     }
 }
 
+/// What it costs to write a DATA frame of `len` bytes that has waited: it is copied here, and by the system.
+#[must_use]
+pub const fn sent_cost(len: usize) -> usize {
+    DATA_COST + len / 4
+}
+
 /// What it costs to have the HTTP/2 library take a frame, with what that leads to.
 ///
 /// A byte of a header block may stand for a whole field, and six of SETTINGS for one that is to be acknowledged.

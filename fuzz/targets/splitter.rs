@@ -7,6 +7,7 @@
 use libfuzzer_sys::fuzz_target;
 use mintws::data::{Growth, Piece, Splitter, Window, flow_controlled_len};
 use mintws::data_sender::DataSender;
+use mintws::turns::Work;
 
 const MAX_FRAME_SIZE: usize = 16_384;
 const WINDOW: u32 = 65_535;
@@ -84,39 +85,54 @@ fn grow(steps: &[u8]) {
     assert_eq!(growth, Growth::new(GROWTH));
 }
 
-/// DATA that is sent takes as much off both windows, never passes them, and nothing of the output is lost.
+/// DATA that is sent takes as much off both windows, passes them never, and goes out whole and in order, whatever waits.
 fn send(steps: &[u8]) {
-    let mut sender = DataSender::new(WINDOW.into(), MAX_FRAME_SIZE);
-    let mut written = 0;
-    for step in steps.chunks_exact(2) {
-        let (stream, len) = (u32::from(step[0] / 8 % 4), u16::from(step[1]) * 256);
-        let before = (sender.window(0), sender.window(stream));
+    const STREAMS: [u32; 3] = [1, 3, 5];
+    let mut sender = DataSender::new(WINDOW.into(), 1000);
+    let mut given = [0, 0, 0].map(|_: u8| Vec::new());
+    let mut sent = given.clone();
+    let mut output = Vec::new();
+    for stream in STREAMS {
+        sender.set_window(stream, 1000);
+    }
+    for (number, step) in steps.chunks_exact(2).enumerate() {
+        let at = usize::from(step[0] / 8 % 3);
+        let (stream, len) = (STREAMS[at], usize::from(step[1]) * 32);
+        let before = [0, stream].map(|it| sender.window(it));
         match step[0] % 8 {
-            0 => sender.set_window(stream, before.1 + i64::from(len)),
-            1 => sender.set_window(stream, before.1 - i64::from(len)),
-            2 => sender.block(stream, step[1] & 1 == 1),
-            3 => sender.drop_stream(stream),
-            4 => {
-                sender.write(&vec![0; len.into()]);
-                written += usize::from(len);
+            0 => sender.set_window(stream, before[1] + i64::from(step[1]) * 100),
+            1 => sender.set_window(stream, before[1] - i64::from(step[1]) * 100),
+            2 => sender.set_window(0, before[0] + i64::from(step[1]) * 100),
+            3 => {
+                let mut work = Work::unbounded();
+                work.begin(len);
+                assert!(sender.pump(&mut work).is_empty());
             }
-            5 => {
-                assert_eq!(sender.output().len(), written);
+            4 => {
+                output.extend_from_slice(sender.output());
                 sender.clear();
-                written = 0;
             }
             _ => {
-                let open = stream != 0 && sender.is_open(stream) && i64::from(len) <= before.0.min(before.1);
-                assert_eq!(sender.send(stream, &vec![1; len.into()]), open);
-                let gone = if open { i64::from(len) } else { 0 };
-                assert_eq!((sender.window(0), sender.window(stream)), (before.0 - gone, before.1 - gone));
-                if open {
-                    written += usize::from(len) + 9 * usize::from(len).div_ceil(MAX_FRAME_SIZE);
-                }
+                let data = vec![u8::try_from(number % 256).unwrap_or_default(); len];
+                given[at].extend_from_slice(&data);
+                sender.send(stream, &data);
+                let gone = [0, stream].map(|it| sender.window(it));
+                assert_eq!(before[0] - gone[0], before[1] - gone[1]);
+                assert!(gone[0] >= before[0].min(0) && gone[1] >= before[1].min(0));
             }
         }
+        assert_eq!(sender.pending(0), STREAMS.iter().map(|it| sender.pending(*it)).sum::<usize>());
     }
-    assert_eq!(sender.output().len(), written);
+    output.extend_from_slice(sender.output());
+    let mut chunk = &output[..];
+    let mut splitter = Splitter::new(false, MAX_FRAME_SIZE);
+    while let Some(Piece::Data { stream, payload, .. }) = splitter.next(&mut chunk, |_| true) {
+        sent[(stream / 2) as usize].extend_from_slice(payload);
+    }
+    for (at, stream) in STREAMS.into_iter().enumerate() {
+        assert_eq!(sent[at].len() + sender.pending(stream), given[at].len());
+        assert!(given[at].starts_with(&sent[at]));
+    }
 }
 
 fn is_too_long(frame: &[u8]) -> bool {

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_PORTS",
     "RSV1",
     "USEFUL_BYTES",
+    "WRITE_HIGH",
     "Arrival",
     "Binary",
     "Close",
@@ -66,6 +67,7 @@ __version__: Final[str]
 RSV1: Final = 0x40
 #: How many bytes of a DATA frame count as useful against frames that do nothing (RFC 9113 §10.5).
 USEFUL_BYTES: Final = 10
+WRITE_HIGH: Final = 65536
 
 #: The port of each scheme where none is written.
 DEFAULT_PORTS: Final[dict[str, int]]
@@ -717,14 +719,20 @@ class DataSender:
     def write(self, frames: bytes) -> None:
         """Write frames of any type but DATA."""
 
-    def write_data(self, stream: int, data: Buffer) -> None:
-        """Write DATA and take it off both windows."""
+    def send(self, stream: int, data: Buffer) -> None:
+        """Write DATA, or keep it until the windows let it pass; nothing is sent on a stream that has ended."""
+
+    def finish(self, stream: int) -> bool:
+        """Send no more on a stream than waits there; say whether its end is to be written now, and not once that has gone out."""
+
+    def close(self, stream: int) -> None:
+        """Send nothing more on a stream, and drop what waits there."""
+
+    def pending(self, stream: int) -> int:
+        """Give how many bytes wait for the windows, of a stream or of all (0)."""
 
     def take(self) -> bytes:
         """Give what is to be written to the transport."""
-
-    def block(self, stream: int, blocked: bool) -> None:
-        """Have what is sent on a stream wait behind what waits there already, or no more."""
 
     def window(self, stream: int) -> int:
         """Give the window of a stream, or of the connection (0)."""
@@ -733,16 +741,10 @@ class DataSender:
         """Set the window of a stream, which may be new, or of the connection (0)."""
 
     def drop(self, stream: int) -> None:
-        """Forget a stream that has closed."""
-
-    def set_pending(self, stream: int, pending: int) -> None:
-        """Note how many bytes of a stream wait for the windows."""
-
-    def pending(self, stream: int) -> int:
-        """Give how many bytes wait for the windows, of a stream or of all (0)."""
+        """Forget a stream that has closed, and what waits there."""
 
     def tally(self) -> int:
-        """Give how many useful bytes have gone out at once since the last call."""
+        """Give how many useful bytes have gone out since the last call."""
 
 @final
 class Inbound:
@@ -791,7 +793,7 @@ class Inbound:
 
     @property
     def behind(self) -> bool:
-        """Whether some of what came waits for a later turn."""
+        """Whether some of what came, or is to be sent, waits for a later turn."""
 
     def stop(self) -> None:
         """Drop what waits for a later turn: the connection has ended."""
@@ -812,11 +814,11 @@ class Inbound:
     def tally(self) -> int:
         """Give how many useful bytes the DATA of WebSockets has carried since the last call."""
 
-    def give_credit(self) -> None:
-        """Write each `WINDOW_UPDATE` that is due."""
-
     def settle(self) -> list[Connection]:
         """Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call."""
+
+    def pump(self) -> list[int]:
+        """Write what the windows now let pass, as far as the turn has time, and give the streams whose end is to be written."""
 
 @final
 class Handshake:

@@ -157,10 +157,10 @@ impl Inbound {
         self.work = Work::unbounded();
     }
 
-    /// Whether some of what came waits for a later turn.
+    /// Whether some of what came, or is to be sent, waits for a later turn.
     #[getter(behind)]
-    pub fn is_behind(&self) -> bool {
-        !self.rest.0.is_empty() || !self.behind.is_empty()
+    pub fn is_behind(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.rest.0.is_empty() || !self.behind.is_empty() || self.sender.get().is_behind(py)?)
     }
 
     /// Drop what waits for a later turn: the connection has ended.
@@ -207,7 +207,7 @@ impl Inbound {
         with_bytes(data, |data| {
             let mut this = slf.try_borrow_mut()?;
             let mut chunk = data.get(offset..).unwrap_or_default();
-            if !this.is_behind() {
+            if !this.is_behind(py)? {
                 let found = this.take_front(py, &mut chunk, events)?;
                 if found.is_some() || chunk.is_empty() {
                     return Ok((data.len() - chunk.len(), found.into_pyobject(py)?));
@@ -237,28 +237,15 @@ impl Inbound {
         Ok(unsettled)
     }
 
-    /// Write each `WINDOW_UPDATE` that is due.
-    fn give_credit(&mut self, py: Python<'_>) -> PyResult<()> {
-        if self.budget.is_over() || self.budget.is_to_weigh(self.sender.get().pending(py, 0)?) {
-            self.weigh(py)?;
+    /// Write what the windows now let pass, as far as the turn has time, and give the streams whose end is to be written.
+    fn pump(&mut self, py: Python<'_>) -> PyResult<Vec<u32>> {
+        let before = self.sender.get().pending(py, 0)?;
+        let ended = self.sender.get().pump(py, &mut self.work)?;
+        if self.sender.get().pending(py, 0)? < before {
+            // What is pending no more may have made room.
+            self.give_credit(py)?;
         }
-        let mut updates = Vec::new();
-        if let Some(increment) = self.connection.update() {
-            write_window_update(&mut updates, 0, increment);
-        }
-        for stream in self.touched.drain(..) {
-            let Some(carried) = self.streams.get_mut(&stream) else { continue };
-            let increment = if carried.slow || self.budget.is_over() {
-                carried.window.update()
-            } else {
-                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
-            };
-            if let Some(increment) = increment {
-                carried.slow = false;
-                write_window_update(&mut updates, stream, increment);
-            }
-        }
-        if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
+        Ok(ended)
     }
 
     // A connection's carrier knows the HTTP/2 connection that this is part of.
@@ -442,6 +429,30 @@ impl Inbound {
             }
         }
         Ok(())
+    }
+
+    /// Writes each `WINDOW_UPDATE` that is due.
+    fn give_credit(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.budget.is_over() || self.budget.is_to_weigh(self.sender.get().pending(py, 0)?) {
+            self.weigh(py)?;
+        }
+        let mut updates = Vec::new();
+        if let Some(increment) = self.connection.update() {
+            write_window_update(&mut updates, 0, increment);
+        }
+        for stream in self.touched.drain(..) {
+            let Some(carried) = self.streams.get_mut(&stream) else { continue };
+            let increment = if carried.slow || self.budget.is_over() {
+                carried.window.update()
+            } else {
+                carried.window.update_wider(WINDOW_MAX, &mut self.growth)
+            };
+            if let Some(increment) = increment {
+                carried.slow = false;
+                write_window_update(&mut updates, stream, increment);
+            }
+        }
+        if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
     }
 
     /// Gives all that is to be written where no connection has something to say.

@@ -6,6 +6,7 @@ use pyo3::types::PyBytes;
 use super::attached::{Attached, RefMut};
 use super::buffer::with_bytes;
 use crate::data_sender;
+use crate::turns::Work;
 
 /// What an HTTP/2 connection sends: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
 ///
@@ -26,12 +27,28 @@ impl DataSender {
         Ok(())
     }
 
-    /// Write DATA and take it off both windows.
-    fn write_data(&self, py: Python<'_>, stream: u32, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Write DATA, or keep it until the windows let it pass; nothing is sent on a stream that has ended.
+    fn send(&self, py: Python<'_>, stream: u32, data: &Bound<'_, PyAny>) -> PyResult<()> {
         with_bytes(data, |data| {
-            self.state(py)?.write_data(stream, data);
+            self.state(py)?.send(stream, data);
             Ok(())
         })
+    }
+
+    /// Send no more on a stream than waits there; say whether its end is to be written now, and not once that has gone out.
+    fn finish(&self, py: Python<'_>, stream: u32) -> PyResult<bool> {
+        Ok(self.state(py)?.finish(stream))
+    }
+
+    /// Send nothing more on a stream, and drop what waits there.
+    fn close(&self, py: Python<'_>, stream: u32) -> PyResult<()> {
+        self.state(py)?.close(stream);
+        Ok(())
+    }
+
+    /// Give how many bytes wait for the windows, of a stream or of all (0).
+    pub fn pending(&self, py: Python<'_>, stream: u32) -> PyResult<usize> {
+        Ok(self.state(py)?.pending(stream))
     }
 
     /// Give what is to be written to the transport.
@@ -40,12 +57,6 @@ impl DataSender {
         let out = PyBytes::new(py, this.output());
         this.clear();
         Ok(out)
-    }
-
-    /// Have what is sent on a stream wait behind what waits there already, or no more.
-    fn block(&self, py: Python<'_>, stream: u32, blocked: bool) -> PyResult<()> {
-        self.state(py)?.block(stream, blocked);
-        Ok(())
     }
 
     /// Give the window of a stream, or of the connection (0).
@@ -59,21 +70,10 @@ impl DataSender {
         Ok(())
     }
 
-    /// Forget a stream that has closed.
+    /// Forget a stream that has closed, and what waits there.
     fn drop(&self, py: Python<'_>, stream: u32) -> PyResult<()> {
         self.state(py)?.drop_stream(stream);
         Ok(())
-    }
-
-    /// Note how many bytes of a stream wait for the windows.
-    fn set_pending(&self, py: Python<'_>, stream: u32, pending: usize) -> PyResult<()> {
-        self.state(py)?.set_pending(stream, pending);
-        Ok(())
-    }
-
-    /// Give how many bytes wait for the windows, of a stream or of all (0).
-    pub fn pending(&self, py: Python<'_>, stream: u32) -> PyResult<usize> {
-        Ok(self.state(py)?.pending(stream))
     }
 
     /// The largest frame that the peer takes.
@@ -88,7 +88,7 @@ impl DataSender {
         Ok(())
     }
 
-    /// Give how many useful bytes have gone out at once since the last call.
+    /// Give how many useful bytes have gone out since the last call.
     fn tally(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.tally())
     }
@@ -99,20 +99,40 @@ impl DataSender {
         self.0.borrow_mut(py)
     }
 
-    /// Gives all that is to be written, with DATA at its end; `None` if the DATA has to wait.
+    /// Has DATA written, or kept, and gives all that is to be written.
     #[inline]
-    pub fn send<'py>(&self, py: Python<'py>, stream: u32, data: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    pub fn deliver<'py>(
+        &self,
+        py: Python<'py>,
+        stream: u32,
+        data: &[u8],
+        frames: Frames,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let mut this = self.state(py)?;
-        if !this.send(stream, data) {
-            return Ok(None);
+        match frames {
+            Frames::Any => this.send(stream, data),
+            Frames::Pongs => this.answer(stream, data),
         }
         let out = PyBytes::new(py, this.output());
         this.clear();
-        Ok(Some(out))
+        Ok(out)
     }
 
-    /// Whether DATA of a stream may be sent at once, as far as the windows go.
-    pub fn is_open(&self, py: Python<'_>, stream: u32) -> PyResult<bool> {
-        Ok(self.state(py)?.is_open(stream))
+    /// Writes what the windows let pass, as far as there is time, and gives the streams whose end is to be written.
+    pub fn pump(&self, py: Python<'_>, work: &mut Work) -> PyResult<Vec<u32>> {
+        Ok(self.state(py)?.pump(work))
     }
+
+    /// Whether the windows let pass more than there was time for.
+    pub fn is_behind(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state(py)?.is_behind())
+    }
+}
+
+/// The frames of a WebSocket that are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    Any,
+    /// What answers Pings by itself.
+    Pongs,
 }

@@ -39,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tls::TlsRecords>()?;
     module.add("RSV1", crate::frame::RSV1)?;
     module.add("USEFUL_BYTES", crate::data::USEFUL_BYTES)?;
+    module.add("WRITE_HIGH", crate::data_sender::WRITE_HIGH)?;
     module.add("DEFAULT_PORTS", crate::grammar::DEFAULT_PORTS.into_py_dict(module.py())?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(endpoint::check_close, module)?)?;

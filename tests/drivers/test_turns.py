@@ -21,6 +21,7 @@ from wire import (
     REQUEST,
     RSV1,
     SETTINGS,
+    WINDOW_UPDATE,
     deflated,
     frame,
     h2_frame,
@@ -347,6 +348,34 @@ def test_what_is_discarded_over_http2_is_inflated_over_many_turns(run, streams):
                     while received() < streams * 13:
                         await asyncio.sleep(0)
                 assert most[0] < 10
+
+    server = None
+    run(work())
+
+
+def test_what_has_waited_for_a_window_goes_out_over_many_turns(run):
+    async def handler(websocket):
+        await websocket.send(bytes(1 << 20))
+        await websocket.wait_closed()
+
+    def waiting():
+        return sum(websocket.connection.buffered for websocket in server.websockets)
+
+    async def work():
+        nonlocal server
+        async with listening(handler) as server:
+            async with raw_http2_client(server, 20) as (writer, numbers):
+                [link] = server.links
+                while waiting() < 19 << 20:
+                    await asyncio.sleep(0)
+                before = link.written
+                async with counted(lambda: link.written) as most:
+                    for stream in (0, *numbers):
+                        writer.write(h2_frame(WINDOW_UPDATE, 0, stream, (1 << 30).to_bytes(4, "big")))
+                    while waiting():
+                        await asyncio.sleep(0)
+                assert link.written - before >= 19 << 20
+                assert most[0] < 8 << 20
 
     server = None
     run(work())

@@ -1,4 +1,4 @@
-"""One stream of HTTP/2, and the streams of a connection: what is sent is held back where the peer's windows do not let it pass."""
+"""One stream of HTTP/2, and the streams of a connection, which end on either side by themselves and wait for one another."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from h2.stream import StreamState
 
 from mintws.connection import Connection
 from mintws.events import Headers, Role
-from mintws.http2.floods import useful_bytes
 from mintws.http2.h2_overrides import Stream
 from mintws.http2.wire import Wire
 
-#: The least that a part of what waits must have to be counted as useful.
-USEFUL_SIZE = 512
 #: What is received, as pairs of a connection and its event, oldest first.
 Events: TypeAlias = list[tuple[Connection | None, Any]]
 
@@ -44,9 +41,6 @@ class HttpStream:
         self.number = number
         #: The stream as h2 knows it.
         self.h2: Stream | None = wire.own(number) if number else None
-        self._pending = bytearray()
-        #: END_STREAM follows what is pending.
-        self._ending = False
         self.left = False
 
     @property
@@ -64,19 +58,12 @@ class HttpStream:
     @property
     def buffered(self) -> int:
         """How many bytes wait for the peer's windows."""
-        return len(self._pending)
+        return self._wire.sender.pending(self.number) if self.number else 0
 
     @property
     def done(self) -> bool:
         """Whether nothing more is awaited from the peer."""
         return self.left and self.number != 0
-
-    @property
-    def window(self) -> int:
-        """How much may be sent now."""
-        if self.h2 is None or self.closed:
-            return 0
-        return min(self.h2.outbound_flow_control_window, self._wire.h2.outbound_flow_control_window)
 
     @property
     def awaits(self) -> str:
@@ -97,45 +84,25 @@ class HttpStream:
         self._wire.write_response_head(self.number, headers, end=body == b"")
         self._streams.add(self)
         if body:
-            self._pending += body
+            self.write(body)
             self.end()
         elif body is not None:
             self._finish()
 
     def write(self, data: bytes) -> None:
         """Write DATA, or keep it until the windows let it pass."""
-        if self.closed or self._ending:
-            return
-        if not self._pending and len(data) <= self.window:
-            self._wire.floods.useful += useful_bytes(len(data))
-            self._wire.sender.write_data(self.number, data)
-        else:
-            self._hold(data)
+        if not self.closed:
+            self._wire.sender.send(self.number, data)
 
     def end(self) -> None:
         """Write END_STREAM behind what is pending."""
-        self._ending = True
-        self.pump()
+        if not self.closed and self._wire.sender.finish(self.number):
+            self.end_now()
 
-    def pump(self, most: int | None = None) -> None:
-        """Write what is pending, as far as the windows and `most` let it, and the end behind it."""
-        if self.closed:
-            return
-        size = min(len(self._pending), self.window if most is None else min(self.window, most))
-        if size > 0:
-            # Little that goes out for little credit is of no use: it is the credit that costs (RFC 9113 §10.5).
-            if size >= USEFUL_SIZE or size == len(self._pending):
-                self._wire.floods.useful += useful_bytes(size)
-            self._wire.sender.write_data(self.number, self._pending[:size])
-            del self._pending[:size]
-        self._wire.sender.set_pending(self.number, self.buffered)
-        if self.buffered:
-            self._streams.queue.add(self)
-            return
-        self._streams.queue.drop(self)
-        if self._ending:
-            self._write_end()
-            self._finish()
+    def end_now(self) -> None:
+        """Write END_STREAM, and do what follows it."""
+        self._write_end()
+        self._finish()
 
     def _write_end(self) -> None:
         self._wire.h2.end_stream(self.number)
@@ -159,14 +126,7 @@ class HttpStream:
     def leave(self) -> None:
         """Send and receive nothing more on the stream."""
         self.left = True
-        self._pending.clear()
-        self._wire.sender.set_pending(self.number, 0)
         self._streams.drop(self)
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what the windows do not let pass now."""
-        self._pending += data
-        self.pump()
 
     def _finish(self) -> None:
         """Do what follows our END_STREAM."""
@@ -192,7 +152,6 @@ class Streams:
         most_half_closed: how many may be half-closed.
 
     Attributes:
-        queue: those that have more to send than the windows let pass.
         half_closed: those on which the client has not sent END_STREAM.
         waiting: requests that wait for the server's SETTINGS, or for a stream to become free.
         accepted: WebSockets that have just been accepted, by their streams, and on which frames came before.
@@ -202,7 +161,6 @@ class Streams:
     def __init__(self, wire: Wire, most_half_closed: int) -> None:
         self._wire = wire
         self._open: dict[int, HttpStream] = {}
-        self.queue = SendQueue(wire)
         self.half_closed = HalfClosed(most_half_closed)
         self.waiting: OrderedDict[HttpStream, Headers] = OrderedDict()
         self.accepted: dict[int, Connection] = {}
@@ -224,7 +182,7 @@ class Streams:
     @property
     def buffered(self) -> int:
         """How many bytes wait for the peer's windows, on all of them."""
-        return sum(stream.buffered for stream in self._open.values())
+        return self._wire.sender.pending(0)
 
     def add(self, stream: HttpStream) -> None:
         """Add a stream that is open."""
@@ -236,10 +194,9 @@ class Streams:
         if stream.number:
             self._open.pop(stream.number, None)
             self.accepted.pop(stream.number, None)
-            self.queue.drop(stream)
             self.half_closed.drop(stream)
             self._wire.inbound.drop(stream.number)
-            self._wire.sender.block(stream.number, True)
+            self._wire.sender.close(stream.number)
         if self.waiting:
             self.open_waiting()
 
@@ -255,18 +212,17 @@ class Streams:
             stream = connection.carrier
             assert isinstance(stream, HttpStream)
             stream.settle()
-        if self._wire.opened:
-            self._wire.opened = False
-            self.queue.pump()
-            # What is pending no more may have made room.
-            self._wire.inbound.give_credit()
+        for number in self._wire.inbound.pump():
+            # The end of one may have reset another.
+            if (ended := self.get(number)) is not None:
+                ended.end_now()
 
     def end(self, message: str) -> Events:
         """Lose all that is open or waits."""
         events: Events = []
         for stream in [*self._open.values(), *self.waiting]:
             # h2 lets nothing follow the end.
-            self._wire.sender.block(stream.number, True)
+            self._wire.sender.close(stream.number)
             events += stream.lose(message)
             stream.leave()
         return events
@@ -275,35 +231,6 @@ class Streams:
         """Give what was raised since the last call."""
         raised, self.raised = self.raised, None
         return raised
-
-
-class SendQueue:
-    """The streams that have more to send than the windows let pass, in the order of their turns (RFC 9113 §5.3.2)."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._streams: OrderedDict[HttpStream, None] = OrderedDict()
-
-    def add(self, stream: HttpStream) -> None:
-        """Let a stream take its turns, behind the others if it is new."""
-        self._streams.setdefault(stream)
-        self._wire.sender.block(stream.number, True)
-
-    def drop(self, stream: HttpStream) -> None:
-        """Let a stream take no more turns."""
-        self._streams.pop(stream, None)
-        self._wire.sender.block(stream.number, False)
-
-    def pump(self) -> None:
-        """Write what the windows now let pass: a frame of each stream, beginning where the last turn ended."""
-        library = self._wire.h2
-        shut = 0
-        while shut < len(self._streams) and library.outbound_flow_control_window > 0:
-            stream = next(iter(self._streams))
-            self._streams.move_to_end(stream)
-            before = stream.buffered
-            stream.pump(library.max_outbound_frame_size)
-            shut = shut + 1 if stream.buffered == before else 0
 
 
 class HalfClosed:

@@ -16,9 +16,6 @@ from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
 
-#: The most bytes of Pongs that are kept while the peer gives no window for them.
-PONG_LIMIT = 4096
-
 #: Where the rules stand for which a stream is reset here, by the code.
 _SECTIONS = {ErrorCodes.FLOW_CONTROL_ERROR: "RFC 9113 §6.9.1", ErrorCodes.STREAM_CLOSED: "RFC 9113 §5.1"}
 
@@ -41,12 +38,8 @@ class WebSocketStream(HttpStream, Carrier):
         self._held: Connection | None = Connection(wire.role, self, **options)
         self._connection = ref(self._held)
         self._rejection: Rejection | None = None
-        #: Pongs that wait behind what is pending.
-        self._pongs = bytearray()
         #: The caller wants no more for now.
         self._paused = False
-        #: What is being sent are Pongs.
-        self._answers = False
 
     @property
     def connection(self) -> Connection:
@@ -109,28 +102,15 @@ class WebSocketStream(HttpStream, Carrier):
         return self._wire.take()
 
     @property
-    def buffered(self) -> int:
-        return len(self._pending) + len(self._pongs)
-
-    @property
     def refusal(self) -> Rejection | None:
         return self._rejection
 
     # What the HTTP/2 connection calls.
 
-    def pump(self, most: int | None = None) -> None:
-        if not self._pending:
-            self._pending, self._pongs = self._pongs, self._pending
-        super().pump(most)
-
     def settle(self) -> None:
         """Write what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
         connection = self.connection
-        self._answers = True
-        try:
-            self._settle()
-        finally:
-            self._answers = False
+        self._settle()
         if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
             # Too much came ahead of the answer, and now there will be none.
             self._wire.waste()
@@ -208,7 +188,6 @@ class WebSocketStream(HttpStream, Carrier):
         return events
 
     def leave(self) -> None:
-        self._pongs.clear()
         self._held = None
         super().leave()
 
@@ -223,18 +202,6 @@ class WebSocketStream(HttpStream, Carrier):
         """Have DATA come to the WebSocket from now on."""
         self._wire.inbound.carry(self.number, self.connection)
         self._wire.inbound.pause(self.number, self._paused)
-
-    def _hold(self, data: bytes) -> None:
-        if not self._answers:
-            self._pending += self._pongs
-            self._pongs.clear()
-            super()._hold(data)
-            return
-        self._pongs += data
-        if len(self._pongs) > PONG_LIMIT:
-            # The newest answers for all (RFC 6455 §5.5.3).
-            self._pongs = _last_frame(self._pongs)
-        self.pump()
 
     def _break(self, message: str, section: str) -> Events:
         """Fail the connection for what came on its stream, and reset the stream."""
@@ -286,14 +253,3 @@ class WebSocketStream(HttpStream, Carrier):
         events: Events = []
         events += self.connection.receive_rejection(status, headers, bytes(body))[0]
         return events
-
-
-def _last_frame(frames: bytearray) -> bytearray:
-    """Give the last of some control frames, whose payloads have at most 125 bytes."""
-    at = 0
-    while True:
-        second = frames[at + 1]
-        size = 2 + (4 if second & 0x80 else 0) + (second & 0x7F)
-        if at + size >= len(frames):
-            return frames[at:]
-        at += size

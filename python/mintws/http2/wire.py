@@ -89,7 +89,6 @@ class Wire:
         sender: the windows in which we send, and the output buffer.
         inbound: cuts what comes into frames, and has the windows in which the peer sends.
         floods: what the peer has done for nothing.
-        opened: a window in which we send may have opened since whoever waits for that has set it to `False`.
         closed: the streams that have closed since `take_closed`.
         ended: nothing more is read, nor written.
         we_leave: we take no new streams.
@@ -131,7 +130,6 @@ class Wire:
         self.sender = self.h2.sender
         self.inbound = _core.Inbound(self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit)
         self.floods = Floods()
-        self.opened = False
         self.ended = False
         self.we_leave = False
         self.peer_leaves = False
@@ -332,8 +330,6 @@ class Wire:
         events = self._read(frame.data)
         for event in events:
             match event:
-                case h2.events.WindowUpdated():
-                    self.opened = True
                 case h2.events.RemoteSettingsChanged():
                     self._receive_settings(event)
                 case h2.events.StreamEnded():
@@ -407,7 +403,6 @@ class Wire:
             back = "SETTINGS_ENABLE_CONNECT_PROTOCOL went back from 1 to 0"
             raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, back, "RFC 8441 §3")
         self.settings_came = True
-        self.opened = True
 
 
 def disabled() -> ExtendedConnectDisabled:

@@ -1,7 +1,9 @@
 """Bounds on the bytes that wait on a transport."""
 
+from mintws import _core
+
 #: The unwritten bytes above which `send` waits.
-WRITE_HIGH = 64 * 1024
+WRITE_HIGH = _core.WRITE_HIGH
 #: The bytes of replies kept for a peer that does not read, above which we stop reading the peer.
 REPLIES_HIGH = 64 * 1024
 #: Unsent bytes that delay a later message only briefly.

@@ -636,7 +636,7 @@ impl State {
         match (&self.only, &self.inbound) {
             _ if self.rest == Rest::Deferred => Ok(false),
             (Some(only), _) => only.get().workings(py)?.is_behind(py),
-            (None, Some(inbound)) => Ok(inbound.borrow(py).is_behind()),
+            (None, Some(inbound)) => inbound.borrow(py).is_behind(py),
             (None, None) => Ok(false),
         }
     }

@@ -7,6 +7,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::loop_state::{Deferred, Due};
 use super::operation::{Operation, Reads};
 use super::{Arrival, Exchange, LoopState};
+use crate::data_sender::WRITE_HIGH;
 use crate::frame::Opcode;
 use crate::py::attached::{Attached, RefMut};
 use crate::py::border;
@@ -407,8 +408,8 @@ impl Mailbox {
         };
         let out = Endpoint::flush(connection.bind(py))?;
         if multiplexed {
-            let passing = connection.get().workings(py)?.is_passing(py)?;
-            let held_back = !passing && border::websocket::is_held_back(slf)?;
+            let pending = connection.get().workings(py)?.pending(py)?;
+            let held_back = pending.map_or_else(|| border::websocket::is_held_back(slf), |it| Ok(it > WRITE_HIGH))?;
             slf.get().state(py)?.held_back = held_back;
         }
         Ok(out)

@@ -12,7 +12,7 @@ use super::attached::{Attached, RefMut};
 use super::border;
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
-use super::data_sender::DataSender;
+use super::data_sender::{DataSender, Frames};
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
 use super::queue::MessageQueue;
@@ -424,7 +424,7 @@ impl Endpoint {
             (Some(out), Wire::Direct) => Ok(out),
             (Some(out), Wire::Carrier(_) | Wire::Stream { .. }) => {
                 drop(this);
-                Self::deliver(slf, out)
+                Self::deliver(slf, out, Frames::Any)
             }
         }
     }
@@ -468,7 +468,7 @@ impl Endpoint {
             let Some(made) = made else { return Ok(PyBytes::new(slf.py(), b"")) };
             made
         };
-        Self::deliver(slf, out)
+        Self::deliver(slf, out, Frames::Any)
     }
 
     /// Send an event without copying a large payload.
@@ -538,7 +538,7 @@ impl Endpoint {
             out
         };
         match out {
-            Some(out) => Self::deliver(slf, out),
+            Some(out) => Self::deliver(slf, out, Frames::Any),
             None => Ok(PyBytes::new(py, b"")),
         }
     }
@@ -558,7 +558,7 @@ impl Endpoint {
     ///     Bytes to write, as from `send`.
     pub fn flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let corked = slf.get().workings(slf.py())?.take_corked(slf.py());
-        Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")))
+        Self::deliver(slf, corked.unwrap_or_else(|| PyBytes::new(slf.py(), b"")), Frames::Any)
     }
 
     /// Return the frames that `cork` has held back, and stop holding back.

@@ -8,6 +8,7 @@ use crate::decoder::{Decoder, Event};
 use crate::fault::Fault;
 use crate::frame::Opcode;
 use crate::memory::Held;
+use crate::py::data_sender::Frames;
 use crate::py::errors;
 use crate::py::events::{self, Kind as EventKind};
 use crate::py::incoming::{Failure, Message, bytes_of, message, transformed};
@@ -78,7 +79,7 @@ impl Endpoint {
             }
             PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
         };
-        Self::deliver(slf, reply)
+        Self::deliver(slf, reply, Frames::Pongs)
     }
 
     /// Decodes a chunk, and gives what of it is to wait. An exception that says nothing of the peer fails the connection, and is

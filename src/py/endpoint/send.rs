@@ -8,6 +8,7 @@ use crate::encoder::{Encoder, Frame, Unsendable};
 use crate::frame::Opcode;
 use crate::py::border;
 use crate::py::buffer::{frame_bytes, payload_of, utf8_of};
+use crate::py::data_sender::Frames;
 use crate::py::errors::local;
 use crate::py::events::{self, Kind as EventKind};
 use crate::py::prepared::PreparedMessage;
@@ -238,11 +239,11 @@ impl Workings {
         Some(corked.len())
     }
 
-    /// Whether no sent bytes wait for the peer's flow control, as far as is known here.
-    pub fn is_passing(&self, py: Python<'_>) -> PyResult<bool> {
+    /// How many sent bytes wait for the peer's flow control, if that is known here.
+    pub fn pending(&self, py: Python<'_>) -> PyResult<Option<usize>> {
         match &self.wire {
-            Wire::Stream { sender, number, .. } => sender.get().is_open(py, *number),
-            Wire::Direct | Wire::Carrier(_) => Ok(false),
+            Wire::Stream { sender, number, .. } => sender.get().pending(py, *number).map(Some),
+            Wire::Direct | Wire::Carrier(_) => Ok(None),
         }
     }
 
@@ -267,36 +268,43 @@ impl Workings {
 impl Endpoint {
     /// Delivers frames and, after the last, the end of the stream.
     #[inline]
-    pub(super) fn deliver<'py>(slf: &Bound<'py, Self>, frames: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+    pub(super) fn deliver<'py>(
+        slf: &Bound<'py, Self>,
+        data: Bound<'py, PyBytes>,
+        frames: Frames,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let py = slf.py();
-        let (carrier, end) = {
+        let (carrier, end, out) = {
             let mut this = slf.get().workings(py)?;
             let (carrier, stream) = match &this.wire {
-                Wire::Direct => return Ok(frames),
+                Wire::Direct => return Ok(data),
                 Wire::Carrier(carrier) => (carrier, None),
                 Wire::Stream { carrier, sender, number } => (carrier, Some((sender, *number))),
             };
             // Corked frames precede the end.
             let end = this.state.is_over() && this.corked.as_ref().is_none_or(Vec::is_empty);
-            if frames.as_bytes().is_empty() && !end {
-                return Ok(frames);
+            if data.as_bytes().is_empty() && !end {
+                return Ok(data);
             }
-            if let (Some((sender, number)), false) = (stream, end)
-                && let Some(out) = sender.get().send(py, number, frames.as_bytes())?
-            {
-                return Ok(out);
+            let out = match stream {
+                Some((sender, number)) => Some(sender.get().deliver(py, number, data.as_bytes(), frames)?),
+                None => None,
+            };
+            if let (Some(out), false) = (&out, end) {
+                return Ok(out.clone());
             }
             let carrier = carrier.clone_ref(py);
             if end {
                 this.wire = Wire::Direct;
             }
-            (carrier, end)
+            (carrier, end, out)
         };
         let carrier = carrier.bind(py);
-        let mut out = PyBytes::new(py, b"");
-        if !frames.as_bytes().is_empty() {
-            out = border::carrier::send_data(carrier, frames)?;
-        }
+        let mut out = match out {
+            Some(out) => out,
+            None if data.as_bytes().is_empty() => data,
+            None => border::carrier::send_data(carrier, data)?,
+        };
         if end {
             let last = border::carrier::send_end(carrier)?;
             out = PyBytes::new(py, &[out.as_bytes(), last.as_bytes()].concat());
