@@ -122,6 +122,8 @@ def test_each_message_comes_to_the_reader_that_asks_for_it() -> None:
             most = max(most, driven.inbound.held)
     assert [reader.sizes for reader in driven] == [[LIMIT] * 10] * 50
     assert most < 9 * LIMIT + QUEUE + 50 * 10 * len(BOMB)
+    # What the application has taken is seen when something comes.
+    driven.send(driven.readers[0], masked(TEXT, b"more"))
     assert (driven.inbound.over, driven.resets()) == (False, [])
 
 
