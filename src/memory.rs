@@ -17,12 +17,6 @@ impl Held {
     pub const fn received(self) -> usize {
         self.unfinished.saturating_add(self.waiting)
     }
-
-    /// What only the peer can free.
-    #[must_use]
-    pub const fn of_peer(self) -> usize {
-        self.unfinished.saturating_add(self.pending)
-    }
 }
 
 /// The bytes of messages at which the queue of a WebSocket is full, so that with what it may take all the same, two messages of `limit`
