@@ -65,8 +65,8 @@ class Sink:
 
 def echo(count: int, size: int) -> Callable[[int], None]:
     """Chunks of messages through the asyncio server, whose handler sends each one back."""
-    from mintws.asyncio.server import Server, ServerLink
-    from mintws.session import Timing
+    from mintws.asyncio.server import Server, ServerProtocol
+    from mintws.session import Timeouts
 
     async def handler(websocket: Any) -> None:
         async for message in websocket:
@@ -79,8 +79,8 @@ def echo(count: int, size: int) -> Callable[[int], None]:
         chunk = frame(b"x" * size, "ascii", SERVER) * count
 
         def take(data: bytes) -> None:
-            link.get_buffer(-1)[: len(data)] = data
-            link.buffer_updated(len(data))
+            protocol.get_buffer(-1)[: len(data)] = data
+            protocol.buffer_updated(len(data))
 
         def turns(count: int) -> None:
             """Let the loop go round, in no task, as it does when a socket can be read."""
@@ -88,9 +88,9 @@ def echo(count: int, size: int) -> Callable[[int], None]:
                 loop.call_soon(loop.stop)
                 loop.run_forever()
 
-        link = ServerLink(loop, Server(handler, Timing(None, 1.0, None, None), {}))
+        protocol = ServerProtocol(loop, Server(handler, Timeouts(None, 1.0, None, None), {}))
         sink = Sink()
-        link.connection_made(sink)  # type: ignore[arg-type]
+        protocol.connection_made(sink)  # type: ignore[arg-type]
         loop.call_soon(take, (REQUEST + "\r\n").encode())
         turns(5)
         for _ in range(rounds):
@@ -98,7 +98,7 @@ def echo(count: int, size: int) -> Callable[[int], None]:
             turns(2)
         turns(3)
         assert sink.writes > rounds, sink.writes
-        loop.call_soon(link.connection_lost, None)
+        loop.call_soon(protocol.connection_lost, None)
         turns(5)
         loop.close()
 

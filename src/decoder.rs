@@ -251,7 +251,7 @@ impl Decoder {
 
     /// How many bytes of an unfinished message, frame or header are held.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn held_len(&self) -> usize {
         let frame = match &self.phase {
             Phase::Header { len, .. } => *len,
             Phase::Payload { header, .. } if header.opcode.is_control() => self.control.len(),
@@ -708,7 +708,7 @@ mod tests {
         let mut decoder = Decoder::new(rules(Role::Client));
         let single: Vec<Said> = bytes.iter().flat_map(|byte| said(&mut decoder, &[*byte])).collect();
         assert_eq!(single, whole);
-        assert_eq!(decoder.held(), 0);
+        assert_eq!(decoder.held_len(), 0);
     }
 
     #[test]
@@ -768,7 +768,7 @@ mod tests {
     fn a_length_that_is_only_announced_reserves_nothing() {
         let mut decoder = Decoder::new(Rules { limit: u64::MAX, ..rules(Role::Client) });
         assert_eq!(said(&mut decoder, b"\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00abc"), []);
-        assert_eq!(decoder.held(), 3);
+        assert_eq!(decoder.held_len(), 3);
         assert!(decoder.buffer.capacity() < 100);
     }
 
@@ -797,7 +797,7 @@ mod tests {
         let ping = || Said::Control(Opcode::Ping, vec![]);
         assert_eq!(said(&mut decoder, b"\x01\x03abc\x89\x00"), [part("abc"), ping()]);
         assert_eq!(said(&mut decoder, b"\x00\x01d\x00\x00\x00\x02e\xc3\x80"), [part("d"), part("e")]);
-        assert_eq!(decoder.held(), 2);
+        assert_eq!(decoder.held_len(), 2);
         assert_eq!(said(&mut decoder, b"\x01\xb6"), [text("\u{f6}")]);
         let close = Said::Close(None, String::new());
         assert_eq!(said(&mut decoder, b"\x01\x01f\x88\x00"), [part("f"), close]);
@@ -863,10 +863,10 @@ mod tests {
             let mut decoder = inflating(1 << 20);
             let bytes = [&[first, u8::try_from(out.len()).expect("small")][..], &out, b"\x89\x05ab"].concat();
             assert_eq!(said(&mut decoder, &bytes), []);
-            assert_eq!(decoder.held(), out.len() + 2);
+            assert_eq!(decoder.held_len(), out.len() + 2);
             decoder.stop();
             let capacities = [&decoder.buffer, &decoder.control, &decoder.compressed].map(Vec::capacity);
-            assert_eq!((decoder.held(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
+            assert_eq!((decoder.held_len(), capacities, decoder.rules.inflater.is_none()), (0, [0; 3], true));
             assert_eq!(said(&mut decoder, b"cde\x81\x01a"), []);
         }
     }
@@ -880,10 +880,10 @@ mod tests {
         let mut decoder = inflating(1 << 20);
         for (at, byte) in bytes[..bytes.len() - 1].iter().enumerate() {
             assert_eq!(said(&mut decoder, &[*byte]), []);
-            assert!(decoder.held() <= at + 1 && decoder.buffer.is_empty());
+            assert!(decoder.held_len() <= at + 1 && decoder.buffer.is_empty());
         }
         assert_eq!(said(&mut decoder, &bytes[bytes.len() - 1..]), [Said::Message(Opcode::Binary, true, data)]);
-        assert_eq!(decoder.held(), 0);
+        assert_eq!(decoder.held_len(), 0);
     }
 
     #[test]
@@ -909,17 +909,17 @@ mod tests {
         let (limit, budget) = (30_000, usize::try_from(COMPRESSED_BUDGET).expect("small"));
         let mut decoder = inflating(limit);
         assert_eq!(said(&mut decoder, &frame(0x42, &blocks)), []);
-        assert_eq!(decoder.held(), blocks.len());
+        assert_eq!(decoder.held_len(), blocks.len());
         let most = 30_000 + budget - blocks.len();
         assert_eq!(said(&mut decoder, &frame(0x00, &vec![0xff; most])), []);
-        assert_eq!(decoder.held(), 30_000 + budget);
+        assert_eq!(decoder.held_len(), 30_000 + budget);
         assert_eq!(said(&mut decoder, &frame(0x00, &[0xff])), [Said::Fault(Fault::CorruptDeflate)]);
         // What is right goes on, inflated from then on.
         let mut decoder = inflating(limit);
         let text = deflated(&[7; 500], true);
         let more = [&blocks[..], &blocks[..50_000]].concat();
         assert_eq!(said(&mut decoder, &frame(0x42, &more)), []);
-        assert_eq!(decoder.held(), 0);
+        assert_eq!(decoder.held_len(), 0);
         assert_eq!(said(&mut decoder, &frame(0x80, &text)), [Said::Message(Opcode::Binary, true, vec![7; 500])]);
     }
 
@@ -996,7 +996,7 @@ mod tests {
         let long = [frame(0x42, &blocks[..60_000]), frame(0x00, &blocks[60_000..])].concat();
         let mut left = long.as_slice();
         assert_eq!(said_of(&mut decoder, &mut left), []);
-        assert_eq!((left.len(), decoder.held()), (10_004, 60_000));
+        assert_eq!((left.len(), decoder.held_len()), (10_004, 60_000));
     }
 
     #[test]

@@ -12,8 +12,8 @@ import pytest
 
 from mintws import Carrier, Connection, Http1, border
 from mintws.asyncio import WebSocket
-from mintws.asyncio.dial import ClientLink, ClientTls
-from mintws.asyncio.server import ServerLink, ServerTls
+from mintws.asyncio.connector import ClientProtocol, ClientTls
+from mintws.asyncio.server import ServerProtocol, ServerTls
 from mintws.extensions import Chain
 from mintws.http2.websocket import WebSocketStream
 
@@ -23,7 +23,7 @@ RUST = ROOT / "src" / "py"
 
 #: The classes whose objects the core is given as each of these.
 ANSWERS: dict[str, tuple[type, ...]] = {
-    "Transport": (ClientLink, ServerLink),
+    "Transport": (ClientProtocol, ServerProtocol),
     "Channel": (ClientTls, ServerTls),
     "WebSocket": (WebSocket,),
     "Endpoint": (Connection,),
@@ -46,7 +46,7 @@ FOREIGN = {
     "write",
 }
 #: The classes of the core that classes of Python are built on, and what it hands of them to the event loop itself.
-BASES = {"Endpoint", "Exchange", "MessageQueue", "TlsChannel", "WebSocket"}
+BASES = {"Endpoint", "ProtocolBase", "MessageQueue", "TlsChannel", "WebSocket"}
 CALLED_BY_LOOP = {"_flush"}
 
 CALL = re.compile(r'call_method\w*\(\s*(?:py,\s*)?(?:intern!\([^"]*)?"(\w+)"')

@@ -19,7 +19,7 @@ from mintws import (
     ResponseTooLarge,
     UpgradeError,
 )
-from mintws.asyncio.dial import _ConnectTimeout
+from mintws.asyncio.connector import _ConnectTimeout
 
 ERRORS = [
     LocalProtocolError("what to do"),

@@ -159,7 +159,7 @@ def test_parts_of_http_use_each_other_one_way(package: str) -> None:
 
 
 #: Methods of a connection that are for what carries it, not for users.
-OF_CARRIERS = {"_lose", "_receive_early", "_send_by", "_settle"}
+OF_CARRIERS = {"_lose", "_receive_early", "_send_by", "_take_replies"}
 
 
 def private_accesses(path: Path) -> Iterator[str]:
@@ -186,7 +186,7 @@ def test_private_accesses_are_found(tmp_path: Path, access: str) -> None:
 
 
 #: Where the asyncio driver arms timers: for deadlines, and for how long a coroutine is waited for that has no transport yet, or many.
-ARMS_TIMERS = {"timing.py: rearm", "timing.py: limited"}
+ARMS_TIMERS = {"timers.py: rearm", "timers.py: limited"}
 
 
 def armed_timers(path: Path) -> Iterator[str]:
@@ -240,7 +240,7 @@ def test_what_a_session_says_of_its_deadline_is_obeyed_in_one_place() -> None:
             name = ast.unparse(call.func)
             if name.removeprefix("self._session.") in orders:
                 given.append(ast.unparse(call))
-            elif name == "self.obey":
+            elif name in ("self.obey", "self._obey"):
                 obeyed += map(ast.unparse, call.args)
             elif name.endswith(".arm"):
                 arms.append(path.name)
@@ -266,7 +266,7 @@ def test_no_file_imports_another_in_a_circle() -> None:
     }
     files["mintws._core"] = PACKAGE / "_core.pyi"
     graph = {name: {*imported_files(path, files)} - {name} for name, path in files.items() if path.suffix == ".py"}
-    assert "mintws.asyncio.websocket" in graph["mintws.asyncio.link"]
+    assert "mintws.asyncio.websocket" in graph["mintws.asyncio.protocol"]
     assert "mintws.http2.connection" in graph["mintws.http2"]
     TopologicalSorter(graph).prepare()
 

@@ -72,7 +72,7 @@ fn decode<'a>(rules: Rules, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Said>
         }
         assert!(piece.is_empty(), "bytes are left that no event has");
         decoder.idle();
-        assert!(decoder.held() as u64 <= come, "more is held than has come");
+        assert!(decoder.held_len() as u64 <= come, "more is held than has come");
     }
     all
 }

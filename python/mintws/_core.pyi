@@ -19,30 +19,30 @@ __all__ = [
     "RSV1",
     "USEFUL_BYTES",
     "WRITE_HIGH",
-    "Arrival",
+    "Awaitable",
     "Binary",
     "Close",
     "Contexts",
+    "DataReceiver",
     "DataSender",
     "DeflateAgreement",
     "Endpoint",
-    "Exchange",
     "Handshake",
     "HandshakeRefusal",
     "HandshakeRequest",
     "HandshakeResponse",
-    "Inbound",
     "LoopState",
     "MessageQueue",
-    "Operation",
     "Ping",
     "Pong",
     "Pool",
     "PreparedMessage",
+    "ProtocolBase",
     "ReadyList",
     "Text",
     "TlsChannel",
     "TlsRecords",
+    "Waiter",
     "WebSocket",
     "__version__",
     "check_close",
@@ -179,11 +179,11 @@ class Endpoint:
         """Whether the peer broke a rule or left without a Close, so that there is no closing handshake to wait for."""
 
     @property
-    def corked(self) -> int:
+    def corked_bytes(self) -> int:
         """The number of bytes that `cork` holds back."""
 
     @property
-    def held(self) -> int:
+    def undelivered_bytes(self) -> int:
         """The number of received bytes that no event has delivered yet: of an unfinished message, or undecoded."""
 
     def receive(self, data: Buffer) -> tuple[list[tuple[Connection, Event]], bytes]:
@@ -347,7 +347,7 @@ class Endpoint:
     def _lose(self, events: list[Any], message: str | None = None) -> None:
         """Handle the end of the transport: `Failed` with 1006, unless the end was due."""
 
-    def _settle(self, events: list[Any] | None = None) -> bytes:
+    def _take_replies(self, events: list[Any] | None = None) -> bytes:
         """Return the automatic replies: Pongs, and the end of a stream whose closing handshake is done.
 
         If an exception is raised, the next call returns `events` too.
@@ -375,7 +375,7 @@ class LoopState:
         """Begin a turn, and resume deferred work; called by the loop."""
 
 @disjoint_base
-class Exchange:
+class ProtocolBase:
     """Base class of a driver's transport: reads, wakes readers, and writes once for each chunk read.
 
     The first argument is its event loop. All others are for the subclass.
@@ -391,7 +391,7 @@ class Exchange:
     #: The connection that has the transport for itself.
     _only: Endpoint | None
     #: What the DATA of WebSockets goes to, over HTTP/2.
-    _inbound: Inbound | None
+    _data_receiver: DataReceiver | None
     @property
     def _behind(self) -> bool:
         """Whether received bytes wait for a turn of the loop to be decoded. The transport is not to be read meanwhile."""
@@ -529,7 +529,7 @@ class MessageQueue:
 class WebSocket(MessageQueue):
     """Base class of a driver's WebSocket: received-message queue and batched sends."""
 
-    def __new__(cls, exchange: Exchange, connection: Endpoint) -> Self: ...
+    def __new__(cls, protocol: ProtocolBase, connection: Endpoint) -> Self: ...
     _held_back: bool
     @property
     def awaited(self) -> bool:
@@ -599,7 +599,7 @@ class WebSocket(MessageQueue):
         """Write the frames of the batch, unless it is nested."""
 
 @final
-class Operation:
+class Awaitable:
     """A call of `recv` or `send`, to be awaited once. It behaves like a coroutine."""
 
     @property
@@ -619,7 +619,7 @@ class Operation:
         """End it, as for a coroutine."""
 
 @final
-class Arrival:
+class Waiter:
     """A future, by asyncio's protocol, that `recv` waits for and that wakes its task at once.
 
     An `asyncio.Future` wakes its task in the loop's next turn, which costs another call of the selector for each message that
@@ -630,10 +630,10 @@ class Arrival:
     def get_loop(self) -> AbstractEventLoop:
         """See `asyncio.Future.get_loop()`."""
 
-    def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context | None = None) -> None:
+    def add_done_callback(self, callback: Callable[[Waiter], object], *, context: Context | None = None) -> None:
         """See `asyncio.Future.add_done_callback()`."""
 
-    def remove_done_callback(self, callback: Callable[[Arrival], object]) -> int:
+    def remove_done_callback(self, callback: Callable[[Waiter], object]) -> int:
         """See `asyncio.Future.remove_done_callback()`."""
 
     def done(self) -> bool:
@@ -747,7 +747,7 @@ class DataSender:
         """Give how many useful bytes have gone out since the last call."""
 
 @final
-class Inbound:
+class DataReceiver:
     """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 
     All DATA is counted for the window of the connection, whose credit goes back at once.
@@ -763,7 +763,7 @@ class Inbound:
         memory_limit: int | None,
     ) -> Self: ...
     @property
-    def held(self) -> int:
+    def held_bytes(self) -> int:
         """How many bytes are held for the peer, as far as was counted: what the application has taken of late may be among them."""
 
     @property
@@ -777,7 +777,7 @@ class Inbound:
         """Leave the DATA of `stream` to the HTTP/2 library from now on."""
 
     def pause(self, stream: int, paused: bool) -> None:
-        """Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
+        """Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `update_windows`.
 
         That of bytes which still wait to be decoded stays.
         """
@@ -814,7 +814,7 @@ class Inbound:
     def tally(self) -> int:
         """Give how many useful bytes the DATA of WebSockets has carried since the last call."""
 
-    def settle(self) -> list[Connection]:
+    def update_windows(self) -> list[Connection]:
         """Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call."""
 
     def pump(self) -> list[int]:

@@ -13,7 +13,7 @@ from mintws.errors import RemoteProtocolError
 
 
 class Transport(Protocol):
-    """A driver's transport, built on `_core.Exchange`."""
+    """A driver's transport, built on `_core.ProtocolBase`."""
 
     def receive(self, data: memoryview, begun: Any = None) -> None:
         """Process bytes of the peer that do not belong to a single WebSocket. Over HTTP/2 the core may have processed some of them."""

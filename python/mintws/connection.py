@@ -461,13 +461,13 @@ class Connection(_core.Endpoint):
         """Take the end of the peer's bytes. Return `Failed` with 1006, unless the end was due."""
         events: list[tuple[Connection, Event]] = []
         self._lose(events, reason)
-        return events, self._settle(events)
+        return events, self._take_replies(events)
 
     def receive_early(self) -> Received:
         """Decode the bytes received before the opening handshake was done."""
         events: list[tuple[Connection, Event]] = []
         self._receive_early(events)
-        return events, self._settle(events)
+        return events, self._take_replies(events)
 
     def fail(self, error: RemoteProtocolError) -> Received:
         """Fail the connection for a fault found by the carrier."""

@@ -187,8 +187,8 @@ class UpgradeRequest:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers, of_handshake=True), extensions=_extensions(self.extensions))
-        _settle(self, subprotocols=_names(self.subprotocols), raw_headers=RawHeaders(self.raw_headers))
+        _set_fields(self, headers=pairs(self.headers, of_handshake=True), extensions=_extensions(self.extensions))
+        _set_fields(self, subprotocols=_names(self.subprotocols), raw_headers=RawHeaders(self.raw_headers))
 
 
 class NotGiven(Enum):
@@ -236,9 +236,9 @@ class UpgradeAccept:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, headers=pairs(self.headers, of_handshake=True))
+        _set_fields(self, headers=pairs(self.headers, of_handshake=True))
         if self.extensions is not _NOT_GIVEN:
-            _settle(self, extensions=_extensions(self.extensions))
+            _set_fields(self, extensions=_extensions(self.extensions))
 
     def __eq__(self, other: object) -> bool:
         return self._said() == other._said() if isinstance(other, UpgradeAccept) else NotImplemented
@@ -289,7 +289,7 @@ class UpgradeReject:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(self, status=_status(self.status), headers=pairs(self.headers), body=_bytes(self.body))
+        _set_fields(self, status=_status(self.status), headers=pairs(self.headers), body=_bytes(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +344,7 @@ class Request:
         for name in ("method", "target"):
             if not isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} is a str, not {type(value).__name__}")
-        _settle(self, headers=pairs(self.headers), body=None if self.body is None else _bytes(self.body))
+        _set_fields(self, headers=pairs(self.headers), body=None if self.body is None else _bytes(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +379,7 @@ class Response:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _settle(
+        _set_fields(
             self,
             status=_status(self.status),
             headers=pairs(self.headers),
@@ -542,6 +542,6 @@ def _bytes(body: object) -> bytes:
     return bytes(body)
 
 
-def _settle(event: object, **values: Any) -> None:
+def _set_fields(event: object, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(event, name, value)

@@ -16,20 +16,20 @@ from mintws import _core
 from mintws.asgi import (
     Application,
     AsgiWebSocket,
-    Http2Requests,
     HttpCycle,
+    Requests,
     Responder,
     WebSocketCycle,
     http_scope,
     unavailable,
     websocket_scope,
 )
-from mintws.asgi.http2 import EXTENSIONS
+from mintws.asgi.requests import EXTENSIONS
 from mintws.asyncio import WebSocket
-from mintws.asyncio.server import Server, ServerLink
+from mintws.asyncio.server import Server, ServerProtocol
 from mintws.connection import Connection
 from mintws.events import Failed, Headers, Request, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
-from mintws.session import Preface, Timing, default_willing
+from mintws.session import Preface, Timeouts, default_willing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -51,13 +51,13 @@ class _Server(Server):
     """The arguments of a server of uvicorn, as those of ours."""
 
     def __init__(self, config: Config, state: ServerState) -> None:
-        timing = Timing(
+        timeouts = Timeouts(
             ping_interval=config.ws_ping_interval or None,
             ping_timeout=config.ws_ping_timeout or None,
             idle_timeout=config.timeout_keep_alive,
         )
-        super().__init__(_no_handler, timing, {"limit": config.ws_max_size})
-        # Whoever makes a link has chosen the version.
+        super().__init__(_no_handler, timeouts, {"limit": config.ws_max_size})
+        # Whoever makes a protocol has chosen the version.
         self.http2 = False
         extensions = default_willing() if config.ws_per_message_deflate else ()
         self.application = Application(config.loaded_app, tuple(extensions), logger)
@@ -84,7 +84,7 @@ async def _no_handler(websocket: WebSocket) -> None:
     raise NotImplementedError("the application handles WebSockets")
 
 
-class _UvicornLink(ServerLink):
+class _UvicornProtocol(ServerProtocol):
     """A connection whose WebSockets are the application's.
 
     Args:
@@ -96,7 +96,7 @@ class _UvicornLink(ServerLink):
     _server: _Server
     websocket_class = AsgiWebSocket
 
-    def __new__(cls, *_: Any, _loop: asyncio.AbstractEventLoop | None = None, **_named: Any) -> _UvicornLink:
+    def __new__(cls, *_: Any, _loop: asyncio.AbstractEventLoop | None = None, **_named: Any) -> _UvicornProtocol:
         # The core takes the loop first, which uvicorn does not give.
         return super().__new__(cls, _loop or asyncio.get_running_loop())
 
@@ -185,7 +185,7 @@ class _UvicornLink(ServerLink):
         logger.info('%s - "WebSocket %s" %s', client, path, said)
 
 
-class WebSocketProtocol(_UvicornLink):
+class WebSocketProtocol(_UvicornProtocol):
     """A connection of a client that asks for a WebSocket over HTTP/1.1.
 
     The arguments of uvicorn hold: `ws_max_size`, `ws_ping_interval`, `ws_ping_timeout`, `ws_per_message_deflate`, `root_path`,
@@ -201,14 +201,14 @@ class WebSocketProtocol(_UvicornLink):
     __slots__ = ()
 
 
-class _Http2Link(_UvicornLink):
+class _Http2Protocol(_UvicornProtocol):
     """A connection of a client that speaks HTTP/2, whose requests and WebSockets are the application's."""
 
     __slots__ = ("_requests",)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._requests = Http2Requests(self)
+        self._requests = Requests(self)
 
     def eof_received(self) -> bool:
         stays = super().eof_received()
@@ -222,11 +222,11 @@ class _Http2Link(_UvicornLink):
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.
-        super(ServerLink, self).receive_ordinary(event)
+        super(ServerProtocol, self).receive_ordinary(event)
         if isinstance(event, Failed):
             logger.warning("Invalid HTTP/2 frame received: %s", event.error)
             self._requests.lose()
-        self._requests.receive(event)
+        self._requests.receive_event(event)
 
     def _speak(self, http2: bool) -> None:
         from mintws.http2 import Http2
@@ -332,7 +332,7 @@ class HttpProtocol(asyncio.Protocol):
         self._state.connections.discard(self)
         protocol: Any
         if http2:
-            protocol = _Http2Link(**self._arguments)
+            protocol = _Http2Protocol(**self._arguments)
         else:
             protocol = AutoHTTPProtocol(**self._arguments)
             if not _takes_websockets(self._config):

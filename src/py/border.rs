@@ -2,7 +2,7 @@
 //!
 //! `mintws/border.py` declares the same methods, by the same parts, with their signatures; a test compares the two.
 
-/// A driver's transport, built on `Exchange`.
+/// A driver's transport, built on `ProtocolBase`.
 pub mod transport {
     use pyo3::call::PyCallArgs;
     use pyo3::intern;

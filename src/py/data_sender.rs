@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::attached::{Attached, RefMut};
 use super::buffer::with_bytes;
+use super::guarded::{Guarded, RefMut};
 use crate::data_sender;
 use crate::turns::Work;
 
@@ -12,13 +12,13 @@ use crate::turns::Work;
 ///
 /// A stream's window is 0 once it has closed.
 #[pyclass(frozen, module = "mintws._core")]
-pub struct DataSender(Attached<data_sender::DataSender>);
+pub struct DataSender(Guarded<data_sender::DataSender>);
 
 #[pymethods]
 impl DataSender {
     #[new]
     fn new(window: i64, max_frame_size: usize) -> Self {
-        Self(Attached::new(data_sender::DataSender::new(window, max_frame_size)))
+        Self(Guarded::new(data_sender::DataSender::new(window, max_frame_size)))
     }
 
     /// Write frames of any type but DATA.

@@ -1,15 +1,15 @@
 //! The core as the Python module `mintws._core`: the only part that names PyO3.
 
-mod attached;
 mod border;
 mod buffer;
 mod contexts;
-mod data;
+mod data_receiver;
 mod data_sender;
 mod driver;
 mod endpoint;
 mod errors;
 mod events;
+mod guarded;
 mod handshake;
 mod incoming;
 mod prepared;
@@ -32,7 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prepared::PreparedMessage>()?;
     module.add_class::<contexts::Contexts>()?;
     module.add_class::<contexts::Pool>()?;
-    module.add_class::<data::Inbound>()?;
+    module.add_class::<data_receiver::DataReceiver>()?;
     module.add_class::<data_sender::DataSender>()?;
     module.add_class::<queue::ReadyList>()?;
     module.add_class::<queue::MessageQueue>()?;
@@ -62,7 +62,7 @@ fn require_main_interpreter() -> PyResult<()> {
     ))
 }
 
-/// Refuses to be loaded where threads run Python side by side: [`attached::Attached`] relies on it.
+/// Refuses to be loaded where threads run Python side by side: [`guarded::Guarded`] relies on it.
 fn require_gil(py: Python<'_>) -> PyResult<()> {
     let Ok(is_enabled) = py.import("sys")?.getattr("_is_gil_enabled") else { return Ok(()) };
     if is_enabled.call0()?.is_truthy()? {

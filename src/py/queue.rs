@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::py::attached::{Attached, RefMut};
 use crate::py::events::Kind;
+use crate::py::guarded::{Guarded, RefMut};
 use crate::py::incoming::Message;
 use crate::queue::{Admits, Queue};
 
@@ -12,14 +12,14 @@ use crate::queue::{Admits, Queue};
 ///
 /// The driver of the transport drains it after it has processed the bytes it read.
 #[pyclass(frozen, module = "mintws._core")]
-pub struct ReadyList(Attached<Vec<Py<MessageQueue>>>);
+pub struct ReadyList(Guarded<Vec<Py<MessageQueue>>>);
 
 /// The received messages of one WebSocket that wait for the application.
 ///
 /// `Connection._deliver_to` makes a connection add them here. A full queue pauses: the connection stops decoding until enough messages
 /// have been taken.
 #[pyclass(frozen, subclass, module = "mintws._core")]
-pub struct MessageQueue(Attached<State>);
+pub struct MessageQueue(Guarded<State>);
 
 struct State {
     queue: Queue<QueuedMessage>,
@@ -49,7 +49,7 @@ pub struct Popped<'py> {
 impl ReadyList {
     #[new]
     pub const fn new() -> Self {
-        Self(Attached::new(Vec::new()))
+        Self(Guarded::new(Vec::new()))
     }
 
     /// Remove and return all queues.
@@ -76,7 +76,7 @@ impl ReadyList {
 impl MessageQueue {
     #[new]
     pub const fn new(ready: Py<ReadyList>) -> Self {
-        Self(Attached::new(State { queue: Queue::new(), ready, listed: false }))
+        Self(Guarded::new(State { queue: Queue::new(), ready, listed: false }))
     }
 
     /// The number of messages that wait for the application.

@@ -35,7 +35,7 @@ BOMB = masked(BINARY, deflated(bytes(1 << 20)), rsv=RSV1)
 
 def turns(peer, data):
     """Give the pairs and replies of each turn that `data` takes."""
-    inbound = peer.http._inbound
+    inbound = peer.http._data_receiver
     inbound.begin_turn(TURN)
     yield peer.http.receive(data)
     while inbound.behind:
@@ -133,10 +133,10 @@ def test_nothing_is_lost_and_the_order_on_each_stream_stays(cut):
 def test_bytes_that_come_while_others_wait_are_taken_after_those():
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()
-    peer.http._inbound.begin_turn(TURN)
+    peer.http._data_receiver.begin_turn(TURN)
     events, _ = peer.http.receive(h2_frame(H2_PING, 0, 0, bytes(8)) * 100 + h2_frame(DATA, 0, stream, masked(1, b"1")))
     assert events == []
-    assert peer.http._inbound.behind
+    assert peer.http._data_receiver.behind
     taken = turns(peer, h2_frame(DATA, 0, stream, masked(1, b"2")))
     assert [pair for events, _ in taken for pair in events] == [(conn, Text("1")), (conn, Text("2"))]
 
@@ -144,13 +144,13 @@ def test_bytes_that_come_while_others_wait_are_taken_after_those():
 def test_the_end_of_the_transport_comes_after_what_waits():
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()
-    peer.http._inbound.begin_turn(TURN)
+    peer.http._data_receiver.begin_turn(TURN)
     peer.http.receive(h2_frame(H2_PING, 0, 0, bytes(8)) * 1000 + h2_frame(DATA, 0, stream, masked(1, b"last")))
-    assert peer.http._inbound.behind
+    assert peer.http._data_receiver.behind
     events, _ = peer.http.receive(b"")
     assert [(it, type(event)) for it, event in events] == [(conn, Text), (conn, Failed)]
     assert peer.http.done
-    assert not peer.http._inbound.behind
+    assert not peer.http._data_receiver.behind
 
 
 def test_what_waits_is_dropped_when_the_connection_has_failed():
@@ -173,7 +173,7 @@ def test_a_flood_ends_the_connection_however_many_turns_it_takes():
 
 def test_frames_before_the_answer_to_the_handshake_are_taken_in_turns_too():
     peer = H2Peer(Role.SERVER)
-    peer.http._inbound.begin_turn(TURN)
+    peer.http._data_receiver.begin_turn(TURN)
     stream = peer.ask()
     ((conn, _),) = peer.deliver()
     pings = masked(PING, b"") * 3000
@@ -182,8 +182,8 @@ def test_frames_before_the_answer_to_the_handshake_are_taken_in_turns_too():
     conn.send(UpgradeAccept())
     events = list(peer.http.proceed()[0])
     assert 0 < len(events) < 3000
-    while peer.http._inbound.behind:
-        peer.http._inbound.begin_turn(TURN)
+    while peer.http._data_receiver.behind:
+        peer.http._data_receiver.begin_turn(TURN)
         events += peer.http._catch_up()[0]
     assert [event for _, event in events] == [Ping(b"")] * 3000 + [Binary(b"last")]
 
@@ -195,4 +195,4 @@ def test_who_asks_for_no_turns_gets_all_at_once():
     events, reply = peer.http.receive(data + h2_frame(DATA, 0, stream, masked(CLOSE, b"\x03\xe8")))
     assert [type(event) for it, event in events if it is conn] == [Text] * 8 * 2700 + [Close]
     assert len([kind for kind, *_ in h2_frames(reply) if kind == H2_PING]) == 5000
-    assert not peer.http._inbound.behind
+    assert not peer.http._data_receiver.behind

@@ -73,14 +73,14 @@ class Driven:
         self.peer = H2Peer(Role.SERVER, **{"limit": LIMIT, **options})
         self.ready = ReadyList()
         self.readers = [Reader(self.peer, self.ready, self.catch_up) for _ in range(count)]
-        self.inbound = self.peer.http._inbound
+        self.data_receiver = self.peer.http._data_receiver
 
     def __iter__(self) -> Iterator[Reader]:
         return iter(self.readers)
 
     def catch_up(self) -> None:
         """Take what has waited and may go on."""
-        while self.inbound.behind:
+        while self.data_receiver.behind:
             events, reply = self.peer.http._catch_up()
             assert events == []
             self.peer.hear(reply)
@@ -105,8 +105,8 @@ def test_nothing_is_inflated_over_the_limit_for_which_no_reader_waits() -> None:
     driven = Driven(50)
     for reader in driven:
         driven.send(reader, BOMB * 10)
-    assert driven.inbound.over
-    assert driven.inbound.held < 8 * LIMIT + QUEUE + 50 * 10 * len(BOMB)
+    assert driven.data_receiver.over
+    assert driven.data_receiver.held_bytes < 8 * LIMIT + QUEUE + 50 * 10 * len(BOMB)
     assert sum(reader.queue.waiting for reader in driven) * LIMIT <= 8 * LIMIT + QUEUE
     assert driven.resets() == []
 
@@ -119,12 +119,12 @@ def test_each_message_comes_to_the_reader_that_asks_for_it() -> None:
     for _ in range(11):
         for reader in driven:
             reader.take()
-            most = max(most, driven.inbound.held)
+            most = max(most, driven.data_receiver.held_bytes)
     assert [reader.sizes for reader in driven] == [[LIMIT] * 10] * 50
     assert most < 9 * LIMIT + QUEUE + 50 * 10 * len(BOMB)
     # What the application has taken is seen when something comes.
     driven.send(driven.readers[0], masked(TEXT, b"more"))
-    assert (driven.inbound.over, driven.resets()) == (False, [])
+    assert (driven.data_receiver.over, driven.resets()) == (False, [])
 
 
 def test_what_waits_to_be_inflated_goes_on_when_there_is_room_again() -> None:
@@ -152,7 +152,7 @@ def test_messages_that_are_not_compressed_and_control_frames_come_over_the_limit
     driven = Driven(20)
     for reader in driven:
         driven.send(reader, BOMB * 2)
-    assert driven.inbound.over
+    assert driven.data_receiver.over
     last = driven.readers[-1]
     stream, connection = driven.peer.open(COMPRESSED, accept=ACCEPT)
     queue = MessageQueue(driven.ready)
@@ -170,10 +170,10 @@ def test_what_was_unfinished_when_the_limit_was_passed_is_not_inflated_either() 
     for number, reader in enumerate(driven):
         driven.send(reader, BOMB[:half] if number % 2 else cut[0])
     driven.send(driven.readers[0], b"")
-    assert not driven.inbound.over
+    assert not driven.data_receiver.over
     for number, reader in enumerate(driven):
         driven.send(reader, BOMB[half:] if number % 2 else cut[1])
-    assert driven.inbound.over
+    assert driven.data_receiver.over
     assert sum(reader.queue.waiting for reader in driven) == 8
     for _ in range(2):
         for reader in driven:
@@ -199,18 +199,18 @@ def test_what_waits_for_the_windows_of_the_peer_counts() -> None:
     queue = MessageQueue(ReadyList())
     other._deliver_to(queue)
     one.send(Binary(bytes(7 * LIMIT)))
-    assert peer.http._inbound.held == one.buffered
+    assert peer.http._data_receiver.held_bytes == one.buffered
     for _ in range(4):
         peer.send(stream, BOMB)
-    assert (peer.http._inbound.over, queue.waiting) == (True, 1)
+    assert (peer.http._data_receiver.over, queue.waiting) == (True, 1)
     peer.h2.increment_flow_control_window(8 * LIMIT)
     peer.h2.increment_flow_control_window(8 * LIMIT, one.carrier.number)
     peer.deliver()
     assert one.buffered == 0
-    assert (peer.http._inbound.over, queue.paused) == (False, False)
+    assert (peer.http._data_receiver.over, queue.paused) == (False, False)
     one.send(Binary(bytes(2 * LIMIT)))
     one.abort()
-    assert peer.http._inbound.held < 2 * LIMIT
+    assert peer.http._data_receiver.held_bytes < 2 * LIMIT
 
 
 # A peer that is slow, and no more than that, is never reset, and is never kept waiting for ever.
@@ -263,7 +263,7 @@ def test_small_messages_go_on_beside_streams_that_hold_too_much() -> None:
     *slow, good = driven.readers
     for reader in slow:
         driven.send(reader, masked(BINARY, bytes(limit))[:10_000])
-    assert driven.inbound.over
+    assert driven.data_receiver.over
     for number in range(1000):
         driven.send(good, masked(BINARY, bytes(1000)) * 10)
         while good.take():
@@ -279,7 +279,7 @@ def test_credit_is_kept_from_those_that_hold_more_than_their_share_and_given_whe
     for reader in driven:
         for at in range(0, len(unfinished), 16 * KIB):
             driven.send(reader, unfinished[at : at + 16 * KIB])
-    assert driven.inbound.over
+    assert driven.data_receiver.over
     windows = {reader.stream: driven.peer.h2.local_flow_control_window(reader.stream) for reader in driven}
     first, second, third, fourth = driven.readers
     assert windows[first.stream] > 256 * KIB
@@ -290,9 +290,9 @@ def test_credit_is_kept_from_those_that_hold_more_than_their_share_and_given_whe
             driven.send(reader, rest[at : at + 16 * KIB])
         reader.take()
     driven.send(first, masked(TEXT, b"x"))
-    assert not driven.inbound.over
+    assert not driven.data_receiver.over
     for reader in (third, fourth):
-        left, credit = driven.inbound.window(reader.stream)
+        left, credit = driven.data_receiver.window(reader.stream)
         assert driven.peer.h2.local_flow_control_window(reader.stream) == left
         assert left > 256 * KIB - len(unfinished)
         assert credit == 0
@@ -303,14 +303,14 @@ def test_messages_that_nobody_takes_keep_no_credit_from_others_once_they_are_tak
     for reader in driven:
         for _ in range(20):
             driven.send(reader, masked(BINARY, bytes(10 * KIB)))
-    assert driven.inbound.over
+    assert driven.data_receiver.over
     for reader in driven:
         while reader.take():
             pass
     assert [sum(reader.sizes) for reader in driven] == [200 * KIB] * 5
-    assert not driven.inbound.over
+    assert not driven.data_receiver.over
     for reader in driven:
-        assert sum(driven.inbound.window(reader.stream) or ()) >= 256 * KIB
+        assert sum(driven.data_receiver.window(reader.stream) or ()) >= 256 * KIB
 
 
 def test_a_close_behind_what_waits_to_be_inflated_is_found() -> None:
@@ -335,7 +335,7 @@ def test_no_limit_is_none() -> None:
         for reader in driven:
             driven.send(reader, BOMB * 4)
         assert sum(reader.queue.waiting for reader in driven) == 80
-        assert not driven.inbound.over
+        assert not driven.data_receiver.over
 
 
 @pytest.mark.parametrize("http", [Http1, Http2])

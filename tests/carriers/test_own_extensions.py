@@ -318,7 +318,7 @@ def test_interruption_within_receive_loses_nothing(carrier, last):
     with pytest.raises(KeyboardInterrupt):
         pair.wire.server.receive(data)
     assert (pair.server.state, pair.server.failed) == (State.REMOTE_CLOSING, True)
-    assert pair.server.held == 0
+    assert pair.server.undelivered_bytes == 0
     events, reply = pair.wire.server.receive(h2_frame(6, 0, 0, bytes(8)) if others else b"late")
     ours = [event for conn, event in events if conn is pair.server]
     assert ours[:-1] == [Text("first")]

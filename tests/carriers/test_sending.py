@@ -169,9 +169,9 @@ def test_corked_events_wait_for_flush(pair):
         assert conn.send(Text("a")) == b""
         assert conn.send_many([Binary(b"b"), Ping(b"c")]) == b""
         assert conn.send_vectored(Text("d")) == []
-        assert conn.corked > 0
+        assert conn.corked_bytes > 0
         assert carry(conn.flush()) == [Text("a"), Binary(b"b"), Ping(b"c"), Text("d")]
-        assert conn.corked == 0
+        assert conn.corked_bytes == 0
         assert conn.flush() == b""
         assert conn.send(Text("e")) == b""
         assert carry(conn.uncork()) == [Text("e")]
@@ -184,12 +184,12 @@ def test_large_payload_takes_what_is_corked_with_it():
     conn.send(Text("a"))
     with pytest.raises(LocalProtocolError):
         conn.send_vectored(Text(b"\xff" * 20_000))
-    assert conn.corked == 3
+    assert conn.corked_bytes == 3
     corked, header, payload = conn.send_vectored(Binary(large))
     assert (corked, header[:2], payload is large) == (b"\x81\x01a", b"\x82\x7e", True)
-    assert (conn.corked, conn.flush()) == (0, b"")
+    assert (conn.corked_bytes, conn.flush()) == (0, b"")
     # It is corked still.
-    assert (conn.send(Text("b")), conn.corked) == (b"", 3)
+    assert (conn.send(Text("b")), conn.corked_bytes) == (b"", 3)
     assert len(conn.send_vectored(Binary(large))) == 3
     assert len(conn.send_vectored(Binary(large))) == 2
 
@@ -306,7 +306,7 @@ def test_what_is_corked_goes_nowhere_when_the_peer_is_lost(carrier, end):
         pair.wire.server.receive(b"")
     else:
         pair.server.abort()
-    assert (pair.server.corked, pair.server.flush()) == (0, b"")
+    assert (pair.server.corked_bytes, pair.server.flush()) == (0, b"")
     assert pair.wire.server.done is (carrier is Http1 or end == "lost")
 
 

@@ -172,7 +172,7 @@ def test_what_answers_a_message_goes_out_before_the_close_that_came_behind_it(ru
             websocket = await connect(url(server), http=http)
             for i in range(10):
                 await websocket.send(str(i))
-            websocket.begin_close(1000, "")
+            websocket._begin_close(1000, "")
             assert [await websocket.recv() for _ in range(10)] == [str(i) for i in range(10)]
             with pytest.raises(ConnectionClosed):
                 await websocket.recv()

@@ -235,7 +235,7 @@ def test_an_answer_to_a_close_waits_for_messages_that_are_being_taken(run, http,
             websocket = await connect(url(server), http=http)
             for i in range(5):
                 await websocket.send(str(i))
-            websocket.begin_close()
+            websocket._begin_close()
             assert [message async for message in websocket] == list("01234")
             assert websocket.ending.clean
 
@@ -277,7 +277,7 @@ def test_a_close_is_answered_at_once_where_nothing_is_unread(run, http, handler)
                 await websocket.send("all of it")
             await asyncio.sleep(0.1)
             begun = now()
-            websocket.begin_close(4001, "enough")
+            websocket._begin_close(4001, "enough")
             while websocket.ending.received is None:
                 await asyncio.sleep(0.01)
             assert now() - begun < GRACE / 2
@@ -294,7 +294,7 @@ def test_a_close_after_messages_that_nobody_takes_is_answered_after_a_grace(run,
             await websocket.send_many(["x"] * count)
             await asyncio.sleep(0.1)
             begun = now()
-            websocket.begin_close()
+            websocket._begin_close()
             while websocket.ending.received is None:
                 await asyncio.sleep(0.01)
             assert now() - begun < 3 * GRACE
@@ -511,7 +511,7 @@ def test_an_answer_that_is_being_made_goes_out_before_a_close_is_answered(run, h
         async with listening(handler) as server:
             websocket = await connect(url(server), http=http)
             await websocket.send("question")
-            websocket.begin_close()
+            websocket._begin_close()
             assert await take_all(websocket) == ["answer to question"]
             assert websocket.ending.clean
 
@@ -537,7 +537,7 @@ def test_a_stream_whose_peer_does_not_end_it_is_reset(run):
                     await asyncio.wait_for(websocket.close(), 0.05)
                 await asyncio.sleep(0.3)
                 assert not client.http._streams
-                assert not client._link.websockets
+                assert not client._protocol.websockets
 
     run(work())
 
@@ -586,7 +586,7 @@ def test_the_client_leaves_it_to_the_server_to_close_the_transport(run, begun_by
             else:
                 with pytest.raises(ConnectionClosed):
                     await websocket.recv()
-            await asyncio.wait_for(asyncio.shield(websocket._link.gone), 5)
+            await asyncio.wait_for(asyncio.shield(websocket._protocol.gone), 5)
             order.append("client")
             assert websocket.ending.clean
 
@@ -640,7 +640,7 @@ def test_close_does_not_wait_for_a_server_that_does_not_end_the_transport(run, h
                 assert (closed.value.code, closed.value.clean) == (4000, True)
             assert (websocket.close_code, websocket.close_reason) == (4000, "enough")
             assert websocket.transport.get_extra_info("peername")[0] == "127.0.0.1"
-            assert not websocket._link.lost and not websocket.transport.is_closing()
+            assert not websocket._protocol.lost and not websocket.transport.is_closing()
 
     run(work())
 
@@ -811,11 +811,11 @@ def test_a_transport_over_tls_can_be_asked_in_each_turn_of_the_loop_until_it_is_
         async with listening(ssl=server_context) as server:
             address = f"wss://localhost:{server.port}/"
             websocket = await connect(address, host="127.0.0.1", http=http, ssl=client_context)
-            [link] = server.links
-            websocket._link.transport.abort()
-            while not link.gone.done():
-                assert 0 <= link.buffered <= link.unsent
-                link.update_reading()
+            [protocol] = server.protocols
+            websocket._protocol.transport.abort()
+            while not protocol.gone.done():
+                assert 0 <= protocol.buffered <= protocol.unsent
+                protocol.update_reading()
                 await asyncio.sleep(0)
 
     run(work())

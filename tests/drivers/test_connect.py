@@ -145,7 +145,7 @@ def test_a_connection_that_has_ended_opens_nothing(run):
     async def work():
         async with listening() as server:
             client = await connect_http2(f"ws://127.0.0.1:{server.port}")
-            client._link.transport.abort()
+            client._protocol.transport.abort()
             await asyncio.sleep(0.01)
             for call in (client.open(), client.request("GET", "/")):
                 with pytest.raises(ConnectError, match="the connection has ended"):
@@ -280,7 +280,7 @@ def test_what_was_awaited_or_entered_opens_nothing_a_second_time(run, call, agai
                 with pytest.raises(LocalProtocolError, match=rf"call {call}\(\) again"):
                     await again(opening)
                 if make is not None:
-                    assert len(server.links) == 1
+                    assert len(server.protocols) == 1
             # The one that was opened has been closed at the end of the body.
             if call == "connect":
                 assert opened.close_code == 1000
@@ -495,7 +495,7 @@ def test_a_close_that_is_cancelled_closes_the_transport(run):
             await client.open(extensions=())
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(client.close(), 0.05)
-            await asyncio.wait_for(client._link.gone, 5)
+            await asyncio.wait_for(client._protocol.gone, 5)
 
     run(work())
 

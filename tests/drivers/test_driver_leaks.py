@@ -105,7 +105,7 @@ def test_connections_that_are_opened_and_closed_leave_nothing_behind(
                     async with connect(http=http, extensions=extensions, **where) as websocket:
                         await websocket.send("hello")
                         assert await websocket.recv() == "hello"
-                while server.links:
+                while server.protocols:
                     await asyncio.sleep(0.01)
 
             assert await left_behind(live, times, 30) < SPARE

@@ -30,7 +30,7 @@ from mintws import (
 )
 from mintws.asyncio import connect, connect_http2
 from mintws.events import Response
-from mintws.session import REFUSAL_WAIT, Timing
+from mintws.session import REFUSAL_WAIT, Timeouts
 
 
 def opened(address, how, **options):
@@ -218,7 +218,7 @@ def test_a_timeout_of_the_answer_or_of_settings_says_so(run, how):
 
 def impatient(client):
     """Let a client that is connected wait no longer."""
-    client._link.timing = Timing(0.3, 0.1, None, None)
+    client._protocol.timeouts = Timeouts(0.3, 0.1, None, None)
 
 
 def test_a_timeout_of_a_free_stream_says_so(run):
@@ -352,7 +352,7 @@ def test_a_refusal_on_one_of_many_streams_leaves_the_others(run):
     async def work(port):
         async with connect_http2(f"ws://127.0.0.1:{port}", close_timeout=0.1) as client:
             error = await failure(client.open("/"))
-            assert not client._link.lost and not client._link._session._refused_at
+            assert not client._protocol.lost and not client._protocol._session._refused_at
             assert not client.http._streams
             return error
 
@@ -444,10 +444,10 @@ def test_a_request_that_a_reset_of_tcp_ends_has_it_as_its_cause(run):
             return Response(200)
 
         def reset_soon():
-            (link,) = server.links
-            raw = link.transport.get_extra_info("socket")
+            (protocol,) = server.protocols
+            raw = protocol.transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            link.transport.abort()
+            protocol.transport.abort()
 
         async with listening(respond=respond, close_timeout=0.1) as server:
             async with connect_http2(url(server)) as client:

@@ -86,7 +86,7 @@ def test_hooks_see_the_address_of_who_asks(run, http):
             assert accepted.request.peer.address == ours
             if http == "2":
                 async with connect_http2(url(server)) as client:
-                    ours = client._link.transport.get_extra_info("sockname")
+                    ours = client._protocol.transport.get_extra_info("sockname")
                     websocket = await client.open()
                     assert (await client.request("GET", "/")).body == b"a page"
                     assert peers[1] is peers[2]

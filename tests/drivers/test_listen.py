@@ -13,7 +13,7 @@ import pytest
 from drivers.conftest import echo, listening
 
 from mintws import LocalProtocolError
-from mintws.asyncio import connect, connect_http2, listen, serve
+from mintws.asyncio import connect, connect_http2, listener, serve
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the backlog, and has all of 127.0.0.0/8")
 
@@ -39,7 +39,7 @@ def backlog_of(server):
 
 
 def default_backlog():
-    return min(listen.BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    return min(listener.BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 @contextlib.contextmanager
@@ -107,16 +107,16 @@ def made(monkeypatch):
         made.append(create(address, **options))
         return made[-1]
 
-    monkeypatch.setattr(listen.socket, "create_server", create_or_refuse)
+    monkeypatch.setattr(listener.socket, "create_server", create_or_refuse)
     return made
 
 
 @LINUX
-@pytest.mark.parametrize("times", [1, listen.TRIES])
+@pytest.mark.parametrize("times", [1, listener.TRIES])
 def test_a_port_that_is_taken_on_one_host_is_not_taken_on_the_others(run, made, times):
     async def work():
         made.taken = times
-        if times == listen.TRIES:
+        if times == listener.TRIES:
             with pytest.raises(OSError, match="in use") as refused:
                 await serve(echo, HOSTS[:2], 0)
             assert refused.value.errno == errno.EADDRINUSE
@@ -154,7 +154,7 @@ def test_an_address_of_a_name_whose_family_is_missing_is_passed_over(run, monkey
         kind = socket.SOCK_STREAM
         return [(socket.AF_INET6, kind, 0, "", first), (socket.AF_INET, kind, 0, "", second)]
 
-    monkeypatch.setattr(listen.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(listener.socket, "getaddrinfo", resolve)
 
     async def work():
         async with serve(echo, "name.example", 0) as server:

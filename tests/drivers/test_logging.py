@@ -183,8 +183,8 @@ def test_a_fault_of_the_whole_http2_connection_is_logged(run, log):
         async with listening() as server:
             async with connect_http2(url(server)) as client:
                 await client.open("/chat")
-                client._link.write(h2_frame(0, 0, 0, b"DATA on no stream"))
-                await until(lambda: client._link.lost)
+                client._protocol.write(h2_frame(0, 0, 0, b"DATA on no stream"))
+                await until(lambda: client._protocol.lost)
 
     run(work())
     assert only(log("mintws.server", logging.INFO), r"^\d+ failed: 127\.0\.0\.1:\d+: .*\(RFC 9113 §5\.4\.1\)$")

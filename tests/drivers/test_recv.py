@@ -416,11 +416,11 @@ def test_what_comes_with_the_answer_is_not_inflated_ahead_of_its_reader(run, htt
                 assert websocket.waiting <= 4
                 await take_bombs(websocket, 50)
                 if end == "late":
-                    websocket.begin_close()
+                    websocket._begin_close()
                 with pytest.raises(ConnectionClosed) as closed:
                     await websocket.recv()
                 assert closed.value.code == (1006 if end == "lost" else 1000)
-            await websocket._link.gone
+            await websocket._protocol.gone
             await asyncio.sleep(0.05)
 
     run(work())
@@ -449,7 +449,7 @@ def test_messages_that_wait_as_bytes_outlive_the_end_of_their_stream(run):
                 if leave == "close":
                     await websocket.close(4001)
                 else:
-                    websocket._link.abort(websocket)
+                    websocket._protocol.abort(websocket)
             while len(ends) < 2:
                 await asyncio.sleep(0.01)
 
@@ -466,7 +466,7 @@ def test_what_waits_as_bytes_stays_within_a_window(run):
         for _ in range(40):
             assert len(await websocket.recv()) == 2**20
             await asyncio.sleep(0.01)
-            held = max(held, websocket.connection.held)
+            held = max(held, websocket.connection.undelivered_bytes)
         taken.append(held)
 
     async def flood(websocket):
@@ -482,7 +482,7 @@ def test_what_waits_as_bytes_stays_within_a_window(run):
             while not taken:
                 await asyncio.sleep(0.01)
             flooding.cancel()
-            websocket._link.transport.abort()
+            websocket._protocol.transport.abort()
 
     run(work())
     assert taken[0] <= 256 * 1024
@@ -546,7 +546,7 @@ def test_what_was_read_before_the_transport_was_lost_is_there_after_close(run, h
                 # Where nothing is read, nobody hears of a loss.
                 await asyncio.sleep(0.2)
                 websocket.transport.abort()
-            await websocket._link.gone
+            await websocket._protocol.gone
             await websocket.close()
             await asyncio.sleep(0.2)
             for i in range(taken):

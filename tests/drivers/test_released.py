@@ -151,7 +151,7 @@ async def cut_with_messages_that_wait(http: str, *, take: bool) -> None:
 
     async with opened(http, handler) as (_, websocket):
         # More messages than may wait: what is behind them waits as bytes.
-        while not websocket.connection.held:
+        while not websocket.connection.undelivered_bytes:
             await asyncio.sleep(0.01)
         websocket.transport.abort()
         if take:

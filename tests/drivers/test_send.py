@@ -153,7 +153,7 @@ def test_a_message_in_fragments_stops_where_the_connection_is_closed(run):
             websocket = await connect(address, close_timeout=0.1, extensions=())
             sending = asyncio.create_task(websocket.send(slowly("a", "b", "c", "d", "e")))
             await asyncio.sleep(0.025)
-            websocket.begin_close(1001)
+            websocket._begin_close(1001)
             with pytest.raises(ConnectionClosed):
                 await sending
             await websocket.wait_closed()
@@ -407,7 +407,7 @@ def test_echoes_of_one_chunk_are_written_together(run):
 
         async def handler(websocket):
             write = websocket.transport.write
-            websocket._link._writer = lambda data: (writes.append(len(data)), write(data))
+            websocket._protocol._writer = lambda data: (writes.append(len(data)), write(data))
             await echo(websocket)
 
         async with listening(handler, extensions=()) as server:

@@ -182,7 +182,7 @@ def test_a_connection_that_asks_for_nothing_more_has_a_time_limit(run, behind, a
             writer.close()
             async with connect_http2(url(server)) as client:
                 await client.request("GET", "/")
-                await asyncio.wait_for(asyncio.shield(client._link.gone), 5)
+                await asyncio.wait_for(asyncio.shield(client._protocol.gone), 5)
 
     run(work())
 
@@ -203,7 +203,7 @@ def test_a_client_that_leaves_within_its_first_bytes_leaves_nothing(run, start):
     async def work():
         async with listening(open_timeout=None) as server:
             await asyncio.wait_for(whole_answer(server, start), 5)
-            await until(lambda: not server.links)
+            await until(lambda: not server.protocols)
 
     run(work())
 
@@ -229,8 +229,8 @@ def test_answers_wait_for_a_client_that_does_not_read_them(run):
                 for _ in range(200):
                     writer.write(GET * 1000)
                     await asyncio.wait_for(writer.drain(), 0.5)
-            (link,) = server.links
-            assert link.transport.get_write_buffer_size() < 1 << 20
+            (protocol,) = server.protocols
+            assert protocol.transport.get_write_buffer_size() < 1 << 20
             writer.transport.abort()
 
     run(work())
@@ -317,8 +317,8 @@ def test_a_body_that_nobody_asks_for_is_not_waited_for_over_http2(run):
         async with listening() as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             assert await asyncio.wait_for(upload_over_http2(reader, writer), 5) == 404
-            (link,) = server.links
-            assert link.http.collecting == []
+            (protocol,) = server.protocols
+            assert protocol.http.collecting == []
             writer.transport.abort()
 
     run(work())
@@ -368,13 +368,13 @@ def test_a_stream_that_the_client_leaves_open_has_a_time_limit(run, timeout):
                 writer.write(peer.receive(await reader.read(65536))[1])
             # Closed by hand, without END_STREAM.
             writer.write(h2_frame(DATA, 0, 1, masked(CLOSE, close_payload(1000))))
-            (link,) = server.links
-            await until(lambda: link.http.half_closed)
+            (protocol,) = server.protocols
+            await until(lambda: protocol.http.half_closed)
             if timeout is None:
                 await asyncio.sleep(0.3)
-                assert link.http.half_closed
+                assert protocol.http.half_closed
             else:
-                await until(lambda: not link.http.h2.open_inbound_streams)
+                await until(lambda: not protocol.http.h2.open_inbound_streams)
                 frames = h2_frames(await reader.read(65536))
                 while frames[-1][0] != RST_STREAM:
                     frames += h2_frames(await reader.read(65536))
@@ -520,7 +520,7 @@ def test_a_close_that_is_cancelled_cuts_off_what_is_left(run, http):
                 await websocket.recv()
             assert closed.value.code == 1001
             await asyncio.wait_for(server.wait_closed(), 5)
-            await until(lambda: not server.tasks and not server.links)
+            await until(lambda: not server.tasks and not server.protocols)
 
     run(work())
 
@@ -548,7 +548,7 @@ def test_400_connections_leave_nothing_behind(run, http):
             for _ in range(4):
                 for websocket in await asyncio.gather(*(connect(url(server), http=http) for _ in range(100))):
                     await websocket.close()
-            await until(lambda: not server.links and not server.tasks)
+            await until(lambda: not server.protocols and not server.tasks)
             assert live_timers() < 10
         assert len(asyncio.all_tasks()) <= 2
 

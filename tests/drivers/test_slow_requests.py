@@ -272,13 +272,13 @@ def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, conte
     theirs, ours = contexts
 
     async def work():
-        timing = {"idle_timeout": 0.2, "close_timeout": 0.2}
-        async with listening(respond=lambda _: Response(200, body=bytes(size)), ssl=theirs, **timing) as server:
+        timeouts = {"idle_timeout": 0.2, "close_timeout": 0.2}
+        async with listening(respond=lambda _: Response(200, body=bytes(size)), ssl=theirs, **timeouts) as server:
             close = b"Connection: close\r\n" if end == "close" else b""
             request = b"GET / HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n"
             reading = asyncio.ensure_future(asyncio.to_thread(read_slowly, server.port, request, 0.02, ours))
             if end == "drain":
-                while not any(link.full for link in server.links):
+                while not any(protocol.full for protocol in server.protocols):
                     await asyncio.sleep(0.01)
                 await server.drain(None)
             got = await reading
@@ -321,9 +321,9 @@ def test_a_client_that_takes_nothing_is_cut_off(run, http, full):
             client.writer.transport.pause_reading()
             await client.begin()
             await client.end()
-            while not server.links:
+            while not server.protocols:
                 await asyncio.sleep(0.01)
-            while server.links:
+            while server.protocols:
                 await asyncio.sleep(0.05)
             client.writer.transport.abort()
 

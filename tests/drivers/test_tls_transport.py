@@ -182,12 +182,12 @@ def test_a_large_message_takes_few_writes(run, tls_contexts):
 
     async def handler(websocket):
         beneath = websocket.transport._transport
-        channel = websocket._link.transport._channel
+        channel = websocket._protocol.transport._channel
         write = beneath.write
         channel._open(
             channel._tls.records,
             Counting(beneath, lambda data: (writes.append(len(data)), write(data))),
-            websocket._link,
+            websocket._protocol,
         )
         await websocket.send(bytes(size))
 

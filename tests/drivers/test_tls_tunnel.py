@@ -93,7 +93,7 @@ def test_a_websocket_passes_a_tunnel(run, http, outer, tls_contexts, secure):
                     assert inner.context is ours
                 assert websocket.transport.get_extra_info("peername") == ("127.0.0.1", port)
             assert (websocket.close_code, websocket.state) == (1000, State.CLOSED)
-            await websocket._link.gone
+            await websocket._protocol.gone
             del writer
 
     run(work())

@@ -256,21 +256,21 @@ def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(r
     async def work():
         async with listening(handler) as server:
             async with raw_http2_client(server, 1) as (writer, (stream,)):
-                [link] = server.links
+                [protocol] = server.protocols
                 handed = count_frames(monkeypatch)
                 async with counted(lambda: handed[0]) as most:
                     writer.write(h2_frame(H2_PING, 0, 0, bytes(8)) * 4000)
                     writer.write(h2_frame(DATA, 0, stream, masked(BINARY, b"last")))
-                    while not link._behind:
+                    while not protocol._behind:
                         await asyncio.sleep(0)
-                    link.transport.abort()
+                    protocol.transport.abort()
                     while not ended:
                         await asyncio.sleep(0)
                     await asyncio.sleep(0)
                 assert handed[0] > 150
                 assert most[0] < 150
-            assert link.gone.done()
-            assert link not in server.links
+            assert protocol.gone.done()
+            assert protocol not in server.protocols
 
     messages, ended = [], []
     run(work())
@@ -365,16 +365,16 @@ def test_what_has_waited_for_a_window_goes_out_over_many_turns(run):
         nonlocal server
         async with listening(handler) as server:
             async with raw_http2_client(server, 20) as (writer, numbers):
-                [link] = server.links
+                [protocol] = server.protocols
                 while waiting() < 19 << 20:
                     await asyncio.sleep(0)
-                before = link.written
-                async with counted(lambda: link.written) as most:
+                before = protocol.written
+                async with counted(lambda: protocol.written) as most:
                     for stream in (0, *numbers):
                         writer.write(h2_frame(WINDOW_UPDATE, 0, stream, (1 << 30).to_bytes(4, "big")))
                     while waiting():
                         await asyncio.sleep(0)
-                assert link.written - before >= 19 << 20
+                assert protocol.written - before >= 19 << 20
                 assert most[0] < 8 << 20
 
     server = None
@@ -389,7 +389,7 @@ def test_what_a_peer_has_left_is_inflated_over_many_turns(run, streams):
         ended.append(websocket.close_code)
 
     def waits():
-        return sum(websocket.connection.held for websocket in websockets)
+        return sum(websocket.connection.undelivered_bytes for websocket in websockets)
 
     def received():
         return sum(websocket.counters.messages_received for websocket in websockets)

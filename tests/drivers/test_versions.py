@@ -23,7 +23,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.asyncio import connect, dial
+from mintws.asyncio import connect, connector
 from mintws.session import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, VersionChoice
 
 #: Statuses of a server that may take an Upgrade, with the headers that they come with.
@@ -233,7 +233,7 @@ def test_what_was_learnt_goes_with_the_loop(run, tls_contexts):
             async with connect(address, ssl=client_tls):
                 pass
 
-    before = len(dial._learnt)
+    before = len(connector._learnt)
     run(work())
     gc.collect()
-    assert len(dial._learnt) <= before
+    assert len(connector._learnt) <= before

@@ -34,7 +34,7 @@ def given_at_each_send(websocket, messages):
         for message in messages:
             before = websocket.written
             await websocket.send(message)
-            yield websocket.written > before and websocket.connection.corked == 0
+            yield websocket.written > before and websocket.connection.corked_bytes == 0
 
     return send()
 
@@ -200,7 +200,7 @@ def test_a_burst_to_others_is_written_by_the_send_after_its_last_message(run, ht
             while len(receivers) < 2:
                 await asyncio.sleep(0.01)
             # The openings count, and in a turn that is spent a sender waits for the next one.
-            receivers[0]._link._shared._begin_turn(asyncio.get_running_loop())
+            receivers[0]._protocol._shared._begin_turn(asyncio.get_running_loop())
             writer.write(masked(TEXT, b"1") + masked(TEXT, b"2"))
             for client in clients:
                 assert [await client.recv(), await client.recv()] == ["1", "2"]
@@ -219,11 +219,11 @@ def test_answers_on_many_streams_are_written_together_before_their_sends_return(
     written, writes, watched, count = [], [], set(), 20
 
     async def handler(websocket):
-        link = websocket._link
-        writer = link._writer
+        protocol = websocket._protocol
+        writer = protocol._writer
         if not watched:
-            watched.add(link)
-            link._writer = lambda data: (writes.append(len(data)), writer(data))
+            watched.add(protocol)
+            protocol._writer = lambda data: (writes.append(len(data)), writer(data))
         async for message in websocket:
             before = websocket.written
             await websocket.send(message)
@@ -326,7 +326,7 @@ def test_a_batch_is_bounded(run, http):
             with websocket.batch():
                 for _ in range(100):
                     await websocket.send(b"x" * 1000)
-                    assert websocket.connection.corked <= 40_000
+                    assert websocket.connection.corked_bytes <= 40_000
                 assert websocket.written > before
             for _ in range(100):
                 await websocket.recv()
@@ -461,7 +461,7 @@ def test_a_reader_whose_context_is_entered_is_woken_by_the_loop(run, http):
             reader = loop.create_task(websocket.recv(), context=context)
             await asyncio.sleep(0.05)
             # This ends the WebSocket in the very context that its reader is to go on in.
-            loop.call_soon(websocket._link.abort, websocket, context=context)
+            loop.call_soon(websocket._protocol.abort, websocket, context=context)
             with pytest.raises(Exception, match="1006"):
                 await asyncio.wait_for(reader, 5)
 

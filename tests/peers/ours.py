@@ -74,7 +74,7 @@ class OurEnd(End):
         return told(self.websocket.ending)
 
 
-def told(ending: mintws.session.Ending) -> Ending:
+def told(ending: mintws.session.CloseStatus) -> Ending:
     """Give what the other end's Close said, where the closing handshake was done."""
     assert ending.error is None, f"it ended with the fault: {ending.error}"
     assert ending.received is not None, f"no Close came: {ending.cause or ending}"

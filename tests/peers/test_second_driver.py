@@ -13,7 +13,7 @@ from trio_driver import WebSocket
 from with_trio import MintwsOnTrio
 
 from mintws import Http1, Http2, Role, State, UpgradeRequest
-from mintws.session import Ending, Timing
+from mintws.session import CloseStatus, Timeouts
 
 OURS, TRIO = Mintws, MintwsOnTrio
 
@@ -37,8 +37,8 @@ def test_conversation(
     ("closes", "cause"), [(False, "keepalive: no Pong came"), (True, "the peer did not close in time")]
 )
 def test_peer_that_goes_silent_is_given_up(http: str, closes: bool, cause: str) -> None:
-    timing = Timing(ping_interval=None if closes else 0.1, ping_timeout=0.1, close_timeout=0.2)
-    endings: list[Ending] = []
+    timeouts = Timeouts(ping_interval=None if closes else 0.1, ping_timeout=0.1, close_timeout=0.2)
+    endings: list[CloseStatus] = []
 
     async def handler(websocket: WebSocket) -> None:
         if closes:
@@ -48,7 +48,7 @@ def test_peer_that_goes_silent_is_given_up(http: str, closes: bool, cause: str) 
 
     async def main() -> None:
         with trio.fail_after(10):
-            async with trio_driver.serve(handler, ssl=None, extensions=(), timing=timing) as port:
+            async with trio_driver.serve(handler, ssl=None, extensions=(), timeouts=timeouts) as port:
                 client = Http1(Role.CLIENT) if http == "1.1" else Http2(Role.CLIENT)
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
                 await stream.send_all(client.start())

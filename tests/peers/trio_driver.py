@@ -16,7 +16,7 @@ from mintws._core import MessageQueue, ReadyList
 from mintws.errors import ConnectError, UpgradeError
 from mintws.events import UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
-from mintws.session import DriverTransport, DriverWebSocket, Step, Timing, TransportSession
+from mintws.session import DriverTransport, DriverWebSocket, Step, Timeouts, TransportSession
 from mintws.url import parse
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -25,14 +25,14 @@ GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 class WebSocket(DriverWebSocket, MessageQueue):
     """One open WebSocket."""
 
-    def __new__(cls, link: Transport, connection: Connection) -> WebSocket:
-        return super().__new__(cls, link.ready)
+    def __new__(cls, protocol: Transport, connection: Connection) -> WebSocket:
+        return super().__new__(cls, protocol.ready)
 
-    def __init__(self, link: Transport, connection: Connection) -> None:
+    def __init__(self, protocol: Transport, connection: Connection) -> None:
         self.connection = connection
         self.awaited = self.owes_answer = False
-        self._link = link
-        self._session = rules.WebSocketSession(link.now(), connection, link, link._session.timing)
+        self._protocol = protocol
+        self._session = rules.WebSocketSession(protocol.now(), connection, protocol, protocol._session.timeouts)
         connection.owner = rules.Owner(self)
         connection.cork()
         connection._deliver_to(self)
@@ -46,12 +46,12 @@ class WebSocket(DriverWebSocket, MessageQueue):
                 self._resume()
                 paused = self.paused
                 continue
-            if self._session.last is not None or self._link.left(self):
-                self.answer()
+            if self._session.last is not None or self._protocol.left(self):
+                self._answer()
                 raise self.ending.exception()
             try:
                 self.awaited = True
-                await self._link.changed.park()
+                await self._protocol.changed.park()
             finally:
                 self.awaited = False
         self.owes_answer = True
@@ -65,25 +65,25 @@ class WebSocket(DriverWebSocket, MessageQueue):
         self.owes_answer = False
         made = {str: Text, bytes: Binary}.get(type(message))
         self._encode(message if made is None else made(message))
-        while not self._gone() and (self._link.full or self._is_held_back()):
-            await self._link.changed.park()
+        while not self._gone() and (self._protocol.full or self._is_held_back()):
+            await self._protocol.changed.park()
 
     async def ping(self) -> float:
         """Send a Ping, and give the seconds until its Pong has come."""
         answer: list[float] = []
-        self.send_ping(answer)
+        self._send_ping(answer)
         while not answer:
-            if self._link.left(self):
+            if self._protocol.left(self):
                 raise self.ending.exception()
-            await self._link.changed.park()
+            await self._protocol.changed.park()
         return answer[0]
 
-    def send_ping(self, answer: list[float] | None = None) -> None:
+    def _send_ping(self, answer: list[float] | None = None) -> None:
         payload = self._session.pings.choose()
         self._encode(Ping(payload))
         self._session.pings.add(time.perf_counter(), [] if answer is None else answer, payload)
 
-    def pong(self, data: bytes) -> None:
+    def _pong(self, data: bytes) -> None:
         for answer, latency in self._session.pings.answer(time.perf_counter(), data):
             answer.append(latency)
 
@@ -94,11 +94,11 @@ class WebSocket(DriverWebSocket, MessageQueue):
         self._flush()
 
     def _flush(self) -> None:
-        self._link.write(self.connection.flush())
+        self._protocol.write(self.connection.flush())
 
     async def _over(self) -> None:
         while not self._session.is_over:
-            await self._link.changed.park()
+            await self._protocol.changed.park()
 
 
 class Transport(DriverTransport):
@@ -153,14 +153,14 @@ class Transport(DriverTransport):
 
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         self.write(reply)
-        self._session.receive(self.now(), crowded=False, replied=len(reply) if self.full else 0)
+        self._session.receive_chunk(self.now(), crowded=False, replied=len(reply) if self.full else 0)
         self.handle(events)
         for websocket in self.ready.drain():
             if websocket.paused:
                 websocket._pause()
         self.close_if_done()
         self.wake()
-        if isinstance(self.http, Http2) and self.http._inbound.behind:
+        if isinstance(self.http, Http2) and self.http._data_receiver.behind:
             self.go_on(*self.http._catch_up())
 
     def now(self) -> float:
@@ -235,7 +235,7 @@ class Transport(DriverTransport):
 
 @asynccontextmanager
 async def connect(
-    url: str, http: str, host: str, ssl: tls.SSLContext | None, extensions: Sequence[Extension], timing: Timing
+    url: str, http: str, host: str, ssl: tls.SSLContext | None, extensions: Sequence[Extension], timeouts: Timeouts
 ) -> AsyncIterator[WebSocket]:
     """Open a WebSocket, over HTTP of version "1.1" or "2"."""
     place = parse(url)
@@ -244,7 +244,7 @@ async def connect(
         ssl.set_alpn_protocols([{"1.1": "http/1.1", "2": "h2"}[http]])
         stream = trio.SSLStream(stream, ssl, server_hostname=place.server_name, https_compatible=True)
     answers: list[Any] = []
-    session = rules.ClientSession(trio.current_time(), timing)
+    session = rules.ClientSession(trio.current_time(), timeouts)
     transport = Transport(stream, session, lambda _, event: answers.append(event))
     client = Http2(Role.CLIENT, scheme="https" if ssl else "http") if http == "2" else Http1(Role.CLIENT)
     async with trio.open_nursery() as nursery:
@@ -274,14 +274,14 @@ async def serve(
     handler: Callable[[WebSocket], Awaitable[None]],
     ssl: tls.SSLContext | None,
     extensions: Sequence[Extension],
-    timing: Timing,
+    timeouts: Timeouts,
 ) -> AsyncIterator[int]:
     """Listen on a free port, and give it."""
 
     async def carry(stream: trio.abc.Stream) -> None:
         if ssl is not None:
             stream = trio.SSLStream(stream, ssl, server_side=True, https_compatible=True)
-        session = rules.ServerSession(trio.current_time(), timing)
+        session = rules.ServerSession(trio.current_time(), timeouts)
         async with trio.open_nursery() as handlers:
 
             def begin(connection: Connection, event: Any) -> None:

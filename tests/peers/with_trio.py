@@ -17,9 +17,9 @@ from trio_driver import WebSocket
 
 import mintws
 from mintws import PerMessageDeflate, Text
-from mintws.session import Timing
+from mintws.session import Timeouts
 
-TIMING = Timing(ping_interval=None, close_timeout=5.0, open_timeout=5.0)
+TIMING = Timeouts(ping_interval=None, close_timeout=5.0, open_timeout=5.0)
 
 
 class TrioEnd(End):
@@ -83,7 +83,9 @@ class MintwsOnTrio(Peer):
             if context is not None:
                 context.set_alpn_protocols(["h2" if variant.http == "2" else "http/1.1"])
             token = trio.lowlevel.current_trio_token()
-            async with trio_driver.serve(handler, ssl=context, extensions=_extensions(variant), timing=TIMING) as port:
+            async with trio_driver.serve(
+                handler, ssl=context, extensions=_extensions(variant), timeouts=TIMING
+            ) as port:
                 with trio.CancelScope() as scope:
                     stop = lambda: token.run_sync_soon(scope.cancel)  # noqa: E731
                     loop.call_soon_threadsafe(listens.set_result, (port, stop))
@@ -110,7 +112,7 @@ class MintwsOnTrio(Peer):
                     host="127.0.0.1",
                     ssl=context,
                     extensions=_extensions(variant),
-                    timing=TIMING,
+                    timeouts=TIMING,
                 ) as websocket:
                     assert bool(websocket.connection.extensions) is variant.deflate
                     return await CHECKS[check](TrioEnd(websocket), self, server)

@@ -65,7 +65,7 @@ class Traffic:
     def credit(self, stream: int) -> int:
         """What the peer may send, as it counts itself, and what we still owe it; 0 is the connection."""
         its = self.peer.h2.streams[stream] if stream else self.peer.h2
-        left, owed = self.peer.http._inbound.window(stream)
+        left, owed = self.peer.http._data_receiver.window(stream)
         assert its.outbound_flow_control_window == left
         return left + owed
 

@@ -98,11 +98,11 @@ class Pipe(RuleBasedStateMachine):
             return
         other = self.other(side)
         if self.bounded:
-            side.http._inbound.begin_turn(TURN)
+            side.http._data_receiver.begin_turn(TURN)
         events, reply = side.http.receive(piece)
         self.take(side, events, reply)
-        while self.bounded and side.http._inbound.behind:
-            side.http._inbound.begin_turn(TURN)
+        while self.bounded and side.http._data_receiver.behind:
+            side.http._data_receiver.begin_turn(TURN)
             self.take(side, *side.http._catch_up())
         events, reply = side.http.proceed()
         side.note(events)
@@ -183,7 +183,7 @@ class Pipe(RuleBasedStateMachine):
                 continue
             assert len(self.client.seen[ours]) == len(self.sent[theirs])
             assert len(self.server.seen[theirs]) == len(self.sent[ours])
-            assert ours.held == theirs.held == 0
+            assert ours.undelivered_bytes == theirs.undelivered_bytes == 0
             assert ours.buffered == theirs.buffered == 0
 
 

@@ -72,22 +72,22 @@ def test_fragments_that_the_limit_pays_for_pass():
 def test_last_fragment_that_never_comes_holds_what_was_sent_and_no_more():
     end = server()
     end.receive(masked(BINARY, b"x" * 100, fin=False), *[masked(CONTINUATION, b"x" * 100, fin=False)] * 99)
-    assert 10_000 <= end.conn.held < 10_100
+    assert 10_000 <= end.conn.undelivered_bytes < 10_100
 
 
 def test_idle_connection_holds_nothing():
     end = server()
     end.receive(masked(BINARY, bytes(1 << 20)))
-    assert end.conn.held == 0
+    assert end.conn.undelivered_bytes == 0
     end.receive(masked(BINARY, bytes(100_000), fin=False) + masked(CONTINUATION, b""))
-    assert end.conn.held == 0
+    assert end.conn.undelivered_bytes == 0
 
 
 def test_failed_connection_holds_nothing():
     end = server()
     end.receive(masked(BINARY, bytes(100_000), fin=False))
     end.fails(b"\x83\x80")
-    assert end.conn.held == 0
+    assert end.conn.undelivered_bytes == 0
 
 
 def test_unfinished_compressed_message_holds_what_was_sent_and_no_more():
@@ -95,7 +95,7 @@ def test_unfinished_compressed_message_holds_what_was_sent_and_no_more():
     packed = deflated(bytes(1 << 20))
     end = server("permessage-deflate")
     assert end.receive(masked(BINARY, packed, fin=False, rsv=RSV1)) == []
-    assert end.conn.held == len(packed) < 1100
+    assert end.conn.undelivered_bytes == len(packed) < 1100
     assert end.receive(masked(CONTINUATION, b"")) == [Binary(bytes(1 << 20))]
 
 
@@ -104,12 +104,12 @@ def test_ended_connection_holds_nothing(how):
     packed = deflated(bytes(1 << 20))
     end = server("permessage-deflate")
     end.receive(masked(BINARY, packed, fin=False, rsv=RSV1))
-    assert end.conn.held == len(packed)
+    assert end.conn.undelivered_bytes == len(packed)
     if how == "abort":
         end.conn.abort()
     else:
         end.receive({"close": masked(CLOSE, b""), "lost": b"", "fault": b"\x83\x80"}[how])
-    assert end.conn.held == 0
+    assert end.conn.undelivered_bytes == 0
 
 
 def test_reads_of_one_byte_cost_linear_time():

@@ -351,10 +351,10 @@ def test_upgrade_to_another_protocol_is_handed_on():
 def test_frames_before_the_answer_are_held_and_come_with_proceed():
     http, ((conn, _),), _ = asked(request() + masked(1, b"early"))
     assert http.receive(masked(2, b"too")) == ([], b"")
-    assert conn.held > 0
+    assert conn.undelivered_bytes > 0
     conn.send(UpgradeAccept())
     assert said(http.proceed()) == [Text("early"), Binary(b"too")]
-    assert conn.held == 0
+    assert conn.undelivered_bytes == 0
 
 
 def test_frames_before_the_answer_come_before_those_after_it():
@@ -375,7 +375,7 @@ def test_bytes_before_the_answer_are_kept_up_to_64_kib():
     for _ in range(63):
         assert http.receive(masked(2, bytes(1000))) == ([], b"")
         assert http.reading
-    assert http.receive(bytes(65536 - conn.held)) == ([], b"")
+    assert http.receive(bytes(65536 - conn.undelivered_bytes)) == ([], b"")
     assert not http.reading
     conn.send(UpgradeAccept())
     assert said(http.proceed())[:64] == [Text("early"), *[Binary(bytes(1000))] * 63]
@@ -394,7 +394,7 @@ def test_more_than_64_kib_before_the_answer_are_refused(together):
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert header_of(reply, "Connection") == "close"
     assert conn.state is State.CLOSED
-    assert conn.held == 0
+    assert conn.undelivered_bytes == 0
     assert http.done
     assert conn.send(failed) == b""
     assert http.receive(early) == ([], b"")

@@ -54,7 +54,7 @@ def test_length_over_the_limit_fails_with_1009_before_any_payload(length):
 def test_announced_length_is_not_allocated(length):
     end = server(limit=None)
     assert end.receive(b"\x82\xff" + length.to_bytes(8, "big") + bytes(4) + b"abc") == []
-    assert end.conn.held <= 64
+    assert end.conn.undelivered_bytes <= 64
 
 
 @pytest.mark.parametrize("rsv", [0x40, 0x20, 0x10, 0x70])

@@ -136,7 +136,7 @@ def test_part_comes_before_the_frame_that_follows_it():
     assert end.receive(first + ping) == [Binary(b"ab", fin=False), Ping(b"p")]
     # The first byte of the next header is there too.
     assert end.receive(second + ping[:1], ping[1:]) == [Binary(b"cd", fin=False), Ping(b"p")]
-    assert end.conn.held == 0
+    assert end.conn.undelivered_bytes == 0
     close = masked(CLOSE, close_payload(1000))
     assert end.receive(second + second + close) == [Binary(b"cd", fin=False)] * 2 + [Close(1000)]
 

@@ -248,7 +248,7 @@ def test_answers_to_what_came_before_the_end_go_nowhere():
     assert [end.conn.send(event) for event in answers] == [b""] * 8
     assert end.conn.send_many(answers) == b""
     assert end.conn.send_vectored(answers[1]) == []
-    assert end.conn.corked == 0
+    assert end.conn.corked_bytes == 0
     # The Failed is the last word: who goes on behind it has missed the end.
     assert end.conn.send(failed) == b""
     for event in (message, Ping(b"q")):

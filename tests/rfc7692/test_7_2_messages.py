@@ -241,7 +241,7 @@ def test_bomb_of_1_gib_is_stopped_early():
     end = server("permessage-deflate", limit=None)
     limited = server("permessage-deflate", limit=1 << 20)
     assert limited.fails(masked(BINARY, packed[:-4], rsv=RSV1)) == 1009
-    assert limited.conn.held == 0
+    assert limited.conn.undelivered_bytes == 0
     assert end.receive(masked(BINARY, deflated(bytes(1 << 22)), rsv=RSV1)) == [Binary(bytes(1 << 22))]
 
 

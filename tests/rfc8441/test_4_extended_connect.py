@@ -435,7 +435,7 @@ def test_body_of_a_reject_gets_its_credit_back():
         peer.h2.end_stream(stream)
         ((it, reject),) = peer.deliver()
         assert (it, len(reject.body)) == (conn, 64_000)
-    assert sum(peer.http._inbound.window(0)) == 16 * 1024 * 1024
+    assert sum(peer.http._data_receiver.window(0)) == 16 * 1024 * 1024
     assert sum(it.delta for it in peer.of(h2.events.WindowUpdated) if not it.stream_id) > 400 * 64_000 // 2
 
 
@@ -671,7 +671,7 @@ def test_frames_before_the_answer_are_bounded():
         events += peer.send(stream, bytes(16384))
     assert fault([event for _, event in events]).code == 1009
     assert conn.state is State.CLOSED
-    assert conn.held == 0
+    assert conn.undelivered_bytes == 0
     # No answer will come, so the stream is reset.
     assert [it.error_code for it in peer.of(h2.events.StreamReset, stream)] == [ErrorCodes.ENHANCE_YOUR_CALM]
     assert conn.send(events[-1][1]) == b""

@@ -359,11 +359,11 @@ def test_data_after_both_closes_is_dropped_but_its_credit_comes_back():
     stream, conn = peer.open()
     peer.send(stream, masked(CLOSE, b""))
     peer.hear(conn.send(Close(None)))
-    start = sum(peer.http._inbound.window(0))
+    start = sum(peer.http._data_receiver.window(0))
     assert peer.send(stream, masked(1, b"late") * 100) == []
     peer.h2.end_stream(stream)
     assert peer.deliver() == []
-    assert sum(peer.http._inbound.window(0)) == start
+    assert sum(peer.http._data_receiver.window(0)) == start
     assert stream not in peer.http._streams
 
 

@@ -208,7 +208,7 @@ def test_nothing_is_received_on_a_stream_that_the_caller_has_reset_by_means_of_h
     kept = ref(conn)
     [(lost, failed)], reply = peer.http.receive(h2_frame(DATA, 0, stream, b"\x89\0" * 100))
     assert lost is conn and failed.error.code == 1006 and reply == b""
-    assert peer.http._inbound.window(stream) is None
+    assert peer.http._data_receiver.window(stream) is None
     assert peer.http.receive(h2_frame(DATA, 0, stream, b"\x89\0" * 100)) == ([], b"")
     del conn, lost
     assert kept() is None

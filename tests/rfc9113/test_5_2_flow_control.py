@@ -31,13 +31,13 @@ STREAM, LARGEST, CONNECTION = 262144, 4194304, 16777216
 
 
 def left_and_credit(peer: H2Peer, stream: int) -> int:
-    return sum(peer.http._inbound.window(stream))
+    return sum(peer.http._data_receiver.window(stream))
 
 
 def agreed(peer: H2Peer, stream: int) -> int:
     """`left_and_credit`, of which what is left is what the peer, a real h2, counts as well: no credit was lost on its way."""
     its = peer.h2.streams[stream] if stream else peer.h2
-    assert its.outbound_flow_control_window == peer.http._inbound.window(stream)[0]
+    assert its.outbound_flow_control_window == peer.http._data_receiver.window(stream)[0]
     return left_and_credit(peer, stream)
 
 
@@ -339,7 +339,7 @@ def test_start_announces_the_windows():
 def test_window_may_be_chosen():
     peer = H2Peer(Role.SERVER, window=65535)
     stream, _ = peer.open()
-    assert peer.http._inbound.window(stream) == (65535, 0)
+    assert peer.http._data_receiver.window(stream) == (65535, 0)
     for wrong in (0, 65534, 1 << 31, -1):
         with pytest.raises(LocalProtocolError):
             Http2(Role.SERVER, window=wrong)
@@ -595,7 +595,7 @@ def test_data_of_an_ordinary_request_over_the_stream_window_resets_its_stream():
 def test_data_over_the_connection_window_ends_the_connection():
     peer = H2Peer(Role.SERVER, window=(1 << 31) - 1)
     stream, conn = peer.open()
-    left, _ = peer.http._inbound.window(0)
+    left, _ = peer.http._data_receiver.window(0)
     block = h2_frame(DATA, 0, stream, masked(2, bytes(16376)))
     # Credit comes only with a reply, so one chunk can use up all of the window.
     events, reply = peer.http.receive(block * (left // 16384 + 1))
@@ -622,7 +622,7 @@ def test_data_of_a_reset_stream_gives_its_credit_back(padding):
     conn.abort()
     late = h2_frame(DATA, PADDED, stream, bytes([padding]) + bytes(16383))
     given = sum(credit(peer.http.receive(late)[1]) for _ in range(3000))
-    assert given + peer.http._inbound.window(0)[1] == 3000 * 16384
+    assert given + peer.http._data_receiver.window(0)[1] == 3000 * 16384
     assert left_and_credit(peer, 0) == CONNECTION
 
 
@@ -638,10 +638,10 @@ def test_data_of_an_ordinary_request_gives_the_connection_its_credit_at_once():
         replies = b"".join(peer.http.receive(body)[1] for _ in range(16))
         assert credit(replies, number) == 0
         given += credit(replies)
-    assert given + peer.http._inbound.window(0)[1] == 100 * STREAM
+    assert given + peer.http._data_receiver.window(0)[1] == 100 * STREAM
     peer.http.h2.acknowledge_received_data(STREAM, 1)
     assert credit(peer.http.h2.data_to_send(), 1) == STREAM
-    assert peer.http._inbound.window(0)[0] > CONNECTION // 4
+    assert peer.http._data_receiver.window(0)[0] > CONNECTION // 4
 
 
 def test_websockets_and_ordinary_requests_share_one_window_of_the_connection():

@@ -505,7 +505,7 @@ def test_data_behind_our_goaway_counts_for_the_connection():
         given += sum(
             int.from_bytes(payload, "big") for kind, _, number, payload in h2_frames(reply) if (kind, number) == (8, 0)
         )
-    left, owed = peer.http._inbound.window(0)
+    left, owed = peer.http._data_receiver.window(0)
     assert given + owed == 1200 * 16384
     assert left + owed == 16 * 1024 * 1024
     assert conn.state is State.OPEN

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mintws import Close, Failed, Http1, LocalProtocolError, Role, State, Text, UpgradeAccept, UpgradeRequest
-from mintws.session import GRACE, READER_WAIT, Order, Timing, WebSocketSession
+from mintws.session import GRACE, READER_WAIT, Order, Timeouts, WebSocketSession
 
 TIMEOUT = 10.0
 DONE = Close(1000, "done")
@@ -16,7 +16,7 @@ DONE = Close(1000, "done")
 class Ends:
     """A WebSocket with its session, and the peer's end of it; messages and transport are what a test says."""
 
-    def __init__(self, **timing):
+    def __init__(self, **timeouts):
         client, server = Http1(Role.CLIENT), Http1(Role.SERVER)
         self.peer = client.open()
         [(ours, _)], _ = server.receive(self.peer.send(UpgradeRequest("example.com")))
@@ -26,12 +26,12 @@ class Ends:
             lost=False, closing=False, multiplexed=False, heard=0, written=0, unsent=0, is_reading=True
         )
         self.messages = SimpleNamespace(waiting=0, taken=0, paused=False, awaited=False, owes_answer=False)
-        timing = Timing(close_timeout=TIMEOUT, **{"ping_interval": None, **timing})
-        self.session = WebSocketSession(0.0, ours, self.transport, timing)
+        timeouts = Timeouts(close_timeout=TIMEOUT, **{"ping_interval": None, **timeouts})
+        self.session = WebSocketSession(0.0, ours, self.transport, timeouts)
 
     def receive(self, now, data):
         events, _ = self.carrier.receive(data)
-        return self.session.receive(now, events[-1][1], self.messages)
+        return self.session.receive_close(now, events[-1][1], self.messages)
 
     def expire(self, now):
         return self.session.expire(now, self.messages)
@@ -270,5 +270,5 @@ def test_a_failed_connection_is_told_by_its_error(ends):
     events, _ = ends.carrier.receive(b"\x81\x02no")
     failed = events[-1][1]
     assert isinstance(failed, Failed)
-    ends.session.receive(0, failed, ends.messages)
+    ends.session.receive_close(0, failed, ends.messages)
     assert ends.session.ending.error is failed.error

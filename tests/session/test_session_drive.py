@@ -16,12 +16,12 @@ from mintws.session import (
     Owner,
     ServerSession,
     Step,
-    Timing,
+    Timeouts,
     WebSocketSession,
 )
 from mintws.session.linger import LINGER
 
-TIMING = Timing(close_timeout=5, ping_interval=20, ping_timeout=10)
+TIMING = Timeouts(close_timeout=5, ping_interval=20, ping_timeout=10)
 CARRIERS = pytest.mark.parametrize("cls", [Http1, Http2], ids=["1.1", "2"])
 #: More than wait in a queue that is full.
 MANY = 300
@@ -102,29 +102,29 @@ class Held(DriverWebSocket, MessageQueue):
 
     awaited = owes_answer = False
 
-    def __new__(cls, link, connection):
-        return super().__new__(cls, link.ready)
+    def __new__(cls, protocol, connection):
+        return super().__new__(cls, protocol.ready)
 
-    def __init__(self, link, connection):
+    def __init__(self, protocol, connection):
         self.connection = connection
         self.pongs = 0
-        self._link = link
-        self._session = WebSocketSession(link.now(), connection, link, TIMING)
+        self._protocol = protocol
+        self._session = WebSocketSession(protocol.now(), connection, protocol, TIMING)
         connection.owner = Owner(self)
         connection.cork()
         connection._deliver_to(self)
 
     def _flush(self):
-        self._link.write(self.connection.flush())
+        self._protocol.write(self.connection.flush())
 
-    def send_ping(self):
+    def _send_ping(self):
         payload = self._session.pings.choose()
         self.connection.send(Ping(payload))
-        self._session.pings.add(self._link.now(), None, payload)
+        self._session.pings.add(self._protocol.now(), None, payload)
         self._flush()
 
-    def pong(self, data):
-        self.pongs += len(self._session.pings.answer(self._link.now(), data))
+    def _pong(self, data):
+        self.pongs += len(self._session.pings.answer(self._protocol.now(), data))
 
 
 def driven(cls, role=Role.SERVER):
@@ -164,7 +164,7 @@ def test_a_peer_of_which_anything_comes_is_kept(cls):
 @CARRIERS
 def test_a_peer_that_does_not_close_is_waited_for_the_close_timeout(cls):
     line, websocket, _, _ = driven(cls)
-    websocket.begin_close(4000, "bye")
+    websocket._begin_close(4000, "bye")
     line.until(4.9)
     assert not line.left(websocket)
     line.until(5)
@@ -190,7 +190,7 @@ def test_a_close_that_stands_behind_messages_that_nobody_takes_is_found_by_who_a
         line.hear(theirs.send(Text(str(number))))
     line.hear(theirs.send(Close(4000)))
     assert websocket.paused and websocket.close_code is None
-    websocket.obey(websocket._session.begin_wait(line.now(), websocket))
+    websocket._obey(websocket._session.begin_wait(line.now(), websocket))
     line.until(READER_WAIT)
     assert websocket.close_code == 4000
     assert websocket.discarded == MANY - websocket.waiting > 0
@@ -219,7 +219,7 @@ def test_the_end_of_the_transport_ends_all_that_stands_on_it(cls):
 
 def test_a_stream_that_the_peer_does_not_end_is_reset_and_no_other():
     line, websocket, theirs, pair = driven(Http2, Role.CLIENT)
-    websocket.begin_close()
+    websocket._begin_close()
     pair.wire.server.receive(line.take_output())
     answer = theirs.send(Close(1000))
     # Without the end of the stream.
@@ -248,6 +248,6 @@ def test_a_server_that_leaves_says_so_and_closes_when_the_last_websocket_has():
 def test_every_call_that_moves_the_deadline_arms_the_timer():
     line, websocket, _, _ = driven(Http1)
     armed = line.armed
-    websocket.begin_close()
+    websocket._begin_close()
     assert line.armed > armed
     assert [(opcode, payload) for _, _, opcode, payload in frames_of(line.output)] == [(CLOSE, close_payload(1000))]

@@ -18,11 +18,11 @@ from mintws.session import (
     Due,
     ServerSession,
     Step,
-    Timing,
+    Timeouts,
 )
 from mintws.session.linger import LINGER
 
-TIMING = Timing(open_timeout=10, close_timeout=5, idle_timeout=60, half_closed_timeout=0.2)
+TIMING = Timeouts(open_timeout=10, close_timeout=5, idle_timeout=60, half_closed_timeout=0.2)
 
 
 def transport(**known):
@@ -217,17 +217,17 @@ def test_frames_that_do_nothing_are_forgiven_in_time(monkeypatch, now, times):
     refilled = []
     monkeypatch.setattr(Http2, "refill", lambda _: refilled.append(1))
     session = server(Http2(Role.SERVER))
-    session.receive(now, crowded=False, replied=0)
-    session.receive(now, crowded=False, replied=0)
+    session.receive_chunk(now, crowded=False, replied=0)
+    session.receive_chunk(now, crowded=False, replied=0)
     assert len(refilled) == times
 
 
 def test_a_peer_that_takes_nothing_and_makes_us_write_is_not_read():
     http = Http1(Role.SERVER)
     session, websockets = server(http), [SimpleNamespace(paused=False, connection=None)]
-    assert not session.receive(0, crowded=False, replied=REPLIES_HIGH)
+    assert not session.receive_chunk(0, crowded=False, replied=REPLIES_HIGH)
     assert session.is_reading(transport(websockets=websockets, full=True))
-    assert session.receive(0, crowded=False, replied=1)
+    assert session.receive_chunk(0, crowded=False, replied=1)
     assert not session.is_reading(transport(websockets=websockets, full=True))
     assert session.is_reading(transport(websockets=websockets))
     session.taken()
@@ -240,8 +240,8 @@ def test_a_peer_that_takes_nothing_and_makes_us_write_is_not_read():
 def test_behind_messages_that_wait_a_little_more_is_read(held, reading):
     http = SimpleNamespace(reading=False)
     session = server(http)
-    websockets = [SimpleNamespace(paused=True, connection=SimpleNamespace(held=held))]
-    assert session.receive(0, crowded=False, replied=0)
+    websockets = [SimpleNamespace(paused=True, connection=SimpleNamespace(undelivered_bytes=held))]
+    assert session.receive_chunk(0, crowded=False, replied=0)
     assert session.is_reading(transport(websockets=websockets)) is reading
 
 

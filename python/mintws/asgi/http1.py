@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mintws.asgi.http2 import Http2Requests, Http2Responder, Link
+from mintws.asgi.requests import Requests, ServerTransport, StreamResponder
 from mintws.events import Headers
 
 
-class Http1Link(Link, Protocol):
+class Http1Protocol(ServerTransport, Protocol):
     """The transport of a connection, as far as its requests have to do with it."""
 
     def end_response(self) -> None:
@@ -18,32 +18,32 @@ class Http1Link(Link, Protocol):
         """Read the transport, or not, as much as waits."""
 
 
-class Http1Responder(Http2Responder):
+class Http1Responder(StreamResponder):
     """What sends one response over HTTP/1.1; when it is whole, the next request is read."""
 
     __slots__ = ()
 
-    _link: Http1Link
+    _protocol: Http1Protocol
 
     def acknowledge(self, credit: int) -> None:
         super().acknowledge(credit)
-        self._link.update_reading()
+        self._protocol.update_reading()
 
     def send(self, data: bytes, *, end: bool) -> None:
         super().send(data, end=end)
         if end:
-            self._link.end_response()
+            self._protocol.end_response()
 
     def send_trailers(self, trailers: Headers) -> None:
         super().send_trailers(trailers)
-        self._link.end_response()
+        self._protocol.end_response()
 
     def abandon(self) -> None:
         super().abandon()
-        self._link.end_response()
+        self._protocol.end_response()
 
 
-class Http1Requests(Http2Requests):
+class Http1Requests(Requests):
     """The request of an HTTP/1.1 connection that is under way."""
 
     __slots__ = ()

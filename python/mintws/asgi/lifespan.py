@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from mintws.asgi.messages import App, Message
-from mintws.asyncio.timing import limited
+from mintws.asyncio.timers import limited
 from mintws.errors import LocalProtocolError, MintWSError
 from mintws.session import END_WAIT
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from mintws import asyncio as driver
 from mintws.asgi.http import HttpCycle, Responder
 from mintws.asgi.http1 import Http1Requests
-from mintws.asgi.http2 import EXTENSIONS, Http2Requests
 from mintws.asgi.lifespan import Lifespan, Mode
 from mintws.asgi.messages import App, Application
+from mintws.asgi.requests import EXTENSIONS, Requests
 from mintws.asgi.scope import http_scope, websocket_scope
 from mintws.asgi.websocket import AsgiWebSocket, WebSocketCycle
 from mintws.asyncio import WebSocket, log
-from mintws.asyncio.listen import Place
-from mintws.asyncio.server import Handler, Server, ServerLink
+from mintws.asyncio.listener import Listener
+from mintws.asyncio.server import Handler, Server, ServerProtocol
 from mintws.connection import Connection, Options
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.http1 import Http1
-from mintws.session import Timing
+from mintws.session import Timeouts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,8 +101,8 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         self._root_path = root_path
         super().__init__(_no_handler, host, port, **arguments)
 
-    def _make_server(self, handler: Handler, timing: Timing, options: Options) -> AsgiServer:
-        return AsgiServer(self._app, self._lifespan, self._root_path, timing, options)
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> AsgiServer:
+        return AsgiServer(self._app, self._lifespan, self._root_path, timeouts, options)
 
 
 async def _no_handler(websocket: WebSocket) -> None:
@@ -112,8 +112,8 @@ async def _no_handler(websocket: WebSocket) -> None:
 class AsgiServer(Server):
     """A server that listens for an application."""
 
-    def __init__(self, app: App, lifespan: Lifespan, root_path: str, timing: Timing, options: Options) -> None:
-        super().__init__(_no_handler, timing, options)
+    def __init__(self, app: App, lifespan: Lifespan, root_path: str, timeouts: Timeouts, options: Options) -> None:
+        super().__init__(_no_handler, timeouts, options)
         self.app = app
         self.root_path = root_path
         self._lifespan = lifespan
@@ -128,16 +128,16 @@ class AsgiServer(Server):
         """What the application keeps for the scopes of its connections."""
         return self._lifespan.state
 
-    async def listen(self, place: Place, ssl: tls.SSLContext | None) -> Server:
+    async def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
         await self._lifespan.startup()
         try:
-            return await super().listen(place, ssl)
+            return await super().listen(listener, ssl)
         except BaseException:
             await self._lifespan.shutdown()
             raise
 
-    def make_link(self, loop: asyncio.AbstractEventLoop) -> AsgiLink:
-        return AsgiLink(loop, self)
+    def make_protocol(self, loop: asyncio.AbstractEventLoop) -> AsgiProtocol:
+        return AsgiProtocol(loop, self)
 
     async def wait_closed(self) -> None:
         await super().wait_closed()
@@ -164,7 +164,7 @@ class AsgiServer(Server):
         await self._lifespan.shutdown()
 
 
-class AsgiLink(ServerLink):
+class AsgiProtocol(ServerProtocol):
     """A transport whose requests and WebSockets are an application's."""
 
     __slots__ = ("_held", "_requests", "_undecided")
@@ -177,7 +177,7 @@ class AsgiLink(ServerLink):
         #: The WebSockets that the application has neither accepted nor refused.
         self._undecided: dict[Connection, WebSocketCycle] = {}
         #: The requests that are under way; `None` before it is known which version is spoken.
-        self._requests: Http2Requests | None = None
+        self._requests: Requests | None = None
         #: The next request waits until there is room for its response.
         self._held = False
 
@@ -206,11 +206,11 @@ class AsgiLink(ServerLink):
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.
-        super(ServerLink, self).receive_ordinary(event)
+        super(ServerProtocol, self).receive_ordinary(event)
         assert self._requests is not None
         if isinstance(event, Failed):
             self._requests.lose()
-        self._requests.receive(event)
+        self._requests.receive_event(event)
 
     def eof_received(self) -> bool:
         stays = super().eof_received()
@@ -279,13 +279,13 @@ class AsgiLink(ServerLink):
         # It may have waited for the client to take the last response.
         self.close_if_done()
 
-    def _relieve(self) -> None:
-        super()._relieve()
+    def _wake_senders(self) -> None:
+        super()._wake_senders()
         if self._held:
             self.end_response()
 
     def _speak(self, http2: bool) -> None:
-        self._requests = Http2Requests(self) if http2 else Http1Requests(self)
+        self._requests = Requests(self) if http2 else Http1Requests(self)
         super()._speak(http2)
         self.http.auto_continue = False
 

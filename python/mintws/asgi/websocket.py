@@ -7,8 +7,8 @@ from collections.abc import Awaitable, MutableMapping
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from mintws.asgi.http2 import Http2Responder, Output
 from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
+from mintws.asgi.requests import Output, StreamResponder
 from mintws.asyncio import WebSocket
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -30,7 +30,7 @@ class AsgiWebSocket(WebSocket):
             raise ClientDisconnected(str(closed)) from None
 
 
-class Link(Output, Protocol):
+class ServerTransport(Output, Protocol):
     """The transport of a WebSocket, as far as its application has to do with it."""
 
     def close_if_done(self) -> None:
@@ -72,7 +72,7 @@ class WebSocketCycle:
     """The life of one WebSocket in an application.
 
     Args:
-        link: its transport.
+        protocol: its transport.
         connection: its connection, whose client waits for an answer.
         scope: the scope, see `websocket_scope`.
         application: the application.
@@ -84,18 +84,22 @@ class WebSocketCycle:
         "_decided",
         "_denial",
         "_end",
-        "_link",
         "_open",
         "_phase",
+        "_protocol",
         "_refusal",
         "_scope",
         "_websocket",
     )
 
     def __init__(
-        self, link: Link, connection: Connection, scope: MutableMapping[str, Any], application: Application
+        self,
+        protocol: ServerTransport,
+        connection: Connection,
+        scope: MutableMapping[str, Any],
+        application: Application,
     ) -> None:
-        self._link = link
+        self._protocol = protocol
         self._connection = connection
         self._scope = scope
         self._application = application
@@ -107,7 +111,7 @@ class WebSocketCycle:
         #: The head of a refusal whose body is still to come.
         self._denial: Message = {}
         #: What sends the rest of a refusal, in the phase `REFUSING`.
-        self._refusal: Http2Responder | None = None
+        self._refusal: StreamResponder | None = None
         #: Done when it is open, or never will be: an application may wait for messages before it accepts.
         self._decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: What the application is told of the end.
@@ -131,8 +135,8 @@ class WebSocketCycle:
             # It is cancelled, or the process ends: nobody is to wait for the client.
             self._end_refusal(503)
             if self._websocket is not None:
-                self._websocket.begin_close(1001)
-                self._link.leave_soon(self._websocket)
+                self._websocket._begin_close(1001)
+                self._protocol.leave_soon(self._websocket)
             raise
         self._end_refusal(500)
         if self._websocket is not None:
@@ -142,7 +146,7 @@ class WebSocketCycle:
     def shut_down(self, code: int) -> None:
         """End it because the server stops: with a Close, or a 503 before the answer."""
         if self._websocket is not None:
-            self._websocket.begin_close(code)
+            self._websocket._begin_close(code)
         self._refuse(503, code)
 
     def lose(self) -> None:
@@ -211,7 +215,7 @@ class WebSocketCycle:
                 assert self._open is not None
                 code, reason = message.get("code"), message.get("reason") or ""
                 self._open.discard()
-                self._open.begin_close(1000 if code is None else code, reason)
+                self._open._begin_close(1000 if code is None else code, reason)
                 self._finish(_Phase.CLOSED, 1000 if code is None else code, reason)
             case (phase, kind):
                 raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
@@ -224,8 +228,8 @@ class WebSocketCycle:
             extensions=self._application.extensions,
             headers=texts(message.get("headers", ())),
         )
-        self._link.log_answer(self._scope, answer)
-        websocket = self._link.answer(self._connection, answer)
+        self._protocol.log_answer(self._scope, answer)
+        websocket = self._protocol.answer(self._connection, answer)
         if websocket is None:
             self._finish(_Phase.GONE, 1006)
             raise ClientDisconnected("the client has gone")
@@ -239,19 +243,19 @@ class WebSocketCycle:
             self._deny(UpgradeReject(status), code)
 
     def _deny(self, answer: UpgradeReject, code: int) -> None:
-        self._link.log_answer(self._scope, answer)
-        self._link.answer(self._connection, answer)
+        self._protocol.log_answer(self._scope, answer)
+        self._protocol.answer(self._connection, answer)
         self._finish(_Phase.CLOSED, code)
 
     def _begin_refusal(self, refusal: UpgradeReject) -> None:
         """Send the first part of a refusal."""
-        if self._link.closing or self._connection.state is not State.REQUESTED:
+        if self._protocol.closing or self._connection.state is not State.REQUESTED:
             self._finish(_Phase.GONE, 1006)
             raise ClientDisconnected("the client has gone")
         rest, data = self._connection.stream_reject(refusal)
-        self._link.log_answer(self._scope, refusal)
-        self._link.write(data)
-        self._refusal = Http2Responder(self._link, rest, begun=True)
+        self._protocol.log_answer(self._scope, refusal)
+        self._protocol.write(data)
+        self._refusal = StreamResponder(self._protocol, rest, begun=True)
         self._phase = _Phase.REFUSING
 
     def _send_refusal(self, data: bytes, *, more: bool) -> None:
@@ -275,7 +279,7 @@ class WebSocketCycle:
         """Have done with a refusal in parts."""
         self._refusal = None
         self._finish(phase, 1006)
-        self._link.close_if_done()
+        self._protocol.close_if_done()
 
     def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
         """Tell the application from now on that the WebSocket has ended."""

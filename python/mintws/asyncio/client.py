@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
-from mintws.asyncio.dial import Attempt, ClientLink, Place
+from mintws.asyncio.connector import Attempt, ClientProtocol, Connector
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
 from mintws.errors import ConnectError, LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, HttpVersion, Timing, VersionChoice, default_offer, product_header
+from mintws.session import PRODUCT, HttpVersion, Timeouts, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         sock, path, transport: instead of these, a socket that is connected already, the path of a Unix socket, or a transport that is
             connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
             in it, though it may have TLS of its own; for "ws://" it is used as it is.
-        open_timeout, close_timeout, ping_interval, ping_timeout: see `Timing`.
+        open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
         options: see `Options`.
 
     Raises:
@@ -133,8 +133,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
         self._request = _request(self._url, fields, subprotocols, extensions or (), origin)
         self._offers_default = extensions is None
-        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
-        self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
+        self._connector = Connector(
+            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport
+        )
+        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
 
     async def _connect(self) -> WebSocket:
@@ -143,8 +145,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
 
     async def _connect_by_turns(self, attempt: Attempt) -> WebSocket:
         loop = asyncio.get_running_loop()
-        place = self._place
-        choice = VersionChoice(self._http, place.origin, place.learnt(loop), place.attempts, loop.time())
+        connector = self._connector
+        choice = VersionChoice(self._http, connector.origin, connector.learnt(loop), connector.attempts, loop.time())
         while True:
             try:
                 websocket = await self._connect_once(choice.version, attempt)
@@ -158,12 +160,12 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
 
     async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
         request = replace(self._request, extensions=_default_offer()) if self._offers_default else self._request
-        link = await self._place.dial(http, self._timing, self._options, attempt)
-        link.single = True
+        protocol = await self._connector.connect(http, self._timing, self._options, attempt)
+        protocol.single = True
         try:
-            return await link.open(request, attempt)
+            return await protocol.open(request, attempt)
         except BaseException:
-            link.cut()
+            protocol.cut()
             raise
 
 
@@ -215,18 +217,20 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
-        self._place = Place(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
-        self._timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout)
+        self._connector = Connector(
+            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport
+        )
+        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
         self._window = window
         self._max_concurrent_streams = max_concurrent_streams
 
     async def _connect(self) -> Http2Client:
         attempt = Attempt(self._url)
-        return await attempt.within(self._timing.open_timeout, self._dial(attempt))
+        return await attempt.within(self._timing.open_timeout, self._connect_once(attempt))
 
-    async def _dial(self, attempt: Attempt) -> Http2Client:
-        link = await self._place.dial(
+    async def _connect_once(self, attempt: Attempt) -> Http2Client:
+        protocol = await self._connector.connect(
             "2",
             self._timing,
             self._options,
@@ -234,8 +238,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
             window=self._window,
             max_concurrent_streams=self._max_concurrent_streams,
         )
-        await link.settings(attempt)
-        return Http2Client(link, self._url, self._product)
+        await protocol.settings(attempt)
+        return Http2Client(protocol, self._url, self._product)
 
 
 class Http2Client:
@@ -246,11 +250,11 @@ class Http2Client:
         id: its name in the log: the number of its transport in this process.
     """
 
-    def __init__(self, link: ClientLink, url: Url, product: Headers) -> None:
-        assert link.http2 is not None
-        self.http = link.http2
-        self.id = str(link.id)
-        self._link = link
+    def __init__(self, protocol: ClientProtocol, url: Url, product: Headers) -> None:
+        assert protocol.http2 is not None
+        self.http = protocol.http2
+        self.id = str(protocol.id)
+        self._protocol = protocol
         self._url = url
         self._product = product
 
@@ -283,8 +287,8 @@ class Http2Client:
         fields = completed(pairs(headers), self._product)
         request = _request(self._url._replace(target=target), fields, subprotocols, offered, origin)
         attempt = Attempt(self._url._replace(target=target))
-        attempt.id = self._link.id
-        return await attempt.within(self._link.timing.open_timeout, self._link.open(request, attempt))
+        attempt.id = self._protocol.id
+        return await attempt.within(self._protocol.timeouts.open_timeout, self._protocol.open(request, attempt))
 
     async def request(
         self,
@@ -314,20 +318,20 @@ class Http2Client:
         """
         check_options({"limit": limit})
         fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
-        return await self._link.request(Request(method, target, fields, body), limit)
+        return await self._protocol.request(Request(method, target, fields, body), limit)
 
     async def close(self) -> None:
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
-        if self._link.lost:
+        if self._protocol.lost:
             return
         try:
             try:
-                await asyncio.gather(*(it.close() for it in list(self._link.websockets)), return_exceptions=True)
+                await asyncio.gather(*(it.close() for it in list(self._protocol.websockets)), return_exceptions=True)
             finally:
-                self._link.close()
-            await asyncio.shield(self._link.gone)
+                self._protocol.close()
+            await asyncio.shield(self._protocol.gone)
         except asyncio.CancelledError:
-            self._link.outlive()
+            self._protocol.outlive()
             raise
 
 

@@ -20,20 +20,20 @@ TEXT_SHOWN = 300
 _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
 
-def name(link: LoopTransport, connection: Connection) -> str:
+def name(protocol: LoopTransport, connection: Connection) -> str:
     """Name a WebSocket: the number of its transport in this process and, over HTTP/2, that of its stream."""
-    return f"{link.id}.{connection.carrier.number}" if link.multiplexed else str(link.id)
+    return f"{protocol.id}.{connection.carrier.number}" if protocol.multiplexed else str(protocol.id)
 
 
-def place(link: LoopTransport, connection: Connection) -> str:
+def place(protocol: LoopTransport, connection: Connection) -> str:
     """Name the peer, and the path of what it was asked for or asks for."""
     target = connection.request.target if connection.request is not None else ""
-    return f"{peer(link)} {path(target)}".rstrip()
+    return f"{peer(protocol)} {path(target)}".rstrip()
 
 
-def peer(link: LoopTransport) -> str:
+def peer(protocol: LoopTransport) -> str:
     """Name the address of the peer."""
-    return address_of(link.peer.address)
+    return address_of(protocol.peer.address)
 
 
 def address_of(address: object) -> str:
@@ -55,33 +55,35 @@ def shown(text: str) -> str:
     return (line if line.isprintable() else repr(line)[1:-1]) + ("…" if len(text) > TEXT_SHOWN else "")
 
 
-def opened(link: LoopTransport, connection: Connection) -> None:
+def opened(protocol: LoopTransport, connection: Connection) -> None:
     """Log that a WebSocket has opened."""
-    if link.logger.isEnabledFor(link.level):
+    if protocol.logger.isEnabledFor(protocol.level):
         about = describe(connection)
-        link.logger.log(link.level, "%s opened: %s (%s)", name(link, connection), place(link, connection), about)
+        protocol.logger.log(
+            protocol.level, "%s opened: %s (%s)", name(protocol, connection), place(protocol, connection), about
+        )
 
 
-def refused(link: LoopTransport, connection: Connection, why: object) -> None:
+def refused(protocol: LoopTransport, connection: Connection, why: object) -> None:
     """Log that a handshake was refused, or failed."""
-    if link.logger.isEnabledFor(link.level):
-        where = place(link, connection)
-        link.logger.log(link.level, "%s refused: %s: %s", name(link, connection), where, shown(str(why)))
+    if protocol.logger.isEnabledFor(protocol.level):
+        where = place(protocol, connection)
+        protocol.logger.log(protocol.level, "%s refused: %s: %s", name(protocol, connection), where, shown(str(why)))
 
 
-def ended(link: LoopTransport, websocket: DriverWebSocket) -> None:
+def ended(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
     """Log how a WebSocket ended, and what passed."""
-    if link.logger.isEnabledFor(link.level):
+    if protocol.logger.isEnabledFor(protocol.level):
         connection, passed = websocket.connection, websocket.counters
         how = str(websocket.ending.exception())
-        if link.error is not None and not (websocket.ending.reason or websocket.ending.clean):
+        if protocol.error is not None and not (websocket.ending.reason or websocket.ending.clean):
             # The end stands behind messages that nobody has taken.
-            how += f": {link.error!r}"
-        link.logger.log(
-            link.level,
+            how += f": {protocol.error!r}"
+        protocol.logger.log(
+            protocol.level,
             "%s ended: %s: %s (received %d messages, %d bytes; sent %d messages, %d bytes)",
-            name(link, connection),
-            place(link, connection),
+            name(protocol, connection),
+            place(protocol, connection),
             shown(how),
             passed.messages_received,
             passed.bytes_received,
@@ -90,25 +92,25 @@ def ended(link: LoopTransport, websocket: DriverWebSocket) -> None:
         )
 
 
-def stalled(link: LoopTransport, websocket: DriverWebSocket) -> None:
+def stalled(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
     """Log what keeps a WebSocket from sending."""
     connection = websocket.connection
-    awaited = "the peer to read" if link.full else getattr(connection.carrier, "awaits", "the peer")
-    link.logger.debug(
+    awaited = "the peer to read" if protocol.full else getattr(connection.carrier, "awaits", "the peer")
+    protocol.logger.debug(
         "%s cannot send: %s: %d bytes wait for %s",
-        name(link, connection),
-        place(link, connection),
+        name(protocol, connection),
+        place(protocol, connection),
         websocket.unsent,
         awaited,
     )
 
 
-def failed(link: LoopTransport, connection: Connection, what: str, error: Exception) -> None:
+def failed(protocol: LoopTransport, connection: Connection, what: str, error: Exception) -> None:
     """Log what the application has raised, with its traceback."""
-    link.logger.error("%s: %s: %s", name(link, connection), place(link, connection), what, exc_info=error)
+    protocol.logger.error("%s: %s: %s", name(protocol, connection), place(protocol, connection), what, exc_info=error)
 
 
-def frame(link: LoopTransport, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
+def frame(protocol: LoopTransport, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
     """Log a frame: its kind, the size of its payload, and how that begins."""
     data: str | bytes
     size = 0
@@ -127,5 +129,5 @@ def frame(link: LoopTransport, connection: Connection, way: Literal["received", 
         return
     size += len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
     more = "…" if len(data) > PAYLOAD_SHOWN else ""
-    told = (name(link, connection), way, kind, size, data[:PAYLOAD_SHOWN], more)
-    link.logger.log(logging.DEBUG, "%s %s %s, %d bytes: %r%s", *told)
+    told = (name(protocol, connection), way, kind, size, data[:PAYLOAD_SHOWN], more)
+    protocol.logger.log(logging.DEBUG, "%s %s %s, %d bytes: %r%s", *told)

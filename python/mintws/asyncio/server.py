@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mintws import _core, origin
 from mintws.arguments import explained
 from mintws.asyncio import log
-from mintws.asyncio.link import Link, check_context
-from mintws.asyncio.listen import Place
-from mintws.asyncio.timing import limited
+from mintws.asyncio.listener import Listener
+from mintws.asyncio.protocol import ConnectionProtocol, check_context
+from mintws.asyncio.timers import limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
@@ -35,7 +35,7 @@ from mintws.session import (
     Preface,
     ServerSession,
     Step,
-    Timing,
+    Timeouts,
     TlsTimeouts,
     check_origin,
     check_seconds,
@@ -90,7 +90,7 @@ class serve:  # noqa: N801  (used as a function)
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
-        open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timing`.
+        open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timeouts`.
         options: see `Options`.
 
     Raises:
@@ -133,14 +133,14 @@ class serve:  # noqa: N801  (used as a function)
         for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
             if not callable(hook):
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
-        timing = Timing(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
         if http2:
             # With h2, lest all clients wait until it is loaded when the first one speaks it.
             import mintws.http2  # noqa: F401
         if context is not None:
             context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        self._server = self._make_server(handler, timing, options)
+        self._server = self._make_server(handler, timeouts, options)
         self._server.respond = respond
         self._server.upgrade = upgrade
         self._server.subprotocols = _names("subprotocols", subprotocols, str)
@@ -156,18 +156,18 @@ class serve:  # noqa: N801  (used as a function)
         self._server.max_connections = max_connections
         self._server.window = window
         self._server.max_concurrent_streams = max_concurrent_streams
-        self._place = Place(host, port, sock, path, backlog, reuse_port)
+        self._listener = Listener(host, port, sock, path, backlog, reuse_port)
         self._ssl = context
         self._server.product = product_header("Server", server_header)
 
-    def _make_server(self, handler: Handler, timing: Timing, options: Options) -> Server:
-        return Server(handler, timing, options)
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
+        return Server(handler, timeouts, options)
 
     def __await__(self) -> Generator[Any, None, Server]:
-        return self._server.listen(self._place, self._ssl).__await__()
+        return self._server.listen(self._listener, self._ssl).__await__()
 
     async def __aenter__(self) -> Server:
-        return await self._server.listen(self._place, self._ssl)
+        return await self._server.listen(self._listener, self._ssl)
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self._server.close()
@@ -195,9 +195,9 @@ class Server:
         leaving: no new connections, requests and WebSockets are taken.
     """
 
-    def __init__(self, handler: Handler, timing: Timing, options: Options) -> None:
+    def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         self.handler = handler
-        self.timing = timing
+        self.timeouts = timeouts
         self.options = options
         self.respond: Respond | None = None
         self.upgrade: Upgrade | None = None
@@ -211,9 +211,9 @@ class Server:
         self.product: Headers = ()
         self.port = 0
         self.leaving = False
-        self.links: set[ServerLink] = set()
+        self.protocols: set[ServerProtocol] = set()
         #: What handles and answers, and for which transport.
-        self.tasks: dict[asyncio.Task[None], ServerLink] = {}
+        self.tasks: dict[asyncio.Task[None], ServerProtocol] = {}
         #: Those of TLS, whether their handshake is done or not.
         self.channels: set[ServerTls] = set()
         self._listeners: list[asyncio.Server] = []
@@ -221,23 +221,23 @@ class Server:
         #: What waits for the work that is under way: done when some of it has ended.
         self._work_ended: asyncio.Future[None] | None = None
 
-    async def listen(self, place: Place, ssl: tls.SSLContext | None) -> Server:
+    async def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
         """Begin to listen, where `serve` was told to."""
         if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         if ssl is None:
-            self._listeners = await place.listen(lambda: self.make_link(loop))
+            self._listeners = await listener.listen(lambda: self.make_protocol(loop))
         else:
-            self._listeners = await place.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
+            self._listeners = await listener.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
         name = self.sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         return self
 
-    def make_link(self, loop: asyncio.AbstractEventLoop) -> ServerLink:
+    def make_protocol(self, loop: asyncio.AbstractEventLoop) -> ServerProtocol:
         """Make what serves a transport."""
-        return ServerLink(loop, self)
+        return ServerProtocol(loop, self)
 
     async def __aenter__(self) -> Server:
         return self
@@ -248,7 +248,7 @@ class Server:
     @property
     def is_full(self) -> bool:
         """Whether no more connections are taken until one has ended."""
-        return self.max_connections is not None and len(self.links) >= self.max_connections
+        return self.max_connections is not None and len(self.protocols) >= self.max_connections
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -258,7 +258,7 @@ class Server:
     @property
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
-        return frozenset(websocket for link in self.links for websocket in link.websockets)
+        return frozenset(websocket for protocol in self.protocols for websocket in protocol.websockets)
 
     def response_headers(self) -> Headers:
         """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""
@@ -315,16 +315,16 @@ class Server:
             return
         self._leave()
         for websocket in self.websockets:
-            websocket.begin_close(code, reason)
+            websocket._begin_close(code, reason)
         try:
-            await self._wait_for_work(self.timing.close_timeout)
+            await self._wait_for_work(self.timeouts.close_timeout)
             while tasks := self.tasks.keys() - {asyncio.current_task()}:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-            for link in list(self.links):
-                link.close()
-            gone = [link.gone for link in self.links]
+            for protocol in list(self.protocols):
+                protocol.close()
+            gone = [protocol.gone for protocol in self.protocols]
             if gone:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await limited(asyncio.wait(gone), END_WAIT)
@@ -350,8 +350,8 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
-        for link in list(self.links):
-            link.leave()
+        for protocol in list(self.protocols):
+            protocol.leave()
         for channel in list(self.channels):
             if channel.protocol is None:
                 channel.abort()
@@ -370,23 +370,27 @@ class Server:
     def _is_busy(self) -> bool:
         calling = asyncio.current_task()
         own = None if calling is None else self.tasks.get(calling)
-        open_links = [link for link in self.links if link is not own and not (link.closing and not link.buffered)]
-        return bool(open_links or self.tasks.keys() - {calling})
+        open_protocols = [
+            protocol
+            for protocol in self.protocols
+            if protocol is not own and not (protocol.closing and not protocol.buffered)
+        ]
+        return bool(open_protocols or self.tasks.keys() - {calling})
 
     def _cut_off(self) -> None:
         """End what is left."""
         assert self._closed is not None
         for task in self.tasks.keys() - {asyncio.current_task()}:
             task.cancel()
-        for link in list(self.links):
-            link.cut()
+        for protocol in list(self.protocols):
+            protocol.cut()
         for channel in list(self.channels):
             channel.abort()
         if not self._closed.done():
             self._closed.set_result(None)
 
 
-class ServerLink(Link):
+class ServerProtocol(ConnectionProtocol):
     """A server's transport."""
 
     __slots__ = (
@@ -401,7 +405,7 @@ class ServerLink(Link):
     level = logging.INFO
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
-        super().__init__(loop, ServerSession(loop.time(), server.timing))
+        super().__init__(loop, ServerSession(loop.time(), server.timeouts))
         self._server = server
         #: While the client's first bytes are to tell which version of HTTP it speaks.
         self._preface: Preface | None = None
@@ -415,11 +419,15 @@ class ServerLink(Link):
             return
         if self._server.is_full:
             self.logger.log(
-                self.level, "%s refused: %s: there are %d connections", self.id, log.peer(self), len(self._server.links)
+                self.level,
+                "%s refused: %s: there are %d connections",
+                self.id,
+                log.peer(self),
+                len(self._server.protocols),
             )
             self.transport.abort()
             return
-        self._server.links.add(self)
+        self._server.protocols.add(self)
         self.obey(self._session.begin(self.loop.time()))
         chosen = transport.get_extra_info("ssl_object")
         if chosen is not None:
@@ -444,7 +452,7 @@ class ServerLink(Link):
 
     def lose(self) -> None:
         super().lose()
-        self._server.links.discard(self)
+        self._server.protocols.discard(self)
         self._server.note_end()
 
     def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
@@ -548,7 +556,7 @@ class ServerLink(Link):
         except BaseException as error:
             # Whoever cancels, or ends the process, does not want to wait for the peer.
             if not self.lost:
-                websocket.begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
+                websocket._begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
                 self.leave_soon(websocket)
             raise
         websocket.discard()
@@ -669,8 +677,8 @@ class ServerTls(TlsProtocol):
     def __init__(
         self, buffers: TlsBuffers, loop: asyncio.AbstractEventLoop, server: Server, context: tls.SSLContext
     ) -> None:
-        timing = server.timing
-        super().__init__(buffers, loop, TlsTimeouts(loop.time(), timing.open_timeout, timing.close_timeout))
+        timeouts = server.timeouts
+        super().__init__(buffers, loop, TlsTimeouts(loop.time(), timeouts.open_timeout, timeouts.close_timeout))
         self._server = server
         self._context = context
 
@@ -687,8 +695,8 @@ class ServerTls(TlsProtocol):
     def begin(self) -> Tls:
         return Tls(self._context, Role.SERVER, buffers=self._buffers)
 
-    def make(self) -> ServerLink:
-        return self._server.make_link(self._loop)
+    def make(self) -> ServerProtocol:
+        return self._server.make_protocol(self._loop)
 
     def failed(self, error: Exception) -> None:
         address = log.address_of(self._transport.get_extra_info("peername"))

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from mintws import _core
-from mintws.asyncio.timing import rearm
+from mintws.asyncio.timers import rearm
 from mintws.session import TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, TlsState
 

@@ -1,4 +1,4 @@
-"""A transport on an event loop, as its WebSockets and the log see it: `Link` is one."""
+"""A transport on an event loop, as its WebSockets and the log see it: `ConnectionProtocol` is one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from mintws.events import Peer
-from mintws.session import DriverTransport, Timing
+from mintws.session import DriverTransport, Timeouts
 
 
 class LoopTransport(DriverTransport):
@@ -18,10 +18,10 @@ class LoopTransport(DriverTransport):
         loop: the loop.
         transport: that of the loop.
         peer: who is at the other end.
-        timing: how long to wait for the peer.
+        timeouts: how long to wait for the peer.
         error: what ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
         gone: done when it is gone.
-        held_up: the WebSockets whose senders wait until the peer takes something.
+        blocked_senders: the WebSockets whose senders wait until the peer takes something.
         logger, level: where is logged, and at which level what is no frame.
     """
 
@@ -31,10 +31,10 @@ class LoopTransport(DriverTransport):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     peer: Peer
-    timing: Timing
+    timeouts: Timeouts
     error: Exception | None
     gone: asyncio.Future[None]
-    held_up: set[Any]
+    blocked_senders: set[Any]
     logger: logging.Logger
     level: int
 

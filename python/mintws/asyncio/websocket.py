@@ -72,24 +72,24 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         "_closed",
         "_drain",
         "_fragmenting",
-        "_link",
+        "_protocol",
         "_session",
         "_traced",
         "connection",
     )
 
-    _link: LoopTransport
+    _protocol: LoopTransport
 
-    def __init__(self, link: LoopTransport, connection: Connection) -> None:
+    def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
         self.connection = connection
-        self._link = link
-        self._session = WebSocketSession(link.loop.time(), connection, link, link.timing)
+        self._protocol = protocol
+        self._session = WebSocketSession(protocol.loop.time(), connection, protocol, protocol.timeouts)
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
         self._fragmenting: asyncio.Future[None] | None = None
         #: Frames are logged.
-        self._traced = link.logger.isEnabledFor(logging.DEBUG)
+        self._traced = protocol.logger.isEnabledFor(logging.DEBUG)
         connection.owner = Owner(self)
         connection.cork()
         connection._deliver_to(self, traced=self._traced)
@@ -100,12 +100,12 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
     @property
     def id(self) -> str:
         """Its name in the log: the number of its transport in this process and, over HTTP/2, behind a dot that of its stream."""
-        return log.name(self._link, self.connection)
+        return log.name(self._protocol, self.connection)
 
     @property
     def transport(self) -> asyncio.Transport:
         """The transport, for its `get_extra_info`."""
-        return self._link.transport
+        return self._protocol.transport
 
     async def __aenter__(self) -> WebSocket:
         return self
@@ -166,8 +166,8 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             ConnectionClosed: the connection ended before the Pong came.
             LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
         """
-        pong: asyncio.Future[float] = self._link.loop.create_future()
-        self.send_ping(pong, data)
+        pong: asyncio.Future[float] = self._protocol.loop.create_future()
+        self._send_ping(pong, data)
         try:
             return await pong
         finally:
@@ -178,57 +178,57 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         try:
             await super().close(code, reason)
         except asyncio.CancelledError:
-            self._link.let_finish()
+            self._protocol.let_finish()
             raise
 
-    # What the link calls.
+    # What the protocol calls.
 
-    def receive(self, event: Any) -> None:
-        self.trace("received", event)
+    def _receive_event(self, event: Any) -> None:
+        self._trace("received", event)
         if isinstance(event, Ping) and self.connection._auto_pong:
-            self.trace("sent", Pong(event.data))
-        super().receive(event)
+            self._trace("sent", Pong(event.data))
+        super()._receive_event(event)
 
     def _end(self, event: Close | Failed) -> None:
         if isinstance(event, Failed) and event.error.code == 1006 and event.error.__cause__ is None:
-            event.error.__cause__ = self._link.error
+            event.error.__cause__ = self._protocol.error
         super()._end(event)
-        self.relieve()
+        self._wake_senders()
 
-    def pong(self, data: bytes) -> None:
+    def _pong(self, data: bytes) -> None:
         """Take a Pong."""
         for token, latency in self._session.pings.answer(time.perf_counter(), data):
             if token is not None and not token.done():
                 token.set_result(latency)
 
-    def relieve(self) -> None:
+    def _wake_senders(self) -> None:
         """Let senders go on whose bytes have gone, or can no more go."""
         if self._drain is not None and (self._gone() or self._has_room()):
             self._drain.set_result(None)
             self._drain = None
             self._session.log_stall(None)
-            self._link.held_up.discard(self)
+            self._protocol.blocked_senders.discard(self)
 
-    def finish(self) -> None:
+    def _end_both(self) -> None:
         self._suspend()
-        super().finish()
+        super()._end_both()
         self._end_fragments()
-        self.relieve()
+        self._wake_senders()
         for token in self._session.pings.drop():
             if token is not None and not token.done():
                 token.set_exception(self.ending.exception())
-        log.ended(self._link, self)
+        log.ended(self._protocol, self)
 
-    def trace(self, way: Literal["received", "sent"], event: object) -> None:
+    def _trace(self, way: Literal["received", "sent"], event: object) -> None:
         """Log a frame, if frames are logged."""
         if self._traced:
-            log.frame(self._link, self.connection, way, event)
+            log.frame(self._protocol, self.connection, way, event)
 
-    def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
+    def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         self._check_thread()
-        super().begin_close(code, reason)
+        super()._begin_close(code, reason)
 
-    def send_ping(self, token: asyncio.Future[float] | None = None, data: bytes | None = None) -> None:
+    def _send_ping(self, token: asyncio.Future[float] | None = None, data: bytes | None = None) -> None:
         """Send a Ping, whose Pong `token` waits for."""
         pings = self._session.pings
         payload = pings.choose(data)
@@ -236,12 +236,12 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         pings.add(time.perf_counter(), token, payload)
         self._post(True)
 
-    def obey(self, ordered: Ordered) -> None:
+    def _obey(self, ordered: Ordered) -> None:
         if isinstance(ordered, Close):
-            self.trace("sent", ordered)
+            self._trace("sent", ordered)
         elif ordered is Order.LOG:
-            log.stalled(self._link, self)
-        super().obey(ordered)
+            log.stalled(self._protocol, self)
+        super()._obey(ordered)
         if self._session.is_over and self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 
@@ -252,14 +252,14 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
 
     def _ended(self, iterating: bool) -> Exception | None:
         """Answer the peer's Close and say what a reader is to be told; `None` ends an iteration."""
-        self.answer()
+        self._answer()
         closed = self.ending.exception()
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
     def _resume(self) -> None:
         self.connection._deliver_to(self, traced=self._traced)
         super()._resume()
-        if self._link.left(self):
+        if self._protocol.left(self):
             self._suspend()
 
     async def _send(self, message: Any, compress: bool | None) -> None:
@@ -268,9 +268,9 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         self._has_sent()
         while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
-        if self.connection.state is not State.CLOSED and self._link.closing:
+        if self.connection.state is not State.CLOSED and self._protocol.closing:
             # Its loss says why nothing can be sent.
-            await asyncio.shield(self._link.gone)
+            await asyncio.shield(self._protocol.gone)
         if event is None:
             await self._send_fragments(message, compress)
             return
@@ -285,11 +285,11 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         """Wait until what was sent has mostly gone."""
         while not self._has_room() and not self._gone():
             if self._drain is None:
-                self._drain = self._link.loop.create_future()
-                self._link.held_up.add(self)
+                self._drain = self._protocol.loop.create_future()
+                self._protocol.blocked_senders.add(self)
                 if self._traced:
-                    self._session.log_stall(self._link.loop.time())
-                    self._link.schedule(self._session)
+                    self._session.log_stall(self._protocol.loop.time())
+                    self._protocol.schedule(self._session)
             await asyncio.shield(self._drain)
 
     # Its own parts.
@@ -299,7 +299,7 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         parts = self._encode_by(self.connection.send_vectored, event, compress)
         # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
         for part in parts:
-            self._link.write(part)
+            self._protocol.write(part)
         if not parts:
             self._post(True)
 
@@ -315,14 +315,14 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             if self.connection.state > State.OPEN:
                 raise self.ending.exception() from None
             raise
-        self.trace("sent", event)
+        self._trace("sent", event)
         return encoded
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
         if self._gone():
             raise self.ending.exception()
-        self._fragmenting = self._link.loop.create_future()
+        self._fragmenting = self._protocol.loop.create_future()
         kind: type[Text | Binary] | None = None
         try:
             size = 0
@@ -344,7 +344,7 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             self._post(False)
         except BaseException as error:
             if kind is not None and not isinstance(error, ConnectionClosed):
-                self.begin_close(1011, "a message was not finished")
+                self._begin_close(1011, "a message was not finished")
             raise
         finally:
             self._end_fragments()
@@ -356,21 +356,21 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
 
     def _end_fragments(self) -> None:
         """Let messages go on that wait behind one in fragments."""
-        if self._fragmenting is not None and not self._link.loop.is_closed():
+        if self._fragmenting is not None and not self._protocol.loop.is_closed():
             self._fragmenting.set_result(None)
             self._fragmenting = None
 
     async def _over(self) -> None:
         """Wait until it has ended, and what the peer's Close may stand behind is no longer kept."""
-        while not self._session.is_over and not self._link.loop.is_closed():
+        while not self._session.is_over and not self._protocol.loop.is_closed():
             if self._closed is None or self._closed.done():
-                self._closed = self._link.loop.create_future()
+                self._closed = self._protocol.loop.create_future()
             await asyncio.shield(self._closed)
 
     def _has_room(self) -> bool:
-        if self._link.multiplexed:
+        if self._protocol.multiplexed:
             self._held_back = self._is_held_back()
-        return not self._link.full and not self._held_back
+        return not self._protocol.full and not self._held_back
 
 
 def _event(message: Any) -> Text | Binary | PreparedMessage | None:

@@ -86,7 +86,7 @@ async def _talk(websocket: driver.WebSocket, wait: float | None, stop: Stop) -> 
     printing: asyncio.Future[None] = asyncio.ensure_future(printer.run())
     await _first(asyncio.wait([printing]), _send_lines(websocket, printer, wait), stop.wait())
     try:
-        websocket.begin_close(1000, "")
+        websocket._begin_close(1000, "")
     except ConnectionClosed:
         pass
     # The messages before the server's Close may take any time, as long as they keep arriving.

@@ -96,7 +96,7 @@ class Http1(Direct):
     #: The number of streams that have ended only on our side: HTTP/1.1 has no streams.
     half_closed = 0
     #: The receiver of DATA frames, which HTTP/1.1 does not have.
-    _inbound = None
+    _data_receiver = None
 
     @explained()
     def __init__(
@@ -204,7 +204,7 @@ class Http1(Direct):
         failed or the peer broke a rule. If the peer has ended its half, only its earlier requests may still get a response.
         """
         state = self._connection.state
-        if self._connection.corked and not self._ended:
+        if self._connection.corked_bytes and not self._ended:
             return False
         if self._streamed is not None and not self._ended:
             return False
@@ -226,7 +226,7 @@ class Http1(Direct):
         Bytes that are received anyway wait too, if they may be the next request. After a request for a WebSocket they are refused with a
         400 and `Failed`.
         """
-        waiting = 0 if self._switched else len(self._reader.buffer) + self._connection.held
+        waiting = 0 if self._switched else len(self._reader.buffer) + self._connection.undelivered_bytes
         if self._streamed is not None:
             waiting += self._untaken
         return self._reading and waiting < UNREAD_LIMIT

@@ -133,7 +133,7 @@ class Http2:
             response_headers=response_headers,
         )
         self.h2 = self._wire.h2
-        self._inbound = self._wire.inbound
+        self._data_receiver = self._wire.data_receiver
         self._streams = Streams(self._wire, max_concurrent_streams // 2)
         self._ordinary = Ordinary(self._wire, self._streams, scheme)
         #: Events that an exception keeps from being handed on.
@@ -255,8 +255,8 @@ class Http2:
             return events, b""
         if data:
             return self._read(data, events, offset, frame)
-        if wire.inbound.behind:
-            wire.inbound.end_turns()
+        if wire.data_receiver.behind:
+            wire.data_receiver.end_turns()
             self._read(b"", events, 0, None)
         if not wire.ended:
             wire.ended = True
@@ -278,11 +278,11 @@ class Http2:
         wire = self._wire
         try:
             if frame is None:
-                offset, frame = wire.inbound.receive(data, offset, events)
+                offset, frame = wire.data_receiver.receive(data, offset, events)
             while frame is not None:
                 events += self._dispatch(wire.receive(frame))
                 wire.check_floods()
-                offset, frame = wire.inbound.receive(data, offset, events)
+                offset, frame = wire.data_receiver.receive(data, offset, events)
         except ConnectionFault as fault:
             wire.fail(fault)
             events += self._streams.end(fault.message)
@@ -290,7 +290,7 @@ class Http2:
             return self._hand_on(events)
         if self._streams.waiting:
             events += self._fail_waiting()
-        self._streams.settle()
+        self._streams.write_replies()
         return self._hand_on(events)
 
     def proceed(self) -> Received:
@@ -304,7 +304,7 @@ class Http2:
             stream = self._streams.get(number)
             assert isinstance(stream, WebSocketStream)
             events += stream.receive_early()
-            self._wire.inbound.look(number, stream.connection)
+            self._wire.data_receiver.look(number, stream.connection)
         self._streams.accepted.clear()
         return self._hand_on(events)
 
@@ -424,7 +424,7 @@ class Http2:
         connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
         10,000 of them. Each call forgives 600 such frames, and all wasted requests.
         """
-        self._wire.floods.refill()
+        self._wire.flood_guard.refill()
 
     def _check_started(self) -> None:
         if not self._started:
@@ -453,7 +453,7 @@ class Http2:
             elif stream is not None:
                 if not isinstance(stream, OrdinaryStream):
                     hidden = number
-                events += stream.receive(event)
+                events += stream.receive_event(event)
             elif isinstance(event, h2.events.ConnectionTerminated):
                 events.append((None, event))
                 events += self._receive_goaway(event)

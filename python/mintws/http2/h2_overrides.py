@@ -47,7 +47,7 @@ TABLE_SIZE = 4096
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 
 
-class Library(h2.connection.H2Connection):
+class H2Connection(h2.connection.H2Connection):
     """`H2Connection`, which knows at any time how many streams are open.
 
     `h2` looks through all streams for each that is opened, and forgets those that have closed only then.
@@ -186,7 +186,7 @@ class Stream(h2.stream.H2Stream):
         config: h2.config.H2Configuration,
         inbound_window_size: int,
         outbound_window_size: int,
-        library: Library,
+        library: H2Connection,
     ) -> None:
         self._sender = library.sender
         #: The window in which we send, once the stream has closed.
@@ -342,7 +342,7 @@ class _Uncounted(h2.windows.WindowManager):
 class _Receivers:
     """What `h2` calls for a frame of each kind: its own table of bound methods would keep the connection from being freed."""
 
-    def __init__(self, library: Library, names: dict[type[Frame], str]) -> None:
+    def __init__(self, library: H2Connection, names: dict[type[Frame], str]) -> None:
         self._library = ref(library)
         self._names = names
 
@@ -353,7 +353,7 @@ class _Receivers:
 class _States(h2.stream.H2StreamStateMachine):
     """The states of a stream, which has the library forget it when it has closed."""
 
-    def __init__(self, stream_id: int, library: Library) -> None:
+    def __init__(self, stream_id: int, library: H2Connection) -> None:
         super().__init__(stream_id)
         self._library = ref(library)
 

@@ -28,7 +28,7 @@ from mintws.http2.wire import Wire
 class OrdinaryStream(HttpStream):
     """One stream whose request or response was written here."""
 
-    def receive(self, event: h2.events.Event) -> Events:
+    def receive_event(self, event: h2.events.Event) -> Events:
         match event:
             case h2.events.WindowUpdated():
                 return []
@@ -42,8 +42,8 @@ class OrdinaryStream(HttpStream):
 class RefusedStream(OrdinaryStream):
     """One stream whose request is answered here, and not handed on."""
 
-    def receive(self, event: h2.events.Event) -> Events:
-        super().receive(event)
+    def receive_event(self, event: h2.events.Event) -> Events:
+        super().receive_event(event)
         return []
 
     @property
@@ -91,7 +91,7 @@ class Ordinary:
         headers = _core.write_ordinary_response(
             response.status, list(response.headers), len(body), head=head, http2=True
         )
-        self._wire.floods.answer()
+        self._wire.flood_guard.answer()
         self._collector.forget(request.stream)
         stream = OrdinaryStream(self._wire, self._streams, request.stream)
         stream.respond(tuple(headers), b"" if head else body)

@@ -65,7 +65,7 @@ class StreamedResponse(ResponseOrder, OrdinaryStream):
         lines = response_head(status, headers, http2=True)
         self._begun = True
         if not self.closed:
-            self._wire.floods.answer()
+            self._wire.flood_guard.answer()
             self.respond(lines, b"" if end else None)
         return self._wire.take()
 

@@ -107,7 +107,7 @@ class HttpStream:
     def _write_end(self) -> None:
         self._wire.h2.end_stream(self.number)
 
-    def settle(self) -> None:
+    def write_replies(self) -> None:
         """Write what answers by itself to what was received."""
 
     def reset(self, code: int) -> None:
@@ -115,7 +115,7 @@ class HttpStream:
         self._wire.reset(self.number, code)
         self.leave()
 
-    def receive(self, event: h2.events.Event) -> Events:
+    def receive_event(self, event: h2.events.Event) -> Events:
         """Take an event of `h2` that is the stream's, and say what it means."""
         raise NotImplementedError
 
@@ -125,6 +125,11 @@ class HttpStream:
 
     def leave(self) -> None:
         """Send and receive nothing more on the stream."""
+        self._wire.sender.close(self.number)
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Leave the stream to another object, which goes on to send on it."""
         self.left = True
         self._streams.drop(self)
 
@@ -195,8 +200,7 @@ class Streams:
             self._open.pop(stream.number, None)
             self.accepted.pop(stream.number, None)
             self.half_closed.drop(stream)
-            self._wire.inbound.drop(stream.number)
-            self._wire.sender.close(stream.number)
+            self._wire.data_receiver.drop(stream.number)
         if self.waiting:
             self.open_waiting()
 
@@ -206,13 +210,13 @@ class Streams:
             stream, headers = self.waiting.popitem(last=False)
             stream.begin(headers)
 
-    def settle(self) -> None:
+    def write_replies(self) -> None:
         """Write what answers by itself to what was received, and what the windows now let pass."""
-        for connection in self._wire.inbound.settle():
+        for connection in self._wire.data_receiver.update_windows():
             stream = connection.carrier
             assert isinstance(stream, HttpStream)
-            stream.settle()
-        for number in self._wire.inbound.pump():
+            stream.write_replies()
+        for number in self._wire.data_receiver.pump():
             # The end of one may have reset another.
             if (ended := self.get(number)) is not None:
                 ended.end_now()

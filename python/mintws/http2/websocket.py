@@ -62,9 +62,9 @@ class WebSocketStream(HttpStream, Carrier):
             return b""
         connection = self.connection
         if connection.request is not None:
-            self._wire.floods.answer()
+            self._wire.flood_guard.answer()
         if body is None:
-            if connection.held:
+            if connection.undelivered_bytes:
                 self._streams.accepted[self.number] = connection
             connection._send_by(self._wire.sender, self.number)
         self.respond(headers, body if body is None else content(body))
@@ -72,7 +72,7 @@ class WebSocketStream(HttpStream, Carrier):
 
     def stream_refusal(self) -> StreamedResponse:
         # From now on the stream is an ordinary one.
-        self.leave()
+        self.hand_over()
         return StreamedResponse(self._wire, self._streams, self.number)
 
     def send_data(self, data: bytes) -> bytes:
@@ -86,15 +86,15 @@ class WebSocketStream(HttpStream, Carrier):
     def pause(self) -> None:
         self._paused = True
         if self.number:
-            self._wire.inbound.pause(self.number, True)
+            self._wire.data_receiver.pause(self.number, True)
 
     def resume(self) -> bytes:
         self._paused = False
         if not self.number:
             return b""
-        self._wire.inbound.pause(self.number, False)
-        self._wire.inbound.look(self.number, self.connection)
-        self._streams.settle()
+        self._wire.data_receiver.pause(self.number, False)
+        self._wire.data_receiver.look(self.number, self.connection)
+        self._streams.write_replies()
         return self._wire.take()
 
     def abort(self) -> bytes:
@@ -107,10 +107,10 @@ class WebSocketStream(HttpStream, Carrier):
 
     # What the HTTP/2 connection calls.
 
-    def settle(self) -> None:
+    def write_replies(self) -> None:
         """Write what answers by itself: Pongs, and the end of the stream when both Closes have passed."""
         connection = self.connection
-        self._settle()
+        self._write_own_replies()
         if connection.state is State.CLOSED and connection.request is not None and connection.response is None:
             # Too much came ahead of the answer, and now there will be none.
             self._wire.waste()
@@ -140,10 +140,10 @@ class WebSocketStream(HttpStream, Carrier):
         """Say what the frames mean that came before the handshake was accepted."""
         events: Events = []
         self.connection._receive_early(events)
-        self._settle()
+        self._write_own_replies()
         return events
 
-    def receive(self, event: h2.events.Event) -> Events:
+    def receive_event(self, event: h2.events.Event) -> Events:
         match event:
             case h2.events.ResponseReceived():
                 return self._receive_response(event)
@@ -178,7 +178,7 @@ class WebSocketStream(HttpStream, Carrier):
     def lose(self, message: str) -> Events:
         events = self._reject() if self._rejection else []
         self.connection._lose(events, message)
-        self._settle()
+        self._write_own_replies()
         return events
 
     def fail(self, error: RemoteProtocolError) -> Events:
@@ -187,21 +187,21 @@ class WebSocketStream(HttpStream, Carrier):
         events += self.connection.fail(error)[0]
         return events
 
-    def leave(self) -> None:
+    def hand_over(self) -> None:
         self._held = None
-        super().leave()
+        super().hand_over()
 
-    def _settle(self) -> None:
+    def _write_own_replies(self) -> None:
         """Write what follows what the connection received; what that raises is raised when the other streams have had their turn."""
         try:
-            self._wire.sender.write(self.connection._settle())
+            self._wire.sender.write(self.connection._take_replies())
         except BaseException as error:
             self._streams.raised = error
 
     def _carry(self) -> None:
         """Have DATA come to the WebSocket from now on."""
-        self._wire.inbound.carry(self.number, self.connection)
-        self._wire.inbound.pause(self.number, self._paused)
+        self._wire.data_receiver.carry(self.number, self.connection)
+        self._wire.data_receiver.pause(self.number, self._paused)
 
     def _break(self, message: str, section: str) -> Events:
         """Fail the connection for what came on its stream, and reset the stream."""
@@ -234,7 +234,7 @@ class WebSocketStream(HttpStream, Carrier):
     def _receive_end(self) -> Events:
         connection = self.connection
         events = self._reject() if self._rejection else self.lose("the peer ended the stream without a Close")
-        if connection.state is State.CLOSED and not self.closed and not connection.corked:
+        if connection.state is State.CLOSED and not self.closed and not connection.corked_bytes:
             self.end()
         if self.closed:
             self.leave()

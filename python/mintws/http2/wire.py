@@ -25,9 +25,9 @@ from mintws import _core
 from mintws.connection import ResponseHeaders
 from mintws.errors import ExtendedConnectDisabled, LocalProtocolError
 from mintws.events import Headers, Role, completed, encoded
-from mintws.http2.floods import Floods, is_idle, useful_bytes
+from mintws.http2.flood_guard import FloodGuard, is_idle, useful_bytes
 from mintws.http2.frames import ACK, END_HEADERS, Frame, code_name
-from mintws.http2.h2_overrides import Library, Stream
+from mintws.http2.h2_overrides import H2Connection, Stream
 from mintws.limits import DEFAULT_WINDOW, INT31
 
 #: What the peer may send on all streams together before it waits for credit.
@@ -87,8 +87,8 @@ class Wire:
         role: which end.
         h2: the HTTP/2 library.
         sender: the windows in which we send, and the output buffer.
-        inbound: cuts what comes into frames, and has the windows in which the peer sends.
-        floods: what the peer has done for nothing.
+        data_receiver: cuts what comes into frames, and has the windows in which the peer sends.
+        flood_guard: what the peer has done for nothing.
         closed: the streams that have closed since `take_closed`.
         ended: nothing more is read, nor written.
         we_leave: we take no new streams.
@@ -112,7 +112,7 @@ class Wire:
         self.role = role
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
-        self.h2 = Library(config, self._stream_closed)
+        self.h2 = H2Connection(config, self._stream_closed)
         settings = {
             SettingCodes.INITIAL_WINDOW_SIZE: window,
             SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
@@ -128,8 +128,10 @@ class Wire:
             # Absent, not 0: some servers reset every extended CONNECT of a client whose SETTINGS have it.
             del self.h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
         self.sender = self.h2.sender
-        self.inbound = _core.Inbound(self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit)
-        self.floods = Floods()
+        self.data_receiver = _core.DataReceiver(
+            self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit
+        )
+        self.flood_guard = FloodGuard()
         self.ended = False
         self.we_leave = False
         self.peer_leaves = False
@@ -222,7 +224,7 @@ class Wire:
         """Write the GOAWAY that says what was wrong, and end."""
         self.h2.close_connection(fault.code, last_stream_id=self._last_seen)
         self.ended = True
-        self.inbound.stop()
+        self.data_receiver.stop()
 
     def take_closed(self) -> list[int]:
         """Give the streams that have closed since the last call."""
@@ -232,17 +234,17 @@ class Wire:
     def waste(self) -> None:
         """Count a request that comes to nothing, through the client's fault."""
         if self.role is Role.SERVER:
-            self.floods.waste()
+            self.flood_guard.waste()
 
     def _stream_closed(self, stream: Stream) -> None:
         """Have no more come of a stream that has closed, whoever has closed it."""
-        self.inbound.drop(stream.stream_id)
+        self.data_receiver.drop(stream.stream_id)
         self.closed.append(stream.stream_id)
         answered = stream.state_machine.headers_sent
         if not answered and stream.closed_by is StreamClosedBy.RECV_RST_STREAM:
             self.waste()
         elif answered and not stream.owned:
-            self.floods.answer()
+            self.flood_guard.answer()
 
     # What comes.
 
@@ -280,8 +282,8 @@ class Wire:
 
     def check_floods(self) -> None:
         """Raise `ConnectionFault` if the peer has done too much for nothing (RFC 9113 §10.5)."""
-        if self.floods.flood:
-            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, self.floods.flood, "RFC 9113 §10.5")
+        if self.flood_guard.flood:
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, self.flood_guard.flood, "RFC 9113 §10.5")
 
     def _receive_overrun(self, number: int) -> list[h2.events.Event]:
         """The peer sent more than a window lets it (RFC 9113 §5.2, §6.9.1)."""
@@ -325,7 +327,7 @@ class Wire:
         """Give a frame to `h2`."""
         if frame.type in (HeadersFrame.type, PushPromiseFrame.type, ContinuationFrame.type):
             self._expects = Expects.FRAME if frame.flags & END_HEADERS else Expects.CONTINUATION
-        self.floods.useful += useful_bytes(frame.data_size)
+        self.flood_guard.useful += useful_bytes(frame.data_size)
         begins = self.role is Role.SERVER and frame.stream > self.h2.highest_inbound_stream_id
         events = self._read(frame.data)
         for event in events:
@@ -333,10 +335,10 @@ class Wire:
                 case h2.events.RemoteSettingsChanged():
                     self._receive_settings(event)
                 case h2.events.StreamEnded():
-                    self.inbound.drop(event.stream_id)
+                    self.data_receiver.drop(event.stream_id)
                 case h2.events.TrailersReceived():
                     # They end the stream: what says so once more is left out.
-                    self.inbound.drop(event.stream_id)
+                    self.data_receiver.drop(event.stream_id)
                     return [event]
                 case h2.events.StreamReset(remote_reset=False):
                     self.waste()
@@ -344,7 +346,7 @@ class Wire:
                         # Nobody has heard of its request.
                         return []
                 case h2.events.ResponseReceived():
-                    self.floods.answer()
+                    self.flood_guard.answer()
                 case h2.events.InformationalResponseReceived():
                     self._count_idle()
         return events
@@ -377,8 +379,8 @@ class Wire:
 
     def _count_idle(self) -> None:
         """Count a frame that does nothing."""
-        self.floods.useful += self.inbound.tally() + self.sender.tally()
-        self.floods.idle()
+        self.flood_guard.useful += self.data_receiver.tally() + self.sender.tally()
+        self.flood_guard.idle()
 
     def _receive_goaway(self, frame: Frame) -> list[h2.events.Event]:
         """Have no new streams begin (RFC 9113 §6.8).

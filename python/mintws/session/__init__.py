@@ -2,21 +2,21 @@
 
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
+from mintws.session.close_status import CLEAN_CODES, CloseStatus
 from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
 from mintws.session.drive import DriverTransport, DriverWebSocket, Owner
 from mintws.session.driver import Messages, Transport, TransportState
-from mintws.session.ending import CLEAN_CODES, Ending
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
-from mintws.session.pings import Pings
+from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, default_response, text_response
 from mintws.session.server import ServerSession
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
-from mintws.session.timing import Timing, check_seconds, earliest
+from mintws.session.timeouts import Timeouts, check_seconds, earliest
 from mintws.session.tls import TlsTimeouts
 from mintws.session.transport import REFILL_INTERVAL, TransportSession
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
@@ -41,13 +41,13 @@ __all__ = [
     "WRITE_HIGH",
     "Action",
     "ClientSession",
+    "CloseStatus",
     "ClosedStreams",
     "Closing",
     "Deadlines",
     "DriverTransport",
     "DriverWebSocket",
     "Due",
-    "Ending",
     "HalfClosedTimeout",
     "Http1Origins",
     "HttpVersion",
@@ -57,13 +57,13 @@ __all__ = [
     "Order",
     "Ordered",
     "Owner",
-    "Pings",
+    "PendingPings",
     "Preface",
     "RequestTimeouts",
     "ServerSession",
     "Signs",
     "Step",
-    "Timing",
+    "Timeouts",
     "TlsTimeouts",
     "Transport",
     "TransportEnd",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mintws.connection import Connection
 from mintws.session.driver import TransportState
 from mintws.session.linger import Due, Step
-from mintws.session.timing import Timing, earliest
+from mintws.session.timeouts import Timeouts, earliest
 from mintws.session.transport import TransportSession
 
 #: Seconds that a closed WebSocket waits for the server to end the transport.
@@ -19,8 +19,8 @@ class ClientSession(TransportSession):
 
     __slots__ = ("_let_go_at", "_parts", "_refused_at")
 
-    def __init__(self, now: float, timing: Timing) -> None:
-        super().__init__(now, timing)
+    def __init__(self, now: float, timeouts: Timeouts) -> None:
+        super().__init__(now, timeouts)
         #: Whether its only WebSocket has ended.
         self._parts = False
         #: The time at which the WebSocket stops waiting for the end of the transport.

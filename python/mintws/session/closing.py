@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from mintws.connection import Connection, closing
 from mintws.events import Close, Failed, State
+from mintws.session.close_status import CloseStatus
 from mintws.session.driver import Messages, TransportState
-from mintws.session.ending import Ending
 
 #: Seconds for the application to take and answer messages before the peer's Close after them is answered.
 GRACE = 1.0
@@ -84,7 +84,7 @@ class Closing:
     def __init__(self, connection: Connection, transport: TransportState, timeout: float) -> None:
         self.connection = connection
         self.transport = transport
-        self.ending = Ending()
+        self.ending = CloseStatus()
         self.last: Close | Failed | None = None
         self._timeout = timeout
         self._finished = False
@@ -142,7 +142,7 @@ class Closing:
         self.ending.sent = self.last if isinstance(self.last, Close) else closing(self.last)
         return self.ending.sent
 
-    def receive(self, now: float, event: Close | Failed, messages: Messages) -> Ordered:
+    def receive_close(self, now: float, event: Close | Failed, messages: Messages) -> Ordered:
         """Take the peer's Close, or its fault. It is answered when the messages before it have been taken."""
         self.last = event
         if isinstance(event, Close):

@@ -10,8 +10,8 @@ from mintws.connection import Connection, Counters
 from mintws.events import Close, Failed, Pong, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.session.bounds import WRITE_HIGH
+from mintws.session.close_status import CloseStatus
 from mintws.session.closing import Order, Ordered
-from mintws.session.ending import Ending
 from mintws.session.linger import Due
 from mintws.session.transport import TransportSession
 from mintws.session.websocket import WebSocketSession
@@ -44,7 +44,7 @@ class DriverWebSocket(MessageQueue):
     __slots__ = ()
 
     connection: Connection
-    _link: DriverTransport
+    _protocol: DriverTransport
     _session: WebSocketSession
 
     if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class DriverWebSocket(MessageQueue):
         """Wait until the session is over."""
         raise NotImplementedError
 
-    def send_ping(self) -> None:
+    def _send_ping(self) -> None:
         """Send a Ping for the keepalive."""
         raise NotImplementedError
 
-    def pong(self, data: bytes) -> None:
+    def _pong(self, data: bytes) -> None:
         """Handle a Pong."""
         raise NotImplementedError
 
@@ -105,7 +105,7 @@ class DriverWebSocket(MessageQueue):
         return self.connection.carrier.http_version
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> CloseStatus:
         """The close status in detail."""
         ending = self._session.ending
         ending.discarded = self.discarded
@@ -139,7 +139,7 @@ class DriverWebSocket(MessageQueue):
     @property
     def written(self) -> int:
         """The number of bytes written to the transport, by all WebSockets that share it."""
-        return self._link.written
+        return self._protocol.written
 
     @property
     def unsent(self) -> int:
@@ -147,7 +147,7 @@ class DriverWebSocket(MessageQueue):
 
         They wait in a batch, for the peer's flow control, or in the transport, which all WebSockets of an HTTP/2 connection share.
         """
-        return self.connection.corked + self.connection.buffered + self._link.buffered
+        return self.connection.corked_bytes + self.connection.buffered + self._protocol.buffered
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait for the peer to close too, at most for the close timeout.
@@ -164,14 +164,14 @@ class DriverWebSocket(MessageQueue):
         Raises:
             LocalProtocolError: the code or the reason may not be sent.
         """
-        self.begin_close(code, reason)
-        self._session.begin_close(self._link.now(), self)
-        self.obey(None)
+        self._begin_close(code, reason)
+        self._session.begin_close(self._protocol.now(), self)
+        self._obey(None)
         try:
             await self._over()
         finally:
             self._session.end_close()
-            self.obey(None)
+            self._obey(None)
 
     def discard(self) -> None:
         """Discard all messages received from now on, and count them in `ending.discarded`."""
@@ -185,79 +185,79 @@ class DriverWebSocket(MessageQueue):
         seconds, or for a second if messages were received before, those above the queue's limit are discarded and counted in
         `ending.discarded`.
         """
-        self.obey(self._session.begin_wait(self._link.now(), self))
+        self._obey(self._session.begin_wait(self._protocol.now(), self))
         try:
-            if not self._link.left(self):
+            if not self._protocol.left(self):
                 await self._over()
         finally:
-            self.obey(self._session.end_wait())
+            self._obey(self._session.end_wait())
 
-    def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
+    def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's, or answer the peer's if it has been received."""
-        self.obey(self._session.close(self._link.now(), code, reason))
+        self._obey(self._session.close(self._protocol.now(), code, reason))
 
-    def answer(self) -> None:
+    def _answer(self) -> None:
         """Answer the peer's Close, or its fault, once."""
-        self.obey(self._session.answer())
+        self._obey(self._session.answer())
 
-    def receive(self, event: Any) -> None:
+    def _receive_event(self, event: Any) -> None:
         """Handle an event of the connection that is not a message."""
         if isinstance(event, Pong):
-            self.pong(event.data)
+            self._pong(event.data)
         elif isinstance(event, (Close, Failed)):
             self._end(event)
-            self._link.check_done(self)
+            self._protocol.check_done(self)
 
     def _end(self, event: Close | Failed) -> None:
         """Handle the peer's Close, or its fault. It is answered when the messages before it have been taken."""
         self._finish()
-        self.obey(self._session.receive(self._link.now(), event, self))
+        self._obey(self._session.receive_close(self._protocol.now(), event, self))
 
-    def finish(self) -> None:
+    def _end_both(self) -> None:
         """End both directions: the transport or the stream is gone."""
-        self.obey(self._session.finish(self._link.now(), self))
+        self._obey(self._session.finish(self._protocol.now(), self))
         self._finish()
 
-    def obey(self, ordered: Ordered) -> None:
+    def _obey(self, ordered: Ordered) -> None:
         """Carry out an order of the session, and reschedule it, because its deadline may have moved."""
         match ordered:
             case Close() | Order.FLUSH:
                 self._flush()
-                self._link.check_done(self)
+                self._protocol.check_done(self)
             case Order.PING:
-                self.send_ping()
+                self._send_ping()
             case Order.PROBE:
-                self._link.write(self._link.http.probe())
+                self._protocol.write(self._protocol.http.probe())
             case Order.KEEP:
                 self._keep()
             case Order.ABANDON:
                 if self._abandon():
                     self._resume()
-                self.answer()
+                self._answer()
             case Order.DISCARD:
                 self.discard()
             case Order.ABORT:
-                self._link.abort(self)
-        self._link.schedule(self._session)
+                self._protocol.abort(self)
+        self._protocol.schedule(self._session)
 
     def _pause(self) -> None:
         """Pause the peer, each time that more is received than is taken."""
         self.connection.pause()
-        self.obey(self._session.pause(self._link.now(), self))
+        self._obey(self._session.pause(self._protocol.now(), self))
 
     def _resume(self) -> None:
         """Decode what has waited, and resume the peer."""
         self._session.resume()
         # Decode first, because bytes that continue to wait earn no credit.
         events: list[Any] = []
-        self._link.receive_early(self.connection, events)
+        self._protocol.receive_early(self.connection, events)
         # Over HTTP/2 this answers Pings within the bounds of what is kept for them.
-        self._link.write(self.connection.resume())
-        self._link.go_on(events, self.connection._settle(events))
+        self._protocol.write(self.connection.resume())
+        self._protocol.go_on(events, self.connection._take_replies(events))
 
     def _gone(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._link.closing or self._link.left(self) or self.connection.state is State.CLOSED
+        return self._protocol.closing or self._protocol.left(self) or self.connection.state is State.CLOSED
 
     def _is_held_back(self) -> bool:
         """Whether the peer's flow control holds back more bytes than may wait."""
@@ -317,7 +317,7 @@ class DriverTransport(Transport):
             elif isinstance(connection.owner, Owner):
                 websocket = connection.owner()
                 if websocket is not None:
-                    websocket.receive(event)
+                    websocket._receive_event(event)
             else:
                 self.receive_handshake(connection, event)
         if ordinary:
@@ -371,7 +371,7 @@ class DriverTransport(Transport):
         for session in self._session.websockets.due(now):
             websocket = session.connection.owner()
             if websocket is not None:
-                websocket.obey(session.expire(now, websocket))
+                websocket._obey(session.expire(now, websocket))
         self.obey(self._session.expire(now, self))
 
     # Ends.
@@ -401,7 +401,7 @@ class DriverTransport(Transport):
         """Release a WebSocket, over HTTP/2 long before the transport ends."""
         if websocket in self.websockets:
             self.websockets.discard(websocket)
-            websocket.finish()
+            websocket._end_both()
 
     def left(self, websocket: DriverWebSocket) -> bool:
         """Whether a WebSocket has been released, or can never be."""
@@ -434,7 +434,7 @@ class DriverTransport(Transport):
         if self.speaks:
             self.handle(self.http.receive(b"")[0])
         for websocket in list(self.websockets):
-            websocket.finish()
+            websocket._end_both()
         self.websockets.clear()
         self.obey(self._session.lose())
         self.wake()

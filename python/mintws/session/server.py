@@ -6,7 +6,7 @@ from mintws.session.driver import TransportState
 from mintws.session.linger import Due, Step
 from mintws.session.requests import IdleTimeout, RequestTimeouts, text_response
 from mintws.session.streams import HalfClosedTimeout
-from mintws.session.timing import Timing, earliest
+from mintws.session.timeouts import Timeouts, earliest
 from mintws.session.transport import TransportSession, after
 
 
@@ -15,14 +15,14 @@ class ServerSession(TransportSession):
 
     __slots__ = ("_half_closed", "_idle", "_requests", "_stuck")
 
-    def __init__(self, now: float, timing: Timing) -> None:
-        super().__init__(now, timing)
+    def __init__(self, now: float, timeouts: Timeouts) -> None:
+        super().__init__(now, timeouts)
         #: For incomplete bodies and, while nothing is in progress, for the head of the next request.
-        self._requests = RequestTimeouts(timing.open_timeout)
+        self._requests = RequestTimeouts(timeouts.open_timeout)
         self._idle: IdleTimeout | None = None
         #: For a client that does not read a response.
         self._stuck: IdleTimeout | None = None
-        self._half_closed = HalfClosedTimeout(timing.half_closed_timeout)
+        self._half_closed = HalfClosedTimeout(timeouts.half_closed_timeout)
 
     @property
     def deadline(self) -> float | None:
@@ -51,7 +51,7 @@ class ServerSession(TransportSession):
 
     def begin(self, now: float) -> Due:
         """Wait for the head of the first request."""
-        self._idle = IdleTimeout(now, self.timing.open_timeout, 0)
+        self._idle = IdleTimeout(now, self.timeouts.open_timeout, 0)
         return Due()
 
     @property
@@ -69,7 +69,7 @@ class ServerSession(TransportSession):
         self._requests.update(now, begun)
         self._idle = None
         if not (begun or transport.busy):
-            self._idle = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
+            self._idle = IdleTimeout(now, self.timeouts.idle_timeout, self._untaken(transport))
 
     def limit_half_closed(self, now: float, transport: TransportState) -> Due | None:
         """Set the time limit for the client to end streams that have ended here."""
@@ -92,7 +92,7 @@ class ServerSession(TransportSession):
     def await_room(self, now: float, transport: TransportState) -> Due:
         """Set the time limit for a client that does not read a response. The transport stays open until it has."""
         if self._stuck is None:
-            self._stuck = IdleTimeout(now, self.timing.idle_timeout, self._untaken(transport))
+            self._stuck = IdleTimeout(now, self.timeouts.idle_timeout, self._untaken(transport))
         return Due()
 
     def taken(self) -> None:

@@ -12,7 +12,7 @@ from mintws.session.deadlines import Deadlines
 from mintws.session.driver import TransportState
 from mintws.session.linger import Due, Step, TransportEnd
 from mintws.session.streams import ClosedStreams
-from mintws.session.timing import Timing, earliest
+from mintws.session.timeouts import Timeouts, earliest
 from mintws.session.websocket import WebSocketSession
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TransportSession:
 
     Args:
         now: the time.
-        timing: how long to wait for the peer.
+        timeouts: how long to wait for the peer.
 
     Attributes:
         http: the HTTP connection, once its version is known.
@@ -44,15 +44,15 @@ class TransportSession:
         "_refill_at",
         "_replies",
         "http",
-        "timing",
+        "timeouts",
         "websockets",
     )
 
-    def __init__(self, now: float, timing: Timing) -> None:
-        self.timing = timing
+    def __init__(self, now: float, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
         self.http: Http1 | Http2 | None = None
         self.websockets = Deadlines()
-        self._closed_streams = ClosedStreams(timing.close_timeout)
+        self._closed_streams = ClosedStreams(timeouts.close_timeout)
         #: Whether nothing more is written.
         self._closed = False
         #: Whether the peer's half of the transport is closed.
@@ -85,7 +85,7 @@ class TransportSession:
         self.websockets.schedule(session)
         return Due()
 
-    def receive(self, now: float, *, crowded: bool, replied: int) -> bool:
+    def receive_chunk(self, now: float, *, crowded: bool, replied: int) -> bool:
         """Account for a received chunk; return whether to check again if the transport is to be read.
 
         Args:
@@ -124,7 +124,9 @@ class TransportSession:
         if self.http is None or self._closed:
             return True
         websockets = transport.websockets
-        reading = self.http.reading or any(it.paused and it.connection.held < UNDECODED_HIGH for it in websockets)
+        reading = self.http.reading or any(
+            it.paused and it.connection.undelivered_bytes < UNDECODED_HIGH for it in websockets
+        )
         return reading and not (transport.full and (self._replies > REPLIES_HIGH or not websockets))
 
     def sweep_later(self, now: float, connection: Connection) -> Due | None:
@@ -167,7 +169,7 @@ class TransportSession:
         if not self._lingers(transport):
             self._limit(now)
             return Due(data, Step.CLOSE)
-        self._end = TransportEnd(now, self.timing.close_timeout)
+        self._end = TransportEnd(now, self.timeouts.close_timeout)
         self._end.linger(now, transport.heard, told=transport.half_closes)
         return Due(data, Step.LINGER)
 
@@ -175,7 +177,7 @@ class TransportSession:
         """Handle the end of the transport. Only deadlines of its WebSockets remain."""
         self._closed = True
         self._end = None
-        self._closed_streams = ClosedStreams(self.timing.close_timeout)
+        self._closed_streams = ClosedStreams(self.timeouts.close_timeout)
         return Due()
 
     def _lingers(self, transport: TransportState) -> bool:
@@ -185,7 +187,7 @@ class TransportSession:
     def _limit(self, now: float) -> None:
         """Limit the time until the transport is gone, because the peer may never read or never close."""
         if self._end is None:
-            self._end = TransportEnd(now, self.timing.close_timeout)
+            self._end = TransportEnd(now, self.timeouts.close_timeout)
 
 
 def after(data: bytes, due: Due | None) -> Due:

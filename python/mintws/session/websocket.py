@@ -7,8 +7,8 @@ from mintws.events import Close, State
 from mintws.session.closing import Closing, Order, Ordered
 from mintws.session.driver import Messages, TransportState
 from mintws.session.keepalive import Action, Keepalive, Signs
-from mintws.session.pings import Pings
-from mintws.session.timing import Timing, earliest
+from mintws.session.pending_pings import PendingPings
+from mintws.session.timeouts import Timeouts, earliest
 
 #: Seconds after which a waiting send is logged.
 STALL = 5.0
@@ -22,7 +22,7 @@ class WebSocketSession(Closing):
     Args:
         now: the time.
         connection, transport: see `Closing`.
-        timing: timeouts for the peer.
+        timeouts: timeouts for the peer.
 
     Attributes:
         pings: the Pings that wait for their Pongs.
@@ -31,14 +31,14 @@ class WebSocketSession(Closing):
 
     __slots__ = ("__weakref__", "_keepalive", "_log_at", "pings", "scheduled")
 
-    def __init__(self, now: float, connection: Connection, transport: TransportState, timing: Timing) -> None:
-        super().__init__(connection, transport, timing.close_timeout)
-        self.pings = Pings()
+    def __init__(self, now: float, connection: Connection, transport: TransportState, timeouts: Timeouts) -> None:
+        super().__init__(connection, transport, timeouts.close_timeout)
+        self.pings = PendingPings()
         self.scheduled: float | None = None
         #: When to log that a send waits.
         self._log_at: float | None = None
-        interval = timing.ping_interval
-        self._keepalive = None if interval is None else Keepalive(now, interval, timing.ping_timeout)
+        interval = timeouts.ping_interval
+        self._keepalive = None if interval is None else Keepalive(now, interval, timeouts.ping_timeout)
 
     @property
     def deadline(self) -> float | None:

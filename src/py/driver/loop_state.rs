@@ -6,8 +6,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PySequence;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::{Arrival, Exchange, Mailbox};
-use crate::py::attached::{Attached, RefMut};
+use super::{ProtocolBase, Waiter, WebSocketBase};
+use crate::py::guarded::{Guarded, RefMut};
 use crate::turns::Turns;
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
 /// Within a read callback, frames are collected while the WebSocket whose reader runs has unread messages. They are written by the send
 /// after its last message, or at the end of the callback.
 #[pyclass(frozen, module = "mintws._core")]
-pub struct LoopState(Attached<State>);
+pub struct LoopState(Guarded<State>);
 
 pub struct State {
     /// The read buffer of all transports. Its content is consumed before the next read.
@@ -30,25 +30,25 @@ pub struct State {
     /// The task that runs within a read callback; `None` outside of one.
     running: Option<Running>,
     /// Transports with collected frames.
-    collected: Vec<Py<Exchange>>,
+    collected: Vec<Py<ProtocolBase>>,
     /// Senders that wait for their frames to be written.
-    senders: Vec<Py<Arrival>>,
+    senders: Vec<Py<Waiter>>,
     turns: Turns<Deferred>,
 }
 
 /// Work for a later turn of the loop.
 pub enum Deferred {
     /// A task that receives or sends without needing to wait.
-    Task(Py<Mailbox>, Py<Arrival>),
+    Task(Py<WebSocketBase>, Py<Waiter>),
     /// A transport with undecoded bytes.
-    Transport(Py<Exchange>),
+    Transport(Py<ProtocolBase>),
 }
 
 /// The task that runs within a read callback.
 #[derive(Clone, Copy)]
 pub struct Running {
     /// The address of the WebSocket whose reader it is.
-    mailbox: usize,
+    websocket: usize,
     /// Whether that WebSocket has unread messages.
     unread: bool,
     /// Whether other tasks run after this one in the same callback.
@@ -71,7 +71,7 @@ impl LoopState {
     /// Create the state of a loop that runs in this thread.
     #[new]
     fn new(buffer: Py<PySequence>) -> Self {
-        Self(Attached::new(State {
+        Self(Guarded::new(State {
             buffer,
             thread: this_thread(),
             running: None,
@@ -84,10 +84,10 @@ impl LoopState {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.buffer)?;
-        this.collected.iter().try_for_each(|exchange| visit.call(exchange))?;
+        this.collected.iter().try_for_each(|protocol| visit.call(protocol))?;
         this.turns.waiting().iter().try_for_each(|deferred| match deferred {
-            Deferred::Task(mailbox, waiter) => visit.call(mailbox).and_then(|()| visit.call(waiter)),
-            Deferred::Transport(exchange) => visit.call(exchange),
+            Deferred::Task(websocket, waiter) => visit.call(websocket).and_then(|()| visit.call(waiter)),
+            Deferred::Transport(protocol) => visit.call(protocol),
         })?;
         this.senders.iter().try_for_each(|sender| visit.call(sender))
     }
@@ -108,7 +108,7 @@ impl LoopState {
         loop {
             let Some(deferred) = slf.get().state(py)?.turns.take() else { break };
             // A failure must not affect the others.
-            ended = ended.and(Exchange::go_on(py, deferred));
+            ended = ended.and(ProtocolBase::go_on(py, deferred));
         }
         ended.and(Self::ask_for_turn(slf, event_loop))
     }
@@ -156,15 +156,15 @@ impl LoopState {
     pub fn run<T>(
         &self,
         py: Python<'_>,
-        mailbox: Option<&Py<Mailbox>>,
+        websocket: Option<&Py<WebSocketBase>>,
         followed: bool,
         wake: impl FnOnce() -> PyResult<T>,
     ) -> PyResult<T> {
-        let unread = match mailbox {
-            Some(mailbox) => !mailbox.bind(py).as_super().get().is_empty(py)?,
+        let unread = match websocket {
+            Some(websocket) => !websocket.bind(py).as_super().get().is_empty(py)?,
             None => false,
         };
-        let running = Running { mailbox: mailbox.map_or(0, |it| it.as_ptr().addr()), unread, followed };
+        let running = Running { websocket: websocket.map_or(0, |it| it.as_ptr().addr()), unread, followed };
         self.state(py)?.running = Some(running);
         let woken = wake();
         self.state(py)?.running = None;
@@ -175,9 +175,9 @@ impl LoopState {
     pub fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let collected = std::mem::take(&mut self.state(py)?.collected);
         let mut flushed = Ok(());
-        for exchange in &collected {
+        for protocol in &collected {
             // A failure must not affect the other transports.
-            flushed = flushed.and(Exchange::flush(exchange.bind(py)));
+            flushed = flushed.and(ProtocolBase::flush(protocol.bind(py)));
         }
         flushed
     }
@@ -204,11 +204,11 @@ impl State {
         &mut self.turns
     }
 
-    /// Notes that the reader of `mailbox` has taken its last message.
+    /// Notes that the reader of `websocket` has taken its last message.
     #[inline]
-    pub fn has_taken_all(&mut self, mailbox: &Bound<'_, Mailbox>) {
+    pub fn has_taken_all(&mut self, websocket: &Bound<'_, WebSocketBase>) {
         if let Some(running) = &mut self.running
-            && running.mailbox == mailbox.as_ptr().addr()
+            && running.websocket == websocket.as_ptr().addr()
         {
             running.unread = false;
         }
@@ -229,16 +229,16 @@ impl State {
     }
 
     /// Adds a transport with collected frames; returns whether it is the first.
-    pub fn collect(&mut self, exchange: &Bound<'_, Exchange>) -> bool {
-        self.collected.push(exchange.clone().unbind());
+    pub fn collect(&mut self, protocol: &Bound<'_, ProtocolBase>) -> bool {
+        self.collected.push(protocol.clone().unbind());
         self.collected.len() == 1
     }
 
-    pub fn wait_for_flush(&mut self, sender: &Bound<'_, Arrival>) {
+    pub fn wait_for_flush(&mut self, sender: &Bound<'_, Waiter>) {
         self.senders.push(sender.clone().unbind());
     }
 
-    pub fn take_senders(&mut self) -> Vec<Py<Arrival>> {
+    pub fn take_senders(&mut self) -> Vec<Py<Waiter>> {
         std::mem::take(&mut self.senders)
     }
 }

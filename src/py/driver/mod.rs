@@ -1,41 +1,41 @@
 //! The hot half of the asyncio driver: the code that runs for each message.
 //!
 //! ```text
-//! LoopState  the state shared by the transports of one event loop
-//! Exchange   one transport: reads for its mailboxes, and writes their frames together
-//! Mailbox    one WebSocket: its received messages, and those that it sends
-//! Operation  the awaitable of `recv` and `send`
-//! Arrival    the future that a reader waits for
-//! TlsChannel TLS between a transport of the loop and the protocol above it
-//! coroutine_method  the Python methods `recv` and `send`
+//! LoopState      the state shared by the transports of one event loop
+//! ProtocolBase   one transport: reads for its WebSockets, and writes their frames together
+//! WebSocketBase  one WebSocket: its received messages, and those that it sends
+//! Awaitable      the awaitable of `recv` and `send`
+//! Waiter         the future that a reader waits for
+//! TlsChannel     TLS between a transport of the loop and the protocol above it
+//! coroutine_method the Python methods `recv` and `send`
 //! ```
 //!
 //! Rare work is left to the subclasses in Python, through the calls of [`super::border`].
 
-mod arrival;
+mod awaitable;
 mod coroutine_method;
-mod exchange;
 mod loop_state;
-mod mailbox;
-mod operation;
+mod protocol;
 mod tls_channel;
+mod waiter;
+mod websocket;
 
-pub use arrival::Arrival;
-pub use exchange::Exchange;
 pub use loop_state::LoopState;
-pub use mailbox::Mailbox;
+pub use protocol::ProtocolBase;
+pub use waiter::Waiter;
+pub use websocket::WebSocketBase;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LoopState>()?;
-    module.add_class::<Exchange>()?;
-    module.add_class::<Mailbox>()?;
-    module.add_class::<Arrival>()?;
+    module.add_class::<ProtocolBase>()?;
+    module.add_class::<WebSocketBase>()?;
+    module.add_class::<Waiter>()?;
     module.add_class::<tls_channel::TlsChannel>()?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
-    operation::register(module)
+    awaitable::register(module)
 }
 
 /// Tracks a new object by the collector, which PyO3 omits for objects from the free list.

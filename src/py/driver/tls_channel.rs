@@ -5,10 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::Exchange;
-use crate::py::attached::{Attached, RefMut};
+use super::ProtocolBase;
 use crate::py::border;
 use crate::py::buffer::filled;
+use crate::py::guarded::{Guarded, RefMut};
 use crate::py::tls::{Decrypted, TlsRecords, Unencrypted, is_ssl_error};
 use crate::records::RecordCounter;
 
@@ -24,7 +24,7 @@ const COPIED: usize = 4 << 10;
 /// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what
 /// waits for a later turn: `_wait` gets it, and calls `buffer_updated` with it then.
 #[pyclass(frozen, subclass, module = "mintws._core")]
-pub struct TlsChannel(Attached<State>);
+pub struct TlsChannel(Guarded<State>);
 
 struct State {
     /// What all transports of the loop read ciphertext into.
@@ -48,7 +48,7 @@ struct Open {
 
 /// The protocol above.
 enum Above {
-    Exchange(Py<Exchange>),
+    ProtocolBase(Py<ProtocolBase>),
     /// Another `asyncio.BufferedProtocol`.
     Other(Py<PyAny>),
 }
@@ -66,7 +66,7 @@ impl TlsChannel {
         let buffer = buffers.getattr(intern!(buffers.py(), "ciphertext"))?.cast_into::<PySequence>()?;
         let small = buffer.get_slice(0, SMALL)?.unbind();
         let buffer = buffer.unbind();
-        Ok(Self(Attached::new(State { buffer, small, counter: RecordCounter::new(), open: None })))
+        Ok(Self(Guarded::new(State { buffer, small, counter: RecordCounter::new(), open: None })))
     }
 
     /// Let plaintext pass between a transport and a protocol.
@@ -77,8 +77,8 @@ impl TlsChannel {
         protocol: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = transport.py();
-        let protocol = match protocol.cast::<Exchange>() {
-            Ok(exchange) => Above::Exchange(exchange.clone().unbind()),
+        let protocol = match protocol.cast::<ProtocolBase>() {
+            Ok(protocol) => Above::ProtocolBase(protocol.clone().unbind()),
             Err(_) => Above::Other(protocol.clone().unbind()),
         };
         let write = transport.getattr(intern!(py, "write"))?.unbind();
@@ -160,7 +160,7 @@ impl TlsChannel {
         visit.call(&open.write)?;
         visit.call(&open.is_closing)?;
         match &open.protocol {
-            Above::Exchange(exchange) => visit.call(exchange),
+            Above::ProtocolBase(protocol) => visit.call(protocol),
             Above::Other(protocol) => visit.call(protocol),
         }
     }
@@ -215,7 +215,7 @@ impl Open {
             write: self.write.clone_ref(py),
             is_closing: self.is_closing.clone_ref(py),
             protocol: match &self.protocol {
-                Above::Exchange(exchange) => Above::Exchange(exchange.clone_ref(py)),
+                Above::ProtocolBase(protocol) => Above::ProtocolBase(protocol.clone_ref(py)),
                 Above::Other(protocol) => Above::Other(protocol.clone_ref(py)),
             },
         }
@@ -226,7 +226,7 @@ impl Above {
     /// Gives what plaintext goes into.
     fn buffer<'py>(&self, py: Python<'py>, sizehint: usize) -> PyResult<Bound<'py, PySequence>> {
         match self {
-            Self::Exchange(exchange) => exchange.get().buffer(py),
+            Self::ProtocolBase(protocol) => protocol.get().buffer(py),
             Self::Other(protocol) => {
                 Ok(protocol.bind(py).call_method1(intern!(py, "get_buffer"), (sizehint,))?.cast_into()?)
             }
@@ -236,7 +236,7 @@ impl Above {
     /// Hands on plaintext that is in it.
     fn updated(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
         match self {
-            Self::Exchange(exchange) => Exchange::buffer_updated(exchange.bind(py), nbytes),
+            Self::ProtocolBase(protocol) => ProtocolBase::buffer_updated(protocol.bind(py), nbytes),
             Self::Other(protocol) => protocol.bind(py).call_method1(intern!(py, "buffer_updated"), (nbytes,)).map(drop),
         }
     }

@@ -8,13 +8,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::attached::{Attached, RefMut};
 use super::border;
 use super::buffer::{frames_bytes, view_of_text, with_bytes};
 use super::contexts::Pool;
 use super::data_sender::{DataSender, Frames};
 use super::errors::local;
 use super::events::{self, Kind as EventKind};
+use super::guarded::{Guarded, RefMut};
 use super::queue::MessageQueue;
 use super::states::{parse_kind, shown, state_name};
 use crate::close;
@@ -82,7 +82,7 @@ enum Wire {
 
 /// Base class of `Connection`: one end of a WebSocket after its opening handshake, from bytes to events and back.
 #[pyclass(frozen, subclass, module = "mintws._core")]
-pub struct Endpoint(Attached<Workings>);
+pub struct Endpoint(Guarded<Workings>);
 
 /// The state of an endpoint.
 pub struct Workings {
@@ -123,7 +123,7 @@ impl Endpoint {
     #[new]
     #[pyo3(signature = (role, *_args, **_options))]
     fn new(role: i32, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Self(Attached::new(Workings {
+        Self(Guarded::new(Workings {
             role: if role == 0 { Role::Client } else { Role::Server },
             state: State::Connecting,
             opening: None,
@@ -167,7 +167,7 @@ impl Endpoint {
 
     /// The number of bytes that `cork` holds back.
     #[getter]
-    fn corked(&self, py: Python<'_>) -> PyResult<usize> {
+    fn corked_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.workings(py)?.corked_len())
     }
 
@@ -334,7 +334,7 @@ impl Endpoint {
                 Self::feed(slf, data, &events, usize::MAX)
             }
         })?;
-        let reply = Self::_settle(slf, Some(&events))?;
+        let reply = Self::_take_replies(slf, Some(&events))?;
         Ok((events, reply))
     }
 
@@ -368,8 +368,11 @@ impl Endpoint {
     ///
     /// If an exception is raised, the next call returns `events` too.
     #[pyo3(signature = (events=None))]
-    pub fn _settle<'py>(slf: &Bound<'py, Self>, events: Option<&Bound<'py, PyList>>) -> PyResult<Bound<'py, PyBytes>> {
-        Self::settle(slf).or_else(|error| {
+    pub fn _take_replies<'py>(
+        slf: &Bound<'py, Self>,
+        events: Option<&Bound<'py, PyList>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Self::take_replies(slf).or_else(|error| {
             if let Some(events) = events {
                 Self::_keep(slf, events)?;
             }
@@ -589,9 +592,9 @@ impl Endpoint {
 
     /// The number of received bytes that no event has delivered yet: of an unfinished message, or undecoded.
     #[getter]
-    fn held(&self, py: Python<'_>) -> PyResult<usize> {
+    fn undelivered_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         let this = self.workings(py)?;
-        Ok(this.early.len() + this.decoder.as_ref().map_or(0, Decoder::held))
+        Ok(this.early.len() + this.decoder.as_ref().map_or(0, Decoder::held_len))
     }
 
     /// Whether the peer's Close is among the undecoded bytes.

@@ -68,7 +68,7 @@ impl Endpoint {
 
     /// Gives the bytes that must follow what was received.
     #[inline]
-    pub(super) fn settle<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
+    pub(super) fn take_replies<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let reply = {
             let mut this = slf.get().workings(slf.py())?;
             if !this.unsettled() {
@@ -316,7 +316,7 @@ impl Workings {
             Delivery::Queue(queue) | Delivery::Traced(queue) => queue.get().memory(py)?,
             Delivery::Events | Delivery::Later => 0,
         };
-        let unfinished = self.decoder.as_ref().map_or(0, Decoder::held);
+        let unfinished = self.decoder.as_ref().map_or(0, Decoder::held_len);
         Ok(Held { unfinished, waiting: self.early.len() + queued, pending: 0 })
     }
 
@@ -353,7 +353,7 @@ impl Workings {
         self.early.len()
     }
 
-    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_settle`.
+    /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_take_replies`.
     pub fn unsettled(&self) -> bool {
         !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
     }

@@ -8,7 +8,7 @@ from mintws.errors import LocalProtocolError
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Timeouts:
     """Timeouts for the peer, in seconds. `None`, where allowed, is no limit.
 
     Attributes:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from mintws.asyncio.link import check_socket
+from mintws.asyncio.protocol import check_socket
 from mintws.errors import LocalProtocolError
 from mintws.limits import INT31, check_int
 
@@ -29,7 +29,7 @@ _TCP_INFO_BACKLOG = slice(28, 32)
 _Address: TypeAlias = tuple[int, tuple[Any, ...]]
 
 
-class Place:
+class Listener:
     """Where a server listens.
 
     Args:

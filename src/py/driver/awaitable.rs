@@ -11,14 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::Arrival;
-use super::mailbox::{Found, Mailbox, Sent};
-use crate::py::attached::Attached;
+use super::Waiter;
+use super::websocket::{Pop, Sent, WebSocketBase};
 use crate::py::border;
+use crate::py::guarded::Guarded;
 
 /// The form in which a reader takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum RecvKind {
     /// The message's data.
     Data,
     /// The message as an event.
@@ -30,17 +30,17 @@ pub enum Reads {
 }
 
 enum Work {
-    Read(Reads),
+    Read(RecvKind),
     Send(Py<PyAny>, Option<bool>),
 }
 
 impl Work {
     fn name(&self) -> &'static str {
         match self {
-            Self::Read(Reads::Data) => "WebSocket.recv",
-            Self::Read(Reads::Event) => "WebSocket.recv_event",
-            Self::Read(Reads::Next) => "WebSocket.__anext__",
-            Self::Read(Reads::Asgi) => "WebSocket._recv_asgi",
+            Self::Read(RecvKind::Data) => "WebSocket.recv",
+            Self::Read(RecvKind::Event) => "WebSocket.recv_event",
+            Self::Read(RecvKind::Next) => "WebSocket.__anext__",
+            Self::Read(RecvKind::Asgi) => "WebSocket._recv_asgi",
             Self::Send(..) => "WebSocket.send",
         }
     }
@@ -48,13 +48,13 @@ impl Work {
 
 enum Progress {
     /// Nobody awaits it yet.
-    Fresh(Py<Mailbox>, Work),
+    Fresh(Py<WebSocketBase>, Work),
     /// A reader waits for a message.
-    Waiting(Py<Mailbox>, Reads),
+    Waiting(Py<WebSocketBase>, RecvKind),
     /// A reader waits for a turn of the loop although there is a message.
-    Deferred(Py<Mailbox>, Reads, Py<Arrival>),
+    Deferred(Py<WebSocketBase>, RecvKind, Py<Waiter>),
     /// A sender waits for its message to be written, or for a turn of the loop.
-    Sending(Py<Mailbox>, Py<Arrival>),
+    Sending(Py<WebSocketBase>, Py<Waiter>),
     /// A coroutine of the subclass does the rare work.
     Delegated(Py<PyAny>),
     Done,
@@ -62,7 +62,7 @@ enum Progress {
 
 /// A call of `recv` or `send`, to be awaited once. It behaves like a coroutine.
 #[pyclass(frozen, freelist = 64, module = "mintws._core")]
-pub struct Operation(Attached<Call>);
+pub struct Awaitable(Guarded<Call>);
 
 struct Call {
     name: &'static str,
@@ -76,7 +76,7 @@ enum Step {
 }
 
 #[pymethods]
-impl Operation {
+impl Awaitable {
     /// The name shown for a task that awaits it.
     #[getter]
     fn __qualname__(&self, py: Python<'_>) -> PyResult<&'static str> {
@@ -143,13 +143,13 @@ impl Operation {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(call) = self.0.visited(&visit) else { return Ok(()) };
         match &call.progress {
-            Progress::Fresh(mailbox, Work::Send(message, _)) => {
-                visit.call(mailbox)?;
+            Progress::Fresh(websocket, Work::Send(message, _)) => {
+                visit.call(websocket)?;
                 visit.call(message)
             }
-            Progress::Fresh(mailbox, Work::Read(_)) | Progress::Waiting(mailbox, _) => visit.call(mailbox),
-            Progress::Deferred(mailbox, _, waiter) | Progress::Sending(mailbox, waiter) => {
-                visit.call(mailbox)?;
+            Progress::Fresh(websocket, Work::Read(_)) | Progress::Waiting(websocket, _) => visit.call(websocket),
+            Progress::Deferred(websocket, _, waiter) | Progress::Sending(websocket, waiter) => {
+                visit.call(websocket)?;
                 visit.call(waiter)
             }
             Progress::Delegated(coroutine) => visit.call(coroutine),
@@ -158,33 +158,37 @@ impl Operation {
     }
 }
 
-impl Operation {
+impl Awaitable {
     /// Replaces the progress and returns the old one.
     #[inline]
     fn proceed(&self, py: Python<'_>, progress: Progress) -> PyResult<Progress> {
         Ok(std::mem::replace(&mut self.0.borrow_mut(py)?.progress, progress))
     }
 
-    pub fn reading(mailbox: &Bound<'_, Mailbox>, reads: Reads) -> PyResult<Py<Self>> {
-        Self::new(mailbox, Work::Read(reads))
+    pub fn reading(websocket: &Bound<'_, WebSocketBase>, kind: RecvKind) -> PyResult<Py<Self>> {
+        Self::new(websocket, Work::Read(kind))
     }
 
-    pub fn sending(mailbox: &Bound<'_, Mailbox>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Self>> {
-        Self::new(mailbox, Work::Send(message, compress))
+    pub fn sending(
+        websocket: &Bound<'_, WebSocketBase>,
+        message: Py<PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Py<Self>> {
+        Self::new(websocket, Work::Send(message, compress))
     }
 
     /// Creates one, reusing a completed one that has no other reference.
-    fn new(mailbox: &Bound<'_, Mailbox>, work: Work) -> PyResult<Py<Self>> {
-        let py = mailbox.py();
-        let call = Call { name: work.name(), progress: Progress::Fresh(mailbox.clone().unbind(), work) };
-        let spare = mailbox.get().state(py)?.take_spare();
+    fn new(websocket: &Bound<'_, WebSocketBase>, work: Work) -> PyResult<Py<Self>> {
+        let py = websocket.py();
+        let call = Call { name: work.name(), progress: Progress::Fresh(websocket.clone().unbind(), work) };
+        let spare = websocket.get().state(py)?.take_spare();
         match spare {
             Some(spare) if is_only(&spare) => {
                 *spare.get().0.borrow_mut(py)? = call;
                 Ok(spare)
             }
             _ => {
-                let new = Bound::new(py, Self(Attached::new(call)))?;
+                let new = Bound::new(py, Self(Guarded::new(call)))?;
                 super::track(&new);
                 Ok(new.unbind())
             }
@@ -197,110 +201,110 @@ impl Operation {
         match slf.get().proceed(py, Progress::Done)? {
             Progress::Done => Err(PyRuntimeError::new_err("a call of recv or send is awaited once; call it again")),
             Progress::Delegated(coroutine) => Self::delegate(slf, coroutine, value),
-            Progress::Waiting(mailbox, reads) => {
-                if mailbox.get().state(py)?.waits(py)? {
-                    slf.get().proceed(py, Progress::Waiting(mailbox, reads))?;
+            Progress::Waiting(websocket, kind) => {
+                if websocket.get().state(py)?.waits(py)? {
+                    slf.get().proceed(py, Progress::Waiting(websocket, kind))?;
                     return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
                 }
-                mailbox.get().state(py)?.wait_no_more();
-                Self::read(slf, mailbox.into_bound(py), reads)
+                websocket.get().state(py)?.wait_no_more();
+                Self::read(slf, websocket.into_bound(py), kind)
             }
-            Progress::Deferred(mailbox, reads, waiter) => {
+            Progress::Deferred(websocket, kind, waiter) => {
                 if !waiter.get().is_done(py)? {
-                    slf.get().proceed(py, Progress::Deferred(mailbox, reads, waiter))?;
+                    slf.get().proceed(py, Progress::Deferred(websocket, kind, waiter))?;
                     return Err(PyRuntimeError::new_err("another task awaits this call of recv already"));
                 }
-                mailbox.get().state(py)?.end_deferral();
-                Self::read(slf, mailbox.into_bound(py), reads)
+                websocket.get().state(py)?.end_deferral();
+                Self::read(slf, websocket.into_bound(py), kind)
             }
-            Progress::Sending(mailbox, sender) => {
+            Progress::Sending(websocket, sender) => {
                 if !sender.get().is_done(py)? {
-                    slf.get().proceed(py, Progress::Sending(mailbox, sender))?;
+                    slf.get().proceed(py, Progress::Sending(websocket, sender))?;
                     return Err(PyRuntimeError::new_err("another task awaits this call of send already"));
                 }
-                let room = mailbox.get().state(py)?.has_room(py)?;
-                Self::sent(slf, mailbox.bind(py), if room { Sent::Done } else { Sent::Crowded })
+                let room = websocket.get().state(py)?.has_room(py)?;
+                Self::sent(slf, websocket.bind(py), if room { Sent::Done } else { Sent::Crowded })
             }
-            Progress::Fresh(mailbox, Work::Read(reads)) => {
-                let mailbox = mailbox.into_bound(py);
-                if mailbox.get().is_to_defer(py, mailbox.as_super().get())? {
-                    let waiter = Mailbox::wait_for_turn(&mailbox)?;
-                    mailbox.get().state(py)?.defer_reader();
-                    let deferred = Progress::Deferred(mailbox.unbind(), reads, waiter.clone().unbind());
+            Progress::Fresh(websocket, Work::Read(kind)) => {
+                let websocket = websocket.into_bound(py);
+                if websocket.get().is_to_defer(py, websocket.as_super().get())? {
+                    let waiter = WebSocketBase::wait_for_turn(&websocket)?;
+                    websocket.get().state(py)?.defer_reader();
+                    let deferred = Progress::Deferred(websocket.unbind(), kind, waiter.clone().unbind());
                     slf.get().proceed(py, deferred)?;
                     return Ok(Step::Yield(waiter.into_any().unbind()));
                 }
-                Self::read(slf, mailbox, reads)
+                Self::read(slf, websocket, kind)
             }
-            Progress::Fresh(mailbox, Work::Send(message, compress)) => {
-                Self::write(slf, &mailbox.into_bound(py), &message.into_bound(py), compress)
+            Progress::Fresh(websocket, Work::Send(message, compress)) => {
+                Self::write(slf, &websocket.into_bound(py), &message.into_bound(py), compress)
             }
         }
     }
 
     fn write(
         slf: &Bound<'_, Self>,
-        mailbox: &Bound<'_, Mailbox>,
+        websocket: &Bound<'_, WebSocketBase>,
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
     ) -> PyResult<Step> {
-        match Mailbox::send_now(mailbox, message, compress)? {
+        match WebSocketBase::send_now(websocket, message, compress)? {
             Sent::NotYet => {
-                let sending = border::websocket::send(mailbox, message, compress)?;
+                let sending = border::websocket::send(websocket, message, compress)?;
                 let step = Self::delegate(slf, sending.unbind(), None)?;
                 let one = message.is_instance_of::<PyString>() || message.is_instance_of::<PyBytes>();
-                let spent = mailbox.get().charge(slf.py(), if one { message.len()? } else { 0 })?;
+                let spent = websocket.get().charge(slf.py(), if one { message.len()? } else { 0 })?;
                 match step {
-                    Step::Return(_) if spent => Self::sent(slf, mailbox, Sent::Spent),
+                    Step::Return(_) if spent => Self::sent(slf, websocket, Sent::Spent),
                     step => Ok(step),
                 }
             }
-            sent => Self::sent(slf, mailbox, sent),
+            sent => Self::sent(slf, websocket, sent),
         }
     }
 
     /// Continues after a message has been sent.
     #[inline]
-    fn sent(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, sent: Sent) -> PyResult<Step> {
+    fn sent(slf: &Bound<'_, Self>, websocket: &Bound<'_, WebSocketBase>, sent: Sent) -> PyResult<Step> {
         let py = slf.py();
         match sent {
             Sent::Together | Sent::Spent => {
                 let sender = match sent {
-                    Sent::Together => Mailbox::wait_for_flush(mailbox)?,
-                    _ => Mailbox::wait_for_turn(mailbox)?,
+                    Sent::Together => WebSocketBase::wait_for_flush(websocket)?,
+                    _ => WebSocketBase::wait_for_turn(websocket)?,
                 };
-                slf.get().proceed(py, Progress::Sending(mailbox.clone().unbind(), sender.clone().unbind()))?;
+                slf.get().proceed(py, Progress::Sending(websocket.clone().unbind(), sender.clone().unbind()))?;
                 Ok(Step::Yield(sender.into_any().unbind()))
             }
             Sent::Crowded => {
-                let waiting = border::websocket::drained(mailbox)?;
+                let waiting = border::websocket::drained(websocket)?;
                 Self::delegate(slf, waiting.unbind(), None)
             }
             Sent::Done | Sent::NotYet => {
-                mailbox.get().state(py)?.keep_spare(slf);
+                websocket.get().state(py)?.keep_spare(slf);
                 Ok(Step::Return(py.None()))
             }
         }
     }
 
-    fn read(slf: &Bound<'_, Self>, mailbox: Bound<'_, Mailbox>, reads: Reads) -> PyResult<Step> {
+    fn read(slf: &Bound<'_, Self>, websocket: Bound<'_, WebSocketBase>, kind: RecvKind) -> PyResult<Step> {
         let py = slf.py();
-        match Mailbox::take(&mailbox, slf)? {
-            Found::Message(message) => {
-                let result = match reads {
-                    Reads::Data | Reads::Next => message.data,
-                    Reads::Event => message.into_event()?,
-                    Reads::Asgi => message.into_asgi()?,
+        match WebSocketBase::take(&websocket, slf)? {
+            Pop::Message(message) => {
+                let result = match kind {
+                    RecvKind::Data | RecvKind::Next => message.data,
+                    RecvKind::Event => message.into_event()?,
+                    RecvKind::Asgi => message.into_asgi()?,
                 };
                 Ok(Step::Return(result.unbind()))
             }
-            Found::Nothing => {
-                let arrival = Mailbox::wait(&mailbox)?;
-                slf.get().proceed(py, Progress::Waiting(mailbox.unbind(), reads))?;
-                Ok(Step::Yield(arrival.into_any().unbind()))
+            Pop::Nothing => {
+                let waiter = WebSocketBase::wait(&websocket)?;
+                slf.get().proceed(py, Progress::Waiting(websocket.unbind(), kind))?;
+                Ok(Step::Yield(waiter.into_any().unbind()))
             }
-            Found::End => {
-                let why = border::websocket::ended(&mailbox, reads == Reads::Next)?;
+            Pop::End => {
+                let why = border::websocket::ended(&websocket, kind == RecvKind::Next)?;
                 Err(if why.is_none() { PyStopAsyncIteration::new_err(()) } else { PyErr::from_value(why) })
             }
         }
@@ -336,8 +340,8 @@ impl Operation {
     fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         match slf.get().proceed(py, Progress::Done)? {
-            Progress::Waiting(mailbox, _) => mailbox.get().state(py)?.wait_no_more(),
-            Progress::Deferred(mailbox, ..) => mailbox.get().state(py)?.end_deferral(),
+            Progress::Waiting(websocket, _) => websocket.get().state(py)?.wait_no_more(),
+            Progress::Deferred(websocket, ..) => websocket.get().state(py)?.end_deferral(),
             _ => {}
         }
         Ok(())
@@ -374,14 +378,14 @@ impl Drop for Call {
 }
 
 /// Whether an object has no other reference. Without a GIL the answer is `false`, because a thread's own count is not enough.
-fn is_only(object: &Py<Operation>) -> bool {
+fn is_only(object: &Py<Awaitable>) -> bool {
     // SAFETY: it is a live object.
     !cfg!(Py_GIL_DISABLED) && unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
 /// Adds the class, with the slots through which `await` gets the iterator without a call and the result without an exception.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let class = module.py().get_type::<Operation>();
+    let class = module.py().get_type::<Awaitable>();
     // SAFETY: the class is ours and not seen by anybody yet; with `__await__` it has a table of asynchronous methods of its own.
     unsafe {
         let raw = class.as_type_ptr();
@@ -390,7 +394,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             methods.am_send = Some(am_send);
         }
     }
-    module.add_class::<Operation>()
+    module.add_class::<Awaitable>()
 }
 
 unsafe extern "C" fn am_send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> PySendResult {
@@ -399,10 +403,10 @@ unsafe extern "C" fn am_send(slf: *mut PyObject, value: *mut PyObject, result: *
             // SAFETY: CPython calls this attached, with a live object of the class that has the slot, a live value, and a place for
             // the result.
             let (slf, value) = unsafe {
-                let slf = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Operation>();
+                let slf = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Awaitable>();
                 (slf, Bound::from_borrowed_ptr(py, value))
             };
-            let (answer, object) = match Operation::step(&slf, Some(&value)) {
+            let (answer, object) = match Awaitable::step(&slf, Some(&value)) {
                 Ok(Step::Yield(object)) => (PySendResult::PYGEN_NEXT, object.into_ptr()),
                 Ok(Step::Return(object)) => (PySendResult::PYGEN_RETURN, object.into_ptr()),
                 Err(error) => {

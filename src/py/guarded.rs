@@ -15,9 +15,9 @@ pub use std::sync::{MutexGuard as Ref, MutexGuard as RefMut};
 /// times for a message that it echoes, which was 8 % of the message's time by sampling. So only a free-threaded Python pays for a
 /// lock. It never blocks, because that could deadlock.
 #[cfg(not(Py_GIL_DISABLED))]
-pub struct Attached<T>(std::cell::RefCell<T>);
+pub struct Guarded<T>(std::cell::RefCell<T>);
 #[cfg(Py_GIL_DISABLED)]
-pub struct Attached<T>(std::sync::Mutex<T>);
+pub struct Guarded<T>(std::sync::Mutex<T>);
 
 // SAFETY: the state is reached with a `Python` or by the collector's traversal, so by an attached thread. The module is imported only
 // under the GIL (`super::require_gil`) and only by the main interpreter (`super::require_main_interpreter`), so there is one such thread
@@ -25,10 +25,10 @@ pub struct Attached<T>(std::sync::Mutex<T>);
 // cannot leave its thread; borrowing it there is an error.
 #[cfg(not(Py_GIL_DISABLED))]
 #[allow(unsafe_code)]
-unsafe impl<T: Send> Sync for Attached<T> {}
+unsafe impl<T: Send> Sync for Guarded<T> {}
 
 #[cfg(not(Py_GIL_DISABLED))]
-impl<T> Attached<T> {
+impl<T> Guarded<T> {
     pub const fn new(value: T) -> Self {
         Self(std::cell::RefCell::new(value))
     }
@@ -52,7 +52,7 @@ impl<T> Attached<T> {
 }
 
 #[cfg(Py_GIL_DISABLED)]
-impl<T> Attached<T> {
+impl<T> Guarded<T> {
     pub const fn new(value: T) -> Self {
         Self(std::sync::Mutex::new(value))
     }

@@ -8,7 +8,7 @@ from typing import Any
 from mintws.errors import LocalProtocolError
 
 
-class Pings:
+class PendingPings:
     """Pings that wait for their Pongs (RFC 6455 §5.5.2-5.5.3)."""
 
     __slots__ = ("_count", "_waiting", "answered_at", "latency")

@@ -56,7 +56,7 @@ struct Behind {
 ///
 /// All DATA is counted for the window of the connection, whose credit goes back at once.
 #[pyclass(module = "mintws._core")]
-pub struct Inbound {
+pub struct DataReceiver {
     /// Writes each `WINDOW_UPDATE`.
     sender: Py<DataSender>,
     splitter: Splitter,
@@ -75,12 +75,12 @@ pub struct Inbound {
     rest: (Vec<u8>, usize),
     /// Connections that wait with bytes for it.
     behind: VecDeque<Behind>,
-    /// Connections of streams that have ended, which have caught up since the last `settle`.
+    /// Connections of streams that have ended, which have caught up since the last `update_windows`.
     ended: Vec<Py<Endpoint>>,
 }
 
 #[pymethods]
-impl Inbound {
+impl DataReceiver {
     #[new]
     fn new(
         sender: Py<DataSender>,
@@ -125,7 +125,7 @@ impl Inbound {
         }
     }
 
-    /// Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `settle`.
+    /// Keep credit back, or give what was kept back; the `WINDOW_UPDATE` comes with the next `update_windows`.
     ///
     /// That of bytes which still wait to be decoded stays.
     fn pause(&mut self, py: Python<'_>, stream: u32, paused: bool) -> PyResult<()> {
@@ -171,7 +171,7 @@ impl Inbound {
 
     /// How many bytes are held for the peer, as far as was counted: what the application has taken of late may be among them.
     #[getter]
-    fn held(&self, py: Python<'_>) -> PyResult<usize> {
+    fn held_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.budget.held() + self.sender.get().pending(py, 0)?)
     }
 
@@ -225,7 +225,7 @@ impl Inbound {
     }
 
     /// Write each `WINDOW_UPDATE` that is due, and give the connections that have something to say since the last call.
-    fn settle<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn update_windows<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let unsettled = PyList::new(py, self.ended.drain(..))?;
         for stream in &self.touched {
             let Some(carried) = self.streams.get(stream) else { continue };
@@ -261,7 +261,7 @@ impl Inbound {
     }
 }
 
-impl Inbound {
+impl DataReceiver {
     /// Takes from the front of `chunk` until there is something for the HTTP/2 library, or the turn is spent.
     fn take_front<'py>(
         &mut self,
@@ -375,7 +375,7 @@ impl Inbound {
         self.work.done()
     }
 
-    /// Whether a connection has something to say since the last `settle`.
+    /// Whether a connection has something to say since the last `update_windows`.
     pub fn is_unsettled(&self, py: Python<'_>) -> PyResult<bool> {
         if !self.ended.is_empty() {
             return Ok(true);

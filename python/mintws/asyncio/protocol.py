@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from mintws import _core
 from mintws.asyncio import log
-from mintws.asyncio.timing import rearm
+from mintws.asyncio.timers import rearm
 from mintws.asyncio.transport import LoopTransport
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection
@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
 
-class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
+class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProtocol):
     """A transport and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
 
     Messages go from the core to the `WebSocket` that they are for; `handle` sees all other events.
@@ -61,15 +61,15 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         "_session",
         "_timer",
         "_wakes_at",
+        "blocked_senders",
         "error",
         "gone",
         "half_closes",
-        "held_up",
         "http",
         "id",
         "loop",
         "peer",
-        "timing",
+        "timeouts",
         "transport",
         "websockets",
     )
@@ -85,7 +85,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         self._timer: asyncio.Handle | None = None
         #: When the timer is due: uvloop's handles of what is due at once cannot tell.
         self._wakes_at = math.inf
-        self.timing = session.timing
+        self.timeouts = session.timeouts
         self.id = next(_numbers)
         self.transport = None  # type: ignore[assignment]
         #: None before it is known which version is spoken.
@@ -100,7 +100,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         #: Either half of it can end by itself: not under TLS.
         self.half_closes = False
         self.websockets = set()
-        self.held_up = set()
+        self.blocked_senders = set()
         self.gone = loop.create_future()
         #: What waits for room in the transport.
         self._draining: asyncio.Future[None] | None = None
@@ -138,7 +138,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
-        self._relieve()
+        self._wake_senders()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._writer = None
@@ -146,7 +146,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
             ended = f"the peer ended the connection: {self.http.goaway}"
             self.error = RemoteProtocolError(ended, code=1006, section="RFC 9113 §6.8")
         if self.error is None and error is not None:
-            # Its frames, and those of an exception that was handled when it was raised, would keep transport and link alive together.
+            # Its frames, and those of an exception that was handled when it was raised, would keep transport and protocol alive together.
             self.error = error.with_traceback(None)
             self.error.__context__ = None
         if self._draining is not None:
@@ -160,7 +160,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
         self._loses = False
         self._lost = True
         super().lose()
-        self._relieve()
+        self._wake_senders()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
         self.transport.close()
@@ -168,7 +168,7 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
     # Downwards.
 
     def speak(self, http: Http1 | Http2) -> None:
-        self._inbound = http._inbound
+        self._data_receiver = http._data_receiver
         super().speak(http)
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
@@ -203,15 +203,15 @@ class Link(_core.Exchange, LoopTransport, asyncio.BufferedProtocol):
             if websocket.paused:
                 websocket._pause()
         replied = replied if self.full else 0
-        if self._session.receive(self.loop.time(), crowded=bool(crowded), replied=replied) or look:
+        if self._session.receive_chunk(self.loop.time(), crowded=bool(crowded), replied=replied) or look:
             self.update_reading()
         if self.multiplexed:
-            self._relieve()
+            self._wake_senders()
         self.close_if_done()
 
-    def _relieve(self) -> None:
-        for websocket in list(self.held_up):
-            websocket.relieve()
+    def _wake_senders(self) -> None:
+        for websocket in list(self.blocked_senders):
+            websocket._wake_senders()
 
     # Upwards.
 

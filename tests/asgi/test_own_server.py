@@ -15,7 +15,7 @@ from wire import CLOSE, REQUEST, TEXT, frame, masked
 
 from mintws import LocalProtocolError, UpgradeError
 from mintws.asgi import serve
-from mintws.asgi.server import Arguments, AsgiLink
+from mintws.asgi.server import Arguments, AsgiProtocol
 from mintws.asyncio import connect, connect_http2
 from mintws.asyncio import serve as serve_handler
 
@@ -294,9 +294,9 @@ def test_what_has_ended_is_freed_without_the_collector(run, http):
                 async with connect(url(server), http=http) as client:
                     await client.send("hello")
                     await client.recv()
-                    kept.extend(weakref.ref(link) for link in server.links)
-                    assert isinstance(kept[1](), AsgiLink)
-                while server.links:
+                    kept.extend(weakref.ref(protocol) for protocol in server.protocols)
+                    assert isinstance(kept[1](), AsgiProtocol)
+                while server.protocols:
                     await asyncio.sleep(0.01)
                 for _ in range(5):
                     await asyncio.sleep(0.01)

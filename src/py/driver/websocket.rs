@@ -4,15 +4,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::awaitable::{Awaitable, RecvKind};
 use super::loop_state::{Deferred, Due};
-use super::operation::{Operation, Reads};
-use super::{Arrival, Exchange, LoopState};
+use super::{LoopState, ProtocolBase, Waiter};
 use crate::data_sender::WRITE_HIGH;
 use crate::frame::Opcode;
-use crate::py::attached::{Attached, RefMut};
 use crate::py::border;
 use crate::py::endpoint::Endpoint;
 use crate::py::errors::local;
+use crate::py::guarded::{Guarded, RefMut};
 use crate::py::incoming::Message;
 use crate::py::queue::{MessageQueue, Popped};
 
@@ -26,19 +26,19 @@ const LARGE: usize = 64 * 1024;
 
 /// Base class of a driver's WebSocket: received-message queue and batched sends.
 #[pyclass(frozen, subclass, name = "WebSocket", extends = MessageQueue, module = "mintws._core")]
-pub struct Mailbox(Attached<State>);
+pub struct WebSocketBase(Guarded<State>);
 
 pub struct State {
     connection: Py<Endpoint>,
-    exchange: Py<Exchange>,
+    protocol: Py<ProtocolBase>,
     shared: Py<LoopState>,
-    waiter: Option<Py<Arrival>>,
+    waiter: Option<Py<Waiter>>,
     /// The number of readers that wait for a turn of the loop although there is a message.
     deferred: usize,
-    /// A completed operation, to be reused for the next one.
-    spare: Option<Py<Operation>>,
+    /// A completed awaitable, to be reused for the next one.
+    spare: Option<Py<Awaitable>>,
     last: Last,
-    /// Whether the exchange is going to write the collected frames.
+    /// Whether the protocol is going to write the collected frames.
     scheduled: bool,
     /// The number of open batches, whose end writes the collected frames.
     batches: usize,
@@ -56,7 +56,7 @@ enum Last {
 }
 
 /// The result of taking a message.
-pub enum Found<'py> {
+pub enum Pop<'py> {
     Message(Message<'py>),
     End,
     Nothing,
@@ -78,14 +78,14 @@ pub enum Sent {
 }
 
 #[pymethods]
-impl Mailbox {
+impl WebSocketBase {
     #[new]
-    fn new(py: Python<'_>, exchange: Py<Exchange>, connection: Py<Endpoint>) -> PyResult<PyClassInitializer<Self>> {
-        let shared = exchange.get().shared(py)?;
-        let queue = MessageQueue::new(exchange.get().ready(py)?);
-        let this = Self(Attached::new(State {
+    fn new(py: Python<'_>, protocol: Py<ProtocolBase>, connection: Py<Endpoint>) -> PyResult<PyClassInitializer<Self>> {
+        let shared = protocol.get().shared(py)?;
+        let queue = MessageQueue::new(protocol.get().ready(py)?);
+        let this = Self(Guarded::new(State {
             connection,
-            exchange,
+            protocol,
             shared,
             waiter: None,
             deferred: 0,
@@ -129,29 +129,29 @@ impl Mailbox {
     ///
     /// Raises:
     ///     ConnectionClosed: the WebSocket has ended.
-    fn recv(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
-        Operation::reading(slf, Reads::Data)
+    fn recv(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Awaitable::reading(slf, RecvKind::Data)
     }
 
     /// Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
     ///
     /// Raises:
     ///     ConnectionClosed: the WebSocket has ended.
-    fn recv_event(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
-        Operation::reading(slf, Reads::Event)
+    fn recv_event(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Awaitable::reading(slf, RecvKind::Event)
     }
 
     /// Wait for the next message and return it as an event of ASGI.
-    fn _recv_asgi(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
-        Operation::reading(slf, Reads::Asgi)
+    fn _recv_asgi(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Awaitable::reading(slf, RecvKind::Asgi)
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
-        Operation::reading(slf, Reads::Next)
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Awaitable::reading(slf, RecvKind::Next)
     }
 
     /// Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
@@ -170,8 +170,8 @@ impl Mailbox {
     ///     ConnectionClosed: the WebSocket has ended.
     ///     TypeError: `message` has another type: `ping` sends a Ping, and `close` a Close.
     #[pyo3(signature = (message, *, compress=None))]
-    fn send(slf: &Bound<'_, Self>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Operation>> {
-        Operation::sending(slf, message, compress)
+    fn send(slf: &Bound<'_, Self>, message: Py<PyAny>, compress: Option<bool>) -> PyResult<Py<Awaitable>> {
+        Awaitable::sending(slf, message, compress)
     }
 
     /// Write the pending frames of the connection: `now`, or together with those of `send`.
@@ -218,14 +218,14 @@ impl Mailbox {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(this) = self.0.visited(&visit) else { return Ok(()) };
         visit.call(&this.connection)?;
-        visit.call(&this.exchange)?;
+        visit.call(&this.protocol)?;
         visit.call(&this.shared)?;
         visit.call(&this.spare)?;
         visit.call(&this.waiter)
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // Destructors may use this mailbox, so drop the values after the borrow has ended.
+        // Destructors may use this WebSocket, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
             (this.spare.take(), this.waiter.take())
@@ -234,14 +234,14 @@ impl Mailbox {
     }
 }
 
-impl Mailbox {
+impl WebSocketBase {
     #[inline]
     pub fn state<'a>(&'a self, py: Python<'a>) -> PyResult<RefMut<'a, State>> {
         self.0.borrow_mut(py)
     }
 
-    /// Takes the next message for `operation`, which completes with it.
-    pub fn take<'py>(slf: &Bound<'py, Self>, operation: &Bound<'py, Operation>) -> PyResult<Found<'py>> {
+    /// Takes the next message for `awaitable`, which completes with it.
+    pub fn take<'py>(slf: &Bound<'py, Self>, awaitable: &Bound<'py, Awaitable>) -> PyResult<Pop<'py>> {
         let py = slf.py();
         let queue = slf.as_super().get();
         let mut popped = queue.pop(py)?;
@@ -251,7 +251,7 @@ impl Mailbox {
             popped = queue.pop(py)?;
         }
         let Some(Popped { message, len, last, resumed }) = popped else {
-            return Ok(if queue.is_ended(py)? { Found::End } else { Found::Nothing });
+            return Ok(if queue.is_ended(py)? { Pop::End } else { Pop::Nothing });
         };
         {
             let mut this = slf.get().state(py)?;
@@ -263,12 +263,12 @@ impl Mailbox {
                     shared.has_taken_all(slf);
                 }
             }
-            this.keep_spare(operation);
+            this.keep_spare(awaitable);
         }
         if resumed {
             Self::resume(slf)?;
         }
-        Ok(Found::Message(message))
+        Ok(Pop::Message(message))
     }
 
     /// Resumes the peer.
@@ -277,16 +277,16 @@ impl Mailbox {
         border::websocket::resume(slf)
     }
 
-    /// Creates the arrival of the next message.
-    pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+    /// Creates the waiter for the next message.
+    pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Waiter>> {
         let (mut this, _) = Self::state_in_thread(slf)?;
         if this.waiter.is_some() {
             return Err(local("another task is receiving already: messages go to one reader"));
         }
-        let event_loop = this.exchange.get().state(slf.py())?.event_loop(slf.py());
-        let arrival = Arrival::awaited(slf.py(), event_loop)?;
-        this.waiter = Some(arrival.clone().unbind());
-        Ok(arrival)
+        let event_loop = this.protocol.get().state(slf.py())?.event_loop(slf.py());
+        let waiter = Waiter::awaited(slf.py(), event_loop)?;
+        this.waiter = Some(waiter.clone().unbind());
+        Ok(waiter)
     }
 
     /// Whether a reader is to resume in a later turn of the loop although there is a message.
@@ -302,15 +302,15 @@ impl Mailbox {
         Ok(self.state(py)?.shared.get().state(py)?.turns().charge(len))
     }
 
-    /// Creates the arrival of a later turn of the loop.
+    /// Creates the waiter for a later turn of the loop.
     #[cold]
-    pub fn wait_for_turn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+    pub fn wait_for_turn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Waiter>> {
         let py = slf.py();
         let (event_loop, shared) = {
             let (this, _) = Self::state_in_thread(slf)?;
-            (this.exchange.get().state(py)?.event_loop(py), this.shared.clone_ref(py))
+            (this.protocol.get().state(py)?.event_loop(py), this.shared.clone_ref(py))
         };
-        let waiter = Arrival::awaited(py, event_loop.clone_ref(py))?;
+        let waiter = Waiter::awaited(py, event_loop.clone_ref(py))?;
         let deferred = Deferred::Task(slf.clone().unbind(), waiter.clone().unbind());
         LoopState::defer(shared.bind(py), event_loop.bind(py), deferred)?;
         Ok(waiter)
@@ -329,7 +329,7 @@ impl Mailbox {
         };
         let due = {
             let (mut this, due) = Self::state_in_thread(slf)?;
-            if this.held_back || payload.len() > LARGE || !this.exchange.get().state(py)?.has_room() {
+            if this.held_back || payload.len() > LARGE || !this.protocol.get().state(py)?.has_room() {
                 return Ok(Sent::NotYet);
             }
             let collected = this.connection.get().workings(py)?.collect(opcode, payload, compress);
@@ -354,26 +354,26 @@ impl Mailbox {
 
     fn bring(slf: &Bound<'_, Self>, due: Option<Due>) -> PyResult<()> {
         let py = slf.py();
-        let (exchange, shared) = {
+        let (protocol, shared) = {
             let mut this = slf.get().state(py)?;
             let collected = this.shared.get().state(py)?.has_collected();
             match due {
                 None => return Ok(()),
                 Some(Due::Now) if !collected => {}
                 Some(_) if std::mem::replace(&mut this.scheduled, true) => {}
-                Some(_) => Exchange::collect(this.exchange.bind(py), slf)?,
+                Some(_) => ProtocolBase::collect(this.protocol.bind(py), slf)?,
             }
-            (this.exchange.bind(py).clone(), collected.then(|| this.shared.clone_ref(py)))
+            (this.protocol.bind(py).clone(), collected.then(|| this.shared.clone_ref(py)))
         };
         match (due, shared) {
             (Some(Due::Now), Some(shared)) => shared.get().flush(py),
-            (Some(Due::Now), None) => Exchange::write(&exchange, Self::flush(slf)?.as_any()),
+            (Some(Due::Now), None) => ProtocolBase::write(&protocol, Self::flush(slf)?.as_any()),
             _ => Ok(()),
         }
     }
 
     fn check_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().state(slf.py())?.exchange.get().check_thread(slf.py())
+        slf.get().state(slf.py())?.protocol.get().check_thread(slf.py())
     }
 
     /// Borrows the state and returns when frames are to be written; `RuntimeError` in a thread other than the loop's.
@@ -389,11 +389,11 @@ impl Mailbox {
         Self::state_in_thread(slf)
     }
 
-    /// Creates the arrival of the write of the frames collected in this read callback.
-    pub fn wait_for_flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Arrival>> {
+    /// Creates the waiter for the write of the frames collected in this read callback.
+    pub fn wait_for_flush<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Waiter>> {
         let this = slf.get().state(slf.py())?;
-        let event_loop = this.exchange.get().state(slf.py())?.event_loop(slf.py());
-        let sender = Arrival::awaited(slf.py(), event_loop)?;
+        let event_loop = this.protocol.get().state(slf.py())?.event_loop(slf.py());
+        let sender = Waiter::awaited(slf.py(), event_loop)?;
         this.shared.get().state(slf.py())?.wait_for_flush(&sender);
         Ok(sender)
     }
@@ -404,7 +404,7 @@ impl Mailbox {
         let (connection, multiplexed) = {
             let mut this = slf.get().state(slf.py())?;
             this.scheduled = false;
-            (this.connection.clone_ref(py), this.exchange.get().state(py)?.is_multiplexed())
+            (this.connection.clone_ref(py), this.protocol.get().state(py)?.is_multiplexed())
         };
         let out = Endpoint::flush(connection.bind(py))?;
         if multiplexed {
@@ -417,17 +417,17 @@ impl Mailbox {
 }
 
 impl State {
-    pub fn exchange(&self) -> &Py<Exchange> {
-        &self.exchange
+    pub fn protocol(&self) -> &Py<ProtocolBase> {
+        &self.protocol
     }
 
-    pub fn take_spare(&mut self) -> Option<Py<Operation>> {
+    pub fn take_spare(&mut self) -> Option<Py<Awaitable>> {
         self.spare.take()
     }
 
-    /// Keeps a completed operation.
-    pub fn keep_spare(&mut self, operation: &Bound<'_, Operation>) {
-        self.spare = Some(operation.clone().unbind());
+    /// Keeps a completed awaitable.
+    pub fn keep_spare(&mut self, awaitable: &Bound<'_, Awaitable>) {
+        self.spare = Some(awaitable.clone().unbind());
     }
 
     /// Records that no reader waits.
@@ -450,13 +450,13 @@ impl State {
         self.waiter.as_ref().map_or(Ok(false), |waiter| Ok(!waiter.get().is_done(py)?))
     }
 
-    pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Arrival>> {
+    pub fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Waiter>> {
         self.waiter.as_ref().map(|waiter| waiter.bind(py).clone())
     }
 
     /// Whether a send need not wait.
     pub fn has_room(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(!self.held_back && self.exchange.get().state(py)?.has_room())
+        Ok(!self.held_back && self.protocol.get().state(py)?.has_room())
     }
 
     /// Returns when to write frames of which `collected` bytes wait, given when the loop is `due` to write. `None` leaves it to the end

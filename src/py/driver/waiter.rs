@@ -8,16 +8,16 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::py::attached::Attached;
+use crate::py::guarded::Guarded;
 
 /// A future, by asyncio's protocol, that `recv` waits for and that wakes its task at once.
 ///
 /// An `asyncio.Future` wakes its task in the loop's next turn, which costs another call of the selector for each message that
 /// answers another.
 #[pyclass(frozen, freelist = 64, module = "mintws._core")]
-pub struct Arrival {
+pub struct Waiter {
     event_loop: Py<PyAny>,
-    state: Attached<State>,
+    state: Guarded<State>,
     /// Set when it is yielded to a task, and reset by the task (PEP 3156).
     blocking: AtomicBool,
 }
@@ -32,7 +32,7 @@ enum State {
 }
 
 #[pymethods]
-impl Arrival {
+impl Waiter {
     #[getter(_asyncio_future_blocking)]
     fn is_blocking(&self) -> bool {
         self.blocking.load(Relaxed)
@@ -116,7 +116,7 @@ impl Arrival {
     }
 }
 
-impl Arrival {
+impl Waiter {
     /// Replaces the state and returns the old one.
     fn move_to(&self, py: Python<'_>, state: State) -> PyResult<State> {
         Ok(std::mem::replace(&mut *self.state.borrow_mut(py)?, state))
@@ -124,7 +124,7 @@ impl Arrival {
 
     /// Creates one that a task of `event_loop` is about to wait for.
     pub fn awaited(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Bound<'_, Self>> {
-        let new = Self { event_loop, state: Attached::new(State::Pending), blocking: AtomicBool::new(true) };
+        let new = Self { event_loop, state: Guarded::new(State::Pending), blocking: AtomicBool::new(true) };
         let new = Bound::new(py, new)?;
         super::track(&new);
         Ok(new)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.asyncio import log
-from mintws.asyncio.link import Link, check_context, check_socket
+from mintws.asyncio.protocol import ConnectionProtocol, check_context, check_socket
 from mintws.asyncio.tcp import connect_tcp, hand_over
-from mintws.asyncio.timing import limited
+from mintws.asyncio.timers import limited
 from mintws.asyncio.tls import TlsProtocol, default_context, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
@@ -41,7 +41,7 @@ from mintws.events import (
 )
 from mintws.http1 import Http1
 from mintws.limits import check_int
-from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timing, TlsTimeouts
+from mintws.session import ClientSession, DriverWebSocket, Http1Origins, HttpVersion, Step, Timeouts, TlsTimeouts
 from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url, ascii_host, ipv6_host
 
@@ -125,7 +125,7 @@ _learnt: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[tls.SSLC
 )
 
 
-class Place:
+class Connector:
     """Where a server is, and how it is reached."""
 
     def __init__(
@@ -169,9 +169,9 @@ class Place:
         contexts = _learnt.setdefault(loop, WeakKeyDictionary())
         return contexts.setdefault(self._ssl or default_context(loop), Http1Origins())
 
-    async def dial(
-        self, http: HttpVersion, timing: Timing, options: Options, attempt: Attempt, **streams: int | None
-    ) -> ClientLink:
+    async def connect(
+        self, http: HttpVersion, timeouts: Timeouts, options: Options, attempt: Attempt, **streams: int | None
+    ) -> ClientProtocol:
         """Connect the transport.
 
         Args:
@@ -181,40 +181,40 @@ class Place:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
         """
         loop = asyncio.get_running_loop()
-        link = ClientLink(loop, timing, self._url, http, options, streams)
+        protocol = ClientProtocol(loop, timeouts, self._url, http, options, streams)
 
-        def make() -> ClientTls | ClientLink:
+        def make() -> ClientTls | ClientProtocol:
             if not self._url.secure:
-                return link
+                return protocol
             attempt.begin_tls()
-            return ClientTls(shared_buffers(loop), link, self._ssl, self._server_hostname, http)
+            return ClientTls(shared_buffers(loop), protocol, self._ssl, self._server_hostname, http)
 
-        protocol: ClientTls | ClientLink
+        lowest: ClientTls | ClientProtocol
         try:
             if self._transport is not None:
-                protocol = make()
-                _give_protocol(self._transport, protocol)
+                lowest = make()
+                _give_protocol(self._transport, lowest)
             elif self._path is not None:
                 attempt.awaits = "the connection"
-                _, protocol = await loop.create_unix_connection(make, self._path)
+                _, lowest = await loop.create_unix_connection(make, self._path)
             elif self._sock is not None:
-                _, protocol = await loop.create_connection(make, sock=self._sock)
+                _, lowest = await loop.create_connection(make, sock=self._sock)
             else:
                 attempt.awaits = "the TCP connection"
                 sock = await connect_tcp(self._host, self._port, self._family, self._local_addr)
                 try:
-                    _, protocol = await loop.create_connection(make, sock=sock)
+                    _, lowest = await loop.create_connection(make, sock=sock)
                 finally:
                     hand_over(sock)
-            if isinstance(protocol, ClientTls):
-                await protocol.shake_hands()
+            if isinstance(lowest, ClientTls):
+                await lowest.shake_hands()
         except OSError as error:
             raise _unreachable(self._url, error) from error
-        if not link.speaks:
-            link.transport.abort()
+        if not protocol.speaks:
+            protocol.transport.abort()
             raise ConnectError(f"cannot connect to {self._url.authority}: the server does not speak HTTP/{http} (ALPN)")
-        attempt.id, attempt.multiplexed = link.id, link.multiplexed
-        return link
+        attempt.id, attempt.multiplexed = protocol.id, protocol.multiplexed
+        return protocol
 
 
 def _check_address(
@@ -259,7 +259,7 @@ def _check_transport(transport: Any) -> None:
         raise LocalProtocolError("transport is closed already: connect another one")
 
 
-def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientLink) -> None:
+def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientProtocol) -> None:
     """Have a transport that another protocol has read from go on with ours."""
     transport.pause_reading()
     transport.set_protocol(protocol)
@@ -278,7 +278,7 @@ def _ascii(argument: str, host: str) -> str:
         raise LocalProtocolError(f"{argument} {host!r} {error}") from None
 
 
-class ClientLink(Link):
+class ClientProtocol(ConnectionProtocol):
     """A client's transport."""
 
     __slots__ = (
@@ -304,13 +304,13 @@ class ClientLink(Link):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        timing: Timing,
+        timeouts: Timeouts,
         url: Url,
         http: HttpVersion,
         options: Options,
         streams: dict[str, Any],
     ) -> None:
-        super().__init__(loop, ClientSession(loop.time(), timing))
+        super().__init__(loop, ClientSession(loop.time(), timeouts))
         self._url = url
         self._version = http
         self._options = options
@@ -566,23 +566,23 @@ class ClientLink(Link):
 class ClientTls(TlsProtocol):
     """TLS on a client's transport."""
 
-    __slots__ = ("_context", "_link", "_server_hostname", "_shaken", "_version")
+    __slots__ = ("_context", "_next_protocol", "_server_hostname", "_shaken", "_version")
 
     lingers = False
 
     def __init__(
         self,
         buffers: TlsBuffers,
-        link: ClientLink,
+        protocol: ClientProtocol,
         context: tls.SSLContext | None,
         server_hostname: str,
         http: HttpVersion,
     ) -> None:
-        loop = link.loop
+        loop = protocol.loop
         # `Attempt` bounds the time of the handshake.
-        super().__init__(buffers, loop, TlsTimeouts(loop.time(), None, link.timing.close_timeout))
+        super().__init__(buffers, loop, TlsTimeouts(loop.time(), None, protocol.timeouts.close_timeout))
         #: The protocol to be: later it is held as such.
-        self._link: ClientLink | None = link
+        self._next_protocol: ClientProtocol | None = protocol
         self._context = context
         self._server_hostname = server_hostname
         self._version = http
@@ -616,10 +616,10 @@ class ClientTls(TlsProtocol):
         offer(context, protocols)
         return Tls(context, Role.CLIENT, server_hostname=name, buffers=buffers)
 
-    def make(self) -> ClientLink:
-        link, self._link = self._link, None
-        assert link is not None
-        return link
+    def make(self) -> ClientProtocol:
+        protocol, self._next_protocol = self._next_protocol, None
+        assert protocol is not None
+        return protocol
 
     def opened(self) -> None:
         if self._shaken is not None and not self._shaken.done():

@@ -1,4 +1,4 @@
-"""The ordinary requests of one HTTP/2 connection, each of which an application answers."""
+"""The ordinary requests of one connection, each of which an application answers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Output(Protocol):
     """The transport of a connection, as far as a response has to do with it.
 
     Attributes:
-        held_up: what it calls `relieve` of when the client may have taken something, or has gone.
+        blocked_senders: what it calls `_wake_senders` of when the client may have taken something, or has gone.
     """
 
-    held_up: set[Any]
+    blocked_senders: set[Any]
 
     @property
     def full(self) -> bool:
@@ -40,7 +40,7 @@ class Output(Protocol):
         """Write bytes."""
 
 
-class Link(Output, Protocol):
+class ServerTransport(Output, Protocol):
     """The transport of a connection, as far as its requests have to do with it.
 
     Attributes:
@@ -56,19 +56,19 @@ class Link(Output, Protocol):
         """Start a task that runs a cycle."""
 
 
-class Http2Responder:
-    """What sends one response over HTTP/2.
+class StreamResponder:
+    """What sends one response.
 
     Args:
-        link: the transport.
+        protocol: the transport.
         response: a `StreamedResponse`.
         begun: its head is sent.
     """
 
-    __slots__ = ("_drain", "_head", "_link", "_response", "begun")
+    __slots__ = ("_drain", "_head", "_protocol", "_response", "begun")
 
-    def __init__(self, link: Output, response: Any, *, begun: bool = False) -> None:
-        self._link = link
+    def __init__(self, protocol: Output, response: Any, *, begun: bool = False) -> None:
+        self._protocol = protocol
         self._response: StreamedResponse = response
         self._head: tuple[int, Headers] | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -76,32 +76,32 @@ class Http2Responder:
 
     @property
     def has_room(self) -> bool:
-        return self.gone or (not self._link.full and self._response.buffered <= WRITE_HIGH)
+        return self.gone or (not self._protocol.full and self._response.buffered <= WRITE_HIGH)
 
     @property
     def gone(self) -> bool:
         """Whether nobody takes the response any more, or it is whole."""
-        return self._link.closing or self._response.closed
+        return self._protocol.closing or self._response.closed
 
     async def drained(self) -> None:
         while not self.has_room:
             if self._drain is None:
                 self._drain = asyncio.get_running_loop().create_future()
-                self._link.held_up.add(self)
+                self._protocol.blocked_senders.add(self)
             await asyncio.shield(self._drain)
 
-    def relieve(self) -> None:
+    def _wake_senders(self) -> None:
         """Let the application go on, if the client has taken something or has gone."""
         if self._drain is not None and self.has_room:
             self._drain.set_result(None)
             self._drain = None
-            self._link.held_up.discard(self)
+            self._protocol.blocked_senders.discard(self)
 
     def acknowledge(self, credit: int) -> None:
-        self._link.write(self._response.acknowledge(credit))
+        self._protocol.write(self._response.acknowledge(credit))
 
     def send_interim(self, status: int, headers: Headers = ()) -> None:
-        self._link.write(self._response.send_interim(status, headers))
+        self._protocol.write(self._response.send_interim(status, headers))
 
     def set_head(self, status: int, headers: Headers) -> None:
         self._response.check_head(status, headers)
@@ -109,7 +109,7 @@ class Http2Responder:
 
     def send(self, data: bytes, *, end: bool) -> None:
         if self.begun:
-            self._link.write(self._response.send(data, end=end))
+            self._protocol.write(self._response.send(data, end=end))
             return
         if self._head is None:
             raise LocalProtocolError("a response begins with its head: call set_head()")
@@ -117,35 +117,35 @@ class Http2Responder:
         self.begun = True
         only = end and not data
         written = self._response.send_head(status, headers, end=only)
-        self._link.write(written if only else written + self._response.send(data, end=end))
+        self._protocol.write(written if only else written + self._response.send(data, end=end))
 
     def send_trailers(self, trailers: Headers) -> None:
-        self._link.write(self._response.send_trailers(trailers))
+        self._protocol.write(self._response.send_trailers(trailers))
 
     def abandon(self) -> None:
-        self._link.write(self._response.abandon())
+        self._protocol.write(self._response.abandon())
 
 
-class Http2Requests:
-    """The requests of one HTTP/2 connection that are under way.
+class Requests:
+    """The requests of one connection that are under way.
 
     Args:
-        link: its transport.
+        protocol: its transport.
     """
 
-    __slots__ = ("_cycles", "_link")
+    __slots__ = ("_cycles", "_protocol")
 
-    responder_class: type[Http2Responder] = Http2Responder
+    responder_class: type[StreamResponder] = StreamResponder
 
-    def __init__(self, link: Link) -> None:
-        # The link holds this.
-        self._link = ref(link)
-        self._cycles: dict[int, tuple[HttpCycle, Http2Responder]] = {}
+    def __init__(self, protocol: ServerTransport) -> None:
+        # The protocol holds this.
+        self._protocol = ref(protocol)
+        self._cycles: dict[int, tuple[HttpCycle, StreamResponder]] = {}
 
     def __len__(self) -> int:
         return len(self._cycles)
 
-    def receive(self, event: Any) -> None:
+    def receive_event(self, event: Any) -> None:
         """Take an event of the connection that concerns no WebSocket."""
         if isinstance(event, RequestStarted):
             self._begin(event.request)
@@ -160,26 +160,26 @@ class Http2Requests:
                 cycle.receive_end()
             case MessageReset():
                 cycle.lose()
-                responder.relieve()
+                responder._wake_senders()
 
     def lose(self) -> None:
         """Take the end of the connection."""
         for cycle, responder in list(self._cycles.values()):
             cycle.lose()
-            responder.relieve()
+            responder._wake_senders()
 
     def _begin(self, request: Request) -> None:
-        link = self._link()
-        assert link is not None
-        http: Http2 = link.http
+        protocol = self._protocol()
+        assert protocol is not None
+        http: Http2 = protocol.http
         response = http.stream_response(request)
         if response is None:
             # The client has taken it back at once.
             return
-        responder = self.responder_class(link, response)
-        cycle = link.make_cycle(request, responder)
+        responder = self.responder_class(protocol, response)
+        cycle = protocol.make_cycle(request, responder)
         self._cycles[request.stream] = cycle, responder
-        link.start_cycle(self._run(request.stream, cycle))
+        protocol.start_cycle(self._run(request.stream, cycle))
 
     async def _run(self, stream: int, cycle: HttpCycle) -> None:
         try:

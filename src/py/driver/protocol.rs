@@ -1,4 +1,4 @@
-//! One transport: received messages go to mailboxes, and the frames sent meanwhile are written after that.
+//! One transport: received messages go to WebSockets, and the frames sent meanwhile are written after that.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
@@ -8,12 +8,12 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::loop_state::Deferred;
-use super::{Arrival, LoopState, Mailbox};
-use crate::py::attached::{Attached, RefMut};
+use super::{LoopState, Waiter, WebSocketBase};
 use crate::py::border;
 use crate::py::buffer::filled;
-use crate::py::data::Inbound;
+use crate::py::data_receiver::DataReceiver;
 use crate::py::endpoint::Endpoint;
+use crate::py::guarded::{Guarded, RefMut};
 use crate::py::queue::ReadyList;
 use crate::turns::{DECODED_PER_TURN, Share};
 
@@ -21,7 +21,7 @@ use crate::turns::{DECODED_PER_TURN, Share};
 ///
 /// The first argument is its event loop. All others are for the subclass.
 #[pyclass(frozen, subclass, module = "mintws._core")]
-pub struct Exchange(Attached<State>);
+pub struct ProtocolBase(Guarded<State>);
 
 pub struct State {
     event_loop: Py<PyAny>,
@@ -36,19 +36,19 @@ pub struct State {
     /// The connection that owns the transport, over HTTP/1.1 after the opening handshake.
     only: Option<Py<Endpoint>>,
     /// The receiver of DATA frames, over HTTP/2.
-    inbound: Option<Py<Inbound>>,
+    data_receiver: Option<Py<DataReceiver>>,
     rest: Rest,
     share: Share,
     /// Whether many WebSockets share the transport.
     multiplexed: bool,
     /// Whether the transport's write buffer is above its high-water mark.
     full: bool,
-    /// The mailboxes that have received something or are full.
+    /// The WebSockets that have received something or are full.
     ready: Py<ReadyList>,
-    /// The mailboxes that are full.
-    crowded: Vec<Py<Mailbox>>,
-    /// The mailboxes with frames to write.
-    posted: Vec<Py<Mailbox>>,
+    /// The WebSockets that are full.
+    crowded: Vec<Py<WebSocketBase>>,
+    /// The WebSockets with frames to write.
+    posted: Vec<Py<WebSocketBase>>,
     /// A completed future, which is passed to a task as the one it has waited for.
     done: Option<Py<PyAny>>,
     /// The number of chunks received.
@@ -91,18 +91,18 @@ fn raise(error: Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 #[pymethods]
-impl Exchange {
+impl ProtocolBase {
     #[new]
     #[pyo3(signature = (event_loop, *args, **_named))]
     fn new(event_loop: Py<PyAny>, args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        Ok(Self(Attached::new(State {
+        Ok(Self(Guarded::new(State {
             event_loop,
             shared: None,
             writer: None,
             is_closing: None,
             fresh: true,
             only: None,
-            inbound: None,
+            data_receiver: None,
             rest: Rest::Decoded,
             share: Share::new(),
             multiplexed: false,
@@ -158,12 +158,12 @@ impl Exchange {
         Ok(())
     }
 
-    #[setter(_inbound)]
-    fn set_inbound(&self, py: Python<'_>, inbound: Option<Py<Inbound>>) -> PyResult<()> {
-        if let Some(inbound) = &inbound {
-            inbound.borrow_mut(py).begin_turn(DECODED_PER_TURN);
+    #[setter(_data_receiver)]
+    fn set_data_receiver(&self, py: Python<'_>, data_receiver: Option<Py<DataReceiver>>) -> PyResult<()> {
+        if let Some(data_receiver) = &data_receiver {
+            data_receiver.borrow_mut(py).begin_turn(DECODED_PER_TURN);
         }
-        self.state(py)?.inbound = inbound;
+        self.state(py)?.data_receiver = data_receiver;
         Ok(())
     }
 
@@ -218,21 +218,21 @@ impl Exchange {
     /// Process the bytes read.
     pub fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = slf.py();
-        let (buffer, only, inbound, most) = {
+        let (buffer, only, data_receiver, most) = {
             let mut this = slf.get().state(slf.py())?;
             this.heard += 1;
             this.fresh = true;
             let buffer = this.shared()?.get().state(py)?.buffer(py);
-            let inbound = this.inbound.as_ref().map(|inbound| inbound.bind(py).clone());
+            let data_receiver = this.data_receiver.as_ref().map(|data_receiver| data_receiver.bind(py).clone());
             let most = this.allowance(py, nbytes)?;
-            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()), inbound, most)
+            (buffer, this.only.as_ref().map(|only| only.bind(py).clone()), data_receiver, most)
         };
         let Some(connection) = only else {
             let chunk = buffer.get_slice(0, nbytes)?;
-            if let Some(inbound) = inbound {
-                inbound.borrow_mut().begin_turn(most);
-                Self::receive_data(slf, &inbound, chunk.as_any())?;
-                let done = inbound.borrow().done();
+            if let Some(data_receiver) = data_receiver {
+                data_receiver.borrow_mut().begin_turn(most);
+                Self::receive_data(slf, &data_receiver, chunk.as_any())?;
+                let done = data_receiver.borrow().done();
                 return slf.get().charge(py, most, done);
             }
             return border::transport::receive(slf, (chunk,));
@@ -241,7 +241,7 @@ impl Exchange {
         filled(&PyBuffer::get(&buffer)?, nbytes, |chunk| Endpoint::feed(&connection, chunk, &events, most))?;
         let done = connection.get().workings(py)?.decoded();
         slf.get().charge(py, most, done)?;
-        let reply = Endpoint::_settle(&connection, Some(&events))?;
+        let reply = Endpoint::_take_replies(&connection, Some(&events))?;
         Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
@@ -308,32 +308,32 @@ impl Exchange {
         visit.call(&this.writer)?;
         visit.call(&this.is_closing)?;
         visit.call(&this.only)?;
-        visit.call(&this.inbound)?;
+        visit.call(&this.data_receiver)?;
         visit.call(&this.done)?;
         visit.call(&this.ready)?;
-        this.posted.iter().chain(&this.crowded).try_for_each(|mailbox| visit.call(mailbox))
+        this.posted.iter().chain(&this.crowded).try_for_each(|websocket| visit.call(websocket))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        // Destructors may use this exchange, so drop the values after the borrow has ended.
+        // Destructors may use this protocol, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
-            let mailboxes = [&mut this.posted, &mut this.crowded].map(std::mem::take);
+            let websockets = [&mut this.posted, &mut this.crowded].map(std::mem::take);
             (
                 this.shared.take(),
                 this.writer.take(),
                 this.is_closing.take(),
                 this.only.take(),
-                this.inbound.take(),
+                this.data_receiver.take(),
                 this.done.take(),
-                mailboxes,
+                websockets,
             )
         };
         Ok(())
     }
 }
 
-impl Exchange {
+impl ProtocolBase {
     /// Gives what is to be read into.
     pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PySequence>> {
         Ok(self.shared(py)?.get().state(py)?.buffer(py))
@@ -345,14 +345,18 @@ impl Exchange {
     }
 
     /// Processes a chunk of HTTP/2, without Python code if it contains only DATA of WebSockets.
-    fn receive_data(slf: &Bound<'_, Self>, inbound: &Bound<'_, Inbound>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn receive_data(
+        slf: &Bound<'_, Self>,
+        data_receiver: &Bound<'_, DataReceiver>,
+        chunk: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let py = slf.py();
         let events = PyList::empty(py);
-        let (offset, frame) = Inbound::receive(inbound, chunk, 0, &events)?;
-        if !frame.is_none() || inbound.borrow().is_unsettled(py)? {
+        let (offset, frame) = DataReceiver::receive(data_receiver, chunk, 0, &events)?;
+        if !frame.is_none() || data_receiver.borrow().is_unsettled(py)? {
             return border::transport::receive(slf, (chunk, (offset, frame, events)));
         }
-        let reply = inbound.borrow_mut().take(py)?;
+        let reply = data_receiver.borrow_mut().take(py)?;
         Self::take(slf, &events, &reply, Caller::Loop, After::default())
     }
 
@@ -404,9 +408,9 @@ impl Exchange {
     /// Resumes deferred work.
     pub fn go_on(py: Python<'_>, deferred: Deferred) -> PyResult<()> {
         match deferred {
-            Deferred::Task(mailbox, waiter) => {
-                let slf = mailbox.get().state(py)?.exchange().bind(py).clone();
-                let reader = (waiter.into_bound(py), Some(&mailbox));
+            Deferred::Task(websocket, waiter) => {
+                let slf = websocket.get().state(py)?.protocol().bind(py).clone();
+                let reader = (waiter.into_bound(py), Some(&websocket));
                 Self::within_callback(&slf, Caller::Loop, |_| Self::wake_each(&slf, std::iter::once(reader)))
             }
             Deferred::Transport(slf) => {
@@ -423,18 +427,18 @@ impl Exchange {
     /// Decodes deferred bytes.
     fn catch_up(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (only, inbound) = {
+        let (only, data_receiver) = {
             let mut this = slf.get().state(py)?;
             this.rest = Rest::Decoded;
             (
                 this.only.as_ref().map(|only| only.bind(py).clone()),
-                this.inbound.as_ref().map(|inbound| inbound.bind(py).clone()),
+                this.data_receiver.as_ref().map(|data_receiver| data_receiver.bind(py).clone()),
             )
         };
-        if let Some(inbound) = inbound {
-            inbound.borrow_mut().begin_turn(DECODED_PER_TURN);
+        if let Some(data_receiver) = data_receiver {
+            data_receiver.borrow_mut().begin_turn(DECODED_PER_TURN);
             border::transport::catch_up(slf)?;
-            let done = inbound.borrow().done();
+            let done = data_receiver.borrow().done();
             return slf.get().charge(py, DECODED_PER_TURN, done);
         }
         let Some(connection) = only else { return Ok(()) };
@@ -442,7 +446,7 @@ impl Exchange {
         Endpoint::_receive_early(&connection, &events)?;
         let done = connection.get().workings(py)?.decoded();
         slf.get().charge(py, DECODED_PER_TURN, done)?;
-        let reply = Endpoint::_settle(&connection, Some(&events))?;
+        let reply = Endpoint::_take_replies(&connection, Some(&events))?;
         Self::take(slf, &events, &reply, Caller::Loop, After { more: false, caught_up: true })
     }
 
@@ -480,30 +484,30 @@ impl Exchange {
         Ok(!CURRENT_TASK.import(slf.py(), "asyncio", "current_task")?.call1((event_loop,))?.is_none())
     }
 
-    /// Drains the ready list. Full mailboxes are to be paused.
-    fn drain(slf: &Bound<'_, Self>) -> PyResult<Vec<Py<Mailbox>>> {
+    /// Drains the ready list. Full WebSockets are to be paused.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<Vec<Py<WebSocketBase>>> {
         let py = slf.py();
         let ready = slf.get().ready(py)?.get().drain(py)?;
-        let mut mailboxes = Vec::with_capacity(ready.len());
+        let mut websockets = Vec::with_capacity(ready.len());
         for queue in ready {
-            let mailbox = queue.into_bound(py).cast_into::<Mailbox>()?.unbind();
-            if mailbox.bind(py).as_super().get().paused(py)? {
-                slf.get().state(py)?.crowded.push(mailbox.clone_ref(py));
+            let websocket = queue.into_bound(py).cast_into::<WebSocketBase>()?.unbind();
+            if websocket.bind(py).as_super().get().paused(py)? {
+                slf.get().state(py)?.crowded.push(websocket.clone_ref(py));
             }
-            mailboxes.push(mailbox);
+            websockets.push(websocket);
         }
-        Ok(mailboxes)
+        Ok(websockets)
     }
 
     fn wake_all(slf: &Bound<'_, Self>, caller: Caller) -> PyResult<()> {
         let py = slf.py();
         let ready = Self::drain(slf)?;
         let mut readers = Vec::with_capacity(ready.len());
-        for mailbox in &ready {
+        for websocket in &ready {
             if let (Some(waiter), false) =
-                (mailbox.get().state(py)?.waiter(py), mailbox.bind(py).as_super().get().is_idle(py)?)
+                (websocket.get().state(py)?.waiter(py), websocket.bind(py).as_super().get().is_idle(py)?)
             {
-                readers.push((waiter, Some(mailbox)));
+                readers.push((waiter, Some(websocket)));
             }
         }
         if readers.is_empty() {
@@ -513,23 +517,23 @@ impl Exchange {
             Caller::Loop => Self::wake_each(slf, readers.into_iter()),
             Caller::Any => {
                 let done = Self::done(slf)?;
-                readers.iter().try_for_each(|(waiter, _)| Arrival::wake_soon(waiter, &done))
+                readers.iter().try_for_each(|(waiter, _)| Waiter::wake_soon(waiter, &done))
             }
         }
     }
 
-    /// Resumes tasks in turn, each with the mailbox that it reads.
+    /// Resumes tasks in turn, each with the WebSocket that it reads.
     fn wake_each<'py, 'a>(
         slf: &Bound<'py, Self>,
-        waiters: impl ExactSizeIterator<Item = (Bound<'py, Arrival>, Option<&'a Py<Mailbox>>)>,
+        waiters: impl ExactSizeIterator<Item = (Bound<'py, Waiter>, Option<&'a Py<WebSocketBase>>)>,
     ) -> PyResult<()> {
         let py = slf.py();
         let shared = slf.get().shared(py)?;
         let done = Self::done(slf)?;
         let mut left = waiters.len();
-        for (waiter, mailbox) in waiters {
+        for (waiter, websocket) in waiters {
             left -= 1;
-            let woken = shared.get().run(py, mailbox, left > 0, || Arrival::wake(&waiter, &done));
+            let woken = shared.get().run(py, websocket, left > 0, || Waiter::wake(&waiter, &done));
             if let Err(error) = woken {
                 // Only exceptions that end the loop, such as SystemExit, get here. They do not concern the transport.
                 let event_loop = slf.get().state(py)?.event_loop(py);
@@ -551,10 +555,10 @@ impl Exchange {
         Ok(done)
     }
 
-    /// Collects the frames of a mailbox, to be written by a later send or at the end of the read callback.
+    /// Collects the frames of a WebSocket, to be written by a later send or at the end of the read callback.
     ///
     /// If a task runs a nested event loop within the callback, the next turn of that loop writes them.
-    pub fn collect(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
+    pub fn collect(slf: &Bound<'_, Self>, websocket: &Bound<'_, WebSocketBase>) -> PyResult<()> {
         let py = slf.py();
         let first = {
             let mut this = slf.get().state(py)?;
@@ -562,7 +566,7 @@ impl Exchange {
             if this.posted.is_empty() {
                 first = this.shared()?.get().state(py)?.collect(slf);
             }
-            this.posted.push(mailbox.clone().unbind());
+            this.posted.push(websocket.clone().unbind());
             first.then(|| this.event_loop(py))
         };
         match first {
@@ -577,14 +581,15 @@ impl Exchange {
         let posted = std::mem::take(&mut slf.get().state(slf.py())?.posted);
         match posted.as_slice() {
             [] => Ok(()),
-            [mailbox] => Self::write(slf, Mailbox::flush(mailbox.bind(py))?.as_any()),
+            [websocket] => Self::write(slf, WebSocketBase::flush(websocket.bind(py))?.as_any()),
             many => {
                 let mut all = Vec::new();
                 let mut flushed = Ok(());
-                for mailbox in many {
+                for websocket in many {
                     // A failure must not affect the others.
-                    flushed = flushed
-                        .and(Mailbox::flush(mailbox.bind(py)).map(|frames| all.extend_from_slice(frames.as_bytes())));
+                    flushed = flushed.and(
+                        WebSocketBase::flush(websocket.bind(py)).map(|frames| all.extend_from_slice(frames.as_bytes())),
+                    );
                 }
                 flushed.and(Self::write(slf, &PyBytes::new(py, &all)))
             }
@@ -599,7 +604,7 @@ impl Exchange {
         }
         let mut this = self.state(py)?;
         // Work that led to few messages is counted when they are taken. The work of h2 would never be.
-        if this.share.charge(done) || this.inbound.is_some() {
+        if this.share.charge(done) || this.data_receiver.is_some() {
             this.shared()?.get().state(py)?.turns().charge_work(done);
         }
         Ok(())
@@ -633,10 +638,10 @@ impl State {
     /// Whether undecoded bytes are to be deferred to a turn of the loop, and are not yet.
     #[inline]
     fn is_to_defer(&self, py: Python<'_>) -> PyResult<bool> {
-        match (&self.only, &self.inbound) {
+        match (&self.only, &self.data_receiver) {
             _ if self.rest == Rest::Deferred => Ok(false),
             (Some(only), _) => only.get().workings(py)?.is_behind(py),
-            (None, Some(inbound)) => inbound.borrow(py).is_behind(py),
+            (None, Some(data_receiver)) => data_receiver.borrow(py).is_behind(py),
             (None, None) => Ok(false),
         }
     }

@@ -13,7 +13,7 @@ CLEAN_CODES = frozenset({1000, 1001, 1005})
 
 
 @dataclass(slots=True)
-class Ending:
+class CloseStatus:
     """The close status of a WebSocket that has ended, or is ending.
 
     Attributes:

@@ -22,7 +22,7 @@ PER_ANSWER = 100
 WASTED_REQUESTS = 512
 
 
-class Floods:
+class FloodGuard:
     """The budgets of one connection.
 
     Attributes:
