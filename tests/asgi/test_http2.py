@@ -10,6 +10,7 @@ import logging
 import weakref
 
 import pytest
+from asgi.applications import body, content, sending, start, with_lifespan
 from asgi.conftest import HTTP, running
 from asgi.http2_client import raw_http2
 from fastapi import FastAPI, Request, WebSocket
@@ -22,35 +23,6 @@ from mintws.asyncio import connect, connect_http2
 
 def serving(app, **options):
     return running(app, http=HTTP, **options)
-
-
-def start(status=200, *headers, **more):
-    return {"type": "http.response.start", "status": status, "headers": list(headers), **more}
-
-
-def body(data=b"", more=False):
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-def sending(*messages):
-    """Make an application that sends messages and returns."""
-
-    async def app(scope, receive, send):
-        for message in messages:
-            await send(message)
-
-    return app
-
-
-async def content(receive):
-    """Take the whole body of a request, in the parts in which it comes."""
-    parts = []
-    while True:
-        message = await receive()
-        assert message["type"] == "http.request"
-        parts.append(message["body"])
-        if not message["more_body"]:
-            return parts
 
 
 async def echo(scope, receive, send):
@@ -270,21 +242,8 @@ def test_proxy_headers_are_uvicorns_to_take(run):
 
 def test_each_scope_has_the_state_of_the_lifespan(run):
     states = []
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            await receive()
-            scope["state"]["pool"] = shared
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        states.append(scope["state"])
-        scope["state"]["mine"] = len(states)
-        await echo(scope, receive, send)
-
     shared = object()
-    run(answering(app, GET, GET, lifespan="on"))
+    run(answering(with_lifespan(echo, states, pool=shared), GET, GET, lifespan="on"))
     assert [(it["pool"] is shared, it["mine"]) for it in states] == [(True, 1), (True, 2)]
 
 

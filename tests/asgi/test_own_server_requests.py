@@ -10,6 +10,7 @@ import weakref
 
 import h11
 import pytest
+from asgi.applications import body, content, sending, start
 from asgi.http2_client import raw_http2
 from asgi.test_own_server import serving
 from wire import REQUEST
@@ -17,40 +18,11 @@ from wire import REQUEST
 from mintws.asyncio import connect_http2
 
 GONE = {"type": "http.disconnect"}
-PLAIN = [(b"content-type", b"text/plain")]
-
-
-def start(status=200, headers=PLAIN, **more):
-    return {"type": "http.response.start", "status": status, "headers": headers, **more}
-
-
-def body(data=b"", *, more=False):
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-def sending(*messages):
-    """Make an application that sends messages and returns."""
-
-    async def app(scope, receive, send):
-        for message in messages:
-            await send(message)
-
-    return app
-
-
-async def content(receive):
-    data = b""
-    while True:
-        message = await receive()
-        assert message["type"] == "http.request"
-        data += message["body"]
-        if not message["more_body"]:
-            return data
 
 
 async def echo(scope, receive, send):
     """Send the path and the body back, in chunks."""
-    data = await content(receive)
+    data = b"".join(await content(receive))
     await send(start())
     await send(body(scope["path"].encode(), more=True))
     await send(body(data))
@@ -259,7 +231,7 @@ def test_a_client_is_paused_while_the_application_takes_nothing(run):
 @pytest.mark.parametrize("receives", [True, False])
 def test_a_client_is_told_to_go_on_when_the_application_receives(run, receives):
     async def app(scope, receive, send):
-        data = await content(receive) if receives else b"none"
+        data = b"".join(await content(receive)) if receives else b"none"
         await send(start())
         await send(body(data))
 
@@ -308,7 +280,7 @@ def test_what_is_left_of_a_body_does_not_reach_the_next_request(run):
     ],
 )
 def test_a_response_without_a_body_has_none(run, method, status, headers, length, chunked):
-    app = sending(start(status, headers), body(b"" if method == "GET" else b"content"))
+    app = sending(start(status, *headers), body(b"" if method == "GET" else b"content"))
 
     async def work():
         async with serving(app) as server, client_of(server) as client:
@@ -324,7 +296,7 @@ def test_a_response_without_a_body_has_none(run, method, status, headers, length
 
 
 def test_a_response_has_the_date_and_the_server_unless_it_says_otherwise(run):
-    [head, _, _] = run(once(sending(start(200, [(b"server", b"tea")]), body()), get()))
+    [head, _, _] = run(once(sending(start(200, (b"server", b"tea")), body()), get()))
     names = [name for name, _ in head.headers]
     assert names.count(b"date") == 1
     assert [value for name, value in head.headers if name == b"server"] == [b"tea"]
@@ -498,7 +470,7 @@ def test_what_fails_before_anything_is_sent_is_a_500_and_the_connection_goes_on(
 @pytest.mark.parametrize("fails", ["raises", "returns", "cut short"])
 def test_what_fails_within_a_response_ends_the_connection_before_its_end(run, fails, caplog):
     async def app(scope, receive, send):
-        await send(start(headers=[(b"content-length", b"9")] if fails == "cut short" else []))
+        await send(start(200, *([(b"content-length", b"9")] if fails == "cut short" else [])))
         await send(body(b"tea", more=True))
         if fails == "raises":
             raise ValueError("within")

@@ -10,6 +10,7 @@ import socket
 
 import pytest
 import trustme
+from asgi.applications import with_lifespan
 from asgi.conftest import running
 from drivers.raw import raw_client
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
@@ -158,23 +159,10 @@ def test_the_scope_has_what_tls_says_of_the_client(run, reader, tls_contexts):
 
 def test_each_scope_has_the_state_of_the_lifespan(run):
     states = []
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            await receive()
-            scope["state"]["pool"] = shared
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        states.append(scope["state"])
-        scope["state"]["mine"] = len(states)
-        await echo(scope, receive, send)
-
     shared = object()
 
     async def work():
-        async with running(app, lifespan="on") as server:
+        async with running(with_lifespan(echo, states, pool=shared), lifespan="on") as server:
             for _ in range(2):
                 async with connect(server.url()):
                     pass

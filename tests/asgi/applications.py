@@ -1,0 +1,50 @@
+"""Applications, and the events that they send."""
+
+from __future__ import annotations
+
+
+def start(status=200, *headers, **more):
+    return {"type": "http.response.start", "status": status, "headers": list(headers), **more}
+
+
+def body(data=b"", more=False):
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def sending(*messages):
+    """Make an application that sends messages and returns."""
+
+    async def app(scope, receive, send):
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+async def content(receive):
+    """Take the whole body of a request, in the parts in which it comes."""
+    parts = []
+    while True:
+        message = await receive()
+        assert message["type"] == "http.request"
+        parts.append(message["body"])
+        if not message["more_body"]:
+            return parts
+
+
+def with_lifespan(app, states, **kept):
+    """Make an application that keeps something for its scopes when it starts, and notes the state of each."""
+
+    async def whole(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"].update(kept)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        states.append(scope["state"])
+        scope["state"]["mine"] = len(states)
+        await app(scope, receive, send)
+
+    return whole
