@@ -34,6 +34,8 @@ pub struct DataSender {
     max_frame_size: usize,
     /// How many useful bytes have gone out, since `tally`.
     useful: usize,
+    /// How many bytes `pump` has written, since `take_pumped`.
+    pumped: usize,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl DataSender {
             pending: 0,
             max_frame_size,
             useful: 0,
+            pumped: 0,
         }
     }
 
@@ -165,6 +168,7 @@ impl DataSender {
     ///
     /// Returns the streams whose end is to be written now.
     pub fn pump(&mut self, work: &mut Work) -> Vec<u32> {
+        let before = self.output.len();
         let mut ended = Vec::new();
         let mut shut = 0;
         self.behind = false;
@@ -191,6 +195,7 @@ impl DataSender {
                 ended.push(stream);
             }
         }
+        self.pumped += self.output.len() - before;
         ended
     }
 
@@ -310,6 +315,11 @@ impl DataSender {
     /// Sets it.
     pub const fn set_max_frame_size(&mut self, size: usize) {
         self.max_frame_size = size;
+    }
+
+    /// How many bytes `pump` has written since the last call: its senders wait, so they are no replies to what came.
+    pub const fn take_pumped(&mut self) -> usize {
+        std::mem::replace(&mut self.pumped, 0)
     }
 
     /// How many useful bytes have gone out since the last call.
@@ -473,6 +483,17 @@ mod tests {
         assert_eq!(last_frame(&masked), 8);
         assert_eq!(last_frame(&[0x8a, 1, b'x', 0x8a, 0, 0x8a, 2, b'y', b'z']), 5);
         assert_eq!(last_frame(&[0x8a, 0]), 0);
+    }
+
+    #[test]
+    fn what_has_waited_for_windows_is_counted_when_it_goes_out() {
+        let mut sender = sender(1 << 20, &[0]);
+        sender.max_frame_size = 16_384;
+        sender.send(1, &[0; 2000]);
+        assert_eq!(sender.take_pumped(), 0);
+        sender.set_window(1, 2000);
+        pump(&mut sender);
+        assert_eq!([sender.take_pumped(), sender.take_pumped()], [9 + 2000, 0]);
     }
 
     #[test]

@@ -455,6 +455,11 @@ impl DataReceiver {
         if updates.is_empty() { Ok(()) } else { self.sender.get().write(py, &updates) }
     }
 
+    /// Gives how many bytes have gone out that had waited for the peer's windows, since the last call.
+    pub fn take_pumped(&self, py: Python<'_>) -> PyResult<usize> {
+        self.sender.get().take_pumped(py)
+    }
+
     /// Gives all that is to be written where no connection has something to say.
     pub fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         self.give_credit(py)?;

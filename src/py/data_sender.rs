@@ -123,6 +123,11 @@ impl DataSender {
         Ok(self.state(py)?.pump(work))
     }
 
+    /// Gives how many bytes `pump` has written since the last call.
+    pub fn take_pumped(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.state(py)?.take_pumped())
+    }
+
     /// Whether the windows let pass more than there was time for.
     pub fn is_behind(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.is_behind())

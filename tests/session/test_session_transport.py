@@ -232,8 +232,11 @@ def test_a_peer_that_takes_nothing_and_makes_us_write_is_not_read():
     assert session.is_reading(transport(websockets=websockets))
     session.taken()
     assert session.is_reading(transport(websockets=websockets, full=True))
-    # What is no WebSocket is answered.
+    # What is no WebSocket is answered by a server; a client's requests are its own.
     assert not session.is_reading(transport(full=True))
+    client = ClientSession(0.0, TIMING)
+    client.http = Http2(Role.CLIENT)
+    assert client.is_reading(transport(full=True))
 
 
 @pytest.mark.parametrize(("held", "reading"), [(UNDECODED_HIGH - 1, True), (UNDECODED_HIGH, False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mintws.connection import Connection
+from mintws.session.bounds import REPLIES_HIGH
 from mintws.session.driver import TransportState
 from mintws.session.linger import Due, Step
 from mintws.session.timeouts import Timeouts, earliest
@@ -52,6 +53,10 @@ class ClientSession(TransportSession):
         self._limit(now)
         self._let_go_at = now + PARTING
         return due
+
+    def _is_provoked(self, transport: TransportState) -> bool:
+        # Requests are the client's own.
+        return self._replies > REPLIES_HIGH
 
     def refuse(self, now: float, connection: Connection) -> Due:
         """Wait for the body of a refusal, after its head."""

@@ -119,7 +119,8 @@ class TransportSession:
         """Whether to read from the transport.
 
         Stop reading a peer that provokes replies but does not read them. Messages sent by WebSockets do not count, because their senders
-        wait. If messages wait for the application, read a little more, because the peer's Close may follow.
+        wait: two sides that send much would wait for each other. If messages wait for the application, read a little more, because the
+        peer's Close may follow.
         """
         if self.http is None or self._closed:
             return True
@@ -127,7 +128,11 @@ class TransportSession:
         reading = self.http.reading or any(
             it.paused and it.connection.undelivered_bytes < UNDECODED_HIGH for it in websockets
         )
-        return reading and not (transport.full and (self._replies > REPLIES_HIGH or not websockets))
+        return reading and not (transport.full and self._is_provoked(transport))
+
+    def _is_provoked(self, transport: TransportState) -> bool:
+        """Return whether the peer has caused what waits to be written. Without WebSockets that is responses."""
+        return self._replies > REPLIES_HIGH or not transport.websockets
 
     def sweep_later(self, now: float, connection: Connection) -> Due | None:
         """Schedule the reset of a stream that the peer does not end although its WebSocket is closed (RFC 8441 §5)."""

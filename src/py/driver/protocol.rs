@@ -376,13 +376,19 @@ impl ProtocolBase {
             Self::wake_all(slf, caller)
         })?;
         let py = slf.py();
-        let (crowded, unsettled) = {
+        let (crowded, unsettled, replied) = {
             let mut this = slf.get().state(slf.py())?;
-            (std::mem::take(&mut this.crowded), more || this.full)
+            // What has waited for windows is no reply: who has sent it waits.
+            let pumped = match &this.data_receiver {
+                Some(it) => it.borrow(py).take_pumped(py)?,
+                None => 0,
+            };
+            let replied = reply.as_bytes().len().saturating_sub(pumped);
+            (std::mem::take(&mut this.crowded), more || this.full, replied)
         };
         let look = if slf.get().state(py)?.is_to_defer(py)? { Self::defer(slf)? } else { caught_up };
         if look || unsettled || !crowded.is_empty() || !events.is_empty() {
-            border::transport::end_chunk(slf, PyTuple::new(py, crowded)?, reply.as_bytes().len(), look)?;
+            border::transport::end_chunk(slf, PyTuple::new(py, crowded)?, replied, look)?;
         }
         Ok(())
     }
