@@ -254,8 +254,15 @@ class _Http2Protocol(_UvicornProtocol):
         scope["asgi"]["version"] = config.asgi_version
         application = self._server.application
         if self._is_crowded():
-            application = application._replace(app=unavailable)
+            application = application._replace(app=self._refuse)
         return HttpCycle(responder, scope, application, self._count)
+
+    async def _refuse(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request with 503; where there are too many connections, this one makes room."""
+        crowded = len(self._state.connections) >= (self._config.limit_concurrency or 0)
+        await unavailable(scope, receive, send)
+        if crowded:
+            self.leave()
 
     def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the application for a request, in a task that uvicorn knows."""

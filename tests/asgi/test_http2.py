@@ -785,6 +785,19 @@ def test_more_requests_than_the_limit_get_503(run, caplog):
     assert "Exceeded concurrency limit." in [it.getMessage() for it in caplog.records]
 
 
+def test_a_connection_over_the_limit_makes_room_for_others(run):
+    async def work():
+        async with serving(echo, limit_concurrency=2) as server, raw_http2(server.port) as first:
+            assert (await first.get()).status == 200
+            async with raw_http2(server.port) as second:
+                assert (await second.get()).status == 503
+                while len(server.server.server_state.connections) > 1:
+                    await asyncio.sleep(0.01)
+            assert (await first.get()).status == 200
+
+    run(work())
+
+
 def test_a_server_ends_after_as_many_requests_as_it_may_answer(run):
     async def work():
         async with serving(echo, limit_max_requests=2) as server, raw_http2(server.port) as client:
