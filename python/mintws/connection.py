@@ -104,7 +104,8 @@ def check_options(options: Mapping[str, object]) -> None:
     memory_limit, limit = options.get("memory_limit"), options.get("limit", DEFAULT_LIMIT)
     whole = isinstance(memory_limit, int) and not options.get("parts", False)
     if whole and not (isinstance(limit, int) and limit <= memory_limit):  # type: ignore[operator]
-        raise LocalProtocolError(f"memory_limit must be at least limit, so that a message has room: {limit} bytes")
+        least = "None, as limit is" if limit is None else f"at least limit, {limit} bytes"
+        raise LocalProtocolError(f"memory_limit must be {least}, so that a message has room")
 
 
 def memory_of(options: Options) -> int | None:

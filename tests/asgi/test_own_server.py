@@ -312,13 +312,18 @@ def test_its_arguments_are_those_of_serve_but_what_an_application_decides():
     decided = {"origins", "respond", "subprotocols", "upgrade"}
     shared = {name for name, it in said.items() if it.kind is it.KEYWORD_ONLY} - decided
     assert shared == Arguments.__optional_keys__ | Arguments.__required_keys__
-    for name in decided:
+    for name in (*decided, "parts", "text_as_bytes"):
         with pytest.raises(TypeError, match=f"no argument {name}: the application sees to that"):
             serving(echo, **{name: None})
     with pytest.raises(TypeError, match="use limit"):
         serving(echo, max_size=1)
     with pytest.raises(TypeError, match="app is called"):
         serving("module:app")
+    with pytest.raises(TypeError, match="root_path is a str"):
+        serving(echo, root_path=5)
+    for path in ("api", "/api/", "/"):
+        with pytest.raises(LocalProtocolError, match="root_path begins with a slash"):
+            serving(echo, root_path=path)
 
 
 def test_nothing_is_served_where_an_argument_is_wrong(run):

@@ -344,7 +344,7 @@ def test_no_limit_is_none() -> None:
     [
         ({"memory_limit": -1}, LocalProtocolError, r"memory_limit must be 0 to 2\^63-1 bytes"),
         ({"memory_limit": MIB - 1}, LocalProtocolError, "memory_limit must be at least limit"),
-        ({"memory_limit": 5 * MIB, "limit": None}, LocalProtocolError, "memory_limit must be at least limit"),
+        ({"memory_limit": 5 * MIB, "limit": None}, LocalProtocolError, "memory_limit must be None, as limit is"),
         ({"memory_limit": "8"}, TypeError, 'memory_limit is an int: a number of bytes, "auto" for 8 times `limit`'),
         ({"memory_limit": True}, TypeError, "memory_limit is an int"),
     ],

@@ -21,6 +21,7 @@ from mintws.asyncio import WebSocket, log
 from mintws.asyncio.listener import Listener
 from mintws.asyncio.server import Handler, Server, ServerProtocol
 from mintws.connection import Connection, Options
+from mintws.errors import LocalProtocolError
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.http1 import Http1
@@ -34,8 +35,8 @@ logger = logging.getLogger("mintws.server")
 #: A server that stops closes WebSockets with this code: the clients may come again.
 SERVICE_RESTART = 1012
 
-#: Arguments of `mintws.asyncio.serve` for what an application does by itself.
-_OF_HANDLERS = ("origins", "respond", "subprotocols", "upgrade")
+#: Arguments of `mintws.asyncio.serve` for what an application does by itself, or what ASGI says.
+_OF_HANDLERS = ("origins", "parts", "respond", "subprotocols", "text_as_bytes", "upgrade")
 
 
 class Arguments(Options, total=False):
@@ -71,7 +72,7 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         host, port: where to listen, as of `mintws.asyncio.serve`.
         lifespan: whether the application is told of its start and end: "auto" goes on if it raises or returns instead of starting,
             "on" does not, and "off" does not ask.
-        root_path: the path that the application is mounted at, without a slash at its end.
+        root_path: the path that the application is mounted at, with a slash at its beginning and none at its end.
         arguments: see `mintws.asyncio.serve`, which has the same: `sock`, `path`, `backlog`, `reuse_port`, `ssl`, `extensions`, `http2`,
             `max_connections`, `window`, `max_concurrent_streams`, `server_header`, the timeouts, and `Options`.
 
@@ -96,6 +97,10 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         for name in _OF_HANDLERS:
             if name in arguments:
                 raise TypeError(f"serve() has no argument {name}: the application sees to that")
+        if not isinstance(root_path, str):
+            raise TypeError(f"root_path is a str, not {root_path!r}")
+        if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
+            raise LocalProtocolError(f"root_path begins with a slash and ends without one, unlike {root_path!r}")
         self._app = app
         self._lifespan = Lifespan(app, lifespan, logger)
         self._root_path = root_path
