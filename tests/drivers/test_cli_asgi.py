@@ -174,6 +174,13 @@ def test_a_module_that_raises_is_told_of_with_its_traceback(folder: Path, name: 
     assert said.splitlines()[-1] == f"mintws: cannot import {name}"
 
 
+@pytest.mark.parametrize("path", ["api", "/api/"])
+def test_a_root_path_that_is_none_is_wrong_usage(folder: Path, path: str) -> None:
+    code, said = failing(folder, "served:app", "--root-path", path)
+    assert code == 2
+    assert said.splitlines()[-1].startswith("mintws asgi: error: root_path begins with a slash")
+
+
 def test_a_lifespan_that_must_be_there_is_missed_with_the_traceback(folder: Path) -> None:
     (folder / "none.py").write_text("async def app(scope, receive, send):\n    assert scope['type'] == 'http'\n")
     code, said = failing(folder, "none:app", "--lifespan", "on")

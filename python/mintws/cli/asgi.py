@@ -12,6 +12,7 @@ from mintws.cli.listening import authority, make_context
 from mintws.cli.output import put, tell
 from mintws.cli.signals import Stop
 from mintws.cli.tls import Unusable
+from mintws.errors import LocalProtocolError
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
@@ -44,6 +45,8 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
             tell("".join(traceback.format_exception(error.__cause__)).rstrip())
         tell(str(error))
         return 1
+    except LocalProtocolError as error:
+        arguments.usage_error(str(error))
     except OSError as error:
         tell(f"cannot listen: {error.strerror or error}")
         return 1
