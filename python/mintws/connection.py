@@ -102,8 +102,9 @@ def check_options(options: Mapping[str, object]) -> None:
                 if not callable(value):
                     raise TypeError(f"entropy is called with a number of bytes, which {value!r} cannot be")
     memory_limit, limit = options.get("memory_limit"), options.get("limit", DEFAULT_LIMIT)
-    whole = isinstance(memory_limit, int) and not options.get("parts", False)
-    if whole and not (isinstance(limit, int) and limit <= memory_limit):  # type: ignore[operator]
+    if options.get("parts", False) or not isinstance(memory_limit, int):
+        return
+    if not isinstance(limit, int) or memory_limit < limit:
         least = "None, as limit is" if limit is None else f"at least limit, {limit} bytes"
         raise LocalProtocolError(f"memory_limit must be {least}, so that a message has room")
 
