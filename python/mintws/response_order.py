@@ -8,6 +8,9 @@ from mintws import _core
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, pairs
 
+#: Statuses of responses that have no body (RFC 9110 §6.4.1).
+BODILESS = frozenset({204, 304})
+
 
 class ResponseOrder:
     """The order of the parts: interim responses, the head, the body, trailers."""

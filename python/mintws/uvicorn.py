@@ -25,7 +25,7 @@ from mintws.asgi import (
     websocket_scope,
 )
 from mintws.asgi.requests import EXTENSIONS
-from mintws.asyncio import WebSocket
+from mintws.asgi.websocket import SERVICE_RESTART, no_handler
 from mintws.asyncio.server import Server, ServerProtocol
 from mintws.connection import Connection
 from mintws.events import Failed, Headers, Request, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("uvicorn.error")
 access_logger = logging.getLogger("uvicorn.access")
 
-#: A server that stops closes WebSockets with this code: the clients may come again.
-SERVICE_RESTART = 1012
-
 #: What the connections of one server of uvicorn share.
 _servers: WeakKeyDictionary[ServerState, _Server] = WeakKeyDictionary()
 
@@ -56,7 +53,7 @@ class _Server(Server):
             ping_timeout=config.ws_ping_timeout or None,
             idle_timeout=config.timeout_keep_alive,
         )
-        super().__init__(_no_handler, timeouts, {"limit": config.ws_max_size})
+        super().__init__(no_handler, timeouts, {"limit": config.ws_max_size})
         # Whoever makes a protocol has chosen the version.
         self.http2 = False
         extensions = default_willing() if config.ws_per_message_deflate else ()
@@ -78,10 +75,6 @@ class _Server(Server):
         """Give these headers, but for those of the connection, which HTTP/2 does not carry (RFC 9113 §8.2.2)."""
         headers = list(self.response_headers())
         return tuple(_core.write_ordinary_response(200, headers, None, head=False, http2=True)[1:])
-
-
-async def _no_handler(websocket: WebSocket) -> None:
-    raise NotImplementedError("the application handles WebSockets")
 
 
 class _UvicornProtocol(ServerProtocol):

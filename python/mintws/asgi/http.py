@@ -11,12 +11,10 @@ from typing import Any, Protocol, TypeAlias
 from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers
+from mintws.response_order import BODILESS
 
 #: Takes the scope of a request and the status of its response, when that begins.
 LogResponse: TypeAlias = Callable[[MutableMapping[str, Any], int], None]
-
-#: Statuses of responses that have no body (RFC 9110 §6.4.1).
-WITHOUT_BODY = (204, 304)
 
 
 class Responder(Protocol):
@@ -241,7 +239,7 @@ class HttpCycle:
         status, headers = message["status"], texts(message.get("headers", ()))
         self._responder.set_head(status, tuple(headers))
         self._status = status
-        self._without_body = self._scope["method"] == "HEAD" or status in WITHOUT_BODY
+        self._without_body = self._scope["method"] == "HEAD" or status in BODILESS
         lengths = [value for name, value in headers if name.lower() == "content-length"]
         self._left = int(lengths[0]) if lengths and not self._without_body else None
         self._has_trailers = message.get("trailers", False)

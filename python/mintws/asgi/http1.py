@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mintws.asgi.requests import Requests, ServerTransport, StreamResponder
+from mintws.asgi.requests import Requests, RequestTransport, StreamResponder
 from mintws.events import Headers
 
 
-class Http1Protocol(ServerTransport, Protocol):
+class Http1Protocol(RequestTransport, Protocol):
     """The transport of a connection, as far as its requests have to do with it."""
 
     def end_response(self) -> None:

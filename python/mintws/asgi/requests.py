@@ -40,7 +40,7 @@ class Output(Protocol):
         """Write bytes."""
 
 
-class ServerTransport(Output, Protocol):
+class RequestTransport(Output, Protocol):
     """The transport of a connection, as far as its requests have to do with it.
 
     Attributes:
@@ -137,7 +137,7 @@ class Requests:
 
     responder_class: type[StreamResponder] = StreamResponder
 
-    def __init__(self, protocol: ServerTransport) -> None:
+    def __init__(self, protocol: RequestTransport) -> None:
         # The protocol holds this.
         self._protocol = ref(protocol)
         self._cycles: dict[int, tuple[HttpCycle, StreamResponder]] = {}

@@ -16,7 +16,7 @@ from mintws.asgi.lifespan import Lifespan, Mode
 from mintws.asgi.messages import App, Application
 from mintws.asgi.requests import EXTENSIONS, Requests
 from mintws.asgi.scope import http_scope, websocket_scope
-from mintws.asgi.websocket import AsgiWebSocket, WebSocketCycle
+from mintws.asgi.websocket import SERVICE_RESTART, AsgiWebSocket, WebSocketCycle, no_handler
 from mintws.asyncio import WebSocket, log
 from mintws.asyncio.listener import Listener
 from mintws.asyncio.server import Handler, Server, ServerProtocol
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("mintws.server")
-
-#: A server that stops closes WebSockets with this code: the clients may come again.
-SERVICE_RESTART = 1012
 
 #: Arguments of `mintws.asyncio.serve` for what an application does by itself, or what ASGI says.
 _OF_HANDLERS = ("origins", "parts", "respond", "subprotocols", "text_as_bytes", "upgrade")
@@ -104,21 +101,17 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         self._app = app
         self._lifespan = Lifespan(app, lifespan, logger)
         self._root_path = root_path
-        super().__init__(_no_handler, host, port, **arguments)
+        super().__init__(no_handler, host, port, **arguments)
 
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> AsgiServer:
         return AsgiServer(self._app, self._lifespan, self._root_path, timeouts, options)
-
-
-async def _no_handler(websocket: WebSocket) -> None:
-    raise NotImplementedError("the application handles WebSockets")
 
 
 class AsgiServer(Server):
     """A server that listens for an application."""
 
     def __init__(self, app: App, lifespan: Lifespan, root_path: str, timeouts: Timeouts, options: Options) -> None:
-        super().__init__(_no_handler, timeouts, options)
+        super().__init__(no_handler, timeouts, options)
         self.app = app
         self.root_path = root_path
         self._lifespan = lifespan

@@ -14,6 +14,8 @@ from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import State, UpgradeAccept, UpgradeReject
 
+#: A server that stops closes WebSockets with this code: the clients may come again.
+SERVICE_RESTART = 1012
 #: Headers of a refusal that its carrier writes.
 FRAMING = ("content-length", "transfer-encoding")
 
@@ -30,7 +32,12 @@ class AsgiWebSocket(WebSocket):
             raise ClientDisconnected(str(closed)) from None
 
 
-class ServerTransport(Output, Protocol):
+async def no_handler(websocket: WebSocket) -> None:
+    """Stand for the handler of a server whose WebSockets are an application's: it is never called."""
+    raise NotImplementedError("the application handles WebSockets")
+
+
+class WebSocketTransport(Output, Protocol):
     """The transport of a WebSocket, as far as its application has to do with it."""
 
     def close_if_done(self) -> None:
@@ -94,7 +101,7 @@ class WebSocketCycle:
 
     def __init__(
         self,
-        protocol: ServerTransport,
+        protocol: WebSocketTransport,
         connection: Connection,
         scope: MutableMapping[str, Any],
         application: Application,

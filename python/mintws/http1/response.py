@@ -9,10 +9,7 @@ import h11
 
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers
-from mintws.response_order import ResponseOrder, response_head
-
-#: Statuses of responses that have no body (RFC 9112 §6.3).
-_BODILESS = frozenset({204, 304})
+from mintws.response_order import BODILESS, ResponseOrder, response_head
 
 _SHORT = "the body is shorter than its Content-Length"
 
@@ -93,7 +90,7 @@ class StreamedResponse(ResponseOrder):
         self._check_not_begun()
         lines = response_head(status, headers, http2=False)
         length = next((int(value) for name, value in lines if name.lower() == "content-length"), None)
-        if self._head or status in _BODILESS:
+        if self._head or status in BODILESS:
             self._left = 0
         elif length is None and end:
             lines = (*lines, ("Content-Length", "0"))
