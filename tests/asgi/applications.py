@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 
 def start(status=200, *headers, **more):
     return {"type": "http.response.start", "status": status, "headers": list(headers), **more}
@@ -48,3 +50,27 @@ def with_lifespan(app, states, **kept):
         await app(scope, receive, send)
 
     return whole
+
+
+def noting(app, scopes):
+    """Make an application that keeps the scopes that it gets."""
+
+    async def noted(scope, receive, send):
+        scopes.append(scope)
+        await app(scope, receive, send)
+
+    return noted
+
+
+def probed(app, kept):
+    """Make an application whose scopes hold something that is referred to weakly by `kept`: whatever holds a scope holds that."""
+
+    class Probe:
+        pass
+
+    async def with_probe(scope, receive, send):
+        scope["probe"] = Probe()
+        kept.append(weakref.ref(scope["probe"]))
+        await app(scope, receive, send)
+
+    return with_probe

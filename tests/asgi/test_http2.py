@@ -10,7 +10,7 @@ import logging
 import weakref
 
 import pytest
-from asgi.applications import body, content, sending, start, with_lifespan
+from asgi.applications import body, content, noting, sending, start, with_lifespan
 from asgi.conftest import HTTP, running
 from asgi.http2_client import raw_http2
 from fastapi import FastAPI, Request, WebSocket
@@ -155,10 +155,7 @@ def test_a_connection_that_says_nothing_is_closed_when_the_server_stops(run):
 
 def test_it_listens_on_a_unix_socket(run, tmp_path):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     path = str(tmp_path / "tea.sock")
 
@@ -176,10 +173,7 @@ def test_it_listens_on_a_unix_socket(run, tmp_path):
 
 def test_the_scope_has_what_the_request_says(run):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     async def work():
         async with serving(app, root_path="/api") as server, raw_http2(server.port) as client:
@@ -213,10 +207,7 @@ def test_the_scope_has_what_the_request_says(run):
 def test_the_scheme_and_the_tls_extension_are_those_of_the_transport(run, tls_contexts):
     server_context, client_context = tls_contexts
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     async def work():
         async with serving(app, tls=server_context) as server, raw_http2(server.port, tls=client_context) as client:
@@ -229,10 +220,7 @@ def test_the_scheme_and_the_tls_extension_are_those_of_the_transport(run, tls_co
 
 def test_proxy_headers_are_uvicorns_to_take(run):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     forwarded = ("x-forwarded-proto", "https"), ("x-forwarded-for", "192.0.2.7")
     run(answering(app, (["/", *forwarded], {})))

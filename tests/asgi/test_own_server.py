@@ -9,6 +9,7 @@ import inspect
 import weakref
 
 import pytest
+from asgi.applications import noting, probed
 from asgi.test_uvicorn import ACCEPT, echo, sending
 from drivers.raw import raw_client
 from wire import CLOSE, REQUEST, TEXT, frame, masked
@@ -48,10 +49,7 @@ def test_messages_of_all_sizes_come_back(run, http, secure, tls_contexts):
 def test_the_scope_has_what_the_request_says(run, http, secure, tls_contexts):
     server_context, client_context = tls_contexts
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     async def work():
         async with serving(app, root_path="/api", ssl=server_context if secure else None) as server:
@@ -277,15 +275,7 @@ def test_origins_are_not_checked(run, http):
 
 def test_what_has_ended_is_freed_without_the_collector(run, http):
     kept = []
-
-    class Probe:
-        pass
-
-    async def app(scope, receive, send):
-        # What holds the scope holds this.
-        scope["probe"] = Probe()
-        kept.append(weakref.ref(scope["probe"]))
-        await echo(scope, receive, send)
+    app = probed(echo, kept)
 
     async def work():
         async with serving(app) as server:

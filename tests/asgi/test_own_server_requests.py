@@ -10,7 +10,7 @@ import weakref
 
 import h11
 import pytest
-from asgi.applications import body, content, sending, start
+from asgi.applications import body, content, noting, probed, sending, start
 from asgi.http2_client import raw_http2
 from asgi.test_own_server import serving
 from wire import REQUEST
@@ -96,10 +96,7 @@ async def once(app, request, method="GET", **options):
 
 def test_the_scope_has_what_the_request_says(run):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     async def work():
         async with serving(app, root_path="/api") as server, client_of(server) as client:
@@ -626,14 +623,7 @@ def test_responses_are_logged(run, http, caplog):
 
 def test_what_has_ended_is_freed_without_the_collector(run, http):
     kept = []
-
-    class Probe:
-        pass
-
-    async def app(scope, receive, send):
-        scope["probe"] = Probe()
-        kept.append(weakref.ref(scope["probe"]))
-        await echo(scope, receive, send)
+    app = probed(echo, kept)
 
     async def work():
         async with serving(app) as server:

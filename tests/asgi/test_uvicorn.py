@@ -10,7 +10,7 @@ import socket
 
 import pytest
 import trustme
-from asgi.applications import with_lifespan
+from asgi.applications import noting, with_lifespan
 from asgi.conftest import running
 from drivers.raw import raw_client
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
@@ -78,10 +78,7 @@ def test_frames_that_follow_each_other_at_once_are_all_received(run, reader):
 
 def test_the_scope_has_what_the_request_says(run, reader):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     head = (
         b"GET /r%C3%A4ume/1?q=a%20b HTTP/1.1\r\nHost: localhost\r\nX-Twice: 1\r\nUpgrade: websocket\r\nX-Raw: \xff\r\n"
@@ -136,10 +133,7 @@ def test_the_scope_has_what_tls_says_of_the_client(run, reader, tls_contexts):
     server_context.verify_mode |= 2
     authority.issue_cert("client.example", common_name='a, "b"').configure_cert(client_context)
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     async def work():
         async with running(app, http=reader, tls=server_context) as server:
@@ -522,10 +516,7 @@ def test_compression_is_uvicorns_to_choose(run, agrees):
 
 def test_it_listens_on_a_unix_socket(run, tmp_path):
     scopes = []
-
-    async def app(scope, receive, send):
-        scopes.append(scope)
-        await echo(scope, receive, send)
+    app = noting(echo, scopes)
 
     path = str(tmp_path / "tea.sock")
 
