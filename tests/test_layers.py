@@ -22,6 +22,7 @@ ORDER = (
     ("cli", "uvicorn"),
     ("asgi",),
     ("asyncio", "sync", "trio"),
+    ("drivers",),
     ("__init__",),
     ("session", "tls"),
     ("http1", "http2"),

@@ -28,6 +28,7 @@ from mintws.asgi.requests import EXTENSIONS
 from mintws.asgi.websocket import SERVICE_RESTART, no_handler
 from mintws.asyncio.server import Server, ServerProtocol
 from mintws.connection import Connection
+from mintws.drivers.server import ServerTransport
 from mintws.events import Failed, Headers, Request, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.session import Preface, Timeouts, default_willing
 
@@ -155,7 +156,7 @@ class _UvicornProtocol(ServerProtocol):
 
     def _start_task(self, work: Any) -> asyncio.Task[None]:
         start = super()._start_task
-        task = Context().run(start, work) if self._config.reset_contextvars else start(work)
+        task: asyncio.Task[None] = Context().run(start, work) if self._config.reset_contextvars else start(work)
         self._state.tasks.add(task)
         return task
 
@@ -215,7 +216,7 @@ class _Http2Protocol(_UvicornProtocol):
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.
-        super(ServerProtocol, self).receive_ordinary(event)
+        super(ServerTransport, self).receive_ordinary(event)
         if isinstance(event, Failed):
             logger.warning("Invalid HTTP/2 frame received: %s", event.error)
             self._requests.lose()

@@ -17,10 +17,12 @@ from mintws.asgi.messages import App, Application
 from mintws.asgi.requests import EXTENSIONS, Requests
 from mintws.asgi.scope import http_scope, websocket_scope
 from mintws.asgi.websocket import SERVICE_RESTART, AsgiWebSocket, WebSocketCycle, no_handler
-from mintws.asyncio import WebSocket, log
+from mintws.asyncio import WebSocket
 from mintws.asyncio.listener import Listener
 from mintws.asyncio.server import Handler, Server, ServerProtocol
 from mintws.connection import Connection, Options
+from mintws.drivers import log
+from mintws.drivers.server import ServerTransport
 from mintws.errors import LocalProtocolError
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
@@ -204,7 +206,7 @@ class AsgiProtocol(ServerProtocol):
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.
-        super(ServerProtocol, self).receive_ordinary(event)
+        super(ServerTransport, self).receive_ordinary(event)
         assert self._requests is not None
         if isinstance(event, Failed):
             self._requests.lose()
@@ -228,7 +230,7 @@ class AsgiProtocol(ServerProtocol):
     # WebSockets.
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
-        websocket = super().answer(connection, answer)
+        websocket: WebSocket | None = super().answer(connection, answer)
         self._undecided.pop(connection, None)
         if isinstance(connection.response, UpgradeReject):
             log.refused(self, connection, f"{connection.response.status}, by the application")

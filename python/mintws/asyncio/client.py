@@ -7,16 +7,16 @@ import socket
 import ssl as tls
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
-from mintws.asyncio.connector import Attempt, ClientProtocol, Connector
+from mintws.asyncio.connector import ClientProtocol, Connector, LoopAttempt
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options, check_request
-from mintws.errors import ConnectError, LocalProtocolError
-from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.drivers.client import Attempt, ClientSettings, open_by_turns, upgrade_request
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers, Request, Response, completed, pairs
 from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import PRODUCT, HttpVersion, Timeouts, VersionChoice, default_offer, product_header
@@ -125,48 +125,35 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
     ) -> None:
-        if http not in ("auto", "1.1", "2"):
-            raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
-        self._http: HttpVersion = http
-        check_options(options)
-        self._url = parse(url)
-        fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
-        self._request = _request(self._url, fields, subprotocols, extensions or (), origin)
-        self._offers_default = extensions is None
-        self._connector = Connector(
-            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = ClientSettings(
+            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options
         )
-        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        self._options = options
+        self._connector = Connector(where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
 
     async def _connect(self) -> WebSocket:
-        attempt = Attempt(self._url)
-        return await attempt.within(self._timing.open_timeout, self._connect_by_turns(attempt))
+        attempt = LoopAttempt(self._settings.url)
+        return await attempt.within(self._settings.timeouts.open_timeout, self._connect_by_turns(attempt))
 
-    async def _connect_by_turns(self, attempt: Attempt) -> WebSocket:
+    async def _connect_by_turns(self, attempt: LoopAttempt) -> WebSocket:
         loop = asyncio.get_running_loop()
         connector = self._connector
-        choice = VersionChoice(self._http, connector.origin, connector.learnt(loop), connector.attempts, loop.time())
-        while True:
-            try:
-                websocket = await self._connect_once(choice.version, attempt)
-            except ConnectError as error:
-                if not choice.failed(loop.time(), error, http2=attempt.multiplexed):
-                    raise
-                attempt.log(error, "; HTTP/1.1 is tried")
-            else:
-                choice.opened(loop.time())
-                return websocket
+        learnt = connector.learnt(loop)
+        choice = VersionChoice(self._settings.http, connector.origin, learnt, connector.attempts, loop.time())
+        return await open_by_turns(choice, attempt, loop.time, self._connect_once)
 
     async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
-        request = replace(self._request, extensions=_default_offer()) if self._offers_default else self._request
-        protocol = await self._connector.connect(http, self._timing, self._options, attempt)
+        settings = self._settings
+        request = settings.request_with(_default_offer())
+        protocol = await self._connector.connect(http, settings.timeouts, settings.options, attempt)
         protocol.single = True
         try:
-            return await protocol.open(request, attempt)
+            websocket: WebSocket = await protocol.open(request, attempt)
         except BaseException:
             protocol.cut()
             raise
+        return websocket
 
 
 class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function)
@@ -226,10 +213,10 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         self._max_concurrent_streams = max_concurrent_streams
 
     async def _connect(self) -> Http2Client:
-        attempt = Attempt(self._url)
+        attempt = LoopAttempt(self._url)
         return await attempt.within(self._timing.open_timeout, self._connect_once(attempt))
 
-    async def _connect_once(self, attempt: Attempt) -> Http2Client:
+    async def _connect_once(self, attempt: LoopAttempt) -> Http2Client:
         protocol = await self._connector.connect(
             "2",
             self._timing,
@@ -285,8 +272,8 @@ class Http2Client:
         """
         offered = _default_offer() if extensions is None else extensions
         fields = completed(pairs(headers), self._product)
-        request = _request(self._url._replace(target=target), fields, subprotocols, offered, origin)
-        attempt = Attempt(self._url._replace(target=target))
+        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
+        attempt = LoopAttempt(self._url._replace(target=target))
         attempt.id = self._protocol.id
         return await attempt.within(self._protocol.timeouts.open_timeout, self._protocol.open(request, attempt))
 
@@ -333,24 +320,6 @@ class Http2Client:
         except asyncio.CancelledError:
             self._protocol.outlive()
             raise
-
-
-def _request(
-    url: Url,
-    fields: Headers,
-    subprotocols: Sequence[str],
-    extensions: Sequence[Extension],
-    origin: str | None,
-) -> UpgradeRequest:
-    if origin is not None:
-        fields = (("Origin", origin), *fields)
-    if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
-        fields = (("Authorization", url.authorization), *fields)
-    request = UpgradeRequest(
-        url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=extensions
-    )
-    check_request(request)
-    return request
 
 
 def _default_offer() -> tuple[Extension, ...]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from mintws.asyncio.protocol import check_socket
+from mintws.drivers.addresses import check_socket
 from mintws.errors import LocalProtocolError
 from mintws.limits import INT31, check_int
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
-import os
 import socket
-import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mintws import _core
-from mintws.asyncio import log
 from mintws.asyncio.timers import rearm
 from mintws.asyncio.transport import LoopTransport
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection
-from mintws.errors import LocalProtocolError, RemoteProtocolError
-from mintws.events import Failed, Peer, Role
+from mintws.drivers import log
+from mintws.drivers.transport import numbers
+from mintws.events import Peer
 from mintws.http1 import Http1
 from mintws.session import DriverWebSocket, Step, TransportSession
 
@@ -40,8 +37,6 @@ READ_SIZE = 256 * 1024
 #: get_write_buffer_size, pause_reading and resume_reading raise AttributeError then.
 _TLS_ENDS_EARLY = sys.version_info < (3, 11)
 
-#: The numbers of the transports of this process.
-_numbers = itertools.count(1)
 #: The state that the transports of a loop share: a buffer to read into, and what is sent within a read callback.
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _core.LoopState] = WeakKeyDictionary()
 
@@ -86,7 +81,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         #: When the timer is due: uvloop's handles of what is due at once cannot tell.
         self._wakes_at = math.inf
         self.timeouts = session.timeouts
-        self.id = next(_numbers)
+        self.id = next(numbers)
         self.transport = None  # type: ignore[assignment]
         #: None before it is known which version is spoken.
         self.http: Http1 | Http2 = None  # type: ignore[assignment]
@@ -142,13 +137,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
 
     def connection_lost(self, error: Exception | None) -> None:
         self._writer = None
-        if self.error is None and self.speaks and self.http.goaway:
-            ended = f"the peer ended the connection: {self.http.goaway}"
-            self.error = RemoteProtocolError(ended, code=1006, section="RFC 9113 §6.8")
-        if self.error is None and error is not None:
-            # Its frames, and those of an exception that was handled when it was raised, would keep transport and protocol alive together.
-            self.error = error.with_traceback(None)
-            self.error.__context__ = None
+        self.record_loss(error)
         if self._draining is not None:
             self._draining.set_result(None)
             self._draining = None
@@ -178,12 +167,6 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         else:
             events, reply = self.http._receive(data, begun)
         self._take(events, reply)  # type: ignore[arg-type]
-
-    def receive_ordinary(self, event: Any) -> None:
-        """Take an event that concerns no WebSocket."""
-        if isinstance(event, Failed):
-            self.error = event.error
-            self.logger.log(self.level, "%s failed: %s: %s", self.id, log.peer(self), log.shown(str(event.error)))
 
     def catch_up(self) -> None:
         """Take what has waited for a turn of the loop; the core calls this, over HTTP/2."""
@@ -239,6 +222,12 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
     def is_reading(self) -> bool:
         return not self._behind and super().is_reading
 
+    def new_waiter(self) -> asyncio.Future[Any]:
+        return self.loop.create_future()
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self.loop.call_soon(call)
+
     # Timers.
 
     def now(self) -> float:
@@ -267,7 +256,6 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
                 self.cut()
 
     async def drained(self) -> None:
-        """Wait until the transport has room."""
         while self.full and not self.lost:
             if self._draining is None:
                 self._draining = self.loop.create_future()
@@ -321,29 +309,6 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
             self.lose()
         elif not self.lost:
             self.transport.abort()
-
-
-def check_context(context: object, role: Role) -> None:
-    """Raise for what is no TLS context, or one of the other side, where it is given."""
-    makes = f"ssl.create_default_context({'ssl.Purpose.CLIENT_AUTH' if role is Role.SERVER else ''}) makes"
-    if context is not None and not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: {makes} one")
-    if context is not None and role is Role.CLIENT and context.protocol is ssl.PROTOCOL_TLS_SERVER:
-        raise LocalProtocolError(f"ssl is a server's context: {makes} a client's")
-    if context is not None and role is Role.SERVER and context.protocol is ssl.PROTOCOL_TLS_CLIENT:
-        raise LocalProtocolError(f"ssl is a client's context: {makes} a server's")
-
-
-def check_socket(sock: object, path: object) -> None:
-    """Raise for a socket, or the path of a Unix socket, that can carry no transport, where it is given."""
-    if sock is not None and not isinstance(sock, socket.socket):
-        raise TypeError(f"sock is a socket.socket, not {sock!r}")
-    if sock is not None and sock.type != socket.SOCK_STREAM:
-        raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
-    if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"path is that of a Unix socket, not {path!r}")
-    if path is not None and not os.fspath(path):
-        raise LocalProtocolError("path is empty: it names a Unix socket")
 
 
 def _write_at_once(sock: Any) -> None:

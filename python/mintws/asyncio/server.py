@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-import logging
 import socket
 import ssl as tls
-import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mintws import _core, origin
+from mintws import _core
 from mintws.arguments import explained
-from mintws.asyncio import log
 from mintws.asyncio.listener import Listener
-from mintws.asyncio.protocol import ConnectionProtocol, check_context
+from mintws.asyncio.protocol import ConnectionProtocol
 from mintws.asyncio.timers import limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
-from mintws.errors import ConnectionClosed, LocalProtocolError
-from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
-from mintws.extensions import Extension, Offer
-from mintws.http1 import Http1
-from mintws.limits import INT31, MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_int, check_streams
+from mintws.connection import Connection, Options
+from mintws.drivers import log
+from mintws.drivers.server import Respond, ServerSettings, ServerTransport, Upgrade, logger, server_context
+from mintws.errors import LocalProtocolError
+from mintws.events import Role
+from mintws.extensions import Extension
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
 from mintws.session import (
     END_WAIT,
     PRODUCT,
-    DriverWebSocket,
-    Preface,
     ServerSession,
     Step,
     Timeouts,
     TlsTimeouts,
-    check_origin,
     check_seconds,
-    choose_subprotocol,
-    date,
-    default_response,
-    default_willing,
-    product_header,
-    text_response,
 )
 from mintws.tls import Tls, TlsBuffers
 
@@ -53,12 +40,7 @@ if TYPE_CHECKING:
 
     from mintws.http2.connection import Begun
 
-logger = logging.getLogger("mintws.server")
-
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[None]]
-Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
-Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], Answer | Awaitable[Answer]]
-Respond: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
 
 
 class serve:  # noqa: N801  (used as a function)
@@ -128,37 +110,22 @@ class serve:  # noqa: N801  (used as a function)
         ping_timeout: float | None = 20.0,
         **options: Unpack[Options],
     ) -> None:
-        check_options(options)
-        context = server_context(ssl)
-        for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
-            if not callable(hook):
-                raise TypeError(f"{name} is called, which {hook!r} cannot be")
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
-        willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
-        if http2:
-            # With h2, lest all clients wait until it is loaded when the first one speaks it.
-            import mintws.http2  # noqa: F401
-        if context is not None:
-            context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._server = self._make_server(handler, timeouts, options)
-        self._server.respond = respond
-        self._server.upgrade = upgrade
-        self._server.subprotocols = _names("subprotocols", subprotocols, str)
-        self._server.extensions = willing.extensions
-        self._server.origins = None if origins is None else _names("origins", origins, (str, type(None)))
-        for it in self._server.origins or ():
-            if it is not None:
-                origin.check(it)
-        self._server.http2 = http2
-        check_streams(window, max_concurrent_streams)
-        if max_connections is not None:
-            check_int("max_connections", max_connections, 1, INT31, " connections")
-        self._server.max_connections = max_connections
-        self._server.window = window
-        self._server.max_concurrent_streams = max_concurrent_streams
+        self._server.configure(
+            respond=respond,
+            upgrade=upgrade,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            origins=origins,
+            http2=http2,
+            max_connections=max_connections,
+            window=window,
+            max_concurrent_streams=max_concurrent_streams,
+            server_header=server_header,
+        )
         self._listener = Listener(host, port, sock, path, backlog, reuse_port)
-        self._ssl = context
-        self._server.product = product_header("Server", server_header)
+        self._ssl = server_context(ssl, http2=http2)
 
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
         return Server(handler, timeouts, options)
@@ -173,21 +140,7 @@ class serve:  # noqa: N801  (used as a function)
         await self._server.close()
 
 
-def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None) -> tls.SSLContext | None:
-    """Give the TLS context that was given, or that is made by what was given.
-
-    Raises:
-        LocalProtocolError, TypeError: it is no context, or a client's.
-    """
-    made = callable(ssl)
-    context = ssl() if callable(ssl) else ssl
-    if made and context is None:
-        raise TypeError("ssl gives an ssl.SSLContext when it is called, not None")
-    check_context(context, Role.SERVER)
-    return context
-
-
-class Server:
+class Server(ServerSettings):
     """A server that listens.
 
     Attributes:
@@ -196,21 +149,8 @@ class Server:
     """
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
-        self.handler = handler
-        self.timeouts = timeouts
-        self.options = options
-        self.respond: Respond | None = None
-        self.upgrade: Upgrade | None = None
-        self.subprotocols: tuple[str, ...] = ()
-        self.extensions: tuple[Extension | Offer, ...] = ()
-        self.origins: Sequence[str | None] | None = None
-        self.http2 = True
-        self.window = STREAM_WINDOW
-        self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
-        self.max_connections: int | None = None
-        self.product: Headers = ()
+        super().__init__(handler, timeouts, options)
         self.port = 0
-        self.leaving = False
         self.protocols: set[ServerProtocol] = set()
         #: What handles and answers, and for which transport.
         self.tasks: dict[asyncio.Task[None], ServerProtocol] = {}
@@ -259,10 +199,6 @@ class Server:
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
         return frozenset(websocket for protocol in self.protocols for websocket in protocol.websockets)
-
-    def response_headers(self) -> Headers:
-        """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""
-        return (("Date", date(int(time.time()))), *self.product)
 
     async def serve_forever(self) -> None:
         """Serve until the task is cancelled or the server is closed."""
@@ -390,7 +326,7 @@ class Server:
             self._closed.set_result(None)
 
 
-class ServerProtocol(ConnectionProtocol):
+class ServerProtocol(ServerTransport, ConnectionProtocol):
     """A server's transport."""
 
     __slots__ = (
@@ -399,18 +335,14 @@ class ServerProtocol(ConnectionProtocol):
         "_working",
     )
 
+    _server: Server
     _session: ServerSession
 
-    logger = logger
-    level = logging.INFO
+    cancelled = asyncio.CancelledError
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         super().__init__(loop, ServerSession(loop.time(), server.timeouts))
-        self._server = server
-        #: While the client's first bytes are to tell which version of HTTP it speaks.
-        self._preface: Preface | None = None
-        #: Tasks that answer: the transport is not closed before they are done.
-        self._working = 0
+        self._begin_server(server)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -418,32 +350,18 @@ class ServerProtocol(ConnectionProtocol):
             self.transport.abort()
             return
         if self._server.is_full:
-            self.logger.log(
-                self.level,
-                "%s refused: %s: there are %d connections",
-                self.id,
-                log.peer(self),
-                len(self._server.protocols),
-            )
+            log.turned_away(self, len(self._server.protocols))
             self.transport.abort()
             return
         self._server.protocols.add(self)
-        self.obey(self._session.begin(self.loop.time()))
         chosen = transport.get_extra_info("ssl_object")
-        if chosen is not None:
-            self._speak(chosen.selected_alpn_protocol() == "h2")
-        elif self._server.http2:
-            self._preface = Preface()
-        else:
-            self._speak(False)
+        self.speak_chosen(None if chosen is None else chosen.selected_alpn_protocol(), secure=chosen is not None)
 
     def receive(self, data: bytes | memoryview, begun: Begun | None = None) -> None:
         if self._preface is not None:
-            start = self._preface.receive(data)
+            start = self.receive_start(data)
             if start is None:
                 return
-            self._speak(self._preface.http2)
-            self._preface = None
             if start:
                 super().receive(start)
             if data:
@@ -455,193 +373,15 @@ class ServerProtocol(ConnectionProtocol):
         self._server.protocols.discard(self)
         self._server.note_end()
 
-    def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
-        super().handle(events)
-        if self._session.awaits_requests:
-            self._limit_requests()
-
-    def receive_handshake(self, connection: Connection, event: Any) -> None:
-        if isinstance(event, UpgradeRequest):
-            self._start_task(self._serve(connection, event))
-        elif isinstance(event, Failed):
-            if event.error.code != 1006:
-                log.refused(self, connection, event.error)
-            self.write(connection.send(event))
-
-    def receive_ordinary(self, event: Any) -> None:
-        super().receive_ordinary(event)
-        # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
-        request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
-        if isinstance(request, Request):
-            self._start_task(self._respond(request))
-
-    def check_done(self, websocket: DriverWebSocket) -> None:
-        super().check_done(websocket)
-        if self.multiplexed:
-            # The Close, and the end of the stream behind it, are written by then.
-            self.loop.call_soon(self._limit_half_closed)
-
     def end_chunk(self, crowded: Sequence[WebSocket], replied: int, look: bool) -> None:
         super().end_chunk(crowded, replied, look)
-        self._limit_half_closed()
+        self.limit_half_closed()
 
     def take_step(self, step: Step) -> None:
         super().take_step(step)
         self._server.note_end()
 
-    def leave_soon(self, websocket: WebSocket) -> None:
-        """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
-        if not self.multiplexed:
-            self.close()
-        elif websocket in self.websockets:
-            self.let_go(websocket)
-            self.obey(self._session.sweep_later(self.loop.time(), websocket.connection))
-            self.wake()
-
-    async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
-        """Answer a handshake and run the handler."""
-        answer: UpgradeAccept | UpgradeReject
-        connection.owner = self
-        connection.request = request = replace(request, peer=self.peer)
-        try:
-            answer, why = await self._decide(connection, request)
-        except Exception as error:
-            why = "the upgrade hook failed"
-            log.failed(self, connection, why, error)
-            answer = UpgradeReject(500)
-        except BaseException:
-            # It is cancelled, or the process ends: the client should not wait for an answer.
-            if not self.lost and connection.state is State.REQUESTED:
-                self.write(connection.send(UpgradeReject(503)))
-                self.proceed()
-            raise
-        finally:
-            connection.owner = None
-        if self._server.leaving:
-            answer, why = UpgradeReject(503), "the server is closing"
-        try:
-            websocket = self.answer(connection, answer)
-        except Exception as error:
-            why = "the answer to the handshake is not allowed"
-            log.failed(self, connection, why, error)
-            websocket = self.answer(connection, UpgradeReject(500))
-        if isinstance(connection.response, UpgradeReject):
-            log.refused(self, connection, f"{connection.response.status}, {why}")
-        if websocket is not None:
-            # A task of its own, so that this one's frame does not live as long as the WebSocket.
-            self._start_task(self._run(websocket))
-
-    def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
-        """Answer an opening handshake, if the client is there; give the WebSocket that has opened by that.
-
-        Raises:
-            LocalProtocolError: the answer is not allowed; nothing was sent.
-        """
-        if self.lost or connection.state is not State.REQUESTED:
-            return None
-        self.write(connection.send(answer))
-        websocket = self.adopt(connection) if isinstance(connection.response, UpgradeAccept) else None
-        self.proceed()
-        return websocket
-
-    async def _run(self, websocket: WebSocket) -> None:
-        code = 1000
-        try:
-            await self._server.handler(websocket)
-        except Exception as error:
-            # That its own WebSocket has ended is no failure of the handler; that another has is one.
-            if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
-                log.failed(self, websocket.connection, "the handler of a WebSocket failed", error)
-            code = 1011
-        except BaseException as error:
-            # Whoever cancels, or ends the process, does not want to wait for the peer.
-            if not self.lost:
-                websocket._begin_close(1001 if isinstance(error, asyncio.CancelledError) else 1011)
-                self.leave_soon(websocket)
-            raise
-        websocket.discard()
-        await websocket.close(code)
-
-    async def _decide(
-        self, connection: Connection, request: UpgradeRequest
-    ) -> tuple[UpgradeAccept | UpgradeReject, str]:
-        """Give the answer to a handshake and, for a refusal, whose it is."""
-        server = self._server
-        refused = check_origin(request, server.origins)
-        if refused is not None:
-            sent = [value for key, value in request.headers if key.lower() == "origin"]
-            return refused, f"not for a page of {' and of '.join(sent) or 'no origin'}"
-        answer = None
-        if server.upgrade is not None:
-            answer = server.upgrade(connection, request)
-            if inspect.isawaitable(answer):
-                answer = await answer
-        if isinstance(answer, UpgradeReject):
-            return answer, "by the upgrade hook"
-        if not isinstance(answer, UpgradeAccept | None):
-            raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
-        accept = UpgradeAccept() if answer is None else answer
-        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), ""
-
-    async def _respond(self, request: Request) -> None:
-        """Answer an ordinary request, and go on with the next when there is room for its answer."""
-        try:
-            response = await self._response(request)
-            data = b"" if self.lost else self.http.respond(request, response)
-        except Exception:
-            logger.exception("%s: %s %s: the response hook failed", self.id, log.peer(self), log.path(request.target))
-            data = b"" if self.lost else self.http.respond(request, text_response(500, "the server failed"))
-        except BaseException:
-            # As in `_serve`.
-            if not self.lost:
-                self.write(self.http.respond(request, text_response(503, "the server gives no answer")))
-                self.proceed()
-            raise
-        self.write(data)
-        if self.full:
-            self.obey(self._session.await_room(self.loop.time(), self))
-            await self.drained()
-        if not self.lost:
-            self.proceed()
-            self.update_reading()
-
-    @property
-    def _keeps_bodies(self) -> bool:
-        return self._server.respond is not None or not self.multiplexed
-
-    async def _response(self, request: Request) -> Response:
-        if not self._keeps_bodies:
-            request = replace(request, body=b"")
-        if request.body is None or self._server.respond is None:
-            return default_response(request, multiplexed=self.multiplexed)
-        response = self._server.respond(replace(request, peer=self.peer))
-        if inspect.isawaitable(response):
-            response = await response
-        if not isinstance(response, Response):
-            raise TypeError(f"respond must give a Response, not {response!r}")
-        return response
-
-    def _speak(self, http2: bool) -> None:
-        server = self._server
-        headers = server.response_headers
-        if http2:
-            from mintws.http2 import Http2
-
-            self.speak(
-                Http2(
-                    Role.SERVER,
-                    window=server.window,
-                    max_concurrent_streams=server.max_concurrent_streams,
-                    response_headers=headers,
-                    **server.options,
-                )
-            )
-        else:
-            self.speak(Http1(Role.SERVER, response_headers=headers, **server.options))
-
-    def _start_task(self, work: Any) -> asyncio.Task[None]:
-        self._working += 1
-        self._limit_requests()
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
         self._server.tasks[task] = self
         task.add_done_callback(self._end_task)
@@ -649,22 +389,8 @@ class ServerProtocol(ConnectionProtocol):
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
         del self._server.tasks[task]
-        self._working -= 1
-        self._limit_half_closed()
-        self._limit_requests()
+        self.end_work()
         self._server.note_end()
-
-    def _limit_half_closed(self) -> None:
-        """Bound the time in which the client may leave streams open that have ended here."""
-        self.obey(self._session.limit_half_closed(self.loop.time(), self))
-
-    @property
-    def busy(self) -> bool:
-        return self._working > 0 or super().busy
-
-    def _limit_requests(self) -> None:
-        """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
-        self.obey(self._session.limit_requests(self.loop.time(), self))
 
 
 class ServerTls(TlsProtocol):
@@ -705,12 +431,3 @@ class ServerTls(TlsProtocol):
         else:
             # It is of a context of the application's own class.
             logger.error("- TLS handshake failed: %s", address, exc_info=error)
-
-
-def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"{name} is a sequence of str: write [{names!r}]")
-    settled = tuple(names)
-    if not all(isinstance(it, kinds) for it in settled):
-        raise TypeError(f"{name} is a sequence of str, not {names!r}")
-    return settled

@@ -5,27 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from mintws import _core
-from mintws.asyncio import log
 from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
-from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.websocket import LoggedWebSocket
+from mintws.errors import ConnectionClosed
 from mintws.events import (
     Binary,
-    Close,
-    Failed,
-    Ping,
-    Pong,
     PreparedMessage,
     State,
     Text,
 )
-from mintws.session import CLEAN_CODES, DriverWebSocket, Order, Ordered, Owner, WebSocketSession
+from mintws.session import CLEAN_CODES, Ordered
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -37,11 +32,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: What is sent as one message.
 Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any]
-
-#: A message of more bytes is written without being copied to others.
-LARGE = 64 * 1024
-#: Bytes of a message in fragments after which other tasks get a turn.
-TURN_SIZE = 256 * 1024
 
 
 def _of_the_core(declared: F) -> F:
@@ -57,7 +47,7 @@ def _of_the_core(declared: F) -> F:
     return cast("F", seen)
 
 
-class WebSocket(_core.WebSocket, DriverWebSocket):
+class WebSocket(_core.WebSocket, LoggedWebSocket):
     """An open WebSocket.
 
     `recv` and `send` take and give `str` for text and `bytes` for binary messages. Iterating with `async for` gives messages until the
@@ -81,26 +71,11 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
     _protocol: LoopTransport
 
     def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
-        self.connection = connection
-        self._protocol = protocol
-        self._session = WebSocketSession(protocol.loop.time(), connection, protocol, protocol.timeouts)
+        self._attach(protocol, connection)
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
         self._fragmenting: asyncio.Future[None] | None = None
-        #: Frames are logged.
-        self._traced = protocol.logger.isEnabledFor(logging.DEBUG)
-        connection.owner = Owner(self)
-        connection.cork()
-        connection._deliver_to(self, traced=self._traced)
-
-    def __repr__(self) -> str:
-        return f"<WebSocket {self.connection!r}>"
-
-    @property
-    def id(self) -> str:
-        """Its name in the log: the number of its transport in this process and, over HTTP/2, behind a dot that of its stream."""
-        return log.name(self._protocol, self.connection)
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -183,24 +158,6 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
 
     # What the protocol calls.
 
-    def _receive_event(self, event: Any) -> None:
-        self._trace("received", event)
-        if isinstance(event, Ping) and self.connection._auto_pong:
-            self._trace("sent", Pong(event.data))
-        super()._receive_event(event)
-
-    def _end(self, event: Close | Failed) -> None:
-        if isinstance(event, Failed) and event.error.code == 1006 and event.error.__cause__ is None:
-            event.error.__cause__ = self._protocol.error
-        super()._end(event)
-        self._wake_senders()
-
-    def _pong(self, data: bytes) -> None:
-        """Take a Pong."""
-        for token, latency in self._session.pings.answer(time.perf_counter(), data):
-            if token is not None and not token.done():
-                token.set_result(latency)
-
     def _wake_senders(self) -> None:
         """Let senders go on whose bytes have gone, or can no more go."""
         if self._drain is not None and (self._gone() or self._has_room()):
@@ -209,44 +166,14 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             self._session.log_stall(None)
             self._protocol.blocked_senders.discard(self)
 
-    def _end_both(self) -> None:
-        self._suspend()
-        super()._end_both()
-        self._end_fragments()
-        self._wake_senders()
-        for token in self._session.pings.drop():
-            if token is not None and not token.done():
-                token.set_exception(self.ending.exception())
-        log.ended(self._protocol, self)
-
-    def _trace(self, way: Literal["received", "sent"], event: object) -> None:
-        """Log a frame, if frames are logged."""
-        if self._traced:
-            log.frame(self._protocol, self.connection, way, event)
-
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         self._check_thread()
         super()._begin_close(code, reason)
 
-    def _send_ping(self, token: asyncio.Future[float] | None = None, data: bytes | None = None) -> None:
-        """Send a Ping, whose Pong `token` waits for."""
-        pings = self._session.pings
-        payload = pings.choose(data)
-        self._encode(Ping(payload), None)
-        pings.add(time.perf_counter(), token, payload)
-        self._post(True)
-
     def _obey(self, ordered: Ordered) -> None:
-        if isinstance(ordered, Close):
-            self._trace("sent", ordered)
-        elif ordered is Order.LOG:
-            log.stalled(self._protocol, self)
         super()._obey(ordered)
         if self._session.is_over and self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
-
-    def _flush(self) -> None:
-        self._post(True)
 
     # What the core calls.
 
@@ -256,15 +183,9 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         closed = self.ending.exception()
         return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
 
-    def _resume(self) -> None:
-        self.connection._deliver_to(self, traced=self._traced)
-        super()._resume()
-        if self._protocol.left(self):
-            self._suspend()
-
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""
-        event = _event(message)
+        event = event_of(message)
         self._has_sent()
         while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
@@ -275,7 +196,8 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
             await self._send_fragments(message, compress)
             return
         if isinstance(event, (Text, Binary)) and len(event.data) > LARGE:
-            self._send_large(event, compress)
+            # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
+            self._write_large(event, compress)
         else:
             self._encode(event, compress)
             self._post(False)
@@ -294,65 +216,27 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
 
     # Its own parts.
 
-    def _send_large(self, event: Text | Binary, compress: bool | None) -> None:
-        """Write a payload without copying it, where that can be."""
-        parts = self._encode_by(self.connection.send_vectored, event, compress)
-        # Not `writelines`: some releases of Python copy, others forget to say that the transport is full.
-        for part in parts:
-            self._protocol.write(part)
-        if not parts:
-            self._post(True)
-
-    def _encode(self, event: Any, compress: bool | None) -> None:
-        self._encode_by(self.connection.send, event, compress)
-
-    def _encode_by(self, encode: Any, event: Any, compress: bool | None) -> Any:
-        if self._gone():
-            raise self.ending.exception()
-        try:
-            encoded = encode(event, compress=compress)
-        except LocalProtocolError:
-            if self.connection.state > State.OPEN:
-                raise self.ending.exception() from None
-            raise
-        self._trace("sent", event)
-        return encoded
-
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
         if self._gone():
             raise self.ending.exception()
         self._fragmenting = self._protocol.loop.create_future()
-        kind: type[Text | Binary] | None = None
+        made = Fragments()
         try:
-            size = 0
             async for fragment in _fragments(fragments):
-                event = _event(fragment)
-                if not isinstance(event, (Text, Binary)) or not isinstance(event, kind or object):
-                    raise TypeError(f"a message in fragments is of str or of bytes, not {type(fragment).__name__}")
-                kind = type(event)
-                self._encode(_made(kind, event.data, False), compress)
+                self._encode(made.next(fragment), compress)
                 self._post(False)
                 await self._drained()
-                size += len(event.data)
-                if size >= TURN_SIZE:
-                    size = 0
+                if made.due:
                     await asyncio.sleep(0)
-            if kind is None:
-                raise TypeError("an iterable without an element is no message: it would be neither text nor binary")
-            self._encode(_made(kind, b"", True), compress)
+            self._encode(made.last(), compress)
             self._post(False)
         except BaseException as error:
-            if kind is not None and not isinstance(error, ConnectionClosed):
+            if made.begun and not isinstance(error, ConnectionClosed):
                 self._begin_close(1011, "a message was not finished")
             raise
         finally:
             self._end_fragments()
-
-    def _suspend(self) -> None:
-        """Have the connection hold this no more, once it has ended, while more messages wait than are taken."""
-        if self.paused:
-            self.connection._deliver_to(None)
 
     def _end_fragments(self) -> None:
         """Let messages go on that wait behind one in fragments."""
@@ -373,31 +257,12 @@ class WebSocket(_core.WebSocket, DriverWebSocket):
         return not self._protocol.full and not self._held_back
 
 
-def _event(message: Any) -> Text | Binary | PreparedMessage | None:
-    """Give the event that a message is sent as; `None` if it may be an iterable of fragments."""
-    if isinstance(message, str):
-        return Text(message)
-    if isinstance(message, (bytes, bytearray, memoryview)):
-        return Binary(message)
-    return message if isinstance(message, (Text, Binary, PreparedMessage)) else None
-
-
-def _made(kind: type[Text | Binary], data: Any, fin: bool) -> Text | Binary:
-    return kind(data, fin)
-
-
 def _fragments(message: Any) -> AsyncIterable[Any]:
     if isinstance(message, AsyncIterable):
         return message
     if isinstance(message, Iterable) and not isinstance(message, dict):
         return _iterate(message)
-    kind = type(message).__name__
-    instead = {
-        Ping: ": ping() sends one and waits for its Pong",
-        Pong: ": Pings are answered by themselves",
-        Close: ": close() sends one and waits for the peer's",
-    }.get(type(message), "")
-    raise TypeError(f"send() takes str, bytes, Text, Binary, a prepared message or an iterable, not {kind}{instead}")
+    raise no_message(message)
 
 
 async def _iterate(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -6,11 +6,10 @@ No line has headers, query strings or credentials. What a peer chose stands on o
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, Protocol
 
-from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
-from mintws.events import Binary, Close, Ping, Pong, PreparedMessage, Text
+from mintws.events import Binary, Close, Peer, Ping, Pong, PreparedMessage, Text
 from mintws.session import DriverWebSocket, describe
 
 #: How many bytes or characters are shown of a payload, and how many characters of a text.
@@ -20,18 +19,32 @@ TEXT_SHOWN = 300
 _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
 
-def name(protocol: LoopTransport, connection: Connection) -> str:
+class Transport(Protocol):
+    """What the log names of a transport; see `LoggedTransport`."""
+
+    id: int
+    multiplexed: bool
+    peer: Peer
+    error: Exception | None
+    logger: logging.Logger
+    level: int
+
+    @property
+    def full(self) -> bool: ...
+
+
+def name(protocol: Transport, connection: Connection) -> str:
     """Name a WebSocket: the number of its transport in this process and, over HTTP/2, that of its stream."""
     return f"{protocol.id}.{connection.carrier.number}" if protocol.multiplexed else str(protocol.id)
 
 
-def place(protocol: LoopTransport, connection: Connection) -> str:
+def place(protocol: Transport, connection: Connection) -> str:
     """Name the peer, and the path of what it was asked for or asks for."""
     target = connection.request.target if connection.request is not None else ""
     return f"{peer(protocol)} {path(target)}".rstrip()
 
 
-def peer(protocol: LoopTransport) -> str:
+def peer(protocol: Transport) -> str:
     """Name the address of the peer."""
     return address_of(protocol.peer.address)
 
@@ -55,7 +68,7 @@ def shown(text: str) -> str:
     return (line if line.isprintable() else repr(line)[1:-1]) + ("…" if len(text) > TEXT_SHOWN else "")
 
 
-def opened(protocol: LoopTransport, connection: Connection) -> None:
+def opened(protocol: Transport, connection: Connection) -> None:
     """Log that a WebSocket has opened."""
     if protocol.logger.isEnabledFor(protocol.level):
         about = describe(connection)
@@ -64,14 +77,19 @@ def opened(protocol: LoopTransport, connection: Connection) -> None:
         )
 
 
-def refused(protocol: LoopTransport, connection: Connection, why: object) -> None:
+def refused(protocol: Transport, connection: Connection, why: object) -> None:
     """Log that a handshake was refused, or failed."""
     if protocol.logger.isEnabledFor(protocol.level):
         where = place(protocol, connection)
         protocol.logger.log(protocol.level, "%s refused: %s: %s", name(protocol, connection), where, shown(str(why)))
 
 
-def ended(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
+def turned_away(protocol: Transport, count: int) -> None:
+    """Log that a connection was closed at once, because there are `count` of them."""
+    protocol.logger.log(protocol.level, "%s refused: %s: there are %d connections", protocol.id, peer(protocol), count)
+
+
+def ended(protocol: Transport, websocket: DriverWebSocket) -> None:
     """Log how a WebSocket ended, and what passed."""
     if protocol.logger.isEnabledFor(protocol.level):
         connection, passed = websocket.connection, websocket.counters
@@ -92,7 +110,7 @@ def ended(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
         )
 
 
-def stalled(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
+def stalled(protocol: Transport, websocket: DriverWebSocket) -> None:
     """Log what keeps a WebSocket from sending."""
     connection = websocket.connection
     awaited = "the peer to read" if protocol.full else getattr(connection.carrier, "awaits", "the peer")
@@ -105,12 +123,12 @@ def stalled(protocol: LoopTransport, websocket: DriverWebSocket) -> None:
     )
 
 
-def failed(protocol: LoopTransport, connection: Connection, what: str, error: Exception) -> None:
+def failed(protocol: Transport, connection: Connection, what: str, error: Exception) -> None:
     """Log what the application has raised, with its traceback."""
     protocol.logger.error("%s: %s: %s", name(protocol, connection), place(protocol, connection), what, exc_info=error)
 
 
-def frame(protocol: LoopTransport, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
+def frame(protocol: Transport, connection: Connection, way: Literal["received", "sent"], event: object) -> None:
     """Log a frame: its kind, the size of its payload, and how that begins."""
     data: str | bytes
     size = 0

@@ -1,0 +1,76 @@
+"""Checks of the addresses, sockets and TLS contexts that clients and servers are given."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+from mintws.errors import LocalProtocolError
+from mintws.events import Role
+from mintws.limits import check_int
+from mintws.url import ascii_host, ipv6_host
+
+
+def check_context(context: object, role: Role) -> None:
+    """Raise for what is no TLS context, or one of the other side, where it is given."""
+    makes = f"ssl.create_default_context({'ssl.Purpose.CLIENT_AUTH' if role is Role.SERVER else ''}) makes"
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl is an ssl.SSLContext, not {context!r}: {makes} one")
+    if context is not None and role is Role.CLIENT and context.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise LocalProtocolError(f"ssl is a server's context: {makes} a client's")
+    if context is not None and role is Role.SERVER and context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise LocalProtocolError(f"ssl is a client's context: {makes} a server's")
+
+
+def check_socket(sock: object, path: object) -> None:
+    """Raise for a socket, or the path of a Unix socket, that can carry no transport, where it is given."""
+    if sock is not None and not isinstance(sock, socket.socket):
+        raise TypeError(f"sock is a socket.socket, not {sock!r}")
+    if sock is not None and sock.type != socket.SOCK_STREAM:
+        raise LocalProtocolError("sock is no stream: WebSockets need TCP, or a Unix socket of SOCK_STREAM")
+    if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path is that of a Unix socket, not {path!r}")
+    if path is not None and not os.fspath(path):
+        raise LocalProtocolError("path is empty: it names a Unix socket")
+
+
+def check_address(
+    host: object,
+    port: object,
+    family: object,
+    local_addr: object,
+    sock: object,
+    path: object,
+    transport: object,
+) -> None:
+    """Raise for an address that is none, or that is given in more than one way. A transport is only counted."""
+    if port is not None:
+        check_int("port", port, 1, 65535)
+    if not isinstance(family, int):
+        raise TypeError(f"family is socket.AF_INET or socket.AF_INET6, not {family!r}")
+    if family not in (0, socket.AF_INET, socket.AF_INET6):
+        raise LocalProtocolError(f"family must be socket.AF_INET or socket.AF_INET6, not {family!r}")
+    match local_addr:
+        case None:
+            pass
+        case (str(), int(number)):
+            check_int("the port of local_addr", number, 0, 65535)
+        case _:
+            raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
+    check_socket(sock, path)
+    tcp = host is not None or port is not None or family or local_addr is not None
+    if sum(it is not None for it in (sock, path, transport)) + bool(tcp) > 1:
+        raise LocalProtocolError(
+            "`sock`, `path` or `transport` is given instead of `host`, `port`, `family` and `local_addr`"
+        )
+
+
+def ascii_name(argument: str, host: object) -> str:
+    """Give a host of the caller's, a name or an address, in ASCII."""
+    if not isinstance(host, str):
+        raise TypeError(f"{argument} is a str, not {type(host).__name__}")
+    try:
+        return ipv6_host(host) if ":" in host else ascii_host(host)
+    except ValueError as error:
+        raise LocalProtocolError(f"{argument} {host!r} {error}") from None

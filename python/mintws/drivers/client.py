@@ -1,0 +1,494 @@
+"""Clients: what they are told, the openings and requests on one transport, and why they fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mintws.connection import Connection, Options, check_options, check_request
+from mintws.drivers import log
+from mintws.drivers.transport import LoggedTransport, Waiter
+from mintws.errors import (
+    ConnectError,
+    ConnectionClosed,
+    ConnectTimeout,
+    ExtendedConnectDisabled,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ResponseTooLarge,
+    UpgradeError,
+)
+from mintws.events import (
+    Failed,
+    Headers,
+    MessageReset,
+    Request,
+    Response,
+    Role,
+    State,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+    completed,
+    pairs,
+)
+from mintws.extensions import Extension
+from mintws.http1 import Http1
+from mintws.session import ClientSession, DriverWebSocket, HttpVersion, Step, Timeouts, VersionChoice, product_header
+from mintws.url import Url
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2
+
+W = TypeVar("W")
+
+logger = logging.getLogger("mintws.client")
+
+
+class ClientSettings:
+    """What `connect` is told, but for the place where it connects to.
+
+    Args:
+        url: the URL.
+        http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options: see `connect`.
+
+    Attributes:
+        request: the request of the opening handshake; without extensions where `offers_default` is true, which are the driver's to add.
+
+    Raises:
+        LocalProtocolError, TypeError: one of them is wrong.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        http: HttpVersion,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        subprotocols: Sequence[str],
+        extensions: Sequence[Extension] | None,
+        origin: str | None,
+        user_agent_header: str | None,
+        timeouts: Timeouts,
+        options: Options,
+    ) -> None:
+        if http not in ("auto", "1.1", "2"):
+            raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
+        self.http: HttpVersion = http
+        check_options(options)
+        self.url = url
+        fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
+        self.request = upgrade_request(url, fields, subprotocols, extensions or (), origin)
+        self.offers_default = extensions is None
+        self.timeouts = timeouts
+        self.options = options
+
+    def request_with(self, offer: tuple[Extension, ...]) -> UpgradeRequest:
+        """Give the request, with `offer` as its extensions if the caller has said nothing of them."""
+        return replace(self.request, extensions=offer) if self.offers_default else self.request
+
+
+def upgrade_request(
+    url: Url,
+    fields: Headers,
+    subprotocols: Sequence[str],
+    extensions: Sequence[Extension],
+    origin: str | None,
+) -> UpgradeRequest:
+    """Make the request of an opening handshake.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+    """
+    if origin is not None:
+        fields = (("Origin", origin), *fields)
+    if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
+        fields = (("Authorization", url.authorization), *fields)
+    request = UpgradeRequest(
+        url.authority, url.target, headers=fields, subprotocols=subprotocols, extensions=extensions
+    )
+    check_request(request)
+    return request
+
+
+class Attempt:
+    """What a client waits for until a connection, or a WebSocket on it, is open.
+
+    Attributes:
+        awaits: what the server has not done yet.
+        refusal: its no, whose body had not ended when time was up.
+        id: the number of the transport, once there is one.
+        multiplexed: HTTP/2 is spoken.
+    """
+
+    __slots__ = ("_url", "awaits", "id", "multiplexed", "refusal")
+
+    #: The class of the error that time is up.
+    timeout_error: type[ConnectTimeout] = ConnectTimeout
+
+    def __init__(self, url: Url) -> None:
+        self._url = url
+        self.awaits = "the server's answer"
+        self.refusal: UpgradeReject | None = None
+        self.id = 0
+        self.multiplexed = False
+
+    def begin_tls(self) -> None:
+        """Go on to wait for TLS: its handshake begins when TCP is connected."""
+        self.awaits = "the end of the TLS handshake"
+
+    def late(self, timeout: float | None) -> ConnectError:
+        """Make the error that says that time is up, and log it."""
+        error: ConnectError
+        if self.refusal is not None:
+            error = refused(self.refusal)
+        else:
+            late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
+            error = self.timeout_error(f"cannot connect to {self._url.authority}: {late}")
+        self.log(error)
+        return error
+
+    def log(self, error: ConnectError, then: str = "") -> None:
+        """Log why nothing was opened; of a refusal no more than its status, since the rest may be secret."""
+        if logger.isEnabledFor(logging.DEBUG):
+            why = f"the server answered {error.status}" if isinstance(error, UpgradeError) else log.shown(str(error))
+            where = f"{self._url.authority} {log.path(self._url.target)}"
+            logger.debug("%s not opened: %s: %s%s", self.id or "-", where, why, then)
+
+
+async def open_by_turns(
+    choice: VersionChoice,
+    attempt: Attempt,
+    now: Callable[[], float],
+    open_once: Callable[[HttpVersion, Attempt], Awaitable[W]],
+) -> W:
+    """Open a WebSocket over the versions of HTTP that `choice` gives, one after the other.
+
+    Raises:
+        ConnectError: the last of them has failed.
+    """
+    while True:
+        try:
+            websocket = await open_once(choice.version, attempt)
+        except ConnectError as error:
+            if not choice.failed(now(), error, http2=attempt.multiplexed):
+                raise
+            attempt.log(error, "; HTTP/1.1 is tried")
+        else:
+            choice.opened(now())
+            return websocket
+
+
+class ClientTransport(LoggedTransport):
+    """A client's transport, without its I/O.
+
+    A subclass calls `_begin_client` first, and has `outlive` and what `LoggedTransport` asks for.
+
+    Attributes:
+        http2: the HTTP connection, if it is one of HTTP/2.
+        ready: the server's SETTINGS have come, or never will: `check_open` tells.
+        single: the transport is for one WebSocket and ends with it.
+    """
+
+    __slots__ = ()
+
+    _session: ClientSession
+    _openings: dict[Connection, Any]
+    _responses: dict[int, tuple[Any, int | None]]
+    _waiting: list[Any]
+    http2: Http2 | None
+    ready: Any
+    single: bool
+
+    logger = logger
+    #: What fails is raised, so nobody need look here for it.
+    level = logging.DEBUG
+    #: The class of the error that something came too late.
+    timeout_error: type[ConnectTimeout] = ConnectTimeout
+
+    def _begin_client(self, url: Url, http: HttpVersion, options: Options, streams: dict[str, Any]) -> None:
+        """Set what is a client's.
+
+        Args:
+            streams: arguments of `Http2`.
+        """
+        self._url = url
+        self._version = http
+        self._options = options
+        self._streams = streams
+        self.http2 = None
+        self._openings = {}
+        #: Requests that wait for their response, with the limits of its body.
+        self._responses = {}
+        #: Requests that wait for a stream.
+        self._waiting = []
+        self.single = False
+        self.ready = self.new_waiter()
+
+    def outlive(self) -> None:
+        """Go on until the transport has ended, though nobody waits for that."""
+        raise NotImplementedError
+
+    def speak_chosen(self, alpn: str | None) -> None:
+        """Begin to speak the version of HTTP that was asked for and, under TLS, chosen by ALPN; none if these differ."""
+        chosen = self._version
+        if self._url.secure:
+            chosen = "2" if alpn == "h2" else "1.1"
+            if self._version not in ("auto", chosen):
+                return
+        if chosen == "2":
+            scheme = "https" if self._url.secure else "http"
+            # With h2, which who does not speak it need not load.
+            from mintws.http2 import Http2
+
+            self.http2 = Http2(Role.CLIENT, scheme=scheme, **self._streams, **self._options)
+            self.speak(self.http2)
+        else:
+            self.speak(Http1(Role.CLIENT, **self._options))
+            self.ready.set_result(None)
+
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """Say in `attempt` which transport it has.
+
+        Raises:
+            ConnectError: the server does not speak the version of HTTP that was asked for.
+        """
+        if not self.speaks:
+            why = f"the server does not speak HTTP/{self._version} (ALPN)"
+            raise ConnectError(f"cannot connect to {self._url.authority}: {why}")
+        attempt.id, attempt.multiplexed = self.id, self.multiplexed
+
+    async def open(self, request: UpgradeRequest, attempt: Attempt) -> Any:
+        """Open a WebSocket.
+
+        Raises:
+            ConnectError: the server refuses it, or the connection ends before its answer.
+        """
+        self.check_open()
+        opening = self.new_waiter()
+        connection = self.http.open()
+        connection._deliver_to(None)
+        self._openings[connection] = opening
+        try:
+            self.write(connection.send(request))
+            return await opening
+        except BaseException:
+            if isinstance(connection.response, UpgradeAccept):
+                self._drop(connection)
+            elif not self.lost:
+                attempt.awaits, attempt.refusal = self._awaited_by(connection), connection.refusal
+                self.say_last(connection.abort())
+            raise
+        finally:
+            self._openings.pop(connection, None)
+            # The waiter holds what it raises, and that this frame.
+            del opening
+            self._session.forget(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """Abort the WebSocket of a connection that has opened, but whom nobody waits for."""
+        for websocket in list(self.websockets):
+            if websocket.connection is connection:
+                self.abort(websocket)
+
+    async def settings(self, attempt: Attempt) -> None:
+        """Wait for the server's SETTINGS.
+
+        Raises:
+            ConnectError: the connection ends before.
+        """
+        attempt.awaits = "the server's SETTINGS"
+        try:
+            await self.ready
+            self.check_open()
+        except BaseException:
+            self.cut()
+            raise
+
+    async def request(self, request: Request, limit: int | None) -> Response:
+        """Make an ordinary request, and wait for its response, whose body has at most `limit` bytes.
+
+        Raises:
+            ConnectError: the connection takes no new requests.
+            ConnectionClosed: the connection, or the request's stream, ends before the response does.
+        """
+        http = self.http2
+        assert http is not None
+        self.check_open()
+        while not http.has_room:
+            room = self.new_waiter()
+            self._waiting.append(room)
+            await room
+            self.check_open()
+        stream, data = http.request(request)
+        response = self.new_waiter()
+        self._responses[stream] = response, limit
+        self.write(data)
+        try:
+            answer: Response = await response
+            return answer
+        except ConnectionClosed:
+            raise
+        except BaseException:
+            # It is cancelled, or the response too large.
+            self.say_last(http.cancel(stream))
+            raise
+        finally:
+            self._responses.pop(stream, None)
+            # As in `open`.
+            del response
+
+    def check_open(self) -> None:
+        """Raise `ConnectError` if nothing more can be begun on the connection."""
+        if self.lost or self.closing:
+            raise self.unreachable(self.error)
+        if self.http.leaving:
+            leaving = "the connection takes no new streams any more: connect again"
+            raise ConnectError(f"cannot connect to {self._url.authority}: {leaving}")
+
+    def unreachable(self, error: Exception | None) -> ConnectError:
+        """Make the error that names why nothing can be opened, which is its cause."""
+        return unreachable(self._url, error, self.timeout_error)
+
+    def _awaited_by(self, connection: Connection) -> str:
+        """Name what an opening waits for."""
+        if self.http.can_open is None:
+            return "the server's SETTINGS"
+        return "a free stream" if self.multiplexed and not connection.carrier.number else "the server's answer"
+
+    @property
+    def shared(self) -> bool:
+        return self.multiplexed and not self.single
+
+    def check_done(self, websocket: DriverWebSocket) -> None:
+        super().check_done(websocket)
+        if websocket.connection.state is State.CLOSED and not self.shared:
+            self._part()
+
+    def abort(self, websocket: DriverWebSocket) -> None:
+        super().abort(websocket)
+        if self.multiplexed and not self.shared:
+            self._part()
+
+    def check_received(self) -> None:
+        """See to what has come: SETTINGS, the heads of refusals, room for streams."""
+        if not self.ready.done() and self.http.can_open is not None and not self.http.done:
+            self.ready.set_result(None)
+        for connection in self._openings:
+            if connection.refusal is not None:
+                self.obey(self._session.refuse(self.now(), connection))
+        self._offer_room()
+
+    def expire(self) -> None:
+        for connection in self._session.refused(self.now()):
+            opening, refusal = self._openings[connection], connection.refusal
+            if not opening.done() and refusal is not None:
+                opening.set_exception(refused(refusal))
+        super().expire()
+
+    def say_last(self, data: bytes) -> None:
+        super().say_last(data)
+        self._offer_room()
+
+    def _offer_room(self) -> None:
+        """Let requests go on that wait for a stream, where one has ended."""
+        if self._waiting and self.http2 is not None and (self.http2.has_room or self.http2.leaving):
+            waiting, self._waiting = self._waiting, []
+            for room in waiting:
+                if not room.done():
+                    room.set_result(None)
+
+    def _part(self) -> None:
+        """Leave the end of the transport, whose WebSocket has ended, to the server."""
+        self.obey(self._session.part(self.now(), self))
+
+    def take_step(self, step: Step) -> None:
+        super().take_step(step)
+        if step is Step.LET_GO:
+            self.outlive()
+            for websocket in list(self.websockets):
+                self.let_go(websocket)
+
+    def let_finish(self) -> None:
+        if not self.shared:
+            self.outlive()
+
+    def lose(self) -> None:
+        super().lose()
+        for opening in self._openings.values():
+            if not opening.done():
+                opening.set_exception(self.unreachable(self.error))
+        for response, _ in self._responses.values():
+            if not response.done():
+                ended = ConnectionClosed(1006, str(self.error or "the server closed it"), clean=False)
+                ended.__cause__ = self.error
+                response.set_exception(ended)
+        for waiting in [self.ready, *self._waiting]:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def receive_handshake(self, connection: Connection, event: Any) -> None:
+        opening: Waiter[Any] | None = self._openings.get(connection)
+        match event:
+            case UpgradeAccept():
+                websocket = self.adopt(connection)
+                # What came in the same chunk has waited for it.
+                self.call_soon(websocket._resume)
+                if opening is None or opening.done():
+                    self.abort(websocket)
+                else:
+                    opening.set_result(websocket)
+            case UpgradeReject() if opening is not None and not opening.done():
+                opening.set_exception(refused(event))
+            case Failed(error) if opening is not None and not opening.done():
+                if isinstance(error.__cause__, ExtendedConnectDisabled):
+                    opening.set_exception(error.__cause__)
+                else:
+                    # That the transport has ended is told by its own error, where it has one.
+                    why = self.error if error.code == 1006 and self.error is not None else error
+                    opening.set_exception(self.unreachable(why))
+
+    def receive_ordinary(self, event: Any) -> None:
+        if not self.multiplexed:
+            return
+        super().receive_ordinary(event)
+        awaited = self._responses.get(getattr(event, "stream", 0))
+        if awaited is None:
+            # Of no request that waits for its response.
+            return
+        waiting, limit = awaited
+        response = self.http.collect(event, limit)
+        if waiting.done():
+            return
+        if isinstance(response, Response):
+            if response.body is None:
+                assert limit is not None
+                waiting.set_exception(ResponseTooLarge(response.status, limit))
+            else:
+                waiting.set_result(response)
+        elif isinstance(event, MessageReset):
+            from mintws.http2.frames import code_name
+
+            reset = f"the server reset the request's stream with {code_name(event.code)}"
+            waiting.set_exception(ConnectionClosed(1006, reset, clean=False, ended_by="peer"))
+
+
+def refused(refusal: UpgradeReject) -> UpgradeError:
+    """Make the error that has the server's no."""
+    return UpgradeError(refusal.status, refusal.headers, refusal.body)
+
+
+def unreachable(url: Url, error: Exception | None, timeout_error: type[ConnectTimeout]) -> ConnectError:
+    """Make the error that names why nothing can be opened, which is its cause."""
+    if error is None:
+        why = "the connection has ended"
+    elif isinstance(error, RemoteProtocolError) and error.code == 1006:
+        # Without the section on status codes, which nobody has sent.
+        why = error.args[0]
+    else:
+        why = str(error) or type(error).__name__
+    kind = timeout_error if isinstance(error, TimeoutError) else ConnectError
+    made = kind(f"cannot connect to {url.authority}: {why}", errno=getattr(error, "errno", None))
+    made.__cause__ = error
+    return made

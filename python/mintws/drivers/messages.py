@@ -1,0 +1,81 @@
+"""What is sent as a message, and how much of it at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mintws.events import Binary, Close, Ping, Pong, PreparedMessage, Text
+
+#: A message of more bytes is written without being copied to others.
+LARGE = 64 * 1024
+#: Bytes of a message in fragments after which other tasks get a turn.
+TURN_SIZE = 256 * 1024
+
+
+def event_of(message: Any) -> Text | Binary | PreparedMessage | None:
+    """Give the event that a message is sent as; `None` if it may be an iterable of fragments."""
+    if isinstance(message, str):
+        return Text(message)
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return Binary(message)
+    return message if isinstance(message, (Text, Binary, PreparedMessage)) else None
+
+
+def no_message(message: object) -> TypeError:
+    """Make the error for what can be sent neither as a message nor as its fragments."""
+    kind = type(message).__name__
+    instead = {
+        Ping: ": ping() sends one and waits for its Pong",
+        Pong: ": Pings are answered by themselves",
+        Close: ": close() sends one and waits for the peer's",
+    }.get(type(message), "")
+    return TypeError(f"send() takes str, bytes, Text, Binary, a prepared message or an iterable, not {kind}{instead}")
+
+
+class Fragments:
+    """The fragments of one message, made of what an iterable gives."""
+
+    def __init__(self) -> None:
+        self._kind: type[Text | Binary] | None = None
+        #: Bytes since the last turn for others.
+        self._size = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the peer has seen some of it."""
+        return self._kind is not None
+
+    @property
+    def due(self) -> bool:
+        """Whether others are to get a turn now."""
+        if self._size < TURN_SIZE:
+            return False
+        self._size = 0
+        return True
+
+    def next(self, fragment: Any) -> Text | Binary:
+        """Make the next fragment.
+
+        Raises:
+            TypeError: it is neither text nor bytes, or not what those before it are.
+        """
+        event = event_of(fragment)
+        if not isinstance(event, (Text, Binary)) or not isinstance(event, self._kind or object):
+            raise TypeError(f"a message in fragments is of str or of bytes, not {type(fragment).__name__}")
+        self._kind = type(event)
+        self._size += len(event.data)
+        return _made(self._kind, event.data, False)
+
+    def last(self) -> Text | Binary:
+        """Make the last fragment, which is empty.
+
+        Raises:
+            TypeError: there was none before it.
+        """
+        if self._kind is None:
+            raise TypeError("an iterable without an element is no message: it would be neither text nor binary")
+        return _made(self._kind, b"", True)
+
+
+def _made(kind: type[Text | Binary], data: Any, fin: bool) -> Text | Binary:
+    return kind(data, fin)

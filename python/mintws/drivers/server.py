@@ -1,0 +1,388 @@
+"""Servers: what they are told, and what they decide and answer on one transport."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import ssl as tls
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from mintws import origin
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.drivers import log
+from mintws.drivers.addresses import check_context
+from mintws.drivers.transport import LoggedTransport
+from mintws.drivers.websocket import LoggedWebSocket
+from mintws.errors import ConnectionClosed
+from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.extensions import Extension, Offer
+from mintws.http1 import Http1
+from mintws.limits import INT31, MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_int, check_streams
+from mintws.session import (
+    DriverWebSocket,
+    Preface,
+    ServerSession,
+    Timeouts,
+    check_origin,
+    choose_subprotocol,
+    date,
+    default_response,
+    default_willing,
+    product_header,
+    text_response,
+)
+
+logger = logging.getLogger("mintws.server")
+
+Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
+Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], Answer | Awaitable[Answer]]
+Respond: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
+
+
+class ServerSettings:
+    """What `serve` is told, but for the place where it listens.
+
+    Attributes:
+        leaving: no new connections, requests and WebSockets are taken.
+    """
+
+    def __init__(self, handler: Callable[[Any], Any], timeouts: Timeouts, options: Options) -> None:
+        self.handler = handler
+        self.timeouts = timeouts
+        self.options = options
+        self.respond: Respond | None = None
+        self.upgrade: Upgrade | None = None
+        self.subprotocols: tuple[str, ...] = ()
+        self.extensions: tuple[Extension | Offer, ...] = ()
+        self.origins: Sequence[str | None] | None = None
+        self.http2 = True
+        self.window = STREAM_WINDOW
+        self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
+        self.max_connections: int | None = None
+        self.product: Headers = ()
+        self.leaving = False
+
+    def configure(
+        self,
+        *,
+        respond: Respond | None,
+        upgrade: Upgrade | None,
+        subprotocols: Sequence[str],
+        extensions: Sequence[Extension] | None,
+        origins: Sequence[str | None] | None,
+        http2: bool,
+        max_connections: int | None,
+        window: int,
+        max_concurrent_streams: int,
+        server_header: str | None,
+    ) -> None:
+        """Take the arguments of `serve` of these names.
+
+        Raises:
+            LocalProtocolError, TypeError: one of them is wrong, or an option.
+        """
+        check_options(self.options)
+        handler = self.handler
+        for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
+            if not callable(hook):
+                raise TypeError(f"{name} is called, which {hook!r} cannot be")
+        self.respond = respond
+        self.upgrade = upgrade
+        self.subprotocols = _names("subprotocols", subprotocols, str)
+        willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
+        self.extensions = willing.extensions
+        self.origins = None if origins is None else _names("origins", origins, (str, type(None)))
+        for it in self.origins or ():
+            if it is not None:
+                origin.check(it)
+        if http2:
+            # With h2, lest all clients wait until it is loaded when the first one speaks it.
+            import mintws.http2  # noqa: F401
+        self.http2 = http2
+        check_streams(window, max_concurrent_streams)
+        if max_connections is not None:
+            check_int("max_connections", max_connections, 1, INT31, " connections")
+        self.max_connections = max_connections
+        self.window = window
+        self.max_concurrent_streams = max_concurrent_streams
+        self.product = product_header("Server", server_header)
+
+    def response_headers(self) -> Headers:
+        """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""
+        return (("Date", date(int(time.time()))), *self.product)
+
+
+def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None, *, http2: bool) -> tls.SSLContext | None:
+    """Give the TLS context that was given, or that is made by what was given, with the list for ALPN.
+
+    Raises:
+        LocalProtocolError, TypeError: it is no context, or a client's.
+    """
+    made = callable(ssl)
+    context = ssl() if callable(ssl) else ssl
+    if made and context is None:
+        raise TypeError("ssl gives an ssl.SSLContext when it is called, not None")
+    check_context(context, Role.SERVER)
+    if context is not None:
+        context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    return context
+
+
+class ServerTransport(LoggedTransport):
+    """A server's transport, without its I/O.
+
+    A subclass calls `_begin_server` first, and has `spawn` and what `LoggedTransport` asks for.
+    """
+
+    __slots__ = ()
+
+    _session: ServerSession
+    _server: ServerSettings
+    _preface: Preface | None
+    _working: int
+
+    logger = logger
+    level = logging.INFO
+    #: What a task raises that is cancelled.
+    cancelled: type[BaseException]
+
+    def _begin_server(self, server: ServerSettings) -> None:
+        self._server = server
+        #: While the client's first bytes are to tell which version of HTTP it speaks.
+        self._preface = None
+        #: Tasks that answer: the transport is not closed before they are done.
+        self._working = 0
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> Any:
+        """Run a coroutine as a task of the server, which ends with `end_work`."""
+        raise NotImplementedError
+
+    def speak_chosen(self, alpn: str | None, *, secure: bool) -> None:
+        """Begin to speak the version of HTTP that was chosen by ALPN, or wait for the client's first bytes to tell it."""
+        self.obey(self._session.begin(self.now()))
+        if secure:
+            self._speak(alpn == "h2")
+        elif self._server.http2:
+            self._preface = Preface()
+        else:
+            self._speak(False)
+
+    def receive_start(self, data: bytes | memoryview) -> bytes | None:
+        """Take the first bytes of a client without TLS; give them back when they have told the version, `None` before."""
+        assert self._preface is not None
+        start = self._preface.receive(data)
+        if start is not None:
+            self._speak(self._preface.http2)
+            self._preface = None
+        return start
+
+    def handle(self, events: Sequence[tuple[Connection | None, Any]]) -> None:
+        super().handle(events)
+        if self._session.awaits_requests:
+            self.limit_requests()
+
+    def receive_handshake(self, connection: Connection, event: Any) -> None:
+        if isinstance(event, UpgradeRequest):
+            self._start_task(self._serve(connection, event))
+        elif isinstance(event, Failed):
+            if event.error.code != 1006:
+                log.refused(self, connection, event.error)
+            self.write(connection.send(event))
+
+    def receive_ordinary(self, event: Any) -> None:
+        super().receive_ordinary(event)
+        # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
+        request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
+        if isinstance(request, Request):
+            self._start_task(self._respond(request))
+
+    def check_done(self, websocket: DriverWebSocket) -> None:
+        super().check_done(websocket)
+        if self.multiplexed:
+            # The Close, and the end of the stream behind it, are written by then.
+            self.call_soon(self.limit_half_closed)
+
+    def leave_soon(self, websocket: DriverWebSocket) -> None:
+        """End a WebSocket as soon as its Close is written, without waiting for the peer's."""
+        if not self.multiplexed:
+            self.close()
+        elif websocket in self.websockets:
+            self.let_go(websocket)
+            self.obey(self._session.sweep_later(self.now(), websocket.connection))
+            self.wake()
+
+    async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
+        """Answer a handshake and run the handler."""
+        answer: UpgradeAccept | UpgradeReject
+        connection.owner = self
+        connection.request = request = replace(request, peer=self.peer)
+        try:
+            answer, why = await self._decide(connection, request)
+        except Exception as error:
+            why = "the upgrade hook failed"
+            log.failed(self, connection, why, error)
+            answer = UpgradeReject(500)
+        except BaseException:
+            # It is cancelled, or the process ends: the client should not wait for an answer.
+            if not self.lost and connection.state is State.REQUESTED:
+                self.write(connection.send(UpgradeReject(503)))
+                self.proceed()
+            raise
+        finally:
+            connection.owner = None
+        if self._server.leaving:
+            answer, why = UpgradeReject(503), "the server is closing"
+        try:
+            websocket = self.answer(connection, answer)
+        except Exception as error:
+            why = "the answer to the handshake is not allowed"
+            log.failed(self, connection, why, error)
+            websocket = self.answer(connection, UpgradeReject(500))
+        if isinstance(connection.response, UpgradeReject):
+            log.refused(self, connection, f"{connection.response.status}, {why}")
+        if websocket is not None:
+            # A task of its own, so that this one's frame does not live as long as the WebSocket.
+            self._start_task(self._run(websocket))
+
+    def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> Any:
+        """Answer an opening handshake, if the client is there; give the WebSocket that has opened by that.
+
+        Raises:
+            LocalProtocolError: the answer is not allowed; nothing was sent.
+        """
+        if self.lost or connection.state is not State.REQUESTED:
+            return None
+        self.write(connection.send(answer))
+        websocket = self.adopt(connection) if isinstance(connection.response, UpgradeAccept) else None
+        self.proceed()
+        return websocket
+
+    async def _run(self, websocket: LoggedWebSocket) -> None:
+        code = 1000
+        try:
+            await self._server.handler(websocket)
+        except Exception as error:
+            # That its own WebSocket has ended is no failure of the handler; that another has is one.
+            if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
+                log.failed(self, websocket.connection, "the handler of a WebSocket failed", error)
+            code = 1011
+        except BaseException as error:
+            # Whoever cancels, or ends the process, does not want to wait for the peer.
+            if not self.lost:
+                websocket._begin_close(1001 if isinstance(error, self.cancelled) else 1011)
+                self.leave_soon(websocket)
+            raise
+        websocket.discard()
+        await websocket.close(code)
+
+    async def _decide(
+        self, connection: Connection, request: UpgradeRequest
+    ) -> tuple[UpgradeAccept | UpgradeReject, str]:
+        """Give the answer to a handshake and, for a refusal, whose it is."""
+        server = self._server
+        refused = check_origin(request, server.origins)
+        if refused is not None:
+            sent = [value for key, value in request.headers if key.lower() == "origin"]
+            return refused, f"not for a page of {' and of '.join(sent) or 'no origin'}"
+        answer = None
+        if server.upgrade is not None:
+            answer = server.upgrade(connection, request)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        if isinstance(answer, UpgradeReject):
+            return answer, "by the upgrade hook"
+        if not isinstance(answer, UpgradeAccept | None):
+            raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
+        accept = UpgradeAccept() if answer is None else answer
+        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), ""
+
+    async def _respond(self, request: Request) -> None:
+        """Answer an ordinary request, and go on with the next when there is room for its answer."""
+        try:
+            response = await self._response(request)
+            data = b"" if self.lost else self.http.respond(request, response)
+        except Exception:
+            logger.exception("%s: %s %s: the response hook failed", self.id, log.peer(self), log.path(request.target))
+            data = b"" if self.lost else self.http.respond(request, text_response(500, "the server failed"))
+        except BaseException:
+            # As in `_serve`.
+            if not self.lost:
+                self.write(self.http.respond(request, text_response(503, "the server gives no answer")))
+                self.proceed()
+            raise
+        self.write(data)
+        if self.full:
+            self.obey(self._session.await_room(self.now(), self))
+            await self.drained()
+        if not self.lost:
+            self.proceed()
+            self.update_reading()
+
+    @property
+    def _keeps_bodies(self) -> bool:
+        return self._server.respond is not None or not self.multiplexed
+
+    async def _response(self, request: Request) -> Response:
+        if not self._keeps_bodies:
+            request = replace(request, body=b"")
+        if request.body is None or self._server.respond is None:
+            return default_response(request, multiplexed=self.multiplexed)
+        response = self._server.respond(replace(request, peer=self.peer))
+        if inspect.isawaitable(response):
+            response = await response
+        if not isinstance(response, Response):
+            raise TypeError(f"respond must give a Response, not {response!r}")
+        return response
+
+    def _speak(self, http2: bool) -> None:
+        server = self._server
+        headers = server.response_headers
+        if http2:
+            from mintws.http2 import Http2
+
+            self.speak(
+                Http2(
+                    Role.SERVER,
+                    window=server.window,
+                    max_concurrent_streams=server.max_concurrent_streams,
+                    response_headers=headers,
+                    **server.options,
+                )
+            )
+        else:
+            self.speak(Http1(Role.SERVER, response_headers=headers, **server.options))
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> Any:
+        self._working += 1
+        self.limit_requests()
+        return self.spawn(work)
+
+    def end_work(self) -> None:
+        """Account for a task that has ended."""
+        self._working -= 1
+        self.limit_half_closed()
+        self.limit_requests()
+
+    def limit_half_closed(self) -> None:
+        """Bound the time in which the client may leave streams open that have ended here."""
+        self.obey(self._session.limit_half_closed(self.now(), self))
+
+    @property
+    def busy(self) -> bool:
+        return self._working > 0 or super().busy
+
+    def limit_requests(self) -> None:
+        """Bound the time of the requests that have begun; or that until the next, if nothing is under way."""
+        self.obey(self._session.limit_requests(self.now(), self))
+
+
+def _names(name: str, names: Any, kinds: Any) -> tuple[Any, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"{name} is a sequence of str: write [{names!r}]")
+    settled = tuple(names)
+    if not all(isinstance(it, kinds) for it in settled):
+        raise TypeError(f"{name} is a sequence of str, not {names!r}")
+    return settled
