@@ -245,7 +245,7 @@ class ServerTransport(LoggedTransport):
             log.refused(self, connection, f"{connection.response.status}, {why}")
         if websocket is not None:
             # A task of its own, so that this one's frame does not live as long as the WebSocket.
-            self._start_task(self._run(websocket))
+            self.start_handler(websocket)
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> Any:
         """Answer an opening handshake, if the client is there; give the WebSocket that has opened by that.
@@ -260,23 +260,36 @@ class ServerTransport(LoggedTransport):
         self.proceed()
         return websocket
 
+    def start_handler(self, websocket: LoggedWebSocket) -> None:
+        """Have the handler run in a task."""
+        self._start_task(self._run(websocket))
+
     async def _run(self, websocket: LoggedWebSocket) -> None:
-        code = 1000
+        failure: Exception | None = None
         try:
             await self._server.handler(websocket)
         except Exception as error:
-            # That its own WebSocket has ended is no failure of the handler; that another has is one.
-            if not isinstance(error, ConnectionClosed) or websocket.state is State.OPEN:
-                log.failed(self, websocket.connection, "the handler of a WebSocket failed", error)
-            code = 1011
+            failure = error
         except BaseException as error:
-            # Whoever cancels, or ends the process, does not want to wait for the peer.
-            if not self.lost:
-                websocket._begin_close(1001 if isinstance(error, self.cancelled) else 1011)
-                self.leave_soon(websocket)
+            self.leave_handled(websocket, 1001 if isinstance(error, self.cancelled) else 1011)
             raise
+        await websocket.close(self.end_handled(websocket, failure))
+
+    def end_handled(self, websocket: LoggedWebSocket, failure: Exception | None) -> int:
+        """Log how a handler has failed, if it has; return the status code that its WebSocket is to be closed with."""
         websocket.discard()
-        await websocket.close(code)
+        if failure is None:
+            return 1000
+        # That its own WebSocket has ended is no failure of the handler; that another has is one.
+        if not isinstance(failure, ConnectionClosed) or websocket.state is State.OPEN:
+            log.failed(self, websocket.connection, "the handler of a WebSocket failed", failure)
+        return 1011
+
+    def leave_handled(self, websocket: LoggedWebSocket, code: int) -> None:
+        """End the WebSocket of a handler that was cancelled, or that ends the process: who does so does not want to wait for the peer."""
+        if not self.lost:
+            websocket._begin_close(code)
+            self.leave_soon(websocket)
 
     async def _decide(
         self, connection: Connection, request: UpgradeRequest
