@@ -163,8 +163,8 @@ class StreamedBody(Protocol):
     @property
     def buffered(self) -> int: ...
 
-    def send_head(self, status: int, headers: Headers) -> bytes:
-        """Write the head."""
+    def send_head(self, status: int, headers: Headers, data: bytes) -> bytes:
+        """Write the head and the first part of the body."""
 
     def send(self, data: bytes, *, end: bool = False) -> bytes:
         """Write a part; `end` says that it is the last."""
@@ -376,7 +376,7 @@ class Connection(_core.Endpoint):
         rest = self.carrier.stream_refusal()
         self._sent("UpgradeReject")
         self.response = reject
-        return rest, rest.send_head(reject.status, headers) + rest.send(reject.body)
+        return rest, rest.send_head(reject.status, headers, reject.body)
 
     def receive_request(
         self,

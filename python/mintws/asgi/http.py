@@ -47,10 +47,18 @@ class Responder(Protocol):
         """
 
     def send(self, data: bytes, *, end: bool) -> None:
-        """Send a part of the body; `end` says that it is the last, and no trailers follow."""
+        """Send a part of the body; `end` says that it is the last, and no trailers follow.
+
+        Raises:
+            LocalProtocolError: the body has another length than its Content-Length says. Nothing was sent.
+        """
 
     def send_trailers(self, trailers: Headers) -> None:
-        """End the response with trailers."""
+        """End the response with trailers.
+
+        Raises:
+            LocalProtocolError: a trailer is not allowed, or the body is shorter than its Content-Length says. Nothing was sent.
+        """
 
     def abandon(self) -> None:
         """Give up a response that has begun and cannot be finished, so that the client learns that it is not whole."""
@@ -92,7 +100,6 @@ class HttpCycle:
         "_credit",
         "_expects_continue",
         "_has_trailers",
-        "_left",
         "_log",
         "_news",
         "_phase",
@@ -103,7 +110,6 @@ class HttpCycle:
         "_status",
         "_takes_trailers",
         "_trailers",
-        "_without_body",
     )
 
     def __init__(
@@ -126,10 +132,6 @@ class HttpCycle:
         #: Set when there may be something to receive.
         self._news = asyncio.Event()
         self._status = 0
-        #: Nothing of the body is sent.
-        self._without_body = False
-        #: How many bytes of the body are still to come, by its Content-Length.
-        self._left: int | None = None
         self._has_trailers = False
         self._trailers: list[tuple[str, str]] = []
 
@@ -236,27 +238,18 @@ class HttpCycle:
         return {"type": "http.request", "body": body, "more_body": not self._request_ended}
 
     def _start(self, message: Message) -> None:
-        status, headers = message["status"], texts(message.get("headers", ()))
-        self._responder.set_head(status, tuple(headers))
-        self._status = status
-        self._without_body = self._scope["method"] == "HEAD" or status in BODILESS
-        lengths = [value for name, value in headers if name.lower() == "content-length"]
-        self._left = int(lengths[0]) if lengths and not self._without_body else None
+        self._status = status = message["status"]
+        self._responder.set_head(status, tuple(texts(message.get("headers", ()))))
         self._has_trailers = message.get("trailers", False)
         self._phase = _Phase.BODY
 
     def _send_body(self, data: bytes, *, more: bool) -> None:
-        if self._without_body:
-            data = b""
-        elif self._left is not None:
-            left = self._left - len(data)
-            if left < 0 or (left and not more):
-                raise LocalProtocolError(f"the body is {'longer' if left < 0 else 'shorter'} than its Content-Length")
-            self._left = left
         self._expects_continue = False
-        if not self._responder.begun:
+        begun = self._responder.begun
+        # What an application sends of the body of a status that has none is left out.
+        self._responder.send(b"" if self._status in BODILESS else data, end=not (more or self._has_trailers))
+        if not begun:
             self._log(self._scope, self._status)
-        self._responder.send(data, end=not (more or self._has_trailers))
         if more:
             return
         if self._has_trailers:

@@ -114,10 +114,9 @@ class StreamResponder:
         if self._head is None:
             raise LocalProtocolError("a response begins with its head: call set_head()")
         status, headers = self._head
+        written = self._response.send_head(status, headers, data, end=end)
         self.begun = True
-        only = end and not data
-        written = self._response.send_head(status, headers, end=only)
-        self._protocol.write(written if only else written + self._response.send(data, end=end))
+        self._protocol.write(written)
 
     def send_trailers(self, trailers: Headers) -> None:
         self._protocol.write(self._response.send_trailers(trailers))

@@ -7,11 +7,8 @@ from typing import Any, Protocol
 
 import h11
 
-from mintws.errors import LocalProtocolError
 from mintws.events import Headers
-from mintws.response_order import BODILESS, ResponseOrder, response_head
-
-_SHORT = "the body is shorter than its Content-Length"
+from mintws.response_order import ResponseOrder
 
 
 class Writer(Protocol):
@@ -28,27 +25,23 @@ class Writer(Protocol):
     def _acknowledge(self, size: int) -> None: ...
 
 
-class StreamedResponse(ResponseOrder):
+class StreamedResponse:
     """A response that is sent in parts: `send_head`, then `send` and at last, if there are trailers, `send_trailers`.
 
     Each method gives the bytes to write now. Without a Content-Length the body goes out in chunks or, to a client of HTTP/1.0, until the
-    connection is closed. Where the client broke a rule, or the response was abandoned, nothing is written.
+    connection is closed. When the response is whole or was abandoned, or the client broke a rule, nothing more is written.
 
     Attributes:
         buffered: how many bytes wait for the client's windows, which HTTP/1.1 does not have: none.
     """
 
-    __slots__ = ("__weakref__", "_begun", "_head", "_http", "_left")
+    __slots__ = ("__weakref__", "_http", "_order")
 
     buffered = 0
 
     def __init__(self, http: Writer, *, head: bool) -> None:
         self._http = http
-        #: It answers a HEAD, so that its body is not sent.
-        self._head = head
-        self._begun = False
-        #: How many bytes are still to be sent of the body; `None` if nothing says how long it is.
-        self._left: int | None = None
+        self._order = ResponseOrder(http2=False, head=head)
 
     @property
     def closed(self) -> bool:
@@ -61,8 +54,7 @@ class StreamedResponse(ResponseOrder):
         Raises:
             LocalProtocolError: the status is not 100 to 199 or that of an Upgrade, a header is malformed, or the response has begun.
         """
-        self._check_interim(status)
-        lines = response_head(200, headers, http2=False)
+        lines = self._order.interim(status, headers)
         if self.closed or self._version < b"1.1":
             return b""
         return self._http._write_interim(status, lines)
@@ -73,36 +65,32 @@ class StreamedResponse(ResponseOrder):
         Raises:
             LocalProtocolError: the status or a header is not allowed, or the response has begun.
         """
-        self._check_not_begun()
-        response_head(status, headers, http2=False)
+        self._order.check_head(status, headers)
 
-    def send_head(self, status: int, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> bytes:
-        """Write the head.
+    def send_head(
+        self,
+        status: int,
+        headers: Iterable[tuple[str, str]] = (),
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        end: bool = False,
+    ) -> bytes:
+        """Write the head, and the first part of the body.
 
         Args:
             status: 200 to 599.
             headers: further headers. Transfer-Encoding is left out: how the body is framed is seen to here.
-            end: whether no body follows.
+            data: the first part of the body.
+            end: whether nothing follows it.
 
         Raises:
-            LocalProtocolError: the status or a header is not allowed, or the response has begun. Nothing was written.
+            LocalProtocolError: the status or a header is not allowed, `data` has more bytes, or with `end` less, than Content-Length says,
+                or the response has begun. Nothing was written.
         """
-        self._check_not_begun()
-        lines = response_head(status, headers, http2=False)
-        length = next((int(value) for name, value in lines if name.lower() == "content-length"), None)
-        if self._head or status in BODILESS:
-            self._left = 0
-        elif length is None and end:
-            lines = (*lines, ("Content-Length", "0"))
-            self._left = 0
-        else:
-            self._left = length
-        if end and self._left:
-            raise LocalProtocolError(_SHORT)
-        self._begun = True
+        lines, data = self._order.begin(status, headers, data, end=end)
         if self.closed:
             return b""
-        return self._http._begin_response(status, lines) + (self._end() if end else b"")
+        return self._http._begin_response(status, lines) + self._write(data, end=end)
 
     def send(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> bytes:
         """Write a part of the body; `end` says that it is the last, and no trailers follow.
@@ -111,18 +99,9 @@ class StreamedResponse(ResponseOrder):
             LocalProtocolError: the body has more bytes, or at its end less, than its Content-Length says, or no head was sent. Nothing
                 was written.
         """
-        self._check_begun()
-        size = 0 if self._head else len(data)
-        if self._left is not None:
-            if size > self._left:
-                raise LocalProtocolError("the body is longer than its Content-Length, or the status has none")
-            if end and size < self._left:
-                raise LocalProtocolError(_SHORT)
-            self._left -= size
         if self.closed:
             return b""
-        written = self._http._write(h11.Data(data=bytes(data))) if size else b""
-        return written + (self._end() if end else b"")
+        return self._write(self._order.add(data, end=end), end=end)
 
     def send_trailers(self, trailers: Iterable[tuple[str, str]]) -> bytes:
         """Write the end of the response, with headers behind its body where it goes out in chunks (RFC 9112 §7.1.2).
@@ -130,14 +109,11 @@ class StreamedResponse(ResponseOrder):
         Raises:
             LocalProtocolError: a header is malformed, the body has less bytes than its Content-Length says, or no head was sent.
         """
-        self._check_begun()
-        lines = response_head(200, trailers, http2=False)
-        if self._left:
-            raise LocalProtocolError(_SHORT)
         if self.closed:
             return b""
-        is_chunked = self._left is None and self._version >= b"1.1"
-        return self._end(tuple(pair for pair in lines if pair[0].lower() != "content-length") if is_chunked else ())
+        lines = self._order.end(trailers)
+        is_chunked = self._order.left is None and self._version >= b"1.1"
+        return self._http._end_response(lines if is_chunked else ())
 
     def abandon(self) -> bytes:
         """Give the response up, which cannot be finished: the connection ends, and the client sees that something is missing."""
@@ -154,5 +130,6 @@ class StreamedResponse(ResponseOrder):
     def _version(self) -> bytes:
         return self._http.h11.their_http_version or b"1.0"
 
-    def _end(self, trailers: Headers = ()) -> bytes:
-        return self._http._end_response(trailers)
+    def _write(self, data: bytes, *, end: bool) -> bytes:
+        written = self._http._write(h11.Data(data=data)) if data else b""
+        return written + (self._http._end_response(()) if end else b"")

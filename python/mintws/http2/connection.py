@@ -361,7 +361,7 @@ class Http2:
         """
         if not self._ordinary.awaits_response(request.stream):
             return None
-        return StreamedResponse(self._wire, self._streams, request.stream)
+        return StreamedResponse(self._wire, self._streams, request.stream, head=request.method == "HEAD")
 
     def request(self, request: Request) -> tuple[int, bytes]:
         """Write an ordinary request.

@@ -23,6 +23,7 @@ from mintws.events import (
 )
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
+from mintws.response_order import content
 
 
 class OrdinaryStream(HttpStream):
@@ -147,11 +148,6 @@ class Ordinary:
         if stream is None or number in self._streams or stream.state_machine.headers_sent:
             raise LocalProtocolError("the request has been answered: one response is all that it gets")
         return True
-
-
-def content(body: object) -> bytes:
-    """Give the bytes of a body; `TypeError` if it is none."""
-    return body if type(body) is bytes else bytes(memoryview(body))  # type: ignore[arg-type]
 
 
 def translated(event: h2.events.Event) -> OrdinaryEvent | h2.events.Event:

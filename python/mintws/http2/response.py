@@ -7,26 +7,26 @@ from collections.abc import Iterable
 from h2.errors import ErrorCodes
 
 from mintws.events import Headers
-from mintws.http2.ordinary import OrdinaryStream, content
+from mintws.http2.ordinary import OrdinaryStream
 from mintws.http2.stream import Streams
 from mintws.http2.wire import Wire
-from mintws.response_order import ResponseOrder, response_head
+from mintws.response_order import ResponseOrder
 
 
-class StreamedResponse(ResponseOrder, OrdinaryStream):
+class StreamedResponse(OrdinaryStream):
     """A response that is sent in parts: `send_head`, then `send` and at last, if there are trailers, `send_trailers`.
 
-    Each method gives the bytes to write now. What the client's windows do not let pass is kept, and follows in later replies. Where the
-    client has taken its request back, or the connection has ended, nothing is written.
+    Each method gives the bytes to write now. What the client's windows do not let pass is kept, and follows in later replies. When
+    the response is whole, the client has taken its request back, or the connection has ended, nothing more is written.
 
     Attributes:
         buffered: how many bytes wait for the client's windows.
         closed: nothing more is sent: the response is whole, or nobody waits for it any more.
     """
 
-    def __init__(self, wire: Wire, streams: Streams, number: int) -> None:
+    def __init__(self, wire: Wire, streams: Streams, number: int, *, head: bool) -> None:
         super().__init__(wire, streams, number)
-        self._begun = False
+        self._order = ResponseOrder(http2=True, head=head)
         self._trailers: Headers = ()
 
     def send_interim(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> bytes:
@@ -35,8 +35,7 @@ class StreamedResponse(ResponseOrder, OrdinaryStream):
         Raises:
             LocalProtocolError: the status is not 100 to 199 or that of an Upgrade, a header is malformed, or the response has begun.
         """
-        self._check_interim(status)
-        lines = ordinary_headers(headers)
+        lines = self._order.interim(status, headers)
         if not self.closed:
             self._wire.write_head(self.number, ((":status", str(status)), *lines), end=False)
         return self._wire.take()
@@ -47,46 +46,60 @@ class StreamedResponse(ResponseOrder, OrdinaryStream):
         Raises:
             LocalProtocolError: the status or a header is not allowed, or the response has begun.
         """
-        self._check_not_begun()
-        response_head(status, headers, http2=True)
+        self._order.check_head(status, headers)
 
-    def send_head(self, status: int, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> bytes:
-        """Write the head.
+    def send_head(
+        self,
+        status: int,
+        headers: Iterable[tuple[str, str]] = (),
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        end: bool = False,
+    ) -> bytes:
+        """Write the head, and the first part of the body.
 
         Args:
             status: 200 to 599.
             headers: further headers. Those of the connection are left out, which HTTP/2 does not carry (RFC 9113 §8.2.2).
-            end: whether no body follows.
+            data: the first part of the body.
+            end: whether nothing follows it.
 
         Raises:
-            LocalProtocolError: the status or a header is not allowed, or the response has begun. Nothing was written.
+            LocalProtocolError: the status or a header is not allowed, `data` has more bytes, or with `end` less, than Content-Length says,
+                or the response has begun. Nothing was written.
         """
-        self._check_not_begun()
-        lines = response_head(status, headers, http2=True)
-        self._begun = True
+        lines, data = self._order.begin(status, headers, data, end=end)
         if not self.closed:
             self._wire.flood_guard.answer()
-            self.respond(lines, b"" if end else None)
+            self.respond(lines, data if end else None)
+            if data and not end:
+                self.write(data)
         return self._wire.take()
 
     def send(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> bytes:
-        """Write a part of the body; `end` says that it is the last, and no trailers follow."""
-        self._check_begun()
-        if len(data):
-            self.write(content(data))
-        if end:
-            self.end()
+        """Write a part of the body; `end` says that it is the last, and no trailers follow.
+
+        Raises:
+            LocalProtocolError: the body has more bytes, or at its end less, than its Content-Length says, or no head was sent. Nothing
+                was written.
+        """
+        if not self.closed:
+            data = self._order.add(data, end=end)
+            if data:
+                self.write(data)
+            if end:
+                self.end()
         return self._wire.take()
 
     def send_trailers(self, trailers: Iterable[tuple[str, str]]) -> bytes:
         """Write the end of the response, with headers behind its body (RFC 9110 §6.5).
 
         Raises:
-            LocalProtocolError: a header is malformed, or no head was sent.
+            LocalProtocolError: a header is malformed, the body has less bytes than its Content-Length says, or no head was sent.
         """
-        self._check_begun()
-        self._trailers = tuple(pair for pair in ordinary_headers(trailers) if pair[0] != "content-length")
-        self.end()
+        if not self.closed:
+            self._trailers = self._order.end(trailers)
+            self.end()
         return self._wire.take()
 
     def abandon(self) -> bytes:
@@ -106,8 +119,3 @@ class StreamedResponse(ResponseOrder, OrdinaryStream):
             self._wire.write_head(self.number, self._trailers, end=True)
         else:
             super()._write_end()
-
-
-def ordinary_headers(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Check headers, and give those that HTTP/2 carries, names in lower case."""
-    return response_head(200, headers, http2=True)[1:]

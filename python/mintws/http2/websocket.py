@@ -11,10 +11,10 @@ from mintws.connection import Carrier, Connection, Options, Rejection
 from mintws.errors import RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject, decoded
 from mintws.http2.frames import code_name
-from mintws.http2.ordinary import content
 from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, HttpStream, Streams
 from mintws.http2.wire import Wire
+from mintws.response_order import content
 
 #: Where the rules stand for which a stream is reset here, by the code.
 _SECTIONS = {ErrorCodes.FLOW_CONTROL_ERROR: "RFC 9113 §6.9.1", ErrorCodes.STREAM_CLOSED: "RFC 9113 §5.1"}
@@ -73,7 +73,7 @@ class WebSocketStream(HttpStream, Carrier):
     def stream_refusal(self) -> StreamedResponse:
         # From now on the stream is an ordinary one.
         self.hand_over()
-        return StreamedResponse(self._wire, self._streams, self.number)
+        return StreamedResponse(self._wire, self._streams, self.number, head=False)
 
     def send_data(self, data: bytes) -> bytes:
         self.write(data)
