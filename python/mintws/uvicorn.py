@@ -249,7 +249,7 @@ class _Http2Protocol(_UvicornProtocol):
         application = self._server.application
         if self._is_crowded():
             application = application._replace(app=self._refuse)
-        return HttpCycle(responder, scope, application, self._count)
+        return HttpCycle(responder, scope, application, self._count, self._server.timeouts.open_timeout)
 
     async def _refuse(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer a request with 503; where there are too many connections, this one makes room."""

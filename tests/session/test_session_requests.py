@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mintws.events import Request
-from mintws.session import FEW, LEAST_RATE, IdleTimeout, RequestTimeouts, default_response
+from mintws.session import FEW, LEAST_RATE, LONGEST_STOP, BodyTimeout, IdleTimeout, RequestTimeouts, default_response
 
 
 def request(stream):
@@ -83,7 +83,61 @@ def test_the_next_request_of_a_connection_has_the_whole_timeout():
     assert timeouts.deadline == 210
 
 
+def test_of_a_body_in_parts_only_the_time_counts_in_which_it_is_waited_for():
+    body = BodyTimeout(10)
+    assert body.deadline is None
+    body.wait(100)
+    assert body.deadline == 110
+    body.wait(105)
+    assert body.deadline == 110
+    body.stop(106)
+    assert body.deadline is None
+    body.wait(200)
+    assert body.deadline == 204
+
+
+def test_bytes_of_a_body_in_parts_give_it_more_time_and_end_the_wait():
+    body = BodyTimeout(10)
+    body.wait(100)
+    body.receive(106, 3 * LEAST_RATE)
+    assert body.deadline is None
+    body.wait(107)
+    assert body.deadline == 107 + 4 + 3
+
+
+@pytest.mark.parametrize(("rate", "alive"), [(LEAST_RATE - 1, False), (LEAST_RATE, True)])
+def test_a_body_in_parts_must_come_at_the_least_rate(rate, alive):
+    body = BodyTimeout(10)
+    late = False
+    for second in range(10_000):
+        body.wait(second)
+        late = late or body.deadline < second + 1
+        body.receive(second + 1, rate)
+    assert late is not alive
+
+
+@pytest.mark.parametrize(("timeout", "most"), [(10, LONGEST_STOP), (600, 600)])
+def test_a_body_of_which_much_has_come_may_not_stop_for_ever(timeout, most):
+    body = BodyTimeout(timeout)
+    body.receive(100, 1 << 40)
+    body.wait(100)
+    assert body.deadline == 100 + most
+
+
+def test_a_body_that_is_late_stays_so():
+    body = BodyTimeout(10)
+    body.wait(100)
+    body.stop(200)
+    body.wait(300)
+    assert body.deadline == 300
+
+
 def test_without_a_timeout_nothing_is_late():
+    body = BodyTimeout(None)
+    body.wait(100)
+    body.receive(1e9, 0)
+    body.wait(1e9)
+    assert body.deadline is None
     timeouts = RequestTimeouts(None)
     timeouts.update(100, [(FIRST, 0)])
     assert timeouts.under_way

@@ -12,6 +12,7 @@ from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers
 from mintws.response_order import BODILESS
+from mintws.session import BodyTimeout
 
 #: Takes the scope of a request and the status of its response, when that begins.
 LogResponse: TypeAlias = Callable[[MutableMapping[str, Any], int], None]
@@ -92,15 +93,19 @@ class HttpCycle:
         scope: the scope, see `http_scope`.
         application: the application.
         log: called when the response begins.
+        body_timeout: how long the client may let the application wait for the body of the request before that begins its response, in
+            seconds, plus one for each 240 bytes received; then the client gets a 408 (RFC 9110 §15.5.9). `None` is no limit.
     """
 
     __slots__ = (
         "_application",
         "_body",
+        "_body_timeout",
         "_credit",
         "_expects_continue",
         "_has_trailers",
         "_log",
+        "_loop",
         "_news",
         "_phase",
         "_request_ended",
@@ -109,11 +114,17 @@ class HttpCycle:
         "_scope",
         "_status",
         "_takes_trailers",
+        "_timer",
         "_trailers",
     )
 
     def __init__(
-        self, responder: Responder, scope: MutableMapping[str, Any], application: Application, log: LogResponse
+        self,
+        responder: Responder,
+        scope: MutableMapping[str, Any],
+        application: Application,
+        log: LogResponse,
+        body_timeout: float | None = None,
     ) -> None:
         self._responder = responder
         self._scope = scope
@@ -134,6 +145,9 @@ class HttpCycle:
         self._status = 0
         self._has_trailers = False
         self._trailers: list[tuple[str, str]] = []
+        self._loop = asyncio.get_running_loop()
+        self._body_timeout = BodyTimeout(body_timeout)
+        self._timer: asyncio.TimerHandle | None = None
 
     def receive_body(self, data: bytes, credit: int = 0) -> None:
         """Take a part of the body of the request.
@@ -143,6 +157,7 @@ class HttpCycle:
             credit: what `Responder.acknowledge` is given when the application has taken it.
         """
         self._expects_continue = False
+        self._body_timeout.receive(self._loop.time(), len(data))
         if not data:
             # Padding alone, which nobody takes.
             self._responder.acknowledge(credit)
@@ -155,6 +170,7 @@ class HttpCycle:
         """Take the end of the request."""
         self._request_ended = True
         self._expects_continue = False
+        self._body_timeout.stop(self._loop.time())
         self._news.set()
 
     def lose(self) -> None:
@@ -165,6 +181,14 @@ class HttpCycle:
 
     async def run(self) -> None:
         """Run the application, and end what it leaves open: with 500 before the response has begun, and else by giving it up."""
+        try:
+            await self._run()
+        finally:
+            # The timer refers to this.
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _run(self) -> None:
         try:
             result = await self._application.app(self._scope, self.receive, self.send)
         except Exception as error:
@@ -194,7 +218,13 @@ class HttpCycle:
             if self._body or (self._request_ended and not self._request_taken):
                 return self._take_body()
             self._news.clear()
-            await self._news.wait()
+            if self._phase is _Phase.HEAD and not self._request_ended:
+                self._body_timeout.wait(self._loop.time())
+                self._set_timer()
+            try:
+                await self._news.wait()
+            finally:
+                self._body_timeout.stop(self._loop.time())
 
     async def send(self, message: Message) -> None:
         """Take an event of the application, and wait until the client has taken most of what was sent.
@@ -227,6 +257,24 @@ class HttpCycle:
     def _is_over(self) -> bool:
         """Whether nothing more is sent."""
         return self._phase in (_Phase.DONE, _Phase.GONE)
+
+    def _set_timer(self) -> None:
+        """Arm the timer, if the client is waited for. The deadline only moves later, which is seen when the timer fires."""
+        deadline = self._body_timeout.deadline
+        if self._timer is None and deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Answer with 408 if the application has waited for too long."""
+        self._timer = None
+        deadline = self._body_timeout.deadline
+        if self._phase is not _Phase.HEAD or deadline is None:
+            return
+        if self._loop.time() < deadline:
+            self._set_timer()
+            return
+        self._respond(408, (b"connection", b"close"))
+        self._phase = _Phase.GONE
 
     def _take_body(self) -> Message:
         """Give what has come of the body, and credit for it."""
@@ -265,9 +313,13 @@ class HttpCycle:
             self._responder.abandon()
             self.lose()
             return
+        self._respond(status)
+
+    def _respond(self, status: int, *headers: tuple[bytes, bytes]) -> None:
+        """Send a whole response in place of the application's."""
         body = HTTPStatus(status).phrase.encode()
         length = (b"content-length", b"%d" % len(body))
-        self._start({"status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8"), length]})
+        self._start({"status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8"), length, *headers]})
         self._send_body(body, more=False)
 
     def _finish(self) -> None:

@@ -257,7 +257,8 @@ class AsgiProtocol(ServerProtocol):
             root_path=server.root_path,
             state=server.state,
         )
-        return HttpCycle(responder, scope, server.application, self._log_response)
+        timeout = server.timeouts.open_timeout
+        return HttpCycle(responder, scope, server.application, self._log_response, timeout)
 
     def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the application for a request."""

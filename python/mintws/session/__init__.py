@@ -13,7 +13,15 @@ from mintws.session.opening import check_origin, choose_subprotocol, default_off
 from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
-from mintws.session.requests import LEAST_RATE, IdleTimeout, RequestTimeouts, default_response, text_response
+from mintws.session.requests import (
+    LEAST_RATE,
+    LONGEST_STOP,
+    BodyTimeout,
+    IdleTimeout,
+    RequestTimeouts,
+    default_response,
+    text_response,
+)
 from mintws.session.server import ServerSession
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timeouts import Timeouts, check_seconds, earliest
@@ -30,6 +38,7 @@ __all__ = [
     "HTTP1_LIFETIME",
     "HTTP1_ORIGINS",
     "LEAST_RATE",
+    "LONGEST_STOP",
     "PARTING",
     "PRODUCT",
     "READER_WAIT",
@@ -40,6 +49,7 @@ __all__ = [
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
+    "BodyTimeout",
     "ClientSession",
     "CloseStatus",
     "ClosedStreams",

@@ -9,6 +9,8 @@ from mintws.session.bounds import FEW
 
 #: The minimum rate, in bytes a second, at which a client must send the body of a request and read a response.
 LEAST_RATE = 240
+#: The most seconds for which the body of a request that is taken in parts may stop, however much of it has come.
+LONGEST_STOP = 60.0
 
 
 def text_response(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -104,3 +106,39 @@ class RequestTimeouts:
 
     def _due(self, timeout: float, begun: Iterable[tuple[Request, int]]) -> list[float]:
         return [self._since[request.stream] + timeout + size / LEAST_RATE for request, size in begun]
+
+
+class BodyTimeout:
+    """The time limit for the body of one request that is taken in parts: of the time, only that counts in which the client is waited for.
+
+    Args:
+        timeout: seconds of waiting, plus one for each `LEAST_RATE` bytes received; `None` is no limit.
+
+    Attributes:
+        deadline: when the client has timed out; `None` while it is not waited for, or if never.
+    """
+
+    __slots__ = ("_left", "_most", "deadline")
+
+    def __init__(self, timeout: float | None) -> None:
+        #: The seconds of waiting that are left.
+        self._left = timeout
+        self._most = LONGEST_STOP if timeout is None else max(timeout, LONGEST_STOP)
+        self.deadline: float | None = None
+
+    def wait(self, now: float) -> None:
+        """Begin to wait for the client."""
+        if self._left is not None and self.deadline is None:
+            self.deadline = now + self._left
+
+    def stop(self, now: float) -> None:
+        """Wait for the client no more."""
+        if self.deadline is not None:
+            self._left = max(0.0, self.deadline - now)
+            self.deadline = None
+
+    def receive(self, now: float, size: int) -> None:
+        """Take so many bytes of the body; the client is not waited for any more."""
+        self.stop(now)
+        if self._left is not None:
+            self._left = min(self._left + size / LEAST_RATE, self._most)

@@ -14,7 +14,8 @@ class Timeouts:
     Attributes:
         open_timeout: for the opening handshake. On a client it starts with the call. On a server it covers the TLS handshake, and then the
             head of the client's first request, of any kind, from the connection on. The body of an ordinary request has this long from
-            its head, plus one second for each 240 bytes received; otherwise it is answered with 408.
+            its head, plus one second for each 240 bytes received; otherwise it is answered with 408. For an application of ASGI only the
+            time counts in which that waits for the body and has not begun its response.
         close_timeout: for the peer's half of the closing handshake.
         ping_interval: between two Pings of the keepalive; `None` sends none.
         ping_timeout: for a sign of life after a Ping of the keepalive: its Pong, or any other data received or taken; `None` is no limit.
