@@ -177,7 +177,7 @@ GROUP.bench := bench
 GROUP.wheels := wheels
 
 $(VENV)/.built: $(SET_UP) $(RUST_SOURCES) | rust
-	$(PY) -m maturin develop --release --quiet --extras demo
+	$(PY) -m maturin develop --release --quiet --extras demo,cli
 	@touch $@
 
 .PHONY: environment rust python

@@ -6,13 +6,20 @@ import contextlib
 import os
 import re
 import select
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyte
 import pytest
+
+with contextlib.suppress(ImportError):
+    # Of POSIX.
+    import fcntl
+    import termios
 
 MINTWS = [sys.executable, "-m", "mintws"]
 BOUND = 20.0
@@ -46,34 +53,74 @@ def shell(words: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-c", line], capture_output=True, timeout=BOUND, check=False, **how)
 
 
+class Terminal:
+    """A terminal of 80 columns in which `mintws connect` runs, with what is on its screen.
+
+    Args:
+        ours, theirs: the descriptors of its ends; the process has the second.
+        process: the process in it.
+    """
+
+    def __init__(self, ours: int, theirs: int, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._ours, self._theirs = ours, theirs
+        self._screen = pyte.HistoryScreen(80, 24, history=1000, ratio=0.01)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def type(self, text: str) -> None:
+        """Type as a user does; Enter is a carriage return."""
+        os.write(self._ours, text.encode())
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines down to the last that is not empty, with those that have scrolled away."""
+        lines = [line.rstrip() for line in self._all_lines()]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    def _all_lines(self) -> list[str]:
+        gone = ["".join(line[x].data for x in range(80)) for line in self._screen.history.top]
+        return [*gone, *self._screen.display]
+
+    def wait_for(self, *last: str) -> list[str]:
+        """Wait until these are the last lines, or the starts of them; return all lines."""
+        return self._wait(
+            lambda lines: len(lines) >= len(last) and all(map(str.startswith, lines[-len(last) :], last)), last
+        )
+
+    def wait_for_any(self, text: str) -> list[str]:
+        """Wait until a text is on the screen, perhaps on several lines; return all lines."""
+        return self._wait(lambda lines: text in "".join(self._all_lines()), text)
+
+    def _wait(self, done: Callable[[list[str]], bool], awaited: object) -> list[str]:
+        end = time.monotonic() + BOUND
+        while not done(self.lines):
+            ready, _, _ = select.select([self._ours], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"{awaited!r} does not come: {self.lines!r}"
+            self._stream.feed(os.read(self._ours, 4096))
+        return self.lines
+
+
 @contextlib.contextmanager
-def terminal(
-    *arguments: str,
-) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[str], str], Callable[[str], object]]]:
-    """Run `mintws connect` on a terminal of its own; give the process, what reads until a text comes, and what types."""
+def terminal(*arguments: str, without: str = "") -> Iterator[Terminal]:
+    """Run `mintws connect` on a terminal of its own, perhaps without a module that may be missing."""
     ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_TERMINAL, *arguments],
+        [sys.executable, "-c", TAKE_TERMINAL, without, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        env={**os.environ, "TERM": "linux"},
     )
-    os.close(theirs)
-
-    def read(until: str) -> str:
-        seen, end = b"", time.monotonic() + BOUND
-        while until.encode() not in seen:
-            ready, _, _ = select.select([ours], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"{until!r} does not come: {seen!r}"
-            seen += os.read(ours, 4096)
-        return seen.decode()
-
     try:
-        yield process, read, lambda text: os.write(ours, text.encode())
+        yield Terminal(ours, theirs, process)
     finally:
         process.kill()
         process.wait()
+        os.close(theirs)
         os.close(ours)
 
 
@@ -81,6 +128,9 @@ def terminal(
 TAKE_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+_, without, *arguments = sys.argv
+if without:
+    sys.modules[without] = None
 from mintws.cli import main
-sys.exit(main(["connect", *sys.argv[1:]]))
+sys.exit(main(["connect", *arguments]))
 """

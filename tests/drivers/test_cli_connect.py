@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import websockets.asyncio.server
-from drivers.command import BOUND, MINTWS, posix, serving, shell, talk, terminal
+from drivers.command import BOUND, MINTWS, posix, serving, shell, talk
 from drivers.conftest import listening, url
 
-from mintws.cli.connect import describe_failure
+from mintws.cli.connecting import describe_cause
 
 
 def test_lines_go_out_and_messages_come_back(http: str) -> None:
@@ -26,9 +27,103 @@ def test_lines_go_out_and_messages_come_back(http: str) -> None:
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == "hello\nmünze\n\nbinary, 2 bytes: ff fe\nlast\n"
-    connected, closed = done.stderr.decode().splitlines()
-    assert connected.startswith(f"mintws: connected: HTTP/{http}, no subprotocol, permessage-deflate")
-    assert closed == "mintws: closed with 1000"
+    connected = f"mintws: connected: HTTP/{http}, no subprotocol, permessage-deflate"
+    assert done.stderr.decode().splitlines() == [connected, "mintws: closed with 1000"]
+
+
+def test_parameters_and_frames_are_told_if_asked_for(http: str) -> None:
+    with serving() as (_, port):
+        once, twice = (talk(f"ws://127.0.0.1:{port}", "--http", http, more, "-x", "hello") for more in ("-v", "-vv"))
+    connected, *frames, closed = once.stderr.decode().splitlines()
+    assert "permessage-deflate; " in connected
+    assert (frames, closed) == ([], "mintws: closed with 1000")
+    said = twice.stderr.decode()
+    for frame in (
+        "sent text, 5 bytes: 'hello'",
+        "received text, 5 bytes: 'hello'",
+        "sent close 1000",
+        "received close 1000",
+    ):
+        assert frame in said
+    assert (once.stdout, twice.stdout) == (b"hello\n", b"hello\n")
+
+
+def test_a_message_is_sent_without_reading_the_input(http: str, tmp_path: Path) -> None:
+    file = tmp_path / "four"
+    file.write_bytes(b"\x00\r\n\xff")
+    with serving() as (_, port):
+        address = f"ws://127.0.0.1:{port}"
+        one = talk(address, "--http", http, "-x", "one", lines=b"nothing of this\n")
+        assert (one.returncode, one.stdout) == (0, b"one\n")
+        mixed = talk(address, "--http", http, "-x", "b\u00fc", "--binary", str(file), "-x", "")
+        assert mixed.stdout.decode() == "bü\nbinary, 4 bytes: 00 0d 0a ff\n\n"
+        piped = talk(address, "--http", http, "--binary", "-", lines=b"\x01\n\x02")
+        assert piped.stdout == b"binary, 3 bytes: 01 0a 02\n"
+
+
+def test_answers_to_one_message_are_waited_for(run: Callable[..., object]) -> None:
+    async def sleepy(websocket):
+        async for message in websocket:
+            for i in range(3):
+                await asyncio.sleep(0.3)
+                await websocket.send(f"{message} {i}")
+
+    async def work():
+        async with listening(sleepy) as server:
+            done = await asyncio.to_thread(talk, url(server), "-x", "answer", wait=None)
+            assert (done.returncode, done.stdout) == (0, b"answer 0\nanswer 1\nanswer 2\n")
+
+    run(work())
+
+
+def test_a_url_needs_no_scheme(certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    with serving() as (_, port):
+        assert talk(f"localhost:{port}/?a=b://c", "-x", "plain").stdout == b"plain\n"
+    with serving("--cert", str(cert), "--key", str(key)) as (_, port):
+        for trust in (["-k"], ["--cafile", str(cert)]):
+            assert talk(f"localhost:{port}", *trust, "-x", "over TLS").stdout == b"over TLS\n"
+
+
+def test_messages_that_are_json_are_indented(http: str) -> None:
+    with serving() as (_, port):
+        done = talk(f"localhost:{port}", "--http", http, "--json", "-x", '{"a":[1.50,{}],"a":1e999}', "-x", "no json")
+    assert done.stdout.decode() == '{\n  "a": [\n    1.50,\n    {}\n  ],\n  "a": 1e999\n}\nno json\n'
+
+
+def test_pings_are_timed_if_asked_for(http: str) -> None:
+    with serving() as (_, port):
+        done = talk(f"localhost:{port}", "--http", http, "--ping", "-x", "a", wait="1.5")
+    pongs = [it for it in done.stderr.decode().splitlines() if re.fullmatch(r"mintws: pong after \d+\.\d ms", it)]
+    assert len(pongs) >= 2
+    assert done.returncode == 0
+
+
+def test_a_message_beyond_the_limit_ends_it_with_advice(http: str) -> None:
+    with serving() as (_, port):
+        address = f"localhost:{port}"
+        kept = talk(address, "--http", http, "--limit", "1K", "-x", "x" * 1024)
+        assert (kept.returncode, len(kept.stdout)) == (0, 1025)
+        done = talk(address, "--http", http, "--limit", "1K", "-x", "x" * 1025)
+        assert (done.returncode, done.stdout) == (3, b"")
+        assert b"1009" in done.stderr
+        assert b"(raise --limit; RFC 6455" in done.stderr
+        assert talk(address, "--http", http, "--limit", "inf", "-x", "x" * 1025).returncode == 0
+
+
+def test_the_origin_is_sent_once(run: Callable[..., object], http: str) -> None:
+    async def tell(websocket):
+        await websocket.send(dict(websocket.request.headers)["origin"])
+
+    async def work():
+        async with listening(tell) as server:
+            for option in ("-o", "--origin"):
+                done = await asyncio.to_thread(talk, url(server), "--http", http, option, "https://example.com")
+                assert done.stdout == b"https://example.com\n"
+            done = await asyncio.to_thread(talk, url(server), "-H", "Origin: null", "-o", "https://example.com")
+            assert (done.returncode, done.stdout) == (2, b"")
+
+    run(work())
 
 
 def test_all_that_was_piped_comes_back_before_the_end(http: str) -> None:
@@ -113,7 +208,7 @@ def test_subprotocols_and_headers_are_sent(run: Callable[..., object]) -> None:
 
     async def work():
         async with listening(tell, subprotocols=["b", "a"]) as server:
-            options = ["--header", "X-Who: me:you", "--subprotocol", "a", "--subprotocol", "b"]
+            options = ["-H", "X-Who: me:you", "--subprotocol", "a", "--subprotocol", "b"]
             done = await asyncio.to_thread(talk, url(server), *options)
             assert done.stdout == b"me:you a\n"
 
@@ -209,35 +304,6 @@ def test_a_signal_ends_a_handshake_that_is_not_answered(number: int) -> None:
                 assert client.wait(BOUND) == 128 + number
 
 
-@posix
-def test_a_terminal_shows_messages_apart_from_what_is_typed() -> None:
-    with serving() as (_, port):
-        with terminal(f"ws://127.0.0.1:{port}") as (process, read, write):
-            read("connected")
-            write("hello\n")
-            assert "\n< hello" in read("< hello")
-            # What would colour the terminal is shown as it is.
-            write("\x1b[31mred\n")
-            assert "\x1b" not in read("< \\x1b[31mred")
-            write("\x03")
-            read("closed with 1000")
-            assert process.wait(BOUND) == 0
-        with terminal(f"ws://127.0.0.1:{port}") as (process, read, write):
-            read("connected")
-            write("\x04")
-            read("closed with 1000")
-            assert process.wait(BOUND) == 0
-
-
-@posix
-def test_a_terminal_is_told_when_the_peer_dies(http: str) -> None:
-    with serving() as (server, port), terminal(f"ws://127.0.0.1:{port}", "--http", http) as (process, read, _):
-        read("connected")
-        server.kill()
-        read("ended with 1006")
-        assert process.wait(BOUND) == 3
-
-
 def test_other_codes_exit_with_3(run: Callable[..., object], http: str) -> None:
     async def refuse(websocket):
         await websocket.close(4000, "closed on\x1b Mondays")
@@ -268,11 +334,11 @@ def test_what_cannot_be_reached_or_refuses_exits_with_1() -> None:
 def test_why_the_network_failed_is_said_once_for_all_addresses() -> None:
     refused = "[Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 1)"
     if sys.platform == "linux":
-        assert describe_failure(OSError(f"Multiple exceptions: {refused}")) == "connection refused"
-        assert describe_failure(OSError(113, "Connect call failed ('10.0.0.1', 1)")) == "no route to host"
+        assert describe_cause(OSError(f"Multiple exceptions: {refused}")) == "connection refused"
+        assert describe_cause(OSError(113, "Connect call failed ('10.0.0.1', 1)")) == "no route to host"
     unknown = socket.gaierror(-2, "Name or service not known")
-    assert describe_failure(unknown) == "name or service not known"
-    assert describe_failure(ConnectionResetError()) == "ConnectionResetError"
+    assert describe_cause(unknown) == "name or service not known"
+    assert describe_cause(ConnectionResetError()) == "ConnectionResetError"
 
 
 def test_certificates_are_checked_unless_told(certificate: tuple[Path, Path]) -> None:

@@ -136,3 +136,13 @@ def test_a_version_that_cannot_be_served_alone_is_wrong_usage() -> None:
     command = [*MINTWS, "serve", "--http", "2"]
     done = subprocess.run(command, capture_output=True, timeout=BOUND, check=False)
     assert done.returncode == 2 and b"--http" in done.stderr
+
+
+def test_a_number_alone_is_the_port() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*MINTWS, "serve", "0"], stdout=pipe, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert re.match(r"listening on ws://127\.0\.0\.1:(?!8765)[1-9]\d*/", server.stdout.readline())
+        finally:
+            server.kill()

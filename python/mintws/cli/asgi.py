@@ -8,11 +8,36 @@ import traceback
 
 from mintws.asgi import LifespanFailed, serve
 from mintws.cli.application import NotLoaded, load
-from mintws.cli.listening import authority, make_context
+from mintws.cli.argument_types import application
+from mintws.cli.listening import add_arguments, authority, make_context
 from mintws.cli.output import put, tell
 from mintws.cli.signals import Stop
 from mintws.cli.tls import Unusable
 from mintws.errors import LocalProtocolError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "asgi",
+        help="serve an ASGI application, over HTTP/1.1 and HTTP/2 on one port",
+        description="Serve an ASGI application over HTTP/1.1 and HTTP/2.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1012, waits for the application, at most ten seconds, and has it stop; the "
+        "same once more ends it at once. Exit codes: 0 it was stopped so; 1 it could not start, or did not stop properly; 2 wrong usage; "
+        "130 or 143 it was ended by Ctrl-C or SIGTERM before it listened, or by the second.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("app", type=application, metavar="APP", help="the application, as in package.module:app")
+    add_arguments(parser)
+    parser.add_argument("--app-dir", default=".", metavar="D", help="the folder that has the module (the current one)")
+    parser.add_argument(
+        "--lifespan",
+        choices=["auto", "on", "off"],
+        default="auto",
+        help="whether the application is told of its start and end (%(default)s: if it wants to be)",
+    )
+    parser.add_argument("--root-path", default="", metavar="P", help="the path that the application is mounted at")
+    parser.set_defaults(run=run, usage_error=parser.error)
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:

@@ -36,6 +36,20 @@ BOUND = 120.0
 Message = str | bytes
 
 
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
+        description="Start a server with TLS in this process and send it the README, in messages of all sizes, on several WebSockets over "
+        "HTTP/1.1 and on as many over HTTP/2, all at the same time, without compression and with it; print side by side what that took.",
+        epilog="Exit codes: 0 every byte came back; 1 something did not, or a package is missing; 2 wrong usage; "
+        "130 or 143 ended by Ctrl-C or SIGTERM.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, usage_error=parser.error)
+
+
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
     """Run the demonstration; return the exit code."""
     del arguments

@@ -6,14 +6,16 @@ import argparse
 import ssl
 from typing import Any
 
+from mintws.cli.argument_types import port
 from mintws.cli.tls import server_context
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where to listen, and what is spoken there."""
+def add_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Add where to listen, and what is spoken there; return the group of the port, for other ways to give it."""
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (%(default)s)")
-    parser.add_argument(
-        "--port", type=_port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)"
+    ports = parser.add_mutually_exclusive_group()
+    ports.add_argument(
+        "--port", type=port, default=8765, metavar="N", help="where to listen; 0 is a free port (%(default)s)"
     )
     parser.add_argument(
         "--http",
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cert", metavar="F", help="speak TLS, with the certificates in this PEM file")
     parser.add_argument("--key", metavar="F", help="the key of the certificate, if it is in a file of its own")
+    return ports
 
 
 def make_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
@@ -40,9 +43,3 @@ def authority(address: tuple[Any, ...]) -> str:
     """Give an address as it stands in a URL."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
-    return int(text)

@@ -37,7 +37,8 @@ def put(line: str = "") -> None:
     """
     check()
     try:
-        print(line, flush=True)
+        # In one write, which no other output can divide.
+        print(f"{line}\n", end="", flush=True)
     except OSError as error:
         _abandon(sys.stdout)
         raise OutputLost("" if isinstance(error, BrokenPipeError) else error.strerror or str(error)) from None
@@ -49,7 +50,7 @@ def tell(line: str) -> None:
         # `print` would use standard output instead.
         return
     try:
-        print(f"mintws: {line}", file=sys.stderr, flush=True)
+        print(f"mintws: {line}\n", end="", file=sys.stderr, flush=True)
     except OSError:
         _abandon(sys.stderr)
 

@@ -5,11 +5,30 @@ from __future__ import annotations
 import argparse
 
 from mintws import asyncio as driver
-from mintws.cli.listening import authority, make_context
+from mintws.cli.argument_types import Each, port, token
+from mintws.cli.listening import add_arguments, authority, make_context
 from mintws.cli.output import put, tell
 from mintws.cli.page import respond_with_page
 from mintws.cli.signals import Stop
 from mintws.cli.tls import Unusable
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "serve",
+        help="echo messages, over HTTP/1.1 and HTTP/2 on one port",
+        description="Echo each message, on any path, over HTTP/1.1 and HTTP/2. A browser gets a page that talks to the server.",
+        epilog="Ctrl-C or SIGTERM closes all WebSockets with 1001; the same once more ends it at once. Exit codes: 0 it was stopped so; "
+        "1 it could not start; 2 wrong usage; 130 or 143 it was ended by a second Ctrl-C or SIGTERM.",
+        allow_abbrev=False,
+    )
+    ports = add_arguments(parser)
+    ports.add_argument("bare_port", nargs="?", type=port, metavar="PORT", help="the same as --port")
+    parser.add_argument(
+        "--subprotocol", type=token, action=Each, default=[], metavar="P", help="speak it; may be repeated"
+    )
+    parser.set_defaults(run=run, usage_error=parser.error)
 
 
 async def run(arguments: argparse.Namespace, stop: Stop) -> int:
@@ -23,7 +42,7 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
         server = await driver.serve(
             echo,
             arguments.host,
-            arguments.port,
+            arguments.port if arguments.bare_port is None else arguments.bare_port,
             ssl=context,
             respond=respond_with_page(arguments.subprotocol),
             subprotocols=arguments.subprotocol,

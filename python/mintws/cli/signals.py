@@ -31,11 +31,16 @@ class Stop:
         self._theirs.setblocking(False)
         if os.name == "posix":
             self._loop.add_reader(self._ours, self._ours.recv, 64)
-            signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        self.arm()
         # Do not use `loop.add_signal_handler`: Windows has none, and a loop that is stuck in a write would not see the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
+
+    def arm(self) -> None:
+        """Have signals wake the loop, also after a library has had them do something else."""
+        if os.name == "posix":
+            signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
 
     def close(self) -> None:
         """Detach from the loop. The next signal ends the process."""
