@@ -47,10 +47,10 @@ def talk(*arguments: str, lines: bytes = b"", wait: str | None = "0") -> subproc
     return subprocess.run(command, input=lines, capture_output=True, timeout=BOUND, check=False)
 
 
-def shell(words: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+def shell(words: str, *, timeout: float = BOUND, **how: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a line of the shell, in which `mintws` is the command under test."""
     line = re.sub(r"\bmintws\b", f'"{sys.executable}" -m mintws', words)
-    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=BOUND, check=False, **how)
+    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=timeout, check=False, **how)
 
 
 class Terminal:

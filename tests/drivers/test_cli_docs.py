@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drivers.capture import capture, packets
 from drivers.command import BOUND, MINTWS, posix, serving, shell
+from scapy.utils import PcapNgWriter
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
 COMMANDS = [
@@ -28,6 +30,9 @@ def folder(certificate: tuple[Path, Path], tmp_path: Path) -> Path:
     for name, source in zip(("cert.pem", "key.pem"), certificate, strict=True):
         (tmp_path / name).write_bytes(source.read_bytes())
     (tmp_path / "photo.jpg").write_bytes(bytes(range(256)))
+    frames = b"\x81\x85" + bytes(4) + b"Hello"
+    (tmp_path / "client.bin").write_bytes(frames)
+    (tmp_path / "capture.pcapng").write_bytes(capture(packets(frames, b""), PcapNgWriter))
     return tmp_path
 
 
@@ -43,9 +48,11 @@ def ports(certificate: tuple[Path, Path]) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("line", [it for it in COMMANDS if it not in SERVERS])
 def test_command_runs(line: str, folder: Path, ports: dict[str, str]) -> None:
     command = re.sub("8765|8766", lambda found: ports[found[0]], line)
-    done = shell(command, cwd=folder, stdin=subprocess.DEVNULL)
+    done = shell(command, cwd=folder, stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0, done.stderr
-    if "hello" in line:
+    if "inspect" in line:
+        assert b"'Hello'" in done.stdout or b"BROKEN" in done.stdout
+    elif "hello" in line:
         assert done.stdout == b"hello\n"
 
 

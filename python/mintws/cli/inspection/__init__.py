@@ -1,0 +1,1 @@
+"""Captured bytes to frames, with the rules that they break."""
