@@ -134,6 +134,12 @@ class ConnectionClosed(MintWSError):
         self.clean = clean
         self.ended_by = ended_by
 
+    #: The `CloseStatus` that it was made of, by which a WebSocket knows its own.
+    _status: object = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, {name: it for name, it in self.__dict__.items() if name != "_status"}
+
     def __str__(self) -> str:
         who = {"us": "we", "peer": "the peer", None: "the connection"}[self.ended_by]
         if self.ended_by is None:

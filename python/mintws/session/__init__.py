@@ -13,6 +13,7 @@ from mintws.session.opening import check_origin, choose_subprotocol, default_off
 from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
+from mintws.session.reconnect import RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
 from mintws.session.requests import (
     LEAST_RATE,
     LONGEST_STOP,
@@ -45,10 +46,12 @@ __all__ = [
     "REFILL_INTERVAL",
     "REFUSAL_WAIT",
     "REPLIES_HIGH",
+    "RETRY_AFTER_MOST",
     "STALL",
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
+    "Backoff",
     "BodyTimeout",
     "ClientSession",
     "CloseStatus",
@@ -58,6 +61,7 @@ __all__ = [
     "DriverTransport",
     "DriverWebSocket",
     "Due",
+    "Failure",
     "HalfClosedTimeout",
     "Http1Origins",
     "HttpVersion",
@@ -69,10 +73,12 @@ __all__ = [
     "Owner",
     "PendingPings",
     "Preface",
+    "Reconnect",
     "RequestTimeouts",
     "ServerSession",
     "Signs",
     "Step",
+    "Then",
     "Timeouts",
     "TlsTimeouts",
     "Transport",
@@ -91,5 +97,6 @@ __all__ = [
     "describe",
     "earliest",
     "product_header",
+    "retry_after",
     "text_response",
 ]

@@ -70,4 +70,9 @@ class CloseStatus:
         """Return the exception for this status."""
         closed = ConnectionClosed(self.code, self.reason, clean=self.clean, ended_by=self.ended_by)
         closed.__cause__ = self.error
+        closed._status = self
         return closed
+
+    def is_of(self, error: object) -> bool:
+        """Whether an exception was made by this status."""
+        return isinstance(error, ConnectionClosed) and error._status is self
