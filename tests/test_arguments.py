@@ -50,7 +50,7 @@ MEANT = {
         "max_queue": "256 messages",
         "write_limit": "256 messages",
         "proxy": "use sock, connected through the proxy: proxies are not built in",
-        "process_exception": "connecting again is not built in",
+        "process_exception": "use reconnect",
         "logger": "mintws.client",
         # aiohttp
         "protocols": "use subprotocols",

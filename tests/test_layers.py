@@ -186,8 +186,9 @@ def test_private_accesses_are_found(tmp_path: Path, access: str) -> None:
     assert len(list(private_accesses(source))) == 1
 
 
-#: Where the asyncio driver arms timers: for deadlines, and for how long a coroutine is waited for that has no transport yet, or many.
-ARMS_TIMERS = {"timers.py: rearm", "timers.py: limited"}
+#: Where the asyncio driver arms timers: for deadlines, and for how long a coroutine is waited for that has no transport yet, or many,
+#: and between two attempts.
+ARMS_TIMERS = {"timers.py: rearm", "timers.py: limited", "timers.py: pause"}
 
 
 def armed_timers(path: Path) -> Iterator[str]:

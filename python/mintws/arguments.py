@@ -106,7 +106,10 @@ ELSEWHERE: Mapping[str, Meant] = {
     "http_proxy_host": _PROXY,
     "http_proxy_port": _PROXY,
     "http_proxy_auth": _PROXY,
-    "process_exception": (("", "connecting again is not built in: catch ConnectError and call again"),),
+    "process_exception": (
+        ("reconnect", "a Reconnect whose decide is called with each failure"),
+        ("", _OF_ONE_WEBSOCKET),
+    ),
     "max_queue": _QUEUE,
     "ws_max_queue": _QUEUE,
     "queue_size": _QUEUE,

@@ -3,5 +3,6 @@
 from mintws.asyncio.client import Http2Client, connect, connect_http2
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
+from mintws.session import Failure, Reconnect
 
-__all__ = ["Http2Client", "Server", "WebSocket", "connect", "connect_http2", "serve"]
+__all__ = ["Failure", "Http2Client", "Reconnect", "Server", "WebSocket", "connect", "connect_http2", "serve"]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as tls
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.arguments import explained
 from mintws.asyncio.connector import ClientProtocol, Connector, LoopAttempt
+from mintws.asyncio.reconnection import Reconnection
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
-from mintws.drivers.client import Attempt, ClientSettings, open_by_turns, upgrade_request
+from mintws.drivers.client import Attempt, ClientSettings, GivenHeaders, open_by_turns, upgrade_request
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, completed, pairs
+from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, HttpVersion, Timeouts, VersionChoice, default_offer, product_header
+from mintws.session import PRODUCT, HttpVersion, Reconnect, Timeouts, VersionChoice, default_offer, product_header
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 #: What clients offer that say nothing of extensions: those of one loop share contexts.
 _offers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Extension, ...]] = WeakKeyDictionary()
 
+
+#: How clients connect again that say nothing of it.
+RECONNECT = Reconnect()
 
 Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 
@@ -51,11 +56,14 @@ class _Opening(Generic[Opened]):
         await self._opened.__aexit__(kind, error, trace)
 
     async def _open_once(self) -> Opened:
+        self._begin()
+        return await self._connect()
+
+    def _begin(self) -> None:
         if self._begun:
             name = type(self).__name__
             raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
         self._begun = True
-        return await self._connect()
 
     async def _connect(self) -> Opened:
         raise NotImplementedError
@@ -64,7 +72,8 @@ class _Opening(Generic[Opened]):
 class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     """Open a WebSocket: `async with connect(url) as websocket:`, or `websocket = await connect(url)`.
 
-    It opens one, as a coroutine does: for another, call it again.
+    It opens one, as a coroutine does: for another, call it again. `async for websocket in connect(url):` opens one after another: the next
+    one when the one before has ended, or when the body has.
 
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
@@ -72,7 +81,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `transport` was given. Where that helped, the
             server is offered HTTP/1.1 alone for the next 300 s.
-        headers: further headers of the request.
+        headers: further headers of the request, or a function or coroutine function that returns them. It is called for each opening,
+            within the open timeout, so that a token in them can be a new one.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
@@ -88,6 +98,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
             in it, though it may have TLS of its own; for "ws://" it is used as it is.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        reconnect: when `async for` connects again.
         options: see `Options`.
 
     Raises:
@@ -105,7 +116,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         url: str,
         *,
         http: HttpVersion = "auto",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]] = (),
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] | None = None,
         origin: str | None = None,
@@ -123,6 +134,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
+        reconnect: Reconnect = RECONNECT,
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
@@ -131,21 +143,36 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options
         )
         self._connector = Connector(where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
+        if not isinstance(reconnect, Reconnect):
+            raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
+        self._reconnect = reconnect
+
+    def __aiter__(self) -> AsyncIterator[WebSocket]:
+        self._begin()
+        if self._connector.attempts == 1:
+            raise LocalProtocolError(
+                "`sock` and `transport` are connected once: a client that connects again takes neither"
+            )
+        return Reconnection(self._settings.url, self._reconnect, self._connect)
 
     async def _connect(self) -> WebSocket:
         attempt = LoopAttempt(self._settings.url)
-        return await attempt.within(self._settings.timeouts.open_timeout, self._connect_by_turns(attempt))
+        return await attempt.within(self._settings.timeouts.open_timeout, self._open(attempt))
 
-    async def _connect_by_turns(self, attempt: LoopAttempt) -> WebSocket:
+    async def _open(self, attempt: LoopAttempt) -> WebSocket:
+        headers = await self._settings.fresh_headers(attempt)
+        request = self._settings.request(self._settings.url, headers, _default_offer())
+        return await self._connect_by_turns(request, attempt)
+
+    async def _connect_by_turns(self, request: UpgradeRequest, attempt: LoopAttempt) -> WebSocket:
         loop = asyncio.get_running_loop()
         connector = self._connector
         learnt = connector.learnt(loop)
         choice = VersionChoice(self._settings.http, connector.origin, learnt, connector.attempts, loop.time())
-        return await open_by_turns(choice, attempt, loop.time, self._connect_once)
+        return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, request))
 
-    async def _connect_once(self, http: HttpVersion, attempt: Attempt) -> WebSocket:
+    async def _connect_once(self, request: UpgradeRequest, http: HttpVersion, attempt: Attempt) -> WebSocket:
         settings = self._settings
-        request = settings.request_with(_default_offer())
         protocol = await self._connector.connect(http, settings.timeouts, settings.options, attempt)
         protocol.single = True
         try:

@@ -19,6 +19,11 @@ def rearm(
     return None if deadline is None else loop.call_at(deadline, call)
 
 
+async def pause(seconds: float) -> None:
+    """Wait for so many seconds."""
+    await asyncio.sleep(seconds)
+
+
 if sys.version_info >= (3, 11):
 
     async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:

@@ -20,7 +20,7 @@ from mintws.events import (
     State,
     Text,
 )
-from mintws.session import CLEAN_CODES, Ordered
+from mintws.session import Ordered
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -66,12 +66,14 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         "_session",
         "_traced",
         "connection",
+        "reconnects",
     )
 
     _protocol: LoopTransport
 
     def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
+        self.reconnects = False
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
@@ -85,12 +87,14 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
     async def __aenter__(self) -> WebSocket:
         return self
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        ended = self._is_left_to_loop(error)
         self.discard()
-        if error is None:
+        if error is None or ended:
             await self.close()
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
+        return ended
 
     @_of_the_core
     async def recv(self) -> str | bytes:
@@ -181,7 +185,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         """Answer the peer's Close and say what a reader is to be told; `None` ends an iteration."""
         self._answer()
         closed = self.ending.exception()
-        return None if iterating and closed.clean and closed.code in CLEAN_CODES else closed
+        return None if iterating and self._ends_quietly(closed) else closed
 
     async def _send(self, message: Any, compress: bool | None) -> None:
         """Send what takes more than to encode it and let it be written."""

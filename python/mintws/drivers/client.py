@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from mintws.connection import Connection, Options, check_options, check_request
 from mintws.drivers import log
@@ -44,6 +43,9 @@ if TYPE_CHECKING:
 
 W = TypeVar("W")
 
+#: Headers as a caller gives them.
+GivenHeaders: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+
 logger = logging.getLogger("mintws.client")
 
 
@@ -52,10 +54,8 @@ class ClientSettings:
 
     Args:
         url: the URL.
-        http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options: see `connect`.
-
-    Attributes:
-        request: the request of the opening handshake; without extensions where `offers_default` is true, which are the driver's to add.
+        headers: see `connect`; a callable is called by `fresh_headers`.
+        http, subprotocols, extensions, origin, user_agent_header, timeouts, options: see `connect`.
 
     Raises:
         LocalProtocolError, TypeError: one of them is wrong.
@@ -65,7 +65,7 @@ class ClientSettings:
         self,
         url: Url,
         http: HttpVersion,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]],
         subprotocols: Sequence[str],
         extensions: Sequence[Extension] | None,
         origin: str | None,
@@ -78,15 +78,33 @@ class ClientSettings:
         self.http: HttpVersion = http
         check_options(options)
         self.url = url
-        fields = completed(pairs(headers), product_header("User-Agent", user_agent_header))
-        self.request = upgrade_request(url, fields, subprotocols, extensions or (), origin)
-        self.offers_default = extensions is None
+        self._product = product_header("User-Agent", user_agent_header)
+        self._headers: Headers | Callable[[], GivenHeaders | Awaitable[GivenHeaders]]
+        self._headers = headers if callable(headers) else completed(pairs(headers), self._product)
+        self._subprotocols = subprotocols
+        self._extensions = extensions
+        self._origin = origin
         self.timeouts = timeouts
         self.options = options
+        # Raises for what no request may have.
+        self.request(url, () if callable(self._headers) else self._headers, ())
 
-    def request_with(self, offer: tuple[Extension, ...]) -> UpgradeRequest:
-        """Give the request, with `offer` as its extensions if the caller has said nothing of them."""
-        return replace(self.request, extensions=offer) if self.offers_default else self.request
+    async def fresh_headers(self, attempt: Attempt) -> Headers:
+        """Return the headers of an opening, which a callable of the caller's makes for each.
+
+        Raises:
+            LocalProtocolError, TypeError: it returns what are no headers.
+        """
+        if not callable(self._headers):
+            return self._headers
+        attempt.awaits = "what `headers` returns"
+        made = self._headers()
+        return completed(pairs(await made if isinstance(made, Awaitable) else made), self._product)
+
+    def request(self, url: Url, fields: Headers, offer: Sequence[Extension]) -> UpgradeRequest:
+        """Make the request of an opening, with `offer` as its extensions if the caller has said nothing of them."""
+        extensions = offer if self._extensions is None else self._extensions
+        return upgrade_request(url, fields, self._subprotocols, extensions, self._origin)
 
 
 def upgrade_request(
@@ -256,7 +274,7 @@ class ClientTransport(LoggedTransport):
         """
         if not self.speaks:
             why = f"the server does not speak HTTP/{self._version} (ALPN)"
-            raise ConnectError(f"cannot connect to {self._url.authority}: {why}")
+            raise self.unreachable(RemoteProtocolError(why, section="RFC 7301 §3.2"))
         attempt.id, attempt.multiplexed = self.id, self.multiplexed
 
     async def open(self, request: UpgradeRequest, attempt: Attempt) -> Any:

@@ -9,12 +9,16 @@ import logging
 from typing import Literal, Protocol
 
 from mintws.connection import Connection
+from mintws.errors import UpgradeError
 from mintws.events import Binary, Close, Peer, Ping, Pong, PreparedMessage, Text
-from mintws.session import DriverWebSocket, describe
+from mintws.session import DriverWebSocket, Then, describe
+from mintws.url import Url
 
 #: How many bytes or characters are shown of a payload, and how many characters of a text.
 PAYLOAD_SHOWN = 100
 TEXT_SHOWN = 300
+
+client_logger = logging.getLogger("mintws.client")
 
 _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
@@ -108,6 +112,17 @@ def ended(protocol: Transport, websocket: DriverWebSocket) -> None:
             passed.messages_sent,
             passed.bytes_sent,
         )
+
+
+def connects_again(url: Url, why: BaseException | str, then: Then) -> None:
+    """Log what follows a failure of a client that connects again, unless the failure is raised."""
+    if then == "raise" or not client_logger.isEnabledFor(logging.INFO):
+        return
+    if isinstance(why, UpgradeError):
+        # The rest may be secret.
+        why = f"the server answered {why.status}"
+    what = "connecting no more" if then == "stop" else f"connecting again in {then:.1f} s"
+    client_logger.info("%s %s: %s; %s", url.authority, path(url.target), shown(str(why)), what)
 
 
 def stalled(protocol: Transport, websocket: DriverWebSocket) -> None:

@@ -89,6 +89,3 @@ class LoggedTransport(DriverTransport):
             # Its frames, and those of an exception that was handled when it was raised, would keep transport and protocol alive together.
             self.error = error.with_traceback(None)
             self.error.__context__ = None
-
-    def let_finish(self) -> None:
-        """Let the closing handshake of a WebSocket go on that nobody waits for any more; whoever owns the transport waits for that."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 from mintws.connection import Connection, Counters
+from mintws.errors import ConnectionClosed
 from mintws.events import Close, Failed, Pong, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.http1 import Http1
 from mintws.session.bounds import WRITE_HIGH
-from mintws.session.close_status import CloseStatus
+from mintws.session.close_status import CLEAN_CODES, CloseStatus
 from mintws.session.closing import Order, Ordered
 from mintws.session.linger import Due
 from mintws.session.transport import TransportSession
@@ -42,6 +43,9 @@ class DriverWebSocket(MessageQueue):
     """
 
     __slots__ = ()
+
+    #: Whether another one follows it, because it is one of a client that connects again.
+    reconnects = False
 
     connection: Connection
     _protocol: DriverTransport
@@ -191,6 +195,21 @@ class DriverWebSocket(MessageQueue):
                 await self._over()
         finally:
             self._obey(self._session.end_wait())
+
+    def leave(self) -> None:
+        """Close, and leave the rest of the closing handshake to the transport: nobody waits for it."""
+        if not self._gone():
+            self.discard()
+            self._begin_close()
+            self._protocol.let_finish()
+
+    def _ends_quietly(self, closed: ConnectionClosed) -> bool:
+        """Whether its end ends an iteration over messages without an error."""
+        return self.reconnects or (closed.clean and closed.code in CLEAN_CODES)
+
+    def _is_left_to_loop(self, error: object) -> bool:
+        """Whether an error of the body is the end of this WebSocket, which the loop that connects again decides on."""
+        return self.reconnects and self.ending.is_of(error)
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's, or answer the peer's if it has been received."""
@@ -438,6 +457,9 @@ class DriverTransport(Transport):
         self.websockets.clear()
         self.obey(self._session.lose())
         self.wake()
+
+    def let_finish(self) -> None:
+        """Let the closing handshake of a WebSocket go on that nobody waits for any more; whoever owns the transport waits for that."""
 
     def say_last(self, data: bytes) -> None:
         """Write bytes that no task waits for, unless the transport is gone."""
