@@ -14,6 +14,7 @@ from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.reconnect import RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
+from mintws.session.redirect import REDIRECTS, Redirects
 from mintws.session.requests import (
     LEAST_RATE,
     LONGEST_STOP,
@@ -43,6 +44,7 @@ __all__ = [
     "PARTING",
     "PRODUCT",
     "READER_WAIT",
+    "REDIRECTS",
     "REFILL_INTERVAL",
     "REFUSAL_WAIT",
     "REPLIES_HIGH",
@@ -74,6 +76,7 @@ __all__ = [
     "PendingPings",
     "Preface",
     "Reconnect",
+    "Redirects",
     "RequestTimeouts",
     "ServerSession",
     "Signs",
