@@ -35,7 +35,7 @@ _SSL: Meant = (("ssl", "a context"), ("", "TLS is of the transport beneath"))
 _PROXY: Meant = (("sock", "connected through the proxy: proxies are not built in"),)
 _QUEUE: Meant = (("", "what waits is bounded already, at 256 messages or 256 KiB: see back-pressure in the guide"),)
 _LOGGER: Meant = (("", 'the loggers are called "mintws.client" and "mintws.server"'),)
-_REDIRECTS: Meant = (("", "redirects are not followed: an UpgradeError has the Location among its headers"),)
+_REDIRECTS: Meant = (("redirects", ""), ("", _OF_ONE_WEBSOCKET))
 _RECEIVE_TIMEOUT: Meant = (("", "asyncio.timeout() around recv() bounds it"),)
 _NOT_DECODED: Meant = (("text_as_bytes", "which is checked to be UTF-8 all the same"),)
 

@@ -16,12 +16,29 @@ from mintws.asyncio.connector import ClientProtocol, Connector, LoopAttempt
 from mintws.asyncio.reconnection import Reconnection
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
-from mintws.drivers.client import Attempt, ClientSettings, GivenHeaders, open_by_turns, upgrade_request
+from mintws.drivers.client import (
+    Attempt,
+    ClientSettings,
+    GivenHeaders,
+    Reach,
+    follow_redirects,
+    open_by_turns,
+    upgrade_request,
+)
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, HttpVersion, Reconnect, Timeouts, VersionChoice, default_offer, product_header
+from mintws.session import (
+    PRODUCT,
+    REDIRECTS,
+    HttpVersion,
+    Reconnect,
+    Timeouts,
+    VersionChoice,
+    default_offer,
+    product_header,
+)
 from mintws.url import Url, parse
 
 if TYPE_CHECKING:
@@ -98,11 +115,15 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
             in it, though it may have TLS of its own; for "ws://" it is used as it is.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
+            credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` or `transport` none
+            is, and with `path` none to another origin.
         reconnect: when `async for` connects again.
         options: see `Options`.
 
     Raises:
-        UpgradeError: the server answered no. The body of its answer is waited for at most a second, within the open timeout.
+        UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
+            within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
@@ -134,13 +155,14 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
+        redirects: int = REDIRECTS,
         reconnect: Reconnect = RECONNECT,
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         where = parse(url)
         self._settings = ClientSettings(
-            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options
+            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
         )
         self._connector = Connector(where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
         if not isinstance(reconnect, Reconnect):
@@ -149,7 +171,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
 
     def __aiter__(self) -> AsyncIterator[WebSocket]:
         self._begin()
-        if self._connector.attempts == 1:
+        if self._connector.reach is Reach.ONCE:
             raise LocalProtocolError(
                 "`sock` and `transport` are connected once: a client that connects again takes neither"
             )
@@ -157,23 +179,24 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
 
     async def _connect(self) -> WebSocket:
         attempt = LoopAttempt(self._settings.url)
-        return await attempt.within(self._settings.timeouts.open_timeout, self._open(attempt))
+        opening = follow_redirects(
+            self._settings, attempt, _default_offer(), self._connector.reach, partial(self._connect_by_turns, attempt)
+        )
+        return await attempt.within(self._settings.timeouts.open_timeout, opening)
 
-    async def _open(self, attempt: LoopAttempt) -> WebSocket:
-        headers = await self._settings.fresh_headers(attempt)
-        request = self._settings.request(self._settings.url, headers, _default_offer())
-        return await self._connect_by_turns(request, attempt)
-
-    async def _connect_by_turns(self, request: UpgradeRequest, attempt: LoopAttempt) -> WebSocket:
+    async def _connect_by_turns(self, attempt: LoopAttempt, url: Url, request: UpgradeRequest) -> WebSocket:
         loop = asyncio.get_running_loop()
-        connector = self._connector
+        connector = self._connector.to(url)
         learnt = connector.learnt(loop)
-        choice = VersionChoice(self._settings.http, connector.origin, learnt, connector.attempts, loop.time())
-        return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, request))
+        attempts = 1 if connector.reach is Reach.ONCE else 2
+        choice = VersionChoice(self._settings.http, connector.origin, learnt, attempts, loop.time())
+        return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, connector, request))
 
-    async def _connect_once(self, request: UpgradeRequest, http: HttpVersion, attempt: Attempt) -> WebSocket:
+    async def _connect_once(
+        self, connector: Connector, request: UpgradeRequest, http: HttpVersion, attempt: Attempt
+    ) -> WebSocket:
         settings = self._settings
-        protocol = await self._connector.connect(http, settings.timeouts, settings.options, attempt)
+        protocol = await connector.connect(http, settings.timeouts, settings.options, attempt)
         protocol.single = True
         try:
             websocket: WebSocket = await protocol.open(request, attempt)

@@ -16,7 +16,7 @@ from mintws.asyncio.timers import limited
 from mintws.asyncio.tls import TlsProtocol, default_context, shared_buffers
 from mintws.connection import Options
 from mintws.drivers.addresses import ascii_name, check_address, check_context
-from mintws.drivers.client import Attempt, ClientTransport
+from mintws.drivers.client import Attempt, ClientTransport, Reach
 from mintws.errors import (
     ConnectError,
     ConnectTimeout,
@@ -105,10 +105,15 @@ class Connector:
         self._path = path
         self._transport = transport
         opened = sock is not None or transport is not None
-        #: What the caller has connected is connected once.
-        self.attempts = 1 if opened else 2
+        self.reach = Reach.ONCE if opened else Reach.ORIGIN if path is not None else Reach.ANYWHERE
         #: What tells the server from others that are reached with the same context.
         self.origin = (url.authority, self._server_hostname, host, port, path, opened)
+
+    def to(self, url: Url) -> Connector:
+        """Return what reaches a URL, the own one or one that a server has redirected to."""
+        if (url.secure, url.authority) == (self._url.secure, self._url.authority):
+            return self
+        return Connector(url, self._ssl, None, None, None, self._family, self._local_addr, None, None, None)
 
     def learnt(self, loop: asyncio.AbstractEventLoop) -> Http1Origins:
         """Give what the loop has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from mintws.connection import Connection, Options, check_options, check_request
@@ -35,7 +36,18 @@ from mintws.events import (
 )
 from mintws.extensions import Extension
 from mintws.http1 import Http1
-from mintws.session import ClientSession, DriverWebSocket, HttpVersion, Step, Timeouts, VersionChoice, product_header
+from mintws.limits import INT31, check_int
+from mintws.session import (
+    REDIRECTS,
+    ClientSession,
+    DriverWebSocket,
+    HttpVersion,
+    Redirects,
+    Step,
+    Timeouts,
+    VersionChoice,
+    product_header,
+)
 from mintws.url import Url
 
 if TYPE_CHECKING:
@@ -55,7 +67,7 @@ class ClientSettings:
     Args:
         url: the URL.
         headers: see `connect`; a callable is called by `fresh_headers`.
-        http, subprotocols, extensions, origin, user_agent_header, timeouts, options: see `connect`.
+        http, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects: see `connect`.
 
     Raises:
         LocalProtocolError, TypeError: one of them is wrong.
@@ -72,6 +84,7 @@ class ClientSettings:
         user_agent_header: str | None,
         timeouts: Timeouts,
         options: Options,
+        redirects: int = REDIRECTS,
     ) -> None:
         if http not in ("auto", "1.1", "2"):
             raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
@@ -86,6 +99,8 @@ class ClientSettings:
         self._origin = origin
         self.timeouts = timeouts
         self.options = options
+        check_int("redirects", redirects, 0, INT31)
+        self.redirects = redirects
         # Raises for what no request may have.
         self.request(url, () if callable(self._headers) else self._headers, ())
 
@@ -130,6 +145,14 @@ def upgrade_request(
     return request
 
 
+class Reach(Enum):
+    """Where a client can connect to, given its arguments."""
+
+    ANYWHERE = "anywhere"
+    ORIGIN = "one origin, by a path"
+    ONCE = "one server, once"
+
+
 class Attempt:
     """What a client waits for until a connection, or a WebSocket on it, is open.
 
@@ -146,6 +169,10 @@ class Attempt:
     timeout_error: type[ConnectTimeout] = ConnectTimeout
 
     def __init__(self, url: Url) -> None:
+        self.begin(url)
+
+    def begin(self, url: Url) -> None:
+        """Begin with a URL, the first one or one that the attempt is redirected to."""
         self._url = url
         self.awaits = "the server's answer"
         self.refusal: UpgradeReject | None = None
@@ -173,6 +200,37 @@ class Attempt:
             why = f"the server answered {error.status}" if isinstance(error, UpgradeError) else log.shown(str(error))
             where = f"{self._url.authority} {log.path(self._url.target)}"
             logger.debug("%s not opened: %s: %s%s", self.id or "-", where, why, then)
+
+
+async def follow_redirects(
+    settings: ClientSettings,
+    attempt: Attempt,
+    offer: Sequence[Extension],
+    reach: Reach,
+    open_at: Callable[[Url, UpgradeRequest], Awaitable[W]],
+) -> W:
+    """Open a WebSocket where its URL leads, and the redirects of servers.
+
+    Args:
+        offer: the extensions that are offered if the caller has said nothing of them.
+        reach: which redirects can be followed.
+        open_at: opens a WebSocket at a URL, by a request.
+
+    Raises:
+        ConnectError: the last server refuses it or cannot be reached, or a redirect is not to be followed.
+    """
+    headers = await settings.fresh_headers(attempt)
+    most = 0 if reach is Reach.ONCE else settings.redirects
+    redirects = Redirects(settings.url, most, elsewhere=reach is Reach.ANYWHERE)
+    while True:
+        request = settings.request(redirects.url, redirects.permitted(headers), offer)
+        try:
+            return await open_at(redirects.url, request)
+        except UpgradeError as error:
+            if not redirects.follow(error):
+                raise
+            attempt.log(error, f"; redirected to {redirects.url.authority} {log.path(redirects.url.target)}")
+            attempt.begin(redirects.url)
 
 
 async def open_by_turns(
