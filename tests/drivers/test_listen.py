@@ -13,7 +13,8 @@ import pytest
 from drivers.conftest import echo, listening
 
 from mintws import LocalProtocolError
-from mintws.asyncio import connect, connect_http2, listener, serve
+from mintws.asyncio import connect, connect_http2, serve
+from mintws.drivers import listener
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the backlog, and has all of 127.0.0.0/8")
 

@@ -1,81 +1,17 @@
-"""Where a server listens: its sockets, and how many connections wait in them."""
+"""Where a server listens, with a server of asyncio's for each socket."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from mintws.drivers.addresses import check_socket
-from mintws.errors import LocalProtocolError
-from mintws.limits import INT31, check_int
-
-#: How many connections wait in the system until they are accepted, if nothing is said: what Linux allows unless it is configured. A client
-#: that finds no room asks again after a second. asyncio gets its default, 100, because it also accepts as many in one turn of the loop,
-#: and, where no file descriptor is left, logs as many errors.
-BACKLOG = 4096
-#: How often a port that is free in one family of addresses is looked for in the others.
-TRIES = 16
-
-#: The errors of an address whose family this host does not have.
-_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-#: Where Linux tells the backlog of a listening socket in its `tcp_info`, as `tcpi_sacked`.
-_TCP_INFO_BACKLOG = slice(28, 32)
-
-#: The family of a socket and its address.
-_Address: TypeAlias = tuple[int, tuple[Any, ...]]
+from mintws.drivers.listener import ListenAddress
 
 
-class Listener:
-    """Where a server listens.
-
-    Args:
-        host, port, sock, path, backlog, reuse_port: see `serve`.
-
-    Raises:
-        LocalProtocolError: not exactly one place is named, or a number is out of its range.
-        TypeError: an argument has a wrong type.
-    """
-
-    def __init__(
-        self,
-        host: str | Sequence[str] | None,
-        port: int | None,
-        sock: socket.socket | None,
-        path: str | None,
-        backlog: int | None,
-        reuse_port: bool,
-    ) -> None:
-        named = (host is not None or port is not None) + (sock is not None) + (path is not None)
-        if named != 1:
-            raise LocalProtocolError("say where to listen by one of host and port, sock, and path")
-        check_socket(sock, path)
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == 0:
-            raise LocalProtocolError(
-                "sock is not bound: the system would choose a port, on all interfaces; call sock.bind() before"
-            )
-        if not isinstance(reuse_port, bool):
-            raise TypeError(f"reuse_port is True or False, not {reuse_port!r}")
-        if reuse_port and (sock is not None or path is not None):
-            raise LocalProtocolError("reuse_port is for host and port: set SO_REUSEPORT before you bind a socket")
-        if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
-            raise LocalProtocolError("reuse_port is not for this system: it has no SO_REUSEPORT")
-        if backlog is not None:
-            check_int("backlog", backlog, 1, INT31)
-        if port is not None:
-            check_int("port", port, 0, 65535)
-        hosts = tuple(host) if isinstance(host, Iterable) and not isinstance(host, str) else (host,)
-        if not hosts or not all(isinstance(it, str | None) for it in hosts):
-            raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
-        self._hosts = hosts
-        self._port = port or 0
-        self._sock = sock
-        self._path = path
-        self._backlog = backlog
-        self._reuse_port = reuse_port
+class Listener(ListenAddress):
+    """Where a server on a loop listens."""
 
     async def listen(self, protocol: Callable[[], asyncio.BaseProtocol]) -> list[asyncio.Server]:
         """Listen, with a server of asyncio's for each socket.
@@ -89,19 +25,18 @@ class Listener:
         loop = asyncio.get_running_loop()
         servers: list[asyncio.Server] = []
         ours: list[socket.socket] = []
-        backlog = self._backlog
+        backlog = self.backlog
         try:
             if self._path is not None:
                 servers.append(await loop.create_unix_server(protocol, self._path))
             elif self._sock is not None:
-                backlog = backlog or _backlog_of(self._sock)
                 servers.append(await loop.create_server(protocol, sock=self._sock))
             else:
-                ours = await self._open()
+                ours = await self.open_sockets(_look_up)
                 for sock in ours:
                     servers.append(await loop.create_server(protocol, sock=sock))
             for server in servers:
-                _set_backlog(server, backlog or BACKLOG)
+                _set_backlog(server, backlog)
         except BaseException:
             for server in servers:
                 server.close()
@@ -110,71 +45,15 @@ class Listener:
             raise
         return servers
 
-    async def _open(self) -> list[socket.socket]:
-        """Open the sockets of all hosts, on one port."""
-        hosts = [await _resolve(host, self._port) for host in self._hosts]
-        left = TRIES
-        while True:
-            left -= 1
-            try:
-                return self._open_on_one_port(hosts)
-            except OSError as error:
-                if self._port or error.errno != errno.EADDRINUSE or not left:
-                    raise
 
-    def _open_on_one_port(self, hosts: list[list[_Address]]) -> list[socket.socket]:
-        """Open the sockets; where any port will do, all take that of the first."""
-        opened: dict[_Address, socket.socket] = {}
-        port = self._port
-        try:
-            for addresses in hosts:
-                missing: OSError | None = None
-                for family, address in addresses:
-                    if (family, address) in opened:
-                        continue
-                    here = (address[0], port, *address[2:])
-                    try:
-                        sock = socket.create_server(here, family=family, reuse_port=self._reuse_port)
-                    except OSError as error:
-                        if error.errno not in _NO_FAMILY:
-                            raise
-                        missing = error
-                        continue
-                    opened[family, address] = sock
-                    port = sock.getsockname()[1]
-                if missing is not None and not opened.keys() & set(addresses):
-                    raise missing
-        except BaseException:
-            for sock in opened.values():
-                sock.close()
-            raise
-        return list(opened.values())
-
-
-async def _resolve(host: str | None, port: int) -> list[_Address]:
-    """Give the addresses of a host; those of all interfaces for none. Only a name is looked up, by a thread."""
-    kind = socket.SOCK_STREAM
-    try:
-        infos = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
-    except UnicodeError as error:
-        raise LocalProtocolError(f"host {host!r} is no name: {error}") from None
-    return [(family, address) for family, _, _, _, address in infos]
+async def _look_up(host: str | None, port: int) -> Sequence[Any]:
+    loop = asyncio.get_running_loop()
+    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
 
 
 def _set_backlog(server: asyncio.Server, backlog: int) -> None:
+    # asyncio gets its default, 100, because it also accepts as many in one turn of the loop, and, where no file descriptor is left, logs as
+    # many errors.
     for sock in server.sockets:
         with socket.fromfd(sock.fileno(), sock.family, sock.type) as twin:
             twin.listen(backlog)
-
-
-def _backlog_of(sock: socket.socket) -> int:
-    """The backlog of a socket that listens already, which Linux tells for TCP; 0 if it does not, or nobody tells."""
-    try:
-        if sys.platform == "linux" and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BACKLOG.stop)
-            return int.from_bytes(info[_TCP_INFO_BACKLOG], sys.byteorder)
-    except OSError:
-        pass
-    return 0
