@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
 from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed
 from mintws.events import (
@@ -28,23 +28,11 @@ else:
     # What `typing.get_type_hints` gives: before Python 3.12 there is no class for it.
     Buffer = bytes | bytearray | memoryview
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 #: What is sent as one message.
 Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any]
 
 
-def _of_the_core(declared: F) -> F:
-    """Have the core's method of the same name seen as the coroutine function that is declared, with its types.
-
-    `inspect` takes what has all attributes of a function for one, and so do `asyncio.iscoroutinefunction`, `help` and mocks.
-    """
-    method = getattr(_core.WebSocket, declared.__name__)
-    seen: Any = functools.update_wrapper(_core.coroutine_method(method), declared)
-    seen.__doc__, seen.__annotations__ = method.__doc__, declared.__annotations__
-    for name in ("__code__", "__defaults__", "__kwdefaults__"):
-        setattr(seen, name, getattr(declared, name))
-    return cast("F", seen)
+_of_the_core = of_the_core(_core.WebSocket)
 
 
 class WebSocket(_core.WebSocket, LoggedWebSocket):
