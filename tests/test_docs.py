@@ -42,7 +42,8 @@ def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path)
     compile(code, page.name, "exec", dont_inherit=True)
     if reason:
         pytest.skip(reason)
-    script = tmp_path / f"{page.stem}.py"
+    # Not by the name of the page: it may be that of a package.
+    script = tmp_path / f"example_of_{page.stem}.py"
     script.write_text(code, encoding="utf-8")
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(script)],

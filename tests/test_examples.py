@@ -101,6 +101,29 @@ def test_the_follower_comes_back() -> None:
     run(work())
 
 
+def test_the_first_feed_that_ends_ends_all() -> None:
+    async def work() -> None:
+        async def handler(websocket):
+            await websocket.send(f"news of {websocket.request.target}")
+            if websocket.request.target == "/short":
+                await websocket.recv()
+            await websocket.wait_closed()
+
+        async with serve(handler, "127.0.0.1", 0) as server:
+            urls = [f"ws://127.0.0.1:{server.port}/{name}" for name in ("long", "short")]
+            async with started("examples/feeds.py", *urls) as program:
+                heard = [await line(program), await line(program)]
+                assert sorted(heard) == [f"{url}: 'news of /{url.rpartition('/')[2]}'" for url in urls]
+                [short] = [it for it in server.websockets if it.request.target == "/short"]
+                await short.close(4000, "enough")
+                assert program.stderr is not None
+                assert b"the peer closed with 4000: enough" in await asyncio.wait_for(program.stderr.readline(), 20)
+                await program.wait()
+                program.send_signal = lambda number: None  # type: ignore[method-assign]
+
+    run(work())
+
+
 def test_one_connection_carries_them_all() -> None:
     async def work() -> None:
         async with started("examples/one_connection.py") as program:

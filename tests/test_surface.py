@@ -20,6 +20,7 @@ import pytest
 import mintws
 import mintws.asyncio
 import mintws.events
+import mintws.trio
 from mintws import (
     Agreed,
     Binary,
@@ -56,8 +57,8 @@ ALIASES = {"mintws.Event", "mintws.events.Event", "mintws.events.Sendable", "min
 
 
 def names() -> Iterator[tuple[str, Any]]:
-    """Give each public name of the three public modules, and what it is."""
-    for module in (mintws, mintws.asyncio, mintws.events):
+    """Give each public name of the public modules, and what it is."""
+    for module in (mintws, mintws.asyncio, mintws.trio, mintws.events):
         for name in module.__all__:
             yield f"{module.__name__}.{name}", getattr(module, name)
 
@@ -125,6 +126,9 @@ AWAITED = {
     WebSocket: {"recv", "recv_event", "send", "send_many", "ping", "close", "wait_closed"},
     Http2Client: {"open", "request", "close"},
     Server: {"close", "drain", "serve_forever", "wait_closed"},
+    mintws.trio.WebSocket: {"recv", "recv_event", "send", "send_many", "ping", "close", "wait_closed"},
+    mintws.trio.Http2Client: {"open", "request", "close"},
+    mintws.trio.Server: {"close", "drain", "serve_forever", "wait_closed"},
 }
 
 

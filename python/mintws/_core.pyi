@@ -21,6 +21,7 @@ __all__ = [
     "WRITE_HIGH",
     "Awaitable",
     "Binary",
+    "BurstWebSocket",
     "Close",
     "Contexts",
     "DataReceiver",
@@ -597,6 +598,86 @@ class WebSocket(MessageQueue):
 
     def _end_batch(self) -> None:
         """Write the frames of the batch, unless it is nested."""
+
+@disjoint_base
+class BurstWebSocket(MessageQueue):
+    """Base class of a WebSocket that takes and answers messages which arrived together without waiting in between.
+
+    `recv` and `send` return an `Awaitable`. All but that is left to coroutines of the subclass, `_receive` and `_send`: to wait, to let
+    other tasks run, and to write.
+    """
+
+    def __new__(cls, ready: ReadyList, connection: Endpoint) -> Self: ...
+    awaited: bool
+    """Whether a task waits in `recv`."""
+    _blocked: bool
+    """Whether sends have to wait: for room, or for the end of a message in fragments."""
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the application has taken a message and sent nothing since."""
+
+    @property
+    def _batching(self) -> bool:
+        """Whether a batch is open."""
+
+    async def recv(self) -> str | bytes:
+        """Wait for the next message and return it.
+
+        A cancelled call loses no message.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended.
+        """
+
+    async def recv_event(self) -> Text | Binary:
+        """Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended.
+        """
+
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> str | bytes: ...
+    async def send(
+        self,
+        message: str | Buffer | Text | Binary | PreparedMessage | Iterable[Any] | AsyncIterable[Any],
+        *,
+        compress: bool | None = None,
+    ) -> None:
+        """Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
+
+        A synchronous or asynchronous iterable of `str` or of bytes is one message, with each element a fragment. Other messages wait
+        until it is complete. When the call returns, the message has been passed to the transport, if that has room. There is one
+        exception, which makes bursts cheap: while a task handles messages that arrived together, its sends are written by the send
+        after the last of these messages, or when the task waits for something else.
+        A call that is cancelled has already sent its message: a second call would send it twice.
+
+        Args:
+            message: the message.
+            compress: whether to compress it, if permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended.
+            TypeError: `message` has another type: `ping` sends a Ping, and `close` a Close.
+        """
+
+    def _take(self, event: bool) -> tuple[Any] | None:
+        """Take the next message in a tuple, as an event or as its data, or return `None` if there is none. A paused peer is resumed."""
+
+    def _begin_turn(self) -> None:
+        """Record that other tasks could run."""
+
+    def _has_sent(self) -> None:
+        """Record that the application sends something, which may answer the messages that it has taken."""
+
+    def _take_frames(self) -> bytes:
+        """Return the frames to be written: all that were collected."""
+
+    def _begin_batch(self) -> None:
+        """Collect frames until `_end_batch`."""
+
+    def _end_batch(self) -> None:
+        """End a batch."""
 
 @final
 class Awaitable:

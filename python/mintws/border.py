@@ -72,6 +72,22 @@ class WebSocket(Protocol):
         """Return the exception for a reader of an ended WebSocket; `None` ends an iteration."""
 
 
+class Burst(Protocol):
+    """A WebSocket of a driver whose tasks wait in coroutines, built on `_core.BurstWebSocket`."""
+
+    def _resume(self) -> None:
+        """Decode what has waited for the application, and resume the peer."""
+
+    def _receive(self, event: bool, iterating: bool) -> Coroutine[Any, Any, Any]:
+        """Wait for the next message, or let other tasks run, and return it as an event or as its data; a clean end ends an iteration."""
+
+    def _send(self, message: Any, compress: bool | None) -> Coroutine[Any, Any, None]:
+        """Send a message and write all that was collected, or wait for room, or let other tasks run."""
+
+    def _post_later(self) -> None:
+        """Have the collected frames written when the task that sends waits, at the latest."""
+
+
 class Endpoint(Protocol):
     """A connection, built on `_core.Endpoint`."""
 

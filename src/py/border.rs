@@ -87,6 +87,32 @@ pub mod websocket {
     }
 }
 
+/// A WebSocket of a driver whose tasks wait in coroutines, built on `BurstWebSocket`.
+pub mod burst {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn resume(websocket: &Bound<'_, PyAny>) -> PyResult<()> {
+        websocket.call_method0(intern!(websocket.py(), "_resume")).map(drop)
+    }
+
+    pub fn receive<'py>(websocket: &Bound<'py, PyAny>, event: bool, iterating: bool) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method1(intern!(websocket.py(), "_receive"), (event, iterating))
+    }
+
+    pub fn send<'py>(
+        websocket: &Bound<'py, PyAny>,
+        message: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method1(intern!(websocket.py(), "_send"), (message, compress))
+    }
+
+    pub fn post_later(websocket: &Bound<'_, PyAny>) -> PyResult<()> {
+        websocket.call_method0(intern!(websocket.py(), "_post_later")).map(drop)
+    }
+}
+
 /// A connection, built on `Endpoint`.
 pub mod endpoint {
     use pyo3::intern;

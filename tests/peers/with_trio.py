@@ -1,4 +1,4 @@
-"""A driver for trio over the same core, as both ends of a conversation."""
+"""Our driver for trio, as both ends of a conversation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-import trio_driver
 from conversation import CHECKS, HTTP1, HTTP2, Certificate, Closed, End, Ending, Peer, Serving, Variant, answer
-from ours import told
+from ours import SOON, STILL_OPEN, told
 from process import client_context, server_context
-from trio_driver import WebSocket
 
 import mintws
-from mintws import PerMessageDeflate, Text
-from mintws.session import Timeouts
-
-TIMING = Timeouts(ping_interval=None, close_timeout=5.0, open_timeout=5.0)
+from mintws.trio import WebSocket, connect, serve
 
 
 class TrioEnd(End):
@@ -33,7 +28,7 @@ class TrioEnd(End):
         try:
             return await self.websocket.recv()
         except mintws.ConnectionClosed:
-            with trio.fail_after(2):
+            with trio.fail_after(SOON):
                 await self.websocket.wait_closed()
             raise Closed(self._ending()) from None
 
@@ -42,12 +37,16 @@ class TrioEnd(End):
         return self._ending()
 
     async def send_fragments(self, fragments: list[str], *, ping: bool) -> None:
-        async with trio.open_nursery() as nursery:
+        async def one_by_one() -> AsyncIterator[str]:
             for fragment in fragments:
-                await self.websocket.send(Text(fragment, fin=False))
+                yield fragment
                 if ping:
+                    # Not awaited: some peers read nothing while they answer.
                     nursery.start_soon(self.websocket.ping)
-            await self.websocket.send(Text("", fin=True))
+                    await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            await self.websocket.send(one_by_one())
 
     async def ping(self) -> None:
         await self.websocket.ping()
@@ -57,7 +56,7 @@ class TrioEnd(End):
 
 
 class MintwsOnTrio(Peer):
-    """The trial driver; it runs in a thread, and asyncio goes on meanwhile."""
+    """Our driver for trio; it runs in a thread, and asyncio goes on meanwhile."""
 
     name = "mintws on trio"
     serves = calls = (*HTTP1, *HTTP2)
@@ -67,29 +66,31 @@ class MintwsOnTrio(Peer):
         return mintws.__version__
 
     @asynccontextmanager
-    async def serve(self, variant: Variant, certificate: Certificate) -> AsyncIterator[Serving]:
+    async def serve(self, variant: Variant, certificate: Certificate, port: int = 0) -> AsyncIterator[Serving]:
         loop = asyncio.get_running_loop()
         listens: asyncio.Future[tuple[int, Callable[[], Any]]] = loop.create_future()
 
         async def handler(websocket: WebSocket) -> None:
             try:
+                check_variant(websocket, variant)
                 ending = await answer(TrioEnd(websocket))
+                if not await gone(websocket):
+                    ending = Ending(None, STILL_OPEN)
             except AssertionError as error:
                 ending = Ending(None, str(error))
             loop.call_soon_threadsafe(serving.endings.put_nowait, ending)
 
         async def listen() -> None:
+            how: dict[str, Any] = {"http2": variant.http == "2", "ping_interval": None, "close_timeout": 5.0}
+            if not variant.deflate:
+                how["extensions"] = ()
             context = server_context(certificate) if variant.tls else None
-            if context is not None:
-                context.set_alpn_protocols(["h2" if variant.http == "2" else "http/1.1"])
             token = trio.lowlevel.current_trio_token()
-            async with trio_driver.serve(
-                handler, ssl=context, extensions=_extensions(variant), timeouts=TIMING
-            ) as port:
+            async with serve(handler, "127.0.0.1", port, ssl=context, **how) as server:
                 with trio.CancelScope() as scope:
                     stop = lambda: token.run_sync_soon(scope.cancel)  # noqa: E731
-                    loop.call_soon_threadsafe(listens.set_result, (port, stop))
-                    await trio.sleep_forever()
+                    loop.call_soon_threadsafe(listens.set_result, (server.port, stop))
+                    await server.serve_forever()
 
         thread = threading.Thread(target=trio.run, args=(listen,), daemon=True)
         thread.start()
@@ -104,21 +105,33 @@ class MintwsOnTrio(Peer):
 
     async def converse(self, url: str, variant: Variant, certificate: Certificate, check: str, server: Peer) -> Ending:
         async def ask() -> Ending:
-            context = client_context(certificate) if variant.tls else None
+            how: dict[str, Any] = {"ping_interval": None, "close_timeout": 5.0, "open_timeout": 5.0}
+            if variant.tls:
+                how["ssl"] = client_context(certificate)
+            if not variant.deflate:
+                how["extensions"] = ()
             with trio.fail_after(15):
-                async with trio_driver.connect(
-                    url,
-                    http=variant.http,  # type: ignore[arg-type]
-                    host="127.0.0.1",
-                    ssl=context,
-                    extensions=_extensions(variant),
-                    timeouts=TIMING,
-                ) as websocket:
-                    assert bool(websocket.connection.extensions) is variant.deflate
-                    return await CHECKS[check](TrioEnd(websocket), self, server)
+                async with connect(url, http=variant.http, host="127.0.0.1", **how) as websocket:
+                    check_variant(websocket, variant)
+                    ending = await CHECKS[check](TrioEnd(websocket), self, server)
+                    assert await gone(websocket), STILL_OPEN
+                    return ending
 
         return await asyncio.to_thread(trio.run, ask)
 
 
-def _extensions(variant: Variant) -> tuple[PerMessageDeflate, ...]:
-    return (PerMessageDeflate(),) if variant.deflate else ()
+def check_variant(websocket: WebSocket, variant: Variant) -> None:
+    """Check that a connection is what the test believes."""
+    assert websocket.http_version == variant.http, f"it is HTTP/{websocket.http_version}"
+    assert bool(websocket.connection.extensions) is variant.deflate, f"agreed: {websocket.connection.extensions}"
+    assert (websocket.ssl_object is not None) is variant.tls
+
+
+async def gone(websocket: WebSocket) -> bool:
+    """Wait until the peer has ended its side: the stream over HTTP/2, the transport over HTTP/1.1."""
+    for _ in range(int(SOON / 0.01)):
+        carrier = websocket.connection.carrier
+        if carrier.done if websocket.http_version == "2" else websocket._protocol.closing:
+            return True
+        await trio.sleep(0.01)
+    return False

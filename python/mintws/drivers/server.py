@@ -170,7 +170,7 @@ class ServerTransport(LoggedTransport):
         else:
             self._speak(False)
 
-    def receive_start(self, data: bytes | memoryview) -> bytes | None:
+    def receive_start(self, data: bytes | bytearray | memoryview) -> bytes | None:
         """Take the first bytes of a client without TLS; give them back when they have told the version, `None` before."""
         assert self._preface is not None
         start = self._preface.receive(data)

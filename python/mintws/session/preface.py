@@ -19,7 +19,7 @@ class Preface:
         self._start = b""
         self.http2 = False
 
-    def receive(self, data: bytes | memoryview) -> bytes | None:
+    def receive(self, data: bytes | bytearray | memoryview) -> bytes | None:
         """Take the next bytes; empty if the client has ended its half.
 
         Returns:

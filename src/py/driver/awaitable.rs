@@ -11,10 +11,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::Waiter;
 use super::websocket::{Pop, Sent, WebSocketBase};
+use super::{BurstWebSocket, Waiter};
 use crate::py::border;
 use crate::py::guarded::Guarded;
+use crate::py::incoming::Message;
 
 /// The form in which a reader takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,18 @@ pub enum RecvKind {
     Next,
     /// The message as an event of ASGI.
     Asgi,
+}
+
+impl RecvKind {
+    /// Gives a message in this form.
+    #[inline]
+    pub fn of(self, message: Message<'_>) -> PyResult<Bound<'_, PyAny>> {
+        match self {
+            Self::Data | Self::Next => Ok(message.data),
+            Self::Event => message.into_event(),
+            Self::Asgi => message.into_asgi(),
+        }
+    }
 }
 
 enum Work {
@@ -49,6 +62,8 @@ impl Work {
 enum Progress {
     /// Nobody awaits it yet.
     Fresh(Py<WebSocketBase>, Work),
+    /// The same, of a WebSocket whose tasks wait in coroutines.
+    Burst(Py<BurstWebSocket>, Work),
     /// A reader waits for a message.
     Waiting(Py<WebSocketBase>, RecvKind),
     /// A reader waits for a turn of the loop although there is a message.
@@ -147,6 +162,11 @@ impl Awaitable {
                 visit.call(websocket)?;
                 visit.call(message)
             }
+            Progress::Burst(websocket, Work::Send(message, _)) => {
+                visit.call(websocket)?;
+                visit.call(message)
+            }
+            Progress::Burst(websocket, Work::Read(_)) => visit.call(websocket),
             Progress::Fresh(websocket, Work::Read(_)) | Progress::Waiting(websocket, _) => visit.call(websocket),
             Progress::Deferred(websocket, _, waiter) | Progress::Sending(websocket, waiter) => {
                 visit.call(websocket)?;
@@ -166,7 +186,8 @@ impl Awaitable {
     }
 
     pub fn reading(websocket: &Bound<'_, WebSocketBase>, kind: RecvKind) -> PyResult<Py<Self>> {
-        Self::new(websocket, Work::Read(kind))
+        let spare = websocket.get().state(websocket.py())?.take_spare();
+        Self::new(websocket.py(), spare, Progress::Fresh(websocket.clone().unbind(), Work::Read(kind)))
     }
 
     pub fn sending(
@@ -174,14 +195,33 @@ impl Awaitable {
         message: Py<PyAny>,
         compress: Option<bool>,
     ) -> PyResult<Py<Self>> {
-        Self::new(websocket, Work::Send(message, compress))
+        let spare = websocket.get().state(websocket.py())?.take_spare();
+        let work = Work::Send(message, compress);
+        Self::new(websocket.py(), spare, Progress::Fresh(websocket.clone().unbind(), work))
+    }
+
+    pub fn receiving(websocket: &Bound<'_, BurstWebSocket>, kind: RecvKind) -> PyResult<Py<Self>> {
+        let spare = websocket.get().take_spare(websocket.py())?;
+        Self::new(websocket.py(), spare, Progress::Burst(websocket.clone().unbind(), Work::Read(kind)))
+    }
+
+    pub fn answering(
+        websocket: &Bound<'_, BurstWebSocket>,
+        message: Py<PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<Py<Self>> {
+        let spare = websocket.get().take_spare(websocket.py())?;
+        let work = Work::Send(message, compress);
+        Self::new(websocket.py(), spare, Progress::Burst(websocket.clone().unbind(), work))
     }
 
     /// Creates one, reusing a completed one that has no other reference.
-    fn new(websocket: &Bound<'_, WebSocketBase>, work: Work) -> PyResult<Py<Self>> {
-        let py = websocket.py();
-        let call = Call { name: work.name(), progress: Progress::Fresh(websocket.clone().unbind(), work) };
-        let spare = websocket.get().state(py)?.take_spare();
+    fn new(py: Python<'_>, spare: Option<Py<Self>>, progress: Progress) -> PyResult<Py<Self>> {
+        let name = match &progress {
+            Progress::Fresh(_, work) | Progress::Burst(_, work) => work.name(),
+            _ => "",
+        };
+        let call = Call { name, progress };
         match spare {
             Some(spare) if is_only(&spare) => {
                 *spare.get().0.borrow_mut(py)? = call;
@@ -239,6 +279,22 @@ impl Awaitable {
             Progress::Fresh(websocket, Work::Send(message, compress)) => {
                 Self::write(slf, &websocket.into_bound(py), &message.into_bound(py), compress)
             }
+            Progress::Burst(websocket, Work::Read(kind)) => {
+                let websocket = websocket.into_bound(py);
+                if let Some(message) = BurstWebSocket::take_now(&websocket, slf)? {
+                    return Ok(Step::Return(kind.of(message)?.unbind()));
+                }
+                let receiving = border::burst::receive(&websocket, kind == RecvKind::Event, kind == RecvKind::Next)?;
+                Self::delegate(slf, receiving.unbind(), None)
+            }
+            Progress::Burst(websocket, Work::Send(message, compress)) => {
+                let (websocket, message) = (websocket.into_bound(py), message.into_bound(py));
+                if BurstWebSocket::send_now(&websocket, slf, &message, compress)? {
+                    return Ok(Step::Return(py.None()));
+                }
+                let sending = border::burst::send(&websocket, &message, compress)?;
+                Self::delegate(slf, sending.unbind(), None)
+            }
         }
     }
 
@@ -290,14 +346,7 @@ impl Awaitable {
     fn read(slf: &Bound<'_, Self>, websocket: Bound<'_, WebSocketBase>, kind: RecvKind) -> PyResult<Step> {
         let py = slf.py();
         match WebSocketBase::take(&websocket, slf)? {
-            Pop::Message(message) => {
-                let result = match kind {
-                    RecvKind::Data | RecvKind::Next => message.data,
-                    RecvKind::Event => message.into_event()?,
-                    RecvKind::Asgi => message.into_asgi()?,
-                };
-                Ok(Step::Return(result.unbind()))
-            }
+            Pop::Message(message) => Ok(Step::Return(kind.of(message)?.unbind())),
             Pop::Nothing => {
                 let waiter = WebSocketBase::wait(&websocket)?;
                 slf.get().proceed(py, Progress::Waiting(websocket.unbind(), kind))?;
@@ -360,7 +409,7 @@ impl Step {
 impl Drop for Call {
     /// Warns if it was never awaited, as a coroutine does.
     fn drop(&mut self) {
-        let Progress::Fresh(_, work) = &self.progress else { return };
+        let (Progress::Fresh(_, work) | Progress::Burst(_, work)) = &self.progress else { return };
         let name = match work {
             Work::Read(_) => c"a call of recv was never awaited",
             Work::Send(..) => c"a call of send was never awaited: nothing was sent",

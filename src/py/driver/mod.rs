@@ -1,4 +1,4 @@
-//! The hot half of the asyncio driver: the code that runs for each message.
+//! The hot half of drivers: the code that runs for each message.
 //!
 //! ```text
 //! LoopState      the state shared by the transports of one event loop
@@ -7,12 +7,14 @@
 //! Awaitable      the awaitable of `recv` and `send`
 //! Waiter         the future that a reader waits for
 //! TlsChannel     TLS between a transport of the loop and the protocol above it
+//! BurstWebSocket one WebSocket of another driver, whose tasks wait in coroutines of its own
 //! coroutine_method the Python methods `recv` and `send`
 //! ```
 //!
 //! Rare work is left to the subclasses in Python, through the calls of [`super::border`].
 
 mod awaitable;
+mod burst;
 mod coroutine_method;
 mod loop_state;
 mod protocol;
@@ -20,6 +22,7 @@ mod tls_channel;
 mod waiter;
 mod websocket;
 
+pub use burst::BurstWebSocket;
 pub use loop_state::LoopState;
 pub use protocol::ProtocolBase;
 pub use waiter::Waiter;
@@ -32,6 +35,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LoopState>()?;
     module.add_class::<ProtocolBase>()?;
     module.add_class::<WebSocketBase>()?;
+    module.add_class::<BurstWebSocket>()?;
     module.add_class::<Waiter>()?;
     module.add_class::<tls_channel::TlsChannel>()?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;

@@ -48,7 +48,7 @@ pub struct State {
 
 /// The last action of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
+pub enum Last {
     /// It has taken a message, and may answer it.
     Took,
     /// It has sent something, or there was nothing to take.

@@ -1,0 +1,62 @@
+"""Where a client connects to, and what it calls the server."""
+
+from __future__ import annotations
+
+import socket
+import ssl as tls
+
+from mintws.drivers.addresses import ascii_name, check_address, check_context
+from mintws.errors import LocalProtocolError
+from mintws.events import Role
+from mintws.session import HttpVersion
+from mintws.url import Url
+
+#: What is offered by ALPN for each version that is asked for.
+ALPN: dict[HttpVersion, list[str]] = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}
+
+
+class Destination:
+    """Where a server is.
+
+    Args:
+        url, ssl, server_hostname, host, port, family, local_addr, sock, path: see `connect`.
+        opened: what the caller has connected, if it is no socket.
+
+    Attributes:
+        attempts: how often it can be connected: what the caller has connected is connected once.
+        origin: what tells the server from others that are reached with the same context.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong, or more than one way is given.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        ssl: tls.SSLContext | None,
+        server_hostname: str | None,
+        host: str | None,
+        port: int | None,
+        family: int,
+        local_addr: tuple[str, int] | None,
+        sock: socket.socket | None,
+        path: str | None,
+        opened: object,
+    ) -> None:
+        check_context(ssl, Role.CLIENT)
+        if ssl is not None and not url.secure:
+            raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
+        check_address(host, port, family, local_addr, sock, path, opened)
+        self.url = url
+        self.ssl = ssl
+        name = url.server_name if server_hostname is None else ascii_name("server_hostname", server_hostname)
+        self.server_hostname = name.removesuffix(".")
+        self.host = url.host if host is None else ascii_name("host", host)
+        self.port = port or url.port
+        self.family = family
+        self.local_addr = None if local_addr is None else (ascii_name("local_addr", local_addr[0]), local_addr[1])
+        self.sock = sock
+        self.path = path
+        connected = sock is not None or opened is not None
+        self.attempts = 1 if connected else 2
+        self.origin = (url.authority, self.server_hostname, host, port, path, connected)

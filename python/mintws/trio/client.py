@@ -1,0 +1,375 @@
+"""Clients: one WebSocket by `connect`, many and ordinary requests on one HTTP/2 connection by `connect_http2`."""
+
+from __future__ import annotations
+
+import socket
+import ssl as tls
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import trio
+
+from mintws.arguments import explained
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.drivers.client import Attempt, ClientSettings, open_by_turns, upgrade_request
+from mintws.drivers.destination import Destination
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers, Request, Response, completed, pairs
+from mintws.extensions import Extension
+from mintws.limits import STREAM_WINDOW, check_streams
+from mintws.session import PRODUCT, HttpVersion, Timeouts, VersionChoice, default_offer, product_header
+from mintws.trio.connector import Connector, TrioClientTransport, within
+from mintws.trio.stream import Stream
+from mintws.trio.transport import TrioTransport
+from mintws.trio.websocket import WebSocket
+from mintws.url import Url, parse
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: What clients offer that say nothing of extensions: those of one run share contexts.
+_offers: trio.lowlevel.RunVar[tuple[Extension, ...]] = trio.lowlevel.RunVar("mintws offers")
+
+
+class _Connected(Protocol):
+    """What is opened: a `WebSocket` or an `Http2Client`."""
+
+    @property
+    def _protocol(self) -> TrioTransport: ...
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Connected)
+
+
+class _Opening(Generic[Opened]):
+    """An opening that is entered, or awaited, once. Its tasks run in the caller's nursery, or in one that lasts as long as the block."""
+
+    _nursery: trio.Nursery | None
+    _opened: Opened
+    _begun = False
+
+    def __await__(self) -> Generator[Any, None, Opened]:
+        return self._open_in_nursery().__await__()
+
+    async def __aenter__(self) -> Opened:
+        if self._nursery is not None:
+            self._opened = await self._open_in_nursery()
+            return self._opened
+        self._check_first()
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        try:
+            # The connection lasts until the block has ended, even where that is cancelled.
+            self._opened = await self._open(nursery, shield=True)
+        except BaseException:
+            await self._manager.__aexit__(None, None, None)
+            raise
+        return self._opened
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            await self._opened.__aexit__(kind, error, trace)
+        finally:
+            if self._nursery is None:
+                self._opened._protocol.cut()
+                await self._manager.__aexit__(None, None, None)
+
+    async def _open_in_nursery(self) -> Opened:
+        if self._nursery is None:
+            name = type(self).__name__
+            raise LocalProtocolError(
+                f"{name}() needs a nursery for its tasks: write `async with {name}(...)`, or give it one by nursery="
+            )
+        self._check_first()
+        return await self._open(self._nursery, shield=False)
+
+    def _check_first(self) -> None:
+        if self._begun:
+            name = type(self).__name__
+            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
+        self._begun = True
+
+    async def _open(self, nursery: trio.Nursery, *, shield: bool) -> Opened:
+        raise NotImplementedError
+
+
+class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
+    """Open a WebSocket: `async with connect(url) as websocket:`, or `websocket = await connect(url, nursery=nursery)`.
+
+    It opens one, as a coroutine does: for another, call it again.
+
+    Args:
+        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
+        http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
+            over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
+            without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `stream` was given. Where that helped, the
+            server is offered HTTP/1.1 alone for the next 300 s.
+        headers: further headers of the request.
+        subprotocols: the subprotocols to offer, best first.
+        extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
+        origin: the Origin header.
+        user_agent_header: the User-Agent, unless it is among the headers; `None` leaves it out.
+        ssl: the TLS context, which keeps the ALPN list that it has; if `None`, one that checks certificates against those of the system,
+            which all clients of a run share.
+        server_hostname: the name that the certificate must have, if not the URL's.
+        host, port: where to connect to, if not where the URL says. Where a name has several addresses, the next one is tried too when
+            one has not answered after 0.25 s (RFC 8305).
+        family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
+        local_addr: the host and the port to connect from.
+        sock, path, stream: instead of these, a socket that is connected already, the path of a Unix socket, or a stream that is
+            connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
+            in it, though it may have TLS of its own; for "ws://" it is used as it is. It has the methods of a `trio.abc.Stream`.
+        nursery: where its tasks run, until the connection has ended; if `None`, in one that lasts as long as the `async with`.
+        open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        options: see `Options`.
+
+    Raises:
+        UpgradeError: the server answered no. The body of its answer is waited for at most a second, within the open timeout.
+        ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
+        ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
+            system or of TLS. The three above are such errors too, and all of them an `OSError`.
+        LocalProtocolError: an argument is wrong, or it was awaited or entered before, or awaited without a nursery.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        url: str,
+        *,
+        http: HttpVersion = "auto",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        origin: str | None = None,
+        user_agent_header: str | None = PRODUCT,
+        ssl: tls.SSLContext | None = None,
+        server_hostname: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        path: str | None = None,
+        stream: Stream | None = None,
+        nursery: trio.Nursery | None = None,
+        open_timeout: float | None = 10.0,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        **options: Unpack[Options],
+    ) -> None:
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = ClientSettings(
+            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options
+        )
+        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, stream)
+        self._connector = Connector(to, stream)
+        self._nursery = nursery
+
+    async def _open(self, nursery: trio.Nursery, *, shield: bool) -> WebSocket:
+        attempt = Attempt(self._settings.url)
+        opening = partial(self._open_by_turns, attempt, nursery, shield)
+        return await within(attempt, self._settings.timeouts.open_timeout, opening)
+
+    async def _open_by_turns(self, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> WebSocket:
+        to, now = self._connector.destination, trio.current_time
+        choice = VersionChoice(self._settings.http, to.origin, self._connector.learnt, to.attempts, now())
+        return await open_by_turns(choice, attempt, now, partial(self._open_once, nursery=nursery, shield=shield))
+
+    async def _open_once(self, http: HttpVersion, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> WebSocket:
+        settings = self._settings
+        request = settings.request_with(_default_offer())
+        transport = await self._connector.connect(http, settings.timeouts, settings.options, attempt)
+        transport.single = True
+        transport.begin_in(nursery, shield=shield)
+        try:
+            websocket: WebSocket = await transport.open(request, attempt)
+        except BaseException:
+            transport.cut()
+            raise
+        return websocket
+
+
+class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function)
+    """Open an HTTP/2 connection for many WebSockets and ordinary requests: `async with connect_http2(url) as client:`.
+
+    It opens one, as a coroutine does: for another, call it again.
+
+    Args:
+        url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
+        user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, stream, nursery, open_timeout, close_timeout, ping_interval,
+            ping_timeout, options: as in `connect`.
+        window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
+            a window for each round trip.
+        max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
+            ones wait.
+
+    Raises:
+        ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, does not choose HTTP/2 by ALPN, or ends the connection; as in `connect`.
+        LocalProtocolError: an argument is wrong, or it was awaited or entered before, or awaited without a nursery.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        url: str,
+        *,
+        user_agent_header: str | None = PRODUCT,
+        ssl: tls.SSLContext | None = None,
+        server_hostname: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        path: str | None = None,
+        stream: Stream | None = None,
+        nursery: trio.Nursery | None = None,
+        open_timeout: float | None = 10.0,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        window: int = STREAM_WINDOW,
+        max_concurrent_streams: int | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        check_options(options)
+        check_streams(window, max_concurrent_streams)
+        self._url = parse(url)
+        self._product = product_header("User-Agent", user_agent_header)
+        to = Destination(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, stream)
+        self._connector = Connector(to, stream)
+        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        self._options = options
+        self._window = window
+        self._max_concurrent_streams = max_concurrent_streams
+        self._nursery = nursery
+
+    async def _open(self, nursery: trio.Nursery, *, shield: bool) -> Http2Client:
+        attempt = Attempt(self._url)
+        opening = partial(self._open_once, attempt, nursery, shield)
+        return await within(attempt, self._timing.open_timeout, opening)
+
+    async def _open_once(self, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> Http2Client:
+        transport = await self._connector.connect(
+            "2",
+            self._timing,
+            self._options,
+            attempt,
+            window=self._window,
+            max_concurrent_streams=self._max_concurrent_streams,
+        )
+        transport.begin_in(nursery, shield=shield)
+        await transport.settings(attempt)
+        return Http2Client(transport, self._url, self._product)
+
+
+class Http2Client:
+    """One HTTP/2 connection to a server.
+
+    Attributes:
+        http: the `Http2` beneath.
+        id: its name in the log: the number of its transport in this process.
+    """
+
+    def __init__(self, protocol: TrioClientTransport, url: Url, product: Headers) -> None:
+        assert protocol.http2 is not None
+        self.http = protocol.http2
+        self.id = str(protocol.id)
+        self._protocol = protocol
+        self._url = url
+        self._product = product
+
+    async def __aenter__(self) -> Http2Client:
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self.close()
+
+    async def open(
+        self,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        origin: str | None = None,
+    ) -> WebSocket:
+        """Open a WebSocket on a stream of its own.
+
+        Args:
+            target: path and query.
+            headers, subprotocols, extensions, origin: as in `connect`.
+
+        Raises:
+            UpgradeError, ExtendedConnectDisabled, ConnectTimeout, LocalProtocolError: as in `connect`.
+            ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
+        """
+        offered = _default_offer() if extensions is None else extensions
+        fields = completed(pairs(headers), self._product)
+        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
+        attempt = Attempt(self._url._replace(target=target))
+        attempt.id = self._protocol.id
+        opening = partial(self._protocol.open, request, attempt)
+        websocket: WebSocket = await within(attempt, self._protocol.timeouts.open_timeout, opening)
+        return websocket
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        limit: int | None = DEFAULT_LIMIT,
+    ) -> Response:
+        """Make an ordinary request and wait for its response.
+
+        Args:
+            method: "GET" and so on.
+            target: path and query.
+            headers: further headers, as pairs or a mapping.
+            body: the body.
+            limit: the most bytes of the response's body, inclusive: 1 MiB unless it is given; `None` is no limit.
+
+        Raises:
+            ResponseTooLarge: the body of the response is longer than `limit`; its stream is reset as soon as that is known.
+            LocalProtocolError: the request or `limit` is against a rule. Nothing was sent.
+            ConnectError: the connection has ended, or takes no new requests: connect again. This one was not made.
+            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
+
+        There is no time limit: `trio.fail_after` sets one.
+        """
+        check_options({"limit": limit})
+        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
+        return await self._protocol.request(Request(method, target, fields, body), limit)
+
+    async def close(self) -> None:
+        """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for websocket in list(self._protocol.websockets):
+                    nursery.start_soon(websocket.close)
+            self._protocol.close()
+            await self._protocol.gone.wait()
+        except BaseException:
+            self._protocol.close()
+            self._protocol.cut()
+            raise
+
+
+def _default_offer() -> tuple[Extension, ...]:
+    """Give what the clients of this run offer that say nothing of extensions."""
+    try:
+        return _offers.get()
+    except LookupError:
+        offer = default_offer()
+        _offers.set(offer)
+        return offer

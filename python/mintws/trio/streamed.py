@@ -1,0 +1,498 @@
+"""One stream with what it carries: bytes from it to the connection, events to WebSockets, and bytes back."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from mintws._core import ReadyList
+from mintws.connection import Connection
+from mintws.drivers import log
+from mintws.drivers.transport import numbers
+from mintws.events import Peer
+from mintws.http1 import Http1
+from mintws.session import WRITE_HIGH, Step, TransportSession
+from mintws.tls import Tls, TlsState
+from mintws.trio.stream import Stream, aclose_now, address_of
+from mintws.trio.transport import TrioTransport
+from mintws.trio.waiter import Waiter
+from mintws.trio.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from mintws.http2 import Http2
+
+#: The most bytes that are read at a time, and decrypted before other tasks may run.
+READ_SIZE = 64 * 1024
+TLS_SIZE = 16 * 1024
+#: The most bytes that are written in one call of the stream: how many have gone is known after each.
+WRITE_SIZE = 64 * 1024
+#: The unwritten bytes at which senders go on that wait for room.
+WRITE_LOW = WRITE_HIGH // 4
+#: The cost of what is decoded in one turn over HTTP/2: see `_core.DataReceiver.begin_turn`.
+TURN = 1 << 20
+
+
+class StreamTransport(TrioTransport):
+    """A stream and its HTTP connection. A server's and a client's differ in what they make of the opening handshake.
+
+    `run` carries bytes both ways: it writes, and has a task that reads and one that keeps the time.
+
+    Args:
+        stream: the stream, which is the transport's from then on.
+        session: the rules of this side.
+        tls: TLS whose handshake is done, if it is spoken on the stream.
+        early: ciphertext that came with the end of the handshake.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_alarm",
+        "_drains",
+        "_early",
+        "_last",
+        "_later",
+        "_only",
+        "_output",
+        "_peer_ended",
+        "_posted",
+        "_resting",
+        "_scope",
+        "_send_now",
+        "_session",
+        "_sleeping",
+        "_tls",
+        "_unwritten",
+        "blocked_senders",
+        "closing",
+        "error",
+        "full",
+        "gone",
+        "half_closes",
+        "heard",
+        "http",
+        "id",
+        "lost",
+        "multiplexed",
+        "peer",
+        "ready_list",
+        "stream",
+        "timeouts",
+        "websockets",
+        "written",
+    )
+
+    websockets: set[WebSocket]
+    half_closes: bool
+    closing: bool
+    full: bool
+    heard: int
+    lost: bool
+    written: int
+
+    def __init__(self, stream: Stream, session: TransportSession, tls: Tls | None = None, early: bytes = b"") -> None:
+        self.id = next(numbers)
+        self.stream = stream
+        self._session = session
+        self.timeouts = session.timeouts
+        self.peer = Peer(address_of(stream), None if tls is None else tls.ssl_object)
+        #: None before it is known which version is spoken.
+        self.http: Http1 | Http2 = None  # type: ignore[assignment]
+        #: The connection that has the stream for itself.
+        self._only: Connection | None = None
+        self._tls = tls
+        self._early = early
+        self.websockets = set()
+        self.blocked_senders: set[WebSocket] = set()
+        self.ready_list = ReadyList()
+        self.error: Exception | None = None
+        self.gone = trio.Event()
+        self.half_closes = tls is None and hasattr(stream, "send_eof")
+        self.multiplexed = self.closing = self.lost = False
+        self.heard = self.written = 0
+        #: What waits to be written; how many bytes that are, with those of the call that is under way; whether they are too many.
+        self._output = bytearray()
+        self._unwritten = 0
+        self.full = False
+        self._send_now = getattr(stream, "send_now", None)
+        #: The WebSockets whose frames are written in the next turn.
+        self._posted: list[WebSocket] = []
+        #: What is called when what has come is handled.
+        self._later: list[Callable[[], None]] = []
+        self._peer_ended = False
+        #: How the transport ends, once it does.
+        self._last: Step | None = None
+        #: The tasks that wait: the writer for bytes, the reader for room.
+        self._sleeping: trio.lowlevel.Task | None = None
+        self._resting: trio.lowlevel.Task | None = None
+        #: The tasks that wait for room for a response.
+        self._drains = trio.lowlevel.ParkingLot()
+        self._scope = trio.CancelScope()
+        self._alarm = trio.CancelScope()
+
+    def begin_in(self, nursery: trio.Nursery, *, shield: bool) -> None:
+        """Have a nursery run it; see `run`."""
+        nursery.start_soon(partial(self.run, shield=shield))
+
+    async def run(self, *, shield: bool = False) -> None:
+        """Carry bytes both ways until the transport is gone.
+
+        Args:
+            shield: whether only `cut` ends it before its time, not a cancelled scope outside.
+        """
+        self._scope.shield = shield
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_time)
+                    nursery.start_soon(self._read)
+                    await self._write()
+                    nursery.cancel_scope.cancel()
+                await self._aclose()
+        finally:
+            self._send_last()
+            self.lose()
+            await aclose_now(self.stream)
+
+    async def _aclose(self) -> None:
+        """Close the stream, which may have something to say to the peer."""
+        with trio.move_on_after(self.timeouts.close_timeout):
+            try:
+                await self.stream.aclose()
+            except Exception as error:
+                self._note(error)
+
+    # Downwards.
+
+    async def _read(self) -> None:
+        """Read until the peer has ended its half."""
+        if self._tls is not None and self._early:
+            early, self._early = self._early, b""
+            await self._decrypt(self._tls, early)
+        while not self._peer_ended:
+            while not self.is_reading:
+                self._resting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_resting)
+            try:
+                data = await self.stream.receive_some(READ_SIZE)
+            except Exception as error:
+                self._note(error)
+                self.cut()
+                return
+            self.heard += 1
+            if self._tls is not None:
+                await self._decrypt(self._tls, data)
+            elif data and not self.multiplexed:
+                self.receive(data)
+            else:
+                await self._take(data)
+
+    async def _decrypt(self, tls: Tls, ciphertext: bytes | bytearray) -> None:
+        """Take ciphertext, a part at a time: a peer may have each of many small records cost much."""
+        closed = tls.state is TlsState.CLOSED
+        for start in range(0, len(ciphertext) or 1, TLS_SIZE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            plaintext, reply = tls.receive(bytes(ciphertext[start : start + TLS_SIZE]))
+            self._put(reply)
+            if plaintext:
+                await self._take(plaintext)
+        if tls.end is None or self._peer_ended:
+            return
+        if not (closed or isinstance(tls.end, ssl.SSLZeroReturnError)):
+            # What was not said with close_notify may be missing (RFC 8446 §6.1).
+            self._note(tls.end)
+        await self._take(b"")
+
+    async def _take(self, data: bytes | bytearray) -> None:
+        """Take bytes, or none where the peer has ended its half, in as many turns as that needs."""
+        if not data:
+            self._peer_ended = True
+            stays = self._session.receive_eof(self)
+            if self.error is not None:
+                # They may not be all.
+                self.cut()
+                return
+            self.receive(b"")
+            self.close_if_done()
+            if not stays and self._last is None:
+                self.closing, self._last = True, Step.CLOSE
+            self._wake_writer()
+            return
+        self.receive(data)
+        while self.multiplexed and self.behind:
+            await trio.lowlevel.checkpoint()
+            self._begin_turn()
+            self.go_on(*self.http._catch_up())  # type: ignore[union-attr]
+
+    def receive(self, data: bytes | bytearray) -> None:
+        """Take bytes of the peer."""
+        if self._only is not None and data:
+            self.go_on(*self._only.receive(data))
+            return
+        if self.multiplexed:
+            self._begin_turn()
+        self.go_on(*self.http.receive(data))
+
+    @property
+    def behind(self) -> bool:
+        """Whether some of what has come waits for a later turn, over HTTP/2."""
+        return bool(self.http._data_receiver.behind)  # type: ignore[union-attr]
+
+    def _begin_turn(self) -> None:
+        self.http._data_receiver.begin_turn(TURN)  # type: ignore[union-attr]
+
+    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
+        if reply:
+            self.write(reply)
+        if events:
+            self.handle(events)
+            self._call_later()
+        crowded = self._wake_readers()
+        if events or reply or crowded or self.full or self.multiplexed:
+            replied = len(reply) if self.full else 0
+            self._session.receive_chunk(self.now(), crowded=crowded, replied=replied)
+            if self.multiplexed:
+                self._wake_senders()
+            self.close_if_done()
+        if self._resting is not None:
+            self.update_reading()
+
+    def adopt(self, connection: Connection) -> WebSocket:
+        """Make the WebSocket of a connection that has opened."""
+        websocket = WebSocket(self, connection)
+        if not self.multiplexed:
+            self._only = connection
+        self.add(websocket)
+        log.opened(self, connection)
+        return websocket
+
+    def new_waiter(self) -> Waiter[Any]:
+        return Waiter()
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self._later.append(call)
+        self._wake_writer()
+
+    def _call_later(self) -> None:
+        later, self._later = self._later, []
+        for call in later:
+            call()
+
+    async def drained(self) -> None:
+        while self.full and not self.lost:
+            await self._drains.park()
+
+    def update_reading(self) -> None:
+        if self._resting is not None and self.is_reading:
+            task, self._resting = self._resting, None
+            trio.lowlevel.reschedule(task)
+
+    def wake(self) -> None:
+        self._wake_readers()
+
+    def _wake_readers(self) -> bool:
+        """Wake the tasks whose messages have come, or whose WebSockets have ended; return whether a WebSocket has too many."""
+        crowded = False
+        for websocket in self.ready_list.drain():
+            assert isinstance(websocket, WebSocket)
+            if websocket.paused:
+                websocket._pause()
+                crowded = True
+            websocket._wake_reader()
+        return crowded
+
+    def _wake_senders(self) -> None:
+        for websocket in list(self.blocked_senders):
+            websocket._wake_senders()
+
+    # Upwards.
+
+    def write(self, data: bytes | memoryview) -> None:
+        if not data or self.closing:
+            return
+        self.written += len(data)
+        tls = self._tls
+        if tls is None:
+            self._put(data)
+        elif tls.state is TlsState.OPEN:
+            try:
+                encrypted = tls.send(data)
+            except ssl.SSLError as error:
+                self._note(error)
+                self.cut()
+            else:
+                self._put(encrypted)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        """Write bytes as they are; over HTTP/1.1 the system takes them at once if it can."""
+        if not (self._unwritten or self.multiplexed or self._send_now is None) and data:
+            try:
+                sent = self._send_now(data)
+            except OSError as error:
+                self._note(error)
+                self.cut()
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        if data:
+            self._output += data
+            self._unwritten += len(data)
+            if self._unwritten > WRITE_HIGH:
+                self.full = True
+            self._wake_writer()
+
+    def post(self, websocket: WebSocket) -> None:
+        self._posted.append(websocket)
+        self._wake_writer()
+
+    def _flush_posted(self) -> None:
+        posted, self._posted = self._posted, []
+        for websocket in posted:
+            websocket._flush()
+
+    def _wake_writer(self) -> None:
+        task, self._sleeping = self._sleeping, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def _write(self) -> None:
+        """Write until nothing more is to be written, and the stream can be closed."""
+        told = False
+        while True:
+            self._flush_posted()
+            self._call_later()
+            if self._output:
+                if not await self._write_output():
+                    return
+            elif self._says_last:
+                self._put(self._tls.close())  # type: ignore[union-attr]
+            elif self.closing and (self._peer_ended or (self._last is Step.CLOSE and self._tls is None)):
+                return
+            elif self._last is not None and not told and (self._tls is None or self._last is Step.CLOSE):
+                told = True
+                await self._end_half()
+            else:
+                self._sleeping = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+
+    @property
+    def _says_last(self) -> bool:
+        """Whether close_notify is due: nothing more is written over TLS."""
+        if self._tls is None or self._tls.state is not TlsState.OPEN:
+            return False
+        return self._last is Step.CLOSE or (self.closing and self._peer_ended)
+
+    async def _write_output(self) -> bool:
+        """Write what waits; return whether the stream takes it."""
+        output, self._output = self._output, bytearray()
+        with memoryview(output) as rest:
+            for start in range(0, len(rest), WRITE_SIZE):
+                with rest[start : start + WRITE_SIZE] as piece:
+                    try:
+                        await self.stream.send_all(piece)
+                    except Exception as error:
+                        self._note(error)
+                        self.cut()
+                        return False
+                    self._unwritten -= len(piece)
+                if self._unwritten <= WRITE_LOW:
+                    self._have_room()
+        return True
+
+    def _have_room(self) -> None:
+        """Go on with what waits for room: the peer takes what is written."""
+        self._session.taken()
+        if self.full:
+            self.full = False
+            self._drains.unpark_all()
+            self.update_reading()
+            self._wake_senders()
+
+    async def _end_half(self) -> None:
+        """Write no more, and read, and discard, what still comes."""
+        if hasattr(self.stream, "send_eof"):
+            try:
+                await self.stream.send_eof()
+            except Exception as error:
+                # The peer was quicker.
+                self._note(error)
+                self.cut()
+
+    def _send_last(self) -> None:
+        """Write what the system takes at once of what is left, as the transport is cut."""
+        if self._send_now is None:
+            return
+        try:
+            while self._output and (sent := self._send_now(self._output)):
+                del self._output[:sent]
+        except OSError as error:
+            self._note(error)
+
+    @property
+    def buffered(self) -> int:
+        return 0 if self.lost else self._unwritten
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the peer has not taken yet, as far as is known."""
+        if self.lost:
+            return 0
+        return self._unwritten + int(getattr(self.stream, "untaken", 0))
+
+    # Timers.
+
+    def arm(self) -> None:
+        deadline = self._session.deadline
+        if deadline is not None and deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline
+
+    async def _keep_time(self) -> None:
+        """Call `expire` at each deadline of the session."""
+        while True:
+            with trio.CancelScope(deadline=self.next_deadline) as self._alarm:
+                await trio.sleep_forever()
+            self.expire()
+
+    def take_step(self, step: Step) -> None:
+        match step:
+            case Step.CUT:
+                self.cut()
+            case Step.CLOSE | Step.LINGER:
+                self.closing, self._last = True, step
+                self._wake_writer()
+                self.update_reading()
+
+    # The tasks.
+
+    def _stop_resting(self, _: Any) -> trio.lowlevel.Abort:
+        self._resting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _stop_sleeping(self, _: Any) -> trio.lowlevel.Abort:
+        self._sleeping = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    # Ends.
+
+    def _note(self, error: Exception) -> None:
+        """Keep what ended the transport: what the system said, where the stream gives that as the cause."""
+        cause = error.__cause__
+        self.record_loss(cause if isinstance(cause, OSError) and not isinstance(error, OSError) else error)
+
+    def cut(self) -> None:
+        self._flush_posted()
+        self.closing = True
+        self._scope.cancel()
+
+    def lose(self) -> None:
+        self.lost = self.closing = True
+        self.record_loss(None)
+        super().lose()
+        self._drains.unpark_all()
+        self._wake_senders()
+        self.gone.set()

@@ -1,0 +1,94 @@
+"""A client's connection: the addresses of a name are raced (RFC 8305)."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import trio
+
+#: How long an address has for itself before the next one is tried too, in seconds (RFC 8305 §5).
+DELAY = 0.25
+
+
+async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
+    """Connect to the first address of a name that answers.
+
+    Args:
+        host, port: where to connect to.
+        family: `socket.AF_INET` or `AF_INET6` for addresses of that family alone, or 0.
+        local_addr: the host and port to connect from.
+
+    Raises:
+        OSError: the name has no address, or none answers.
+    """
+    local = None if local_addr is None else await _resolve(*local_addr, family)
+    errors: list[OSError] = []
+    connected: list[socket.socket] = []
+
+    async def attempt(address: Any, failed: trio.Event) -> None:
+        try:
+            sock = await _connect(address, local)
+        except OSError as error:
+            errors.append(error.with_traceback(None))
+            failed.set()
+        else:
+            connected.append(sock)
+            nursery.cancel_scope.cancel()
+
+    addresses = _alternating(await _resolve(host, port, family))
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(DELAY):
+                    await failed.wait()
+    except BaseException:
+        for sock in connected:
+            sock.close()
+        raise
+    if connected:
+        for sock in connected[1:]:
+            sock.close()
+        return connected[0]
+    if len({error.errno for error in errors}) == 1:
+        raise errors[0]
+    raise OSError(f"no address answers: {'; '.join(map(str, errors))}")
+
+
+async def connect_unix(path: str) -> socket.socket:
+    """Connect to a Unix socket.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    return await _connect((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path), None)
+
+
+async def _connect(address: Any, local: list[Any] | None) -> socket.socket:
+    family, kind, proto, _, place = address
+    sock = socket.socket(family, kind, proto)
+    try:
+        if local is not None:
+            from_here = next((it[4] for it in local if it[0] == family), None)
+            if from_here is None:
+                raise OSError(f"there is no local address for {place[0]}")
+            sock.bind(from_here)
+        await trio.socket.from_stdlib_socket(sock).connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _resolve(host: str, port: int, family: int) -> list[Any]:
+    return list(await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM))
+
+
+def _alternating(addresses: list[Any]) -> list[Any]:
+    """Have the families take turns, beginning with that of the first address (RFC 8305 §4)."""
+    first = [it for it in addresses if it[0] == addresses[0][0]]
+    others = [it for it in addresses if it[0] != addresses[0][0]]
+    turns = [it for pair in zip(first, others, strict=False) for it in pair]
+    return turns + first[len(others) :] + others[len(first) :]

@@ -1,0 +1,85 @@
+"""TLS on a stream, up to the end of its handshake; from then on a transport encrypts and decrypts."""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+
+from mintws.session import TlsTimeouts
+from mintws.tls import Tls, TlsBuffers, TlsState
+from mintws.trio.stream import Stream
+
+READ_SIZE = 16 * 1024
+
+_context: trio.lowlevel.RunVar[ssl.SSLContext] = trio.lowlevel.RunVar("mintws TLS context")
+_buffers: trio.lowlevel.RunVar[TlsBuffers] = trio.lowlevel.RunVar("mintws TLS buffers")
+
+
+def default_context() -> ssl.SSLContext:
+    """Give the context that the clients of a run share, which checks certificates against those of the system."""
+    try:
+        return _context.get()
+    except LookupError:
+        context = ssl.create_default_context()
+        # RFC 9113 §9.2.1 forbids it, and a message that is sent during it would fail.
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        _context.set(context)
+        return context
+
+
+def shared_buffers() -> TlsBuffers:
+    """Give the buffers that the TLS connections of a run share."""
+    try:
+        return _buffers.get()
+    except LookupError:
+        buffers = TlsBuffers()
+        _buffers.set(buffers)
+        return buffers
+
+
+async def shake_hands(stream: Stream, tls: Tls) -> bytes:
+    """Do the handshake.
+
+    Returns:
+        What came after it, to be decrypted.
+
+    Raises:
+        ssl.SSLError: it was not done, for which the peer has got an alert.
+    """
+    rest = b""
+    await _send(stream, tls.start())
+    while tls.state is TlsState.HANDSHAKE and tls.end is None:
+        ciphertext = await stream.receive_some(READ_SIZE)
+        if ciphertext:
+            reply, rest = tls.shake_hands(bytes(ciphertext))
+            await _send(stream, reply)
+        else:
+            tls.receive_eof()
+    if tls.end is not None:
+        raise tls.end
+    return rest
+
+
+async def linger(stream: Stream, timeouts: TlsTimeouts) -> None:
+    """After a fault, end our half and discard what the peer sends for a while, so that no reset overtakes the alert."""
+    timeouts.linger(trio.current_time())
+    assert timeouts.deadline is not None
+    with trio.move_on_at(timeouts.deadline):
+        await _discard(stream)
+
+
+async def _discard(stream: Stream) -> None:
+    try:
+        if hasattr(stream, "send_eof"):
+            await stream.send_eof()
+        while await stream.receive_some(READ_SIZE):
+            pass
+    except Exception:
+        # It has gone.
+        return
+
+
+async def _send(stream: Stream, data: bytes) -> None:
+    if data:
+        await stream.send_all(data)

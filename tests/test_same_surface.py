@@ -1,0 +1,139 @@
+"""The drivers have the same names, with the same arguments and documentation; where they differ, it is listed here with its reason."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import mintws.asyncio
+
+#: The drivers that are compared with asyncio's.
+DRIVERS = ["mintws.trio"]
+
+#: What a driver has in place of a name or an argument of asyncio's, and why. The keys are `name`, `Class.member` or `call(argument)`.
+MEANT: dict[str, dict[str, str]] = {
+    "mintws.trio": {
+        "connect(transport)": "trio has streams: connect(stream)",
+        "connect(stream)": "trio has streams: connect(transport)",
+        "connect(nursery)": "tasks run in a nursery",
+        "connect_http2(transport)": "trio has streams: connect_http2(stream)",
+        "connect_http2(stream)": "trio has streams: connect_http2(transport)",
+        "connect_http2(nursery)": "tasks run in a nursery",
+        "serve(task_status)": "nursery.start gives it",
+        "serve.send": "a call of serve is a coroutine, for nursery.start",
+        "serve.throw": "a call of serve is a coroutine, for nursery.start",
+        "serve.close": "a call of serve is a coroutine, for nursery.start",
+        "WebSocket.transport": "trio has streams: WebSocket.stream and WebSocket.ssl_object",
+        "WebSocket.stream": "trio has streams: WebSocket.transport",
+        "WebSocket.ssl_object": "trio has streams: WebSocket.transport.get_extra_info",
+        "Server.listen(nursery)": "serve calls it, with the nursery",
+        "Server.make_protocol": "it is for the ASGI server, which is asyncio's",
+    },
+}
+
+#: Sections of a docstring that list arguments.
+SECTION = re.compile(r"^Args:\n((?:    .*\n|\n)*)", re.MULTILINE)
+
+
+def public(kind: type) -> dict[str, Any]:
+    """Give the public members of a class, and its special methods of use."""
+    special = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"}
+    names = [name for name in dir(kind) if not name.startswith("_")]
+    names += [name for name in special if getattr(kind, name, None) is not getattr(object, name, None)]
+    return {name: inspect.getattr_static(kind, name) for name in names}
+
+
+def surface(module: ModuleType) -> dict[str, Any]:
+    """Give all public names of a driver, those of members after that of their class."""
+    found = {}
+    for name in module.__all__:
+        kind = getattr(module, name)
+        found[name] = kind
+        found |= {f"{name}.{member}": it for member, it in public(kind).items()}
+    return found
+
+
+def parameters(function: Any) -> dict[str, tuple[Any, Any]]:
+    """Give the arguments of a function, each with its kind and its default."""
+    return {it.name: (it.kind, it.default) for it in inspect.signature(function).parameters.values()}
+
+
+def documented(found: Any) -> list[str]:
+    """Give the arguments that a docstring tells of, in order."""
+    section = SECTION.search((inspect.getdoc(found) or "") + "\n")
+    lines = re.findall(r"^    (?=\S)((?:[^:(]|\n)+?):(?:\s|$)", section.group(1) if section else "", re.MULTILINE)
+    return [name.strip() for line in lines for name in line.replace("\n", " ").split(",")]
+
+
+def differences(module: ModuleType) -> set[str]:
+    """Find what differs between a driver and asyncio's."""
+    ours, theirs = surface(mintws.asyncio), surface(module)
+    found = set(ours.keys() ^ theirs.keys())
+    for name in ours.keys() & theirs.keys():
+        one, other = ours[name], theirs[name]
+        call = name.removesuffix(".__init__")
+        if not isinstance(one, property) and callable(one) and not isinstance(one, type):
+            left, right = parameters(one), parameters(other)
+            found |= {f"{call}({it})" for it in left.keys() ^ right.keys()}
+            found |= {f"{call}({it})" for it in left.keys() & right.keys() if left[it] != right[it]}
+            common = [[it for it in each if it in left and it in right] for each in (left, right)]
+            if common[0] != common[1]:
+                found.add(f"{call}(order)")
+            if inspect.iscoroutinefunction(one) != inspect.iscoroutinefunction(other):
+                found.add(f"{call}(awaited)")
+        if isinstance(one, property) != isinstance(other, property):
+            found.add(name)
+        left, right = documented(one), documented(other)
+        found |= {f"{name}({it})" for it in set(left) ^ set(right)}
+    return found
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_drivers_differ_only_where_it_is_meant(name: str) -> None:
+    assert differences(importlib.import_module(name)) == MEANT[name].keys()
+
+
+def test_differences_are_found() -> None:
+    class WebSocket(mintws.asyncio.WebSocket):
+        """An open WebSocket."""
+
+        async def ping(self, data: bytes | None = b"", more: int = 0) -> float:
+            """Ask.
+
+            Args:
+                data: the data.
+                more: more.
+            """
+            return 0.0
+
+        def close(self, code: int | None = 1000, reason: str = "") -> None:  # type: ignore[override]
+            """Close.
+
+            Args:
+                code: the code.
+            """
+
+        async def other(self) -> None:
+            """Do something else."""
+
+    module = ModuleType("other")
+    module.__dict__.update({name: getattr(mintws.asyncio, name) for name in mintws.asyncio.__all__})
+    module.__dict__.update(__all__=mintws.asyncio.__all__, WebSocket=WebSocket)
+    assert differences(module) == {
+        "WebSocket.close(awaited)",
+        "WebSocket.close(reason)",
+        "WebSocket.other",
+        "WebSocket.ping(data)",
+        "WebSocket.ping(more)",
+    }
+
+
+def test_arguments_are_read_from_docstrings() -> None:
+    assert documented(mintws.asyncio.connect)[:4] == ["url", "http", "headers", "subprotocols"]
+    assert {"sock", "path", "open_timeout", "options"} <= set(documented(mintws.asyncio.connect))
+    assert documented(mintws.asyncio.WebSocket.send) == ["message", "compress"]

@@ -1,0 +1,165 @@
+"""TLS on trio: both versions, errors, ends, and other streams beneath."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+import pytest
+import trio
+import trio.testing
+from conftest import listening
+
+from mintws import ConnectError, Http2, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.trio import connect, connect_http2
+
+
+def wss(server, target: str = "/") -> str:
+    return f"wss://localhost:{server.port}{target}"
+
+
+@pytest.mark.parametrize("asked", ["auto", "1.1", "2"])
+def test_the_version_is_chosen_by_alpn(run, tls_contexts, asked):
+    async def main():
+        async with listening(ssl=tls_contexts[0]) as server:
+            async with connect(wss(server), http=asked, ssl=tls_contexts[1], host="127.0.0.1") as websocket:
+                assert websocket.http_version == ("1.1" if asked == "1.1" else "2")
+                assert websocket.ssl_object is not None
+                for message in ("hello", b"x" * 1_000_000):
+                    await websocket.send(message)
+                    assert await websocket.recv() == message
+            assert (websocket.close_code, websocket.ending.clean) == (1000, True)
+
+    run(main)
+
+
+def test_http2_that_takes_no_websockets_is_followed_by_http1(run, tls_contexts):
+    def upgrade(connection, request):
+        asked.append(connection.carrier.http_version)
+        return UpgradeReject(400) if asked[-1] == "2" else UpgradeAccept()
+
+    async def main():
+        async with listening(ssl=tls_contexts[0], upgrade=upgrade) as server:
+            for _ in range(2):
+                async with connect(wss(server), ssl=tls_contexts[1], host="127.0.0.1") as websocket:
+                    assert websocket.http_version == "1.1"
+
+    asked: list[str] = []
+    run(main)
+    assert asked == ["2", "1.1", "1.1"]
+
+
+def test_a_server_without_http2_refuses_it(run, tls_contexts):
+    async def main():
+        async with listening(ssl=tls_contexts[0], http2=False) as server:
+            with pytest.raises(ConnectError, match="ALPN"):
+                async with connect_http2(wss(server), ssl=tls_contexts[1], host="127.0.0.1"):
+                    pass
+
+    run(main)
+
+
+def test_a_certificate_that_is_not_trusted_is_a_connect_error_and_logged_by_the_server(run, tls_contexts, caplog):
+    async def main():
+        async with listening(ssl=tls_contexts[0]) as server:
+            with pytest.raises(ConnectError) as refused:
+                async with connect(wss(server), host="127.0.0.1"):
+                    pass
+            assert isinstance(refused.value.__cause__, ssl.SSLCertVerificationError)
+            with trio.fail_after(5):
+                while not caplog.records:
+                    await trio.sleep(0.01)
+
+    with caplog.at_level(logging.INFO, "mintws.server"):
+        run(main)
+    assert "- TLS handshake failed: 127.0.0.1:" in caplog.records[0].getMessage()
+
+
+def test_a_client_that_does_no_handshake_is_closed(run, tls_contexts, caplog):
+    async def main():
+        async with listening(ssl=tls_contexts[0], open_timeout=0.1) as server:
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                assert await stream.receive_some() == b""
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+                while await stream.receive_some():
+                    pass
+
+    with caplog.at_level(logging.INFO, "mintws.server"):
+        run(main)
+    said = [record.getMessage() for record in caplog.records]
+    assert "the TLS handshake did not end within 0.1 s" in said[0]
+    assert "HTTP_REQUEST" in said[1]
+
+
+def test_a_server_that_closes_ends_handshakes_under_way(run, tls_contexts):
+    async def main():
+        async with listening(ssl=tls_contexts[0]) as server:
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                await trio.sleep(0.05)
+                with trio.fail_after(5):
+                    await server.close()
+                    assert await stream.receive_some() == b""
+
+    run(main)
+
+
+def test_a_peer_that_ends_without_close_notify_is_named_as_the_cause(run, http, tls_contexts):
+    async def handler(websocket):
+        await websocket.wait_closed()
+        ended.append(websocket.ending.exception())
+
+    async def main():
+        async with listening(handler, ssl=tls_contexts[0]) as server:
+            async with connect(wss(server), http=http, ssl=tls_contexts[1], host="127.0.0.1") as websocket:
+                await websocket.ping()
+                websocket._protocol.stream.sock.shutdown(2)
+                await websocket.wait_closed()
+            while not ended:
+                await trio.sleep(0.01)
+
+    ended: list[BaseException] = []
+    run(main)
+    assert isinstance(ended[0].__cause__.__cause__, ssl.SSLEOFError)
+
+
+def test_tls_is_spoken_on_any_stream(run, http, tls_contexts):
+    """A server of the core alone, on trio's own TLS over a pair of streams in memory."""
+
+    async def serve_one(stream) -> None:
+        tls_contexts[0].set_alpn_protocols(["h2" if http == "2" else "http/1.1"])
+        secure = trio.SSLStream(stream, tls_contexts[0], server_side=True, https_compatible=True)
+        from mintws import Http1, Text
+
+        carrier = Http2(Role.SERVER) if http == "2" else Http1(Role.SERVER)
+        await secure.send_all(carrier.start())
+        while not carrier.done:
+            data = bytes(await secure.receive_some(65536))
+            events, reply = carrier.receive(data)
+            for connection, event in events:
+                if isinstance(event, UpgradeRequest):
+                    reply += connection.send(UpgradeAccept())
+                elif isinstance(event, Text) or type(event).__name__ == "Close":
+                    reply += connection.send(event)
+            if reply:
+                await secure.send_all(reply)
+            if not data:
+                break
+        await secure.aclose()
+
+    async def main():
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_one, theirs)
+            options = {"http": http, "ssl": tls_contexts[1], "stream": ours}
+            async with connect("wss://localhost/", **options) as websocket:
+                await websocket.send("hello")
+                assert await websocket.recv() == "hello"
+            assert websocket.close_code == 1000
+
+    run(main)
+
+
+def test_what_is_no_stream_is_a_type_error():
+    with pytest.raises(TypeError, match="receive_some"):
+        connect("ws://localhost/", stream=object())
