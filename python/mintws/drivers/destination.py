@@ -6,6 +6,7 @@ import socket
 import ssl as tls
 
 from mintws.drivers.addresses import ascii_name, check_address, check_context
+from mintws.drivers.client import Reach
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.session import HttpVersion
@@ -23,7 +24,7 @@ class Destination:
         opened: what the caller has connected, if it is no socket.
 
     Attributes:
-        attempts: how often it can be connected: what the caller has connected is connected once.
+        reach: what else can be connected to.
         origin: what tells the server from others that are reached with the same context.
 
     Raises:
@@ -58,5 +59,11 @@ class Destination:
         self.sock = sock
         self.path = path
         connected = sock is not None or opened is not None
-        self.attempts = 1 if connected else 2
+        self.reach = Reach.ONCE if connected else Reach.ORIGIN if path is not None else Reach.ANYWHERE
         self.origin = (url.authority, self.server_hostname, host, port, path, connected)
+
+    def to(self, url: Url) -> Destination:
+        """Return where a URL is, the own one or one that a server has redirected to."""
+        if (url.secure, url.authority) == (self.url.secure, self.url.authority):
+            return self
+        return Destination(url, self.ssl, None, None, None, self.family, self.local_addr, None, None, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl as tls
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -12,14 +12,32 @@ import trio
 
 from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
-from mintws.drivers.client import Attempt, ClientSettings, open_by_turns, upgrade_request
+from mintws.drivers.client import (
+    Attempt,
+    ClientSettings,
+    GivenHeaders,
+    Reach,
+    follow_redirects,
+    open_by_turns,
+    upgrade_request,
+)
 from mintws.drivers.destination import Destination
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, completed, pairs
+from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
-from mintws.session import PRODUCT, HttpVersion, Timeouts, VersionChoice, default_offer, product_header
+from mintws.session import (
+    PRODUCT,
+    REDIRECTS,
+    HttpVersion,
+    Reconnect,
+    Timeouts,
+    VersionChoice,
+    default_offer,
+    product_header,
+)
 from mintws.trio.connector import Connector, TrioClientTransport, within
+from mintws.trio.reconnection import Reconnection
 from mintws.trio.stream import Stream
 from mintws.trio.transport import TrioTransport
 from mintws.trio.websocket import WebSocket
@@ -38,8 +56,11 @@ class _Connected(Protocol):
     @property
     def _protocol(self) -> TrioTransport: ...
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None: ...
 
+
+#: How clients connect again that say nothing of it.
+RECONNECT = Reconnect()
 
 Opened = TypeVar("Opened", bound=_Connected)
 
@@ -99,7 +120,8 @@ class _Opening(Generic[Opened]):
 class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     """Open a WebSocket: `async with connect(url) as websocket:`, or `websocket = await connect(url, nursery=nursery)`.
 
-    It opens one, as a coroutine does: for another, call it again.
+    It opens one, as a coroutine does: for another, call it again. `async for websocket in connect(url, nursery=nursery):` opens one after
+    another: the next one when the one before has ended, or when the body has.
 
     Args:
         url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
@@ -107,7 +129,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `stream` was given. Where that helped, the
             server is offered HTTP/1.1 alone for the next 300 s.
-        headers: further headers of the request.
+        headers: further headers of the request, or a function or coroutine function that returns them. It is called for each opening,
+            within the open timeout, so that a token in them can be a new one.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
@@ -124,10 +147,15 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             in it, though it may have TLS of its own; for "ws://" it is used as it is. It has the methods of a `trio.abc.Stream`.
         nursery: where its tasks run, until the connection has ended; if `None`, in one that lasts as long as the `async with`.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
+            credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` or `stream` none
+            is, and with `path` none to another origin.
+        reconnect: when `async for` connects again.
         options: see `Options`.
 
     Raises:
-        UpgradeError: the server answered no. The body of its answer is waited for at most a second, within the open timeout.
+        UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
+            within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
@@ -141,7 +169,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         url: str,
         *,
         http: HttpVersion = "auto",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]] = (),
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] | None = None,
         origin: str | None = None,
@@ -160,31 +188,62 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
+        redirects: int = REDIRECTS,
+        reconnect: Reconnect = RECONNECT,
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         where = parse(url)
         self._settings = ClientSettings(
-            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options
+            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
         )
         to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, stream)
         self._connector = Connector(to, stream)
         self._nursery = nursery
+        if not isinstance(reconnect, Reconnect):
+            raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
+        self._reconnect = reconnect
+
+    def __aiter__(self) -> AsyncIterator[WebSocket]:
+        if self._nursery is None:
+            raise LocalProtocolError(
+                "a client that connects again needs a nursery for its tasks: give it one by nursery="
+            )
+        self._check_first()
+        if self._connector.destination.reach is Reach.ONCE:
+            raise LocalProtocolError(
+                "`sock` and `stream` are connected once: a client that connects again takes neither"
+            )
+        return Reconnection(self._settings.url, self._reconnect, partial(self._open, self._nursery, shield=False))
 
     async def _open(self, nursery: trio.Nursery, *, shield: bool) -> WebSocket:
         attempt = Attempt(self._settings.url)
-        opening = partial(self._open_by_turns, attempt, nursery, shield)
+        by_turns = partial(self._open_by_turns, attempt, nursery, shield)
+        reach = self._connector.destination.reach
+        opening = partial(follow_redirects, self._settings, attempt, _default_offer(), reach, by_turns)
         return await within(attempt, self._settings.timeouts.open_timeout, opening)
 
-    async def _open_by_turns(self, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> WebSocket:
-        to, now = self._connector.destination, trio.current_time
-        choice = VersionChoice(self._settings.http, to.origin, self._connector.learnt, to.attempts, now())
-        return await open_by_turns(choice, attempt, now, partial(self._open_once, nursery=nursery, shield=shield))
+    async def _open_by_turns(
+        self, attempt: Attempt, nursery: trio.Nursery, shield: bool, url: Url, request: UpgradeRequest
+    ) -> WebSocket:
+        connector, now = self._connector.to(url), trio.current_time
+        to = connector.destination
+        attempts = 1 if to.reach is Reach.ONCE else 2
+        choice = VersionChoice(self._settings.http, to.origin, connector.learnt, attempts, now())
+        once = partial(self._open_once, connector, request, nursery=nursery, shield=shield)
+        return await open_by_turns(choice, attempt, now, once)
 
-    async def _open_once(self, http: HttpVersion, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> WebSocket:
+    async def _open_once(
+        self,
+        connector: Connector,
+        request: UpgradeRequest,
+        http: HttpVersion,
+        attempt: Attempt,
+        nursery: trio.Nursery,
+        shield: bool,
+    ) -> WebSocket:
         settings = self._settings
-        request = settings.request_with(_default_offer())
-        transport = await self._connector.connect(http, settings.timeouts, settings.options, attempt)
+        transport = await connector.connect(http, settings.timeouts, settings.options, attempt)
         transport.single = True
         transport.begin_in(nursery, shield=shield)
         try:

@@ -61,6 +61,11 @@ class Connector:
         self.destination = destination
         self._stream = stream
 
+    def to(self, url: Url) -> Connector:
+        """Return what reaches a URL, the own one or one that a server has redirected to."""
+        destination = self.destination.to(url)
+        return self if destination is self.destination else Connector(destination, None)
+
     @property
     def learnt(self) -> Http1Origins:
         """What the run has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""

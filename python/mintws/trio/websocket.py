@@ -16,7 +16,7 @@ from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Binary, PreparedMessage, State, Text
-from mintws.session import CLEAN_CODES, Ordered
+from mintws.session import Ordered
 from mintws.trio.stream import Stream
 from mintws.trio.transport import TrioTransport
 from mintws.trio.waiter import Waiter
@@ -57,6 +57,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         "_traced",
         "_whole",
         "connection",
+        "reconnects",
     )
 
     _protocol: TrioTransport
@@ -66,6 +67,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     def __init__(self, protocol: TrioTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
+        self.reconnects = False
         #: The task that waits for a message.
         self._reader: trio.lowlevel.Task | None = None
         #: Tasks that wait for room, for the end of a message in fragments, and for the end.
@@ -89,12 +91,14 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
     async def __aenter__(self) -> WebSocket:
         return self
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        ended = self._is_left_to_loop(error)
         self.discard()
-        if error is None:
+        if error is None or ended:
             await self.close()
         else:
             await self.close(1011 if isinstance(error, Exception) else 1001)
+        return ended
 
     @_method
     async def recv(self) -> str | bytes:
@@ -235,7 +239,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         """Answer the peer's Close, and return what a reader is told; an iteration may end without an error."""
         self._answer()
         closed = self.ending.exception()
-        return StopAsyncIteration() if iterating and closed.clean and closed.code in CLEAN_CODES else closed
+        return StopAsyncIteration() if iterating and self._ends_quietly(closed) else closed
 
     async def _send_fragments(self, fragments: Any, compress: bool | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""

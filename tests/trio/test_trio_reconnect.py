@@ -1,0 +1,172 @@
+"""`async for websocket in connect(..., nursery=nursery)` on trio, fresh headers for each opening, and redirects."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+from conftest import listening, url
+
+from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
+from mintws.trio import Reconnect, connect
+
+SOON = Reconnect(first=0.01, longest=0.02)
+
+
+def closing(*codes):
+    """Make a handler that greets with a number and closes with one code after another, then with 1000."""
+    left = list(codes)
+    count = iter(range(100))
+
+    async def handler(websocket):
+        await websocket.send(str(next(count)))
+        await websocket.close(left.pop(0) if left else 1000)
+
+    return handler
+
+
+def test_a_client_connects_again_until_a_close_that_was_meant(run, http, caplog):
+    caplog.set_level(logging.INFO, "mintws.client")
+    heard = []
+
+    async def main():
+        async with listening(closing(1012, 1001)) as server, trio.open_nursery() as nursery:
+            async for websocket in connect(url(server), http=http, nursery=nursery, reconnect=SOON):
+                async with websocket:
+                    async for message in websocket:
+                        heard.append(message)
+
+    run(main)
+    assert heard == ["0", "1", "2"]
+    assert len([it for it in caplog.messages if "1012" in it or "1001" in it]) == 2
+
+
+def test_an_end_that_will_not_pass_is_raised(run, http):
+    async def hear(opening):
+        async for websocket in opening:
+            async with websocket:
+                async for _ in websocket:
+                    pass
+
+    async def main():
+        async with listening(closing(1008)) as server, trio.open_nursery() as nursery:
+            with pytest.raises(ConnectionClosed) as closed:
+                await hear(connect(url(server), http=http, nursery=nursery, reconnect=SOON))
+            assert closed.value.code == 1008
+
+    run(main)
+
+
+def test_the_function_that_decides_may_wait_and_stop(run):
+    failures = []
+
+    async def decide(failure):
+        await trio.sleep(0)
+        failures.append(failure)
+        return "stop" if failure.attempts == 3 else 0.0
+
+    async def main():
+        reconnect = Reconnect(first=0.01, longest=0.02, decide=decide)
+        async with trio.open_nursery() as nursery:
+            async for _ in connect("ws://127.0.0.1:9/", nursery=nursery, reconnect=reconnect):
+                raise AssertionError("nothing listens there")
+
+    run(main)
+    assert [it.attempts for it in failures] == [1, 2, 3]
+    assert all(isinstance(it.error, ConnectError) for it in failures)
+
+
+def test_leaving_the_loop_closes_its_websocket(run, http):
+    ended = trio.Event()
+
+    async def handler(websocket):
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        assert closed.value.code == 1000
+        ended.set()
+
+    async def main():
+        async with listening(handler) as server, trio.open_nursery() as nursery:
+            async for _ in connect(url(server), http=http, nursery=nursery, reconnect=SOON):
+                break
+            await ended.wait()
+
+    run(main)
+
+
+def test_cancellation_ends_the_wait_for_the_next_attempt(run):
+    async def main():
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.2) as scope:
+                reconnect = Reconnect(first=60, decide=lambda failure: 60.0)
+                async for _ in connect("ws://127.0.0.1:9/", nursery=nursery, reconnect=reconnect):
+                    raise AssertionError("nothing listens there")
+            assert scope.cancelled_caught
+
+    run(main)
+
+
+def test_connecting_again_needs_a_nursery_and_no_stream(run):
+    async def main():
+        with pytest.raises(LocalProtocolError, match="nursery"):
+            connect("ws://127.0.0.1:9/").__aiter__()
+        async with trio.open_nursery() as nursery:
+            stream = trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream
+            stapled = trio.StapledStream(stream[0](), stream[1]())
+            with pytest.raises(LocalProtocolError, match="connected once"):
+                connect("ws://example.com/", stream=stapled, nursery=nursery).__aiter__()
+            opening = connect("ws://127.0.0.1:9/", nursery=nursery)
+            opening.__aiter__()
+            with pytest.raises(LocalProtocolError, match="did so already"):
+                await opening
+
+    run(main)
+
+
+def test_headers_are_made_anew_for_each_opening(run, http):
+    seen = []
+
+    async def token():
+        await trio.sleep(0)
+        return {"Authorization": f"Bearer {len(seen)}"}
+
+    def upgrade(connection, request):
+        seen.append({name.lower(): value for name, value in request.headers}["authorization"])
+
+    async def main():
+        async with listening(closing(1012), upgrade=upgrade) as server, trio.open_nursery() as nursery:
+            async for websocket in connect(url(server), http=http, headers=token, nursery=nursery, reconnect=SOON):
+                async with websocket:
+                    await websocket.wait_closed()
+
+    run(main)
+    assert seen == ["Bearer 0", "Bearer 1"]
+
+
+def test_redirects_are_followed_and_credentials_stay_at_their_origin(run, http):
+    seen = []
+
+    def note(connection, request):
+        seen.append((request.target, "authorization" in {name.lower() for name, _ in request.headers}))
+
+    async def main():
+        async with listening(upgrade=note) as there:
+
+            def lead(connection, request):
+                note(connection, request)
+                if request.target == "/":
+                    return UpgradeReject(301, headers=[("Location", "/next")])
+                return UpgradeReject(307, headers=[("Location", f"http://127.0.0.1:{there.port}/there")])
+
+            async with listening(upgrade=lead) as here:
+                where = f"ws://user:secret@127.0.0.1:{here.port}/"
+                async with connect(where, http=http) as websocket:
+                    await websocket.send("hello")
+                    assert await websocket.recv() == "hello"
+                with pytest.raises(UpgradeError) as refused:
+                    await connect(where, http=http, redirects=0).__aenter__()
+                assert refused.value.status == 301
+
+    run(main)
+    assert seen[:3] == [("/", True), ("/next", True), ("/there", False)]
