@@ -56,6 +56,15 @@ pub struct Frame<'a> {
     payload: &'a [u8],
 }
 
+impl<'a> Frame<'a> {
+    /// Encodes a complete message, already compressed if `rsv` says so, as a server sends it.
+    #[must_use]
+    pub fn whole(opcode: Opcode, rsv: u8, payload: &'a [u8]) -> Self {
+        let header = Header { fin: true, rsv, opcode, payload_len: payload.len() as u64, masking_key: None };
+        Self { header: header.write(), masking_key: None, payload }
+    }
+}
+
 impl Frame<'_> {
     /// Bytes on the wire.
     #[inline]
@@ -247,8 +256,17 @@ impl Encoder {
         Ok(())
     }
 
-    /// Counts a message of `len` bytes that was encoded elsewhere.
-    pub const fn count_shared(&mut self, len: usize) {
+    /// Whether the frame that other servers send for a message, with a payload of `payload_len` bytes, can be sent as it is.
+    #[must_use]
+    pub const fn shares(&self, payload_len: usize) -> bool {
+        !self.masks() && self.fits(payload_len) && self.unfinished.is_none()
+    }
+
+    /// Counts such a frame for a message of `len` bytes, which may be `compressed` with an empty window.
+    pub fn share(&mut self, len: usize, compressed: bool) {
+        if compressed {
+            self.forget();
+        }
         self.sent.count(len, true);
         self.sent.frames += 1;
     }

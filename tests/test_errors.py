@@ -17,6 +17,7 @@ from mintws import (
     MintWSError,
     RemoteProtocolError,
     ResponseTooLarge,
+    SendBufferFull,
     UpgradeError,
 )
 from mintws.asyncio.connector import _ConnectTimeout
@@ -32,6 +33,7 @@ ERRORS = [
     _ConnectTimeout("what was waited for"),
     UpgradeError(403, (("x-why", "because"),), b"no"),
     ResponseTooLarge(200, 1 << 20),
+    SendBufferFull(2_000_000, 1 << 20),
     UpgradeError(503, (("retry-after", "5"), ("location", "/")), b"busy"),
     ConnectionClosed(1001, "bye", clean=False),
     ConnectionClosed(1009, "too much", clean=False, ended_by="us"),

@@ -19,6 +19,7 @@ from mintws.errors import (
     MintWSError,
     RemoteProtocolError,
     ResponseTooLarge,
+    SendBufferFull,
     UpgradeError,
 )
 from mintws.events import Event, Failed, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -64,6 +65,7 @@ __all__ = [
     "RemoteProtocolError",
     "ResponseTooLarge",
     "Role",
+    "SendBufferFull",
     "State",
     "Text",
     "Transform",

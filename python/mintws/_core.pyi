@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextvars import Context
 from ssl import MemoryBIO, SSLError, SSLObject
-from typing import Any, ClassVar, Final, Literal, TypeAlias, final
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, Self, disjoint_base
 
@@ -57,11 +57,14 @@ __all__ = [
     "forked",
     "is_same_host",
     "is_upgrade",
+    "send_to_all",
     "transitions",
     "well_formed",
     "write_ordinary_request",
     "write_ordinary_response",
 ]
+
+_W = TypeVar("_W", bound=WebSocket)
 
 __version__: Final[str]
 
@@ -389,6 +392,10 @@ class ProtocolBase:
     _writer: Callable[[Any], object] | None
     #: The transport's `is_closing`.
     _is_closing: Callable[[], bool] | None
+    #: The transport's `get_write_buffer_size`.
+    _buffer_size: Callable[[], int] | None
+    #: The `send` of its socket, if the transport calls it first in each write when its write buffer is empty.
+    _send: Callable[[Any], int] | None
     #: The connection that has the transport for itself.
     _only: Endpoint | None
     #: What the DATA of WebSockets goes to, over HTTP/2.
@@ -1050,6 +1057,27 @@ def closing(code: object, message: object) -> Close:
 
 def coroutine_method(method: Any) -> Any:
     """Return a method that calls `method`, a method descriptor of a class of the core, and has attributes."""
+
+def send_to_all(
+    websockets: list[_W], message: Text | Binary | PreparedMessage, compress: bool | None, bound: int
+) -> tuple[list[_W], list[_W], list[_W], list[_W]]:
+    """Send a whole message on each of some WebSockets, without waiting. Those on one transport are written together.
+
+    Args:
+        websockets: the WebSockets, each of them once.
+        message: a `PreparedMessage`, which they share, or a `Text` or `Binary`, which each encodes by itself.
+        compress: as in `WebSocket.send`.
+        bound: the most bytes that may wait on a WebSocket for the message to be sent on it.
+
+    Returns:
+        The WebSockets on which it was sent, those on which too much waits, those within a message in fragments, and those that have ended.
+
+    Raises:
+        RuntimeError: one of them belongs to the loop of another thread; nothing was sent.
+        TypeError: one of them is not a WebSocket; nothing was sent.
+
+    An exception of an extension is raised after the message was sent to all others.
+    """
 
 def forked() -> None:
     """Report to the sources of masking-keys that this process is a new fork."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mintws.connection import Connection
 from mintws.errors import RemoteProtocolError
@@ -67,6 +67,9 @@ class WebSocket(Protocol):
 
     def _is_held_back(self) -> bool:
         """Whether the peer's flow control holds back frames, over HTTP/2."""
+
+    def _trace(self, way: Literal["received", "sent"], event: object) -> None:
+        """Log a frame."""
 
     def _ended(self, iterating: bool) -> Exception | None:
         """Return the exception for a reader of an ended WebSocket; `None` ends an iteration."""

@@ -17,6 +17,25 @@ class LocalProtocolError(MintWSError):
     """The caller broke a rule. Nothing was sent, and the state is unchanged. The message says what to do."""
 
 
+class SendBufferFull(MintWSError):
+    """A message was not sent, because more bytes wait to be sent than may: the peer takes them too slowly.
+
+    Attributes:
+        unsent: the number of bytes that wait.
+        max_unsent: the most that may wait for another message to be sent.
+    """
+
+    def __init__(self, unsent: int, max_unsent: int) -> None:
+        super().__init__(
+            f"{unsent} bytes wait to be sent, more than {max_unsent}: await send(), send less, or raise `max_unsent`"
+        )
+        self.unsent = unsent
+        self.max_unsent = max_unsent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.unsent, self.max_unsent), self.__dict__
+
+
 class ConnectError(MintWSError, OSError):
     """The server could not be reached, or did not open the WebSocket. `__cause__` is the underlying error, if there is one.
 

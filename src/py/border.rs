@@ -82,6 +82,10 @@ pub mod websocket {
         websocket.call_method0(intern!(websocket.py(), "_is_held_back"))?.is_truthy()
     }
 
+    pub fn trace<'py>(websocket: &Bound<'py, PyAny>, way: &str, event: &Bound<'py, PyAny>) -> PyResult<()> {
+        websocket.call_method1(intern!(websocket.py(), "_trace"), (way, event)).map(drop)
+    }
+
     pub fn ended<'py>(websocket: &Bound<'py, PyAny>, iterating: bool) -> PyResult<Bound<'py, PyAny>> {
         websocket.call_method1(intern!(websocket.py(), "_ended"), (iterating,))
     }

@@ -5,13 +5,14 @@ use std::sync::Mutex;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
+use super::buffer::{frame_bytes, payload_of};
 use super::errors::local;
 use super::events::{self, Kind};
 use crate::deflate::{DeflateSettings, Deflater};
-use crate::encoder::Encoder;
-use crate::frame::Opcode;
+use crate::encoder::Frame;
+use crate::frame::{Opcode, RSV1};
 
 /// The number of window sizes of permessage-deflate, from 8 bits.
 const WINDOWS: usize = 8;
@@ -31,13 +32,17 @@ const WINDOWS: usize = 8;
 #[pyclass(frozen, module = "mintws")]
 pub struct PreparedMessage {
     opcode: Opcode,
-    /// The uncompressed payload.
-    plain: Py<PyBytes>,
-    /// The complete frame of a server without compression.
-    frame: Py<PyBytes>,
+    /// Without compression.
+    plain: SharedFrame,
     level: u8,
-    /// The payload compressed with an empty window of 8 to 15 bits, computed on first use.
-    deflated: Mutex<[Option<Py<PyBytes>>; WINDOWS]>,
+    /// Compressed with an empty window of 8 to 15 bits, on first use.
+    deflated: Mutex<[Option<SharedFrame>; WINDOWS]>,
+}
+
+/// A complete frame of a server, which many connections send as it is.
+pub struct SharedFrame {
+    bytes: Py<PyBytes>,
+    header_len: usize,
 }
 
 /// The arguments of a call: positional and by name.
@@ -60,25 +65,8 @@ impl PreparedMessage {
             return Err(local("a prepared message is whole: give it with fin=True"));
         }
         let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
-        let plain = match data.cast::<PyString>() {
-            Ok(text) => PyBytes::new(
-                py,
-                text.to_str().map_err(|_| local("a str with surrogates has no form in UTF-8"))?.as_bytes(),
-            ),
-            Err(_) => data.cast::<PyBytes>()?.clone(),
-        };
-        if kind == Kind::Text && simdutf8::basic::from_utf8(plain.as_bytes()).is_err() {
-            return Err(local("Text was given bytes that are not UTF-8; send them as Binary"));
-        }
-        let mut frame = Vec::new();
-        Encoder::new(None, None).append_prepared(&mut frame, opcode, plain.as_bytes(), 0, false).map_err(local)?;
-        Ok(Self {
-            opcode,
-            frame: PyBytes::new(py, &frame).unbind(),
-            plain: plain.unbind(),
-            level,
-            deflated: Mutex::new([const { None }; WINDOWS]),
-        })
+        let plain = SharedFrame::new(py, opcode, payload_of(kind, data)?, false)?;
+        Ok(Self { opcode, plain, level, deflated: Mutex::new([const { None }; WINDOWS]) })
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -89,14 +77,14 @@ impl PreparedMessage {
     // Copies and pickles do not contain the compressed payloads.
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<Arguments<'py>> {
         let kind = if self.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
-        let event = events::with_data(self.plain.bind(py).clone().into_any(), kind, true)?;
+        let event = events::with_data(PyBytes::new(py, self.payload(py)).into_any(), kind, true)?;
         Ok(((event,), HashMap::from([("level", self.level)])))
     }
 
     /// Whether it is text, and its bytes.
     #[getter(_content)]
     fn content<'py>(&self, py: Python<'py>) -> (bool, Bound<'py, PyBytes>) {
-        (self.opcode == Opcode::Text, self.plain.bind(py).clone())
+        (self.opcode == Opcode::Text, PyBytes::new(py, self.payload(py)))
     }
 }
 
@@ -107,32 +95,48 @@ impl PreparedMessage {
 
     /// The length of the message in bytes.
     pub fn len(&self, py: Python<'_>) -> usize {
-        self.plain.bind(py).as_bytes().len()
+        self.payload(py).len()
     }
 
-    /// The frame of a server without compression.
-    pub fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        self.frame.bind(py).clone()
+    /// The message, uncompressed.
+    pub fn payload<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        self.plain.payload(py)
     }
 
-    /// The payload, compressed for a window of the given bits, or uncompressed for `None`.
-    pub fn payload<'py>(&self, py: Python<'py>, window_bits: Option<u8>) -> Bound<'py, PyBytes> {
-        let Some(window_bits) = window_bits else { return self.plain.bind(py).clone() };
+    /// The frame of a server, compressed for a window of the given bits, or uncompressed for `None`.
+    pub fn frame(&self, py: Python<'_>, window_bits: Option<u8>) -> PyResult<SharedFrame> {
+        let Some(window_bits) = window_bits else { return Ok(self.plain.clone_ref(py)) };
         let mut all = self.deflated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let compress = || {
             let mut out = Vec::new();
             let settings = DeflateSettings { window_bits, level: self.level, memory_level: 8, context_takeover: false };
-            Deflater::new(settings).compress(self.plain.bind(py).as_bytes(), true, &mut out);
-            PyBytes::new(py, &out)
+            Deflater::new(settings).compress(self.payload(py), true, &mut out);
+            SharedFrame::new(py, self.opcode, &out, true)
         };
         match all.get_mut(usize::from(window_bits.saturating_sub(8))) {
-            Some(Some(known)) => known.bind(py).clone(),
-            Some(place) => {
-                let made = compress();
-                *place = Some(made.clone().unbind());
-                made
-            }
+            Some(Some(known)) => Ok(known.clone_ref(py)),
+            Some(place) => Ok(place.insert(compress()?).clone_ref(py)),
             None => compress(),
         }
+    }
+}
+
+impl SharedFrame {
+    fn new(py: Python<'_>, opcode: Opcode, payload: &[u8], compressed: bool) -> PyResult<Self> {
+        let rsv = if compressed { RSV1 } else { 0 };
+        let frame = Frame::whole(opcode, rsv, payload);
+        Ok(Self { bytes: frame_bytes(py, &frame)?.unbind(), header_len: frame.header().len() })
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { bytes: self.bytes.clone_ref(py), header_len: self.header_len }
+    }
+
+    pub fn bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        self.bytes.bind(py).clone()
+    }
+
+    pub fn payload<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        &self.bytes.bind(py).as_bytes()[self.header_len..]
     }
 }

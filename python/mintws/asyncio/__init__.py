@@ -1,8 +1,21 @@
-"""WebSockets for asyncio: `connect`, `connect_http2` and `serve`, over HTTP/1.1 and HTTP/2."""
+"""WebSockets for asyncio: `connect`, `connect_http2`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
+from mintws.asyncio.broadcast import broadcast
 from mintws.asyncio.client import Http2Client, connect, connect_http2
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
+from mintws.drivers.broadcast import Broadcast
 from mintws.session import Failure, Reconnect
 
-__all__ = ["Failure", "Http2Client", "Reconnect", "Server", "WebSocket", "connect", "connect_http2", "serve"]
+__all__ = [
+    "Broadcast",
+    "Failure",
+    "Http2Client",
+    "Reconnect",
+    "Server",
+    "WebSocket",
+    "broadcast",
+    "connect",
+    "connect_http2",
+    "serve",
+]

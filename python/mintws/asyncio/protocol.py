@@ -112,6 +112,8 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         self.peer = Peer(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
         self._writer = self.transport.write
         self._is_closing = self.transport.is_closing
+        self._buffer_size = self.transport.get_write_buffer_size
+        self._send = _send_of(transport)
         self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
         self.half_closes = self.transport.can_write_eof()
         _write_at_once(transport.get_extra_info("socket"))
@@ -320,6 +322,17 @@ def _write_at_once(sock: Any) -> None:
         # A transport that is lost already has no socket any more.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _send_of(transport: asyncio.BaseTransport) -> Callable[[Any], int] | None:
+    """Return the `send` of a transport's socket, if the transport calls it first in each write when its write buffer is empty.
+
+    asyncio's own transports do, without TLS. uvloop's collect the writes of a turn of the loop.
+    """
+    if type(transport).__module__ != "asyncio.selector_events":
+        return None
+    sock = getattr(transport.get_extra_info("socket"), "_sock", None)
+    return getattr(sock, "send", None)
 
 
 def _in_system(sock: Any) -> int:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws.events import Binary, Close, Ping, Pong, PreparedMessage, Text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+    # What `typing.get_type_hints` gives: before Python 3.12 there is no class for it.
+    Buffer = bytes | bytearray | memoryview
+
+#: A message that is not given in fragments.
+WholeMessage: TypeAlias = str | Buffer | Text | Binary | PreparedMessage
 
 #: A message of more bytes is written without being copied to others.
 LARGE = 64 * 1024

@@ -224,6 +224,11 @@ impl State {
         self.running = outer;
     }
 
+    /// Whether collected frames are to be written now, because no reader in this thread has unread messages.
+    pub fn writes_now(&self) -> bool {
+        self.has_collected() && !matches!(self.due(), Some(Due::Later))
+    }
+
     pub fn has_collected(&self) -> bool {
         !self.collected.is_empty()
     }

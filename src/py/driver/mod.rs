@@ -8,12 +8,14 @@
 //! Waiter         the future that a reader waits for
 //! TlsChannel     TLS between a transport of the loop and the protocol above it
 //! BurstWebSocket one WebSocket of another driver, whose tasks wait in coroutines of its own
+//! send_to_all    one message to many WebSockets
 //! coroutine_method the Python methods `recv` and `send`
 //! ```
 //!
 //! Rare work is left to the subclasses in Python, through the calls of [`super::border`].
 
 mod awaitable;
+mod broadcast;
 mod burst;
 mod coroutine_method;
 mod loop_state;
@@ -38,6 +40,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BurstWebSocket>()?;
     module.add_class::<Waiter>()?;
     module.add_class::<tls_channel::TlsChannel>()?;
+    module.add_function(wrap_pyfunction!(broadcast::send_to_all, module)?)?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
     awaitable::register(module)
 }

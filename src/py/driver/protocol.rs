@@ -1,10 +1,10 @@
 //! One transport: received messages go to WebSockets, and the frames sent meanwhile are written after that.
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::loop_state::Deferred;
@@ -31,6 +31,10 @@ pub struct State {
     writer: Option<Py<PyAny>>,
     /// The transport's `is_closing`.
     is_closing: Option<Py<PyAny>>,
+    /// The transport's `get_write_buffer_size`.
+    buffer_size: Option<Py<PyAny>>,
+    /// The socket, if the transport begins each write with its `send` while nothing is in the write buffer.
+    socket: Option<Socket>,
     /// Whether nothing has been written since the last chunk.
     fresh: bool,
     /// The connection that owns the transport, over HTTP/1.1 after the opening handshake.
@@ -55,6 +59,21 @@ pub struct State {
     heard: u64,
     /// The number of bytes written to the transport.
     written: u64,
+}
+
+/// The socket of a transport.
+struct Socket {
+    /// Its `send`.
+    send: Py<PyAny>,
+    buffer: WriteBuffer,
+}
+
+/// The write buffer of the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteBuffer {
+    Empty,
+    /// It may have bytes.
+    Unknown,
 }
 
 /// The state of the bytes read.
@@ -100,6 +119,8 @@ impl ProtocolBase {
             shared: None,
             writer: None,
             is_closing: None,
+            buffer_size: None,
+            socket: None,
             fresh: true,
             only: None,
             data_receiver: None,
@@ -134,6 +155,8 @@ impl ProtocolBase {
 
     #[setter(_writer)]
     fn set_writer(&self, py: Python<'_>, writer: Option<Py<PyAny>>) -> PyResult<()> {
+        // The socket is that of the transport which this replaces.
+        let _held = self.state(py)?.socket.take();
         self.state(py)?.writer = writer;
         Ok(())
     }
@@ -141,6 +164,18 @@ impl ProtocolBase {
     #[setter(_is_closing)]
     fn set_is_closing(&self, py: Python<'_>, is_closing: Option<Py<PyAny>>) -> PyResult<()> {
         self.state(py)?.is_closing = is_closing;
+        Ok(())
+    }
+
+    #[setter(_buffer_size)]
+    fn set_buffer_size(&self, py: Python<'_>, buffer_size: Option<Py<PyAny>>) -> PyResult<()> {
+        self.state(py)?.buffer_size = buffer_size;
+        Ok(())
+    }
+
+    #[setter(_send)]
+    fn set_send(&self, py: Python<'_>, send: Option<Py<PyAny>>) -> PyResult<()> {
+        self.state(py)?.socket = send.map(|send| Socket { send, buffer: WriteBuffer::Unknown });
         Ok(())
     }
 
@@ -291,13 +326,7 @@ impl ProtocolBase {
         {
             slf.get().state(py)?.writer = None;
         }
-        let writer = {
-            let mut this = slf.get().state(slf.py())?;
-            let Some(writer) = this.writer.as_ref().map(|writer| writer.bind(py).clone()) else { return Ok(()) };
-            this.written += len as u64;
-            writer
-        };
-        writer.call1((data,)).map(drop)
+        Self::hand_over(slf, data).map(drop)
     }
 
     // A transport refers to its protocol.
@@ -307,6 +336,8 @@ impl ProtocolBase {
         visit.call(&this.shared)?;
         visit.call(&this.writer)?;
         visit.call(&this.is_closing)?;
+        visit.call(&this.buffer_size)?;
+        visit.call(this.socket.as_ref().map(|socket| &socket.send))?;
         visit.call(&this.only)?;
         visit.call(&this.data_receiver)?;
         visit.call(&this.done)?;
@@ -323,6 +354,8 @@ impl ProtocolBase {
                 this.shared.take(),
                 this.writer.take(),
                 this.is_closing.take(),
+                this.buffer_size.take(),
+                this.socket.take(),
                 this.only.take(),
                 this.data_receiver.take(),
                 this.done.take(),
@@ -334,6 +367,72 @@ impl ProtocolBase {
 }
 
 impl ProtocolBase {
+    /// Passes bytes to the transport; returns whether it takes them.
+    ///
+    /// What asyncio's transport does first, and most often alone, is done without it: if nothing is in its write buffer, the bytes are sent
+    /// by the socket.
+    #[inline]
+    pub fn hand_over(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = slf.py();
+        let len = data.len()?;
+        let (writer, send) = {
+            let mut this = slf.get().state(py)?;
+            let Some(writer) = this.writer.as_ref().map(|writer| writer.bind(py).clone()) else { return Ok(false) };
+            this.written += len as u64;
+            (writer, this.socket.as_ref().map(|socket| socket.send.bind(py).clone()))
+        };
+        let Some(send) = send else { return writer.call1((data,)).map(|_| true) };
+        let done = match Self::buffered(slf)? {
+            0 => match send.call1((data,)) {
+                Ok(done) => done.extract()?,
+                // The transport learns of an error, or waits for room, when it sends itself.
+                Err(error) if error.is_instance_of::<PyOSError>(py) => 0,
+                Err(error) => return Err(error),
+            },
+            _ => 0,
+        };
+        if done == len {
+            return Ok(true);
+        }
+        if let Some(socket) = &mut slf.get().state(py)?.socket {
+            socket.buffer = WriteBuffer::Unknown;
+        }
+        let rest = PyMemoryView::from(data)?.cast_into::<PySequence>()?.get_slice(done, len)?;
+        writer.call1((rest,))?;
+        Self::is_writable(slf)
+    }
+
+    /// Whether the transport is neither closing nor gone, as far as is known.
+    pub fn is_writable(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = slf.py();
+        let is_closing = match &*slf.get().state(py)? {
+            // If it is, `send` of the socket fails, or sends what is not read.
+            State { writer: Some(_), socket: Some(Socket { buffer: WriteBuffer::Empty, .. }), .. } => return Ok(true),
+            State { writer: Some(_), is_closing: Some(is_closing), .. } => is_closing.bind(py).clone(),
+            State { writer, .. } => return Ok(writer.is_some()),
+        };
+        let closing = is_closing.call0()?.is_truthy()?;
+        if closing {
+            slf.get().state(py)?.writer = None;
+        }
+        Ok(!closing)
+    }
+
+    /// The number of bytes in the write buffer of the transport.
+    pub fn buffered(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        let py = slf.py();
+        let buffer_size = match &*slf.get().state(py)? {
+            State { socket: Some(Socket { buffer: WriteBuffer::Empty, .. }), .. } => return Ok(0),
+            State { buffer_size: Some(buffer_size), .. } => buffer_size.bind(py).clone(),
+            State { .. } => return Ok(0),
+        };
+        let len = buffer_size.call0()?.extract()?;
+        if let (0, Some(socket)) = (len, &mut slf.get().state(py)?.socket) {
+            socket.buffer = WriteBuffer::Empty;
+        }
+        Ok(len)
+    }
+
     /// Gives what is to be read into.
     pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PySequence>> {
         Ok(self.shared(py)?.get().state(py)?.buffer(py))
@@ -566,19 +665,20 @@ impl ProtocolBase {
     /// If a task runs a nested event loop within the callback, the next turn of that loop writes them.
     pub fn collect(slf: &Bound<'_, Self>, websocket: &Bound<'_, WebSocketBase>) -> PyResult<()> {
         let py = slf.py();
-        let first = {
-            let mut this = slf.get().state(py)?;
-            let mut first = false;
-            if this.posted.is_empty() {
-                first = this.shared()?.get().state(py)?.collect(slf);
-            }
-            this.posted.push(websocket.clone().unbind());
-            first.then(|| this.event_loop(py))
-        };
-        match first {
-            Some(event_loop) => event_loop.call_method1(py, "call_soon", (slf.getattr("_flush")?,)).map(drop),
-            None => Ok(()),
+        if !Self::gather(slf, websocket)? {
+            return Ok(());
         }
+        let event_loop = slf.get().state(py)?.event_loop(py);
+        event_loop.call_method1(py, "call_soon", (slf.getattr("_flush")?,)).map(drop)
+    }
+
+    /// Collects the frames of a WebSocket, to be written by the caller; returns whether nothing else was collected.
+    pub fn gather(slf: &Bound<'_, Self>, websocket: &Bound<'_, WebSocketBase>) -> PyResult<bool> {
+        let py = slf.py();
+        let mut this = slf.get().state(py)?;
+        let first = this.posted.is_empty() && this.shared()?.get().state(py)?.collect(slf);
+        this.posted.push(websocket.clone().unbind());
+        Ok(first)
     }
 
     /// Writes all frames collected for this transport.

@@ -10,10 +10,11 @@ use super::{LoopState, ProtocolBase, Waiter};
 use crate::data_sender::WRITE_HIGH;
 use crate::frame::Opcode;
 use crate::py::border;
-use crate::py::endpoint::Endpoint;
+use crate::py::endpoint::{Endpoint, Readiness};
 use crate::py::errors::local;
 use crate::py::guarded::{Guarded, RefMut};
 use crate::py::incoming::Message;
+use crate::py::prepared::PreparedMessage;
 use crate::py::queue::{MessageQueue, Popped};
 
 /// The bytes of collected frames above which they are written.
@@ -75,6 +76,19 @@ pub enum Sent {
     Spent,
     /// It needs more than is done here, and nothing was done yet.
     NotYet,
+}
+
+/// The fate of a message that is sent without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is written, or will be with others.
+    Sent,
+    /// Nothing was sent: too much waits already.
+    Crowded,
+    /// Nothing was sent: a message in fragments has to be ended before.
+    Within,
+    /// Nothing was sent: the WebSocket has ended, or is ending.
+    Gone,
 }
 
 #[pymethods]
@@ -352,6 +366,67 @@ impl WebSocketBase {
         })
     }
 
+    /// Encodes a whole message and writes it, or leaves it to a flush of the loop's collected frames; never waits.
+    ///
+    /// Nothing is sent if more than `bound` bytes wait.
+    pub fn offer(
+        slf: &Bound<'_, Self>,
+        message: &Bound<'_, PyAny>,
+        compress: Option<bool>,
+        bound: usize,
+    ) -> PyResult<Fate> {
+        let py = slf.py();
+        let (protocol, connection, loop_due, batched) = {
+            let (this, due) = Self::state_in_thread(slf)?;
+            (this.protocol.bind(py).clone(), this.connection.bind(py).clone(), due, this.batches > 0)
+        };
+        let mut unsent = {
+            let workings = connection.get().workings(py)?;
+            match workings.readiness() {
+                Readiness::Ready => {}
+                Readiness::Within => return Ok(Fate::Within),
+                Readiness::Over => return Ok(Fate::Gone),
+            }
+            workings.corked_len() + workings.pending(py)?.unwrap_or(0)
+        };
+        if !ProtocolBase::is_writable(&protocol)? {
+            return Ok(Fate::Gone);
+        }
+        unsent += ProtocolBase::buffered(&protocol)?;
+        if unsent > bound {
+            return Ok(Fate::Crowded);
+        }
+        let (len, frame, corked, traced) = {
+            let mut workings = connection.get().workings(py)?;
+            let before = workings.sent_bytes();
+            let frame = match message.cast::<PreparedMessage>() {
+                Ok(prepared) if loop_due != Due::Later && !batched => workings.direct_prepared(prepared, compress)?,
+                _ => None,
+            };
+            let corked = if frame.is_some() { 0 } else { workings.cork_message(message, compress)? };
+            (workings.sent_bytes() - before, frame, corked, workings.is_traced())
+        };
+        if traced {
+            border::websocket::trace(slf, "sent", message)?;
+        }
+        let is_due = {
+            let mut this = slf.get().state(py)?;
+            this.last = Last::Sent;
+            frame.is_none() && this.due(loop_due, corked).is_some() && !std::mem::replace(&mut this.scheduled, true)
+        };
+        if let Some(frame) = frame {
+            if !ProtocolBase::hand_over(&protocol, &frame)? {
+                return Ok(Fate::Gone);
+            }
+        } else if is_due && loop_due == Due::Later {
+            ProtocolBase::collect(&protocol, slf)?;
+        } else if is_due {
+            ProtocolBase::gather(&protocol, slf)?;
+        }
+        slf.get().charge(py, usize::try_from(len).unwrap_or(usize::MAX))?;
+        Ok(Fate::Sent)
+    }
+
     fn bring(slf: &Bound<'_, Self>, due: Option<Due>) -> PyResult<()> {
         let py = slf.py();
         let (protocol, shared) = {
@@ -378,7 +453,7 @@ impl WebSocketBase {
 
     /// Borrows the state and returns when frames are to be written; `RuntimeError` in a thread other than the loop's.
     #[inline]
-    fn state_in_thread<'a>(slf: &'a Bound<'_, Self>) -> PyResult<(RefMut<'a, State>, Due)> {
+    pub fn state_in_thread<'a>(slf: &'a Bound<'_, Self>) -> PyResult<(RefMut<'a, State>, Due)> {
         let this = slf.get().state(slf.py())?;
         let due = this.shared.get().state(slf.py())?.due();
         if let Some(due) = due {
@@ -417,6 +492,10 @@ impl WebSocketBase {
 }
 
 impl State {
+    pub fn shared(&self) -> &Py<LoopState> {
+        &self.shared
+    }
+
     pub fn protocol(&self) -> &Py<ProtocolBase> {
         &self.protocol
     }

@@ -32,6 +32,7 @@ mod send;
 
 use life::Opening;
 use send::Checked;
+pub use send::Readiness;
 
 /// The most bytes kept of those that a client sends before its request is answered.
 const EARLY_LIMIT: usize = 64 * 1024;

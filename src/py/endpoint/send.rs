@@ -1,5 +1,6 @@
 //! The sending half of an endpoint: events are checked, encoded and delivered.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -21,6 +22,16 @@ pub(super) enum Checked<'a> {
     Prepared { message: &'a Bound<'a, PreparedMessage> },
     Control { opcode: Opcode, payload: &'a [u8] },
     Close(Vec<u8>),
+}
+
+/// Whether an endpoint can send a whole message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// A message in fragments has to be ended before.
+    Within,
+    /// Nothing more is sent.
+    Over,
 }
 
 /// The state that checking changes: later events are checked against it before any is encoded.
@@ -114,17 +125,7 @@ impl Workings {
                 self.encoder.idle();
                 made
             }
-            Checked::Prepared { message } => {
-                let len = message.get().len(py);
-                let changes = self.encoder.masks() || self.encoder.would_compress(len, compress);
-                if !changes && self.encoder.fits(len) {
-                    self.encoder.count_shared(len);
-                    return Ok(Some(message.get().frame(py)));
-                }
-                let mut out = Vec::new();
-                self.append(py, Checked::Prepared { message }, compress, &mut out)?;
-                Ok(Some(PyBytes::new(py, &out)))
-            }
+            Checked::Prepared { message } => self.prepared(py, message.get(), compress).map(Some),
             Checked::Control { opcode, payload } => {
                 let frame = self.encoder.control(opcode, payload).map_err(local)?;
                 frame_bytes(py, &frame).map(Some)
@@ -156,12 +157,7 @@ impl Workings {
                 }
             },
             Checked::Prepared { message } => {
-                let message = message.get();
-                let compressed = self.encoder.compressed_window(message.len(py), compress);
-                let payload = message.payload(py, compressed);
-                let (payload, len) = (payload.as_bytes(), message.len(py));
-                let made = self.encoder.append_prepared(out, message.opcode(), payload, len, compressed.is_some());
-                made.map_err(local)?;
+                out.extend_from_slice(self.prepared(py, message.get(), compress)?.as_bytes());
             }
             Checked::Control { opcode, payload } => {
                 self.encoder.control(opcode, payload).map_err(local)?.append_to(out);
@@ -172,6 +168,77 @@ impl Workings {
         }
         self.encoder.idle();
         Ok(())
+    }
+
+    /// Returns the frames of a prepared message: bytes that connections share, if its one frame is the same for all.
+    fn prepared<'py>(
+        &mut self,
+        py: Python<'py>,
+        message: &PreparedMessage,
+        compress: Option<bool>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let len = message.len(py);
+        let window_bits = self.encoder.compressed_window(len, compress);
+        let frame = message.frame(py, window_bits)?;
+        let payload = frame.payload(py);
+        if self.encoder.shares(payload.len()) {
+            self.encoder.share(len, window_bits.is_some());
+            return Ok(frame.bytes(py));
+        }
+        let mut out = Vec::new();
+        self.encoder.append_prepared(&mut out, message.opcode(), payload, len, window_bits.is_some()).map_err(local)?;
+        Ok(PyBytes::new(py, &out))
+    }
+
+    /// Whether a whole message may be sent, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        match self.state {
+            State::Open | State::RemoteClosing if self.encoder.unfinished().is_none() => Readiness::Ready,
+            State::Open | State::RemoteClosing => Readiness::Within,
+            _ => Readiness::Over,
+        }
+    }
+
+    /// The number of payload bytes of messages sent so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.encoder.sent.bytes
+    }
+
+    /// Whether frames are logged.
+    pub fn is_traced(&self) -> bool {
+        matches!(self.delivery, Delivery::Traced(_))
+    }
+
+    /// Encodes a prepared message, if its frames are written as they are and nothing waits before them.
+    pub fn direct_prepared<'py>(
+        &mut self,
+        message: &Bound<'py, PreparedMessage>,
+        compress: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if !matches!(self.wire, Wire::Direct) || self.transforms.is_some() || self.corked_len() > 0 {
+            return Ok(None);
+        }
+        self.prepared(message.py(), message.get(), compress).map(Some)
+    }
+
+    /// Appends a whole message, for which the endpoint is ready, to the corked bytes; returns their number.
+    pub fn cork_message(&mut self, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<usize> {
+        let py = message.py();
+        let checked = match message.cast::<PreparedMessage>() {
+            Ok(prepared) if self.transforms.is_some() => {
+                let prepared = prepared.get();
+                Checked::Message { opcode: prepared.opcode(), payload: prepared.payload(py), fin: true }
+            }
+            _ => {
+                let checked = self.check(message, &mut self.progress())?;
+                checked.ok_or_else(|| PyTypeError::new_err("only messages are sent to many at once"))?
+            }
+        };
+        let mut corked = self.corked.take().unwrap_or_default();
+        let appended = self.append(py, checked, compress, &mut corked);
+        let len = corked.len();
+        self.corked = Some(corked);
+        appended.map(|()| len)
     }
 
     /// Encodes checked events, if all are written without compression or extensions.
@@ -229,8 +296,7 @@ impl Workings {
     /// Appends a complete message to the corked bytes and returns their number; `None` if it needs more than that.
     pub fn collect(&mut self, opcode: Opcode, payload: &[u8], compress: Option<bool>) -> Option<usize> {
         let open = matches!(self.state, State::Open | State::RemoteClosing);
-        let traced = matches!(self.delivery, Delivery::Traced(_));
-        if !open || traced || self.transforms.is_some() || self.encoder.unfinished().is_some() {
+        if !open || self.is_traced() || self.transforms.is_some() || self.encoder.unfinished().is_some() {
             return None;
         }
         let corked = self.corked.as_mut()?;
