@@ -3,8 +3,7 @@
 import asyncio
 import sys
 
-from mintws import PreparedMessage, Text
-from mintws.asyncio import WebSocket, serve
+from mintws.asyncio import WebSocket, broadcast, serve
 from mintws.events import Request, Response
 
 PAGE = b"""<!doctype html><meta charset="utf-8"><title>Chat</title>
@@ -33,21 +32,10 @@ class Chat:
         try:
             async for said in websocket:
                 if isinstance(said, str):
-                    await self.tell(f"{websocket.id}: {said}")
+                    # One who takes nothing keeps it from nobody, and is asked to come back later.
+                    broadcast(self.guests, f"{websocket.id}: {said}", slow="close")
         finally:
             self.guests.remove(websocket)
-
-    async def tell(self, text: str) -> None:
-        """Send a text to all. One who takes nothing keeps it from nobody, and is left out."""
-        message = PreparedMessage(Text(text))
-        for guest in list(self.guests):
-            if guest.unsent < 1 << 20:
-                asyncio.ensure_future(guest.send(message)).add_done_callback(ignore)
-
-
-def ignore(sent: "asyncio.Future[None]") -> None:
-    """Take what `send` raises where a guest has left meanwhile."""
-    sent.exception()
 
 
 def respond(request: Request) -> Response:
