@@ -6,6 +6,7 @@ For counters of instructions and for profilers. The asyncio driver runs on a tra
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -63,14 +64,35 @@ class Sink:
     abort = pause_reading = resume_reading = write_eof = close
 
 
-def echo(count: int, size: int) -> Callable[[int], None]:
-    """Chunks of messages through the asyncio server, whose handler sends each one back."""
+def driver() -> Callable[[asyncio.AbstractEventLoop], Any]:
+    """Give what makes a transport of the asyncio server, whose handler sends each message back."""
     from mintws.asyncio.server import Server, ServerProtocol
     from mintws.session import Timeouts
 
     async def handler(websocket: Any) -> None:
         async for message in websocket:
             await websocket.send(message)
+
+    return lambda loop: ServerProtocol(loop, Server(handler, Timeouts(None, 1.0, None, None), {}))
+
+
+def asgi() -> Callable[[asyncio.AbstractEventLoop], Any]:
+    """Give what makes a transport of the server for ASGI, whose application sends each message back."""
+    from servers import echo_of_asgi
+
+    from mintws.asgi.lifespan import Lifespan
+    from mintws.asgi.server import AsgiProtocol, AsgiServer
+    from mintws.session import Timeouts
+
+    lifespan = Lifespan(echo_of_asgi, "off", logging.getLogger(__name__))
+    return lambda loop: AsgiProtocol(loop, AsgiServer(echo_of_asgi, lifespan, "", Timeouts(None, 1.0, None, None), {}))
+
+
+def echo(
+    make: Callable[[], Callable[[asyncio.AbstractEventLoop], Any]], count: int, size: int
+) -> Callable[[int], None]:
+    """Chunks of messages through a server that sends each one back."""
+    make_protocol = make()
 
     def run(rounds: int) -> None:
         loop = asyncio.new_event_loop()
@@ -88,9 +110,9 @@ def echo(count: int, size: int) -> Callable[[int], None]:
                 loop.call_soon(loop.stop)
                 loop.run_forever()
 
-        protocol = ServerProtocol(loop, Server(handler, Timeouts(None, 1.0, None, None), {}))
+        protocol = make_protocol(loop)
         sink = Sink()
-        protocol.connection_made(sink)  # type: ignore[arg-type]
+        protocol.connection_made(sink)
         loop.call_soon(take, (REQUEST + "\r\n").encode())
         turns(5)
         for _ in range(rounds):
@@ -110,12 +132,18 @@ PATHS: dict[str, Callable[[], Callable[[int], None]]] = {
     "Http1.receive 64 x 16 B": lambda: receive(64, 16),
     "Connection.send 16 B, client": lambda: send(CLIENT, 16),
     "Connection.send 400 B, server": lambda: send(SERVER, 400),
-    "asyncio echo 32 B": lambda: echo(1, 32),
-    "asyncio echo 64 x 32 B": lambda: echo(64, 32),
+    "asyncio echo 32 B": lambda: echo(driver, 1, 32),
+    "asyncio echo 64 x 32 B": lambda: echo(driver, 64, 32),
+    "ASGI echo 64 x 32 B": lambda: echo(asgi, 64, 32),
 }
 
 #: What is cheap runs more often, so that the noise of starting is small beside it.
-ROUNDS = {"asyncio echo 32 B": 1000, "asyncio echo 64 x 32 B": 200, "Http1.receive 64 x 16 B": 2000}
+ROUNDS = {
+    "asyncio echo 32 B": 1000,
+    "asyncio echo 64 x 32 B": 200,
+    "ASGI echo 64 x 32 B": 200,
+    "Http1.receive 64 x 16 B": 2000,
+}
 
 
 def main() -> None:

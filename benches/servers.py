@@ -102,7 +102,7 @@ async def aiohttp(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     await asyncio.Event().wait()
 
 
-async def _asgi(scope: Any, receive: Any, send: Any) -> None:
+async def echo_of_asgi(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "websocket":
         return
     await receive()
@@ -137,7 +137,7 @@ def _fastapi() -> Any:
 
 
 async def _uvicorn(
-    listener: socket.socket, deflate: bool, implementation: Any, app: Any = _asgi, *, http: str = "auto"
+    listener: socket.socket, deflate: bool, implementation: Any, app: Any = echo_of_asgi, *, http: str = "auto"
 ) -> None:
     import uvicorn
 
@@ -186,7 +186,7 @@ async def hypercorn(listener: socket.socket, deflate: bool, tls: Tls) -> None:
     config.websocket_max_message_size = LIMIT
     config.errorlog = None
     config.h2_max_concurrent_streams = 200
-    await serve(_asgi, config, shutdown_trigger=asyncio.Event().wait)  # type: ignore[arg-type]
+    await serve(echo_of_asgi, config, shutdown_trigger=asyncio.Event().wait)  # type: ignore[arg-type]
 
 
 class Floor(asyncio.Protocol):

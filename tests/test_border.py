@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mintws import Carrier, Connection, Http1, border
+from mintws.asgi import AsgiWebSocket, WebSocketCycle
 from mintws.asyncio import WebSocket
 from mintws.asyncio.connector import ClientProtocol, ClientTls
 from mintws.asyncio.server import ServerProtocol, ServerTls
@@ -28,6 +29,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "Channel": (ClientTls, ServerTls),
     "WebSocket": (WebSocket,),
     "Burst": (TrioWebSocket,),
+    "AsgiWebSocket": (AsgiWebSocket,),
+    "AsgiCycle": (WebSocketCycle,),
     "Endpoint": (Connection,),
     "Carrier": (Carrier, Http1, WebSocketStream),
     "Transforms": (Chain,),
@@ -48,7 +51,7 @@ FOREIGN = {
     "write",
 }
 #: The classes of the core that classes of Python are built on, and what it hands of them to the event loop itself.
-BASES = {"BurstWebSocket", "Endpoint", "ProtocolBase", "MessageQueue", "TlsChannel", "WebSocket"}
+BASES = {"AsgiCycle", "BurstWebSocket", "Endpoint", "ProtocolBase", "MessageQueue", "TlsChannel", "WebSocket"}
 CALLED_BY_LOOP = {"_flush"}
 #: What is for a driver that has no half in the core.
 OF_PLAIN_QUEUES = {"_pop"}

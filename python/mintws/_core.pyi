@@ -1,7 +1,7 @@
 """The Rust core. Names that `mintws` re-exports are public; the others are for the layers above."""
 
 from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, MutableMapping, Sequence
 from contextvars import Context
 from ssl import MemoryBIO, SSLError, SSLObject
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, final
@@ -19,6 +19,7 @@ __all__ = [
     "RSV1",
     "USEFUL_BYTES",
     "WRITE_HIGH",
+    "AsgiCycle",
     "Awaitable",
     "Binary",
     "BurstWebSocket",
@@ -563,9 +564,6 @@ class WebSocket(MessageQueue):
             ConnectionClosed: the WebSocket has ended.
         """
 
-    async def _recv_asgi(self) -> dict[str, Any]:
-        """Wait for the next message and return it as an event of ASGI."""
-
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> str | bytes: ...
     async def send(
@@ -685,6 +683,24 @@ class BurstWebSocket(MessageQueue):
 
     def _end_batch(self) -> None:
         """End a batch."""
+
+@disjoint_base
+class AsgiCycle:
+    """Base class of the life of a WebSocket in an application of ASGI: `receive` and `send`."""
+
+    def __new__(cls, *_arguments: Any) -> Self: ...
+    #: The WebSocket, while it is open.
+    _open: WebSocket | None
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Wait for the next event and return it."""
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Take an event of the application.
+
+        Raises:
+            ClientDisconnected: the WebSocket has ended.
+            LocalProtocolError: the event is not allowed, or not now.
+        """
 
 @final
 class Awaitable:

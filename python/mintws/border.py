@@ -91,6 +91,23 @@ class Burst(Protocol):
         """Have the collected frames written when the task that sends waits, at the latest."""
 
 
+class AsgiWebSocket(Protocol):
+    """A WebSocket of an application of ASGI."""
+
+    def _disconnected(self) -> dict[str, Any]:
+        """Return the event that tells the application of the end."""
+
+
+class AsgiCycle(Protocol):
+    """The life of such a WebSocket, built on `_core.AsgiCycle`."""
+
+    def _receive(self) -> Coroutine[Any, Any, Any]:
+        """Give an event while the WebSocket is not open."""
+
+    def _send(self, message: Any) -> Coroutine[Any, Any, None]:
+        """Take an event that is no message of an open WebSocket."""
+
+
 class Endpoint(Protocol):
     """A connection, built on `_core.Endpoint`."""
 

@@ -117,6 +117,30 @@ pub mod burst {
     }
 }
 
+/// A WebSocket of an application of ASGI.
+pub mod asgiwebsocket {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn disconnected<'py>(websocket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method0(intern!(websocket.py(), "_disconnected"))
+    }
+}
+
+/// The life of such a WebSocket, built on `AsgiCycle`.
+pub mod asgicycle {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn receive<'py>(cycle: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        cycle.call_method0(intern!(cycle.py(), "_receive"))
+    }
+
+    pub fn send<'py>(cycle: &Bound<'py, PyAny>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        cycle.call_method1(intern!(cycle.py(), "_send"), (message,))
+    }
+}
+
 /// A connection, built on `Endpoint`.
 pub mod endpoint {
     use pyo3::intern;

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import inspect
 import weakref
+from collections.abc import MutableMapping
 
 import pytest
 from asgi.applications import noting, probed
@@ -14,8 +15,8 @@ from asgi.test_uvicorn import ACCEPT, echo, sending
 from drivers.raw import raw_client
 from wire import CLOSE, REQUEST, TEXT, frame, masked
 
-from mintws import LocalProtocolError, UpgradeError
-from mintws.asgi import serve
+from mintws import ConnectionClosed, LocalProtocolError, UpgradeError
+from mintws.asgi import ClientDisconnected, serve
 from mintws.asgi.server import Arguments, AsgiProtocol
 from mintws.asyncio import connect, connect_http2
 from mintws.asyncio import serve as serve_handler
@@ -328,3 +329,123 @@ def test_nothing_is_served_where_an_argument_is_wrong(run):
                 assert await client.recv() == "still"
 
     run(work())
+
+
+class Event(MutableMapping):
+    """An event that is no `dict`, which ASGI 3 does not forbid a framework."""
+
+    def __init__(self, **items):
+        self._items = items
+
+    def __getitem__(self, key):
+        return self._items[key]
+
+    def __setitem__(self, key, value):
+        self._items[key] = value
+
+    def __delitem__(self, key):
+        del self._items[key]
+
+    def __iter__(self):
+        return iter(self._items)
+
+    def __len__(self):
+        return len(self._items)
+
+
+def test_events_of_any_mapping_are_taken(run, http):
+    async def app(scope, receive, send):
+        await receive()
+        await send(Event(type="websocket.accept"))
+        await send(Event(type="websocket.send", text="tea"))
+        await send(Event(type="websocket.send", bytes=b"pot", text=None))
+        await send({"type": "websocket.send", "bytes": None, "text": "cup"})
+        await send({"type": "websocket.send", "bytes": b"", "text": None})
+        await send(Event(type="websocket.close", code=4000))
+
+    async def work():
+        async with serving(app) as server, connect(url(server), http=http) as websocket:
+            assert [message async for message in websocket_messages(websocket)] == ["tea", b"pot", "cup", b""]
+
+    run(work())
+
+
+async def websocket_messages(websocket):
+    """Give all messages until the end, whatever its code."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await websocket.recv()
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ({"type": "websocket.send"}, KeyError),
+        ({"text": "tea"}, KeyError),
+        ({"type": b"websocket.send", "text": "tea"}, LocalProtocolError),
+        ({"type": "websocket.send", "text": None}, TypeError),
+        ({"type": "websocket.send", "text": 7}, TypeError),
+    ],
+    ids=["no data", "no type", "type in bytes", "None", "number"],
+)
+def test_an_event_that_is_none_raises_and_sends_nothing(run, event, error):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        with pytest.raises(error):
+            await send(event)
+        await send({"type": "websocket.send", "text": "after"})
+
+    async def work():
+        async with serving(app) as server, connect(url(server)) as websocket:
+            assert await websocket.recv() == "after"
+
+    run(work())
+
+
+def test_an_application_that_was_told_of_the_end_cannot_close_any_more(run, http):
+    seen = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        seen.extend([await receive(), await receive()])
+        for event in ({"type": "websocket.close", "code": 4001}, {"type": "websocket.send", "text": "late"}):
+            with pytest.raises(ClientDisconnected):
+                await send(event)
+        seen.append(await receive())
+
+    async def work():
+        async with serving(app) as server:
+            async with connect(url(server), http=http) as websocket:
+                await websocket.close(4003, "off")
+            while len(seen) < 3:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert seen == [{"type": "websocket.disconnect", "code": 4003, "reason": "off"}] * 3
+    # Each is the application's own.
+    assert seen[0] is not seen[1]
+
+
+def test_a_task_that_receives_while_another_closes_is_told_what_that_has_said(run, http):
+    seen = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await send({"type": "websocket.close", "code": 4001, "reason": "enough"})
+        seen.extend([await waiting, await receive()])
+
+    async def work():
+        async with serving(app) as server:
+            async with connect(url(server), http=http) as websocket:
+                with pytest.raises(ConnectionClosed):
+                    await websocket.recv()
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert seen == [{"type": "websocket.disconnect", "code": 4001, "reason": "enough"}] * 2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import MutableMapping
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from mintws import _core
 from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
 from mintws.asgi.requests import Output, StreamResponder
 from mintws.asyncio import WebSocket
+from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import State, UpgradeAccept, UpgradeReject
@@ -21,9 +23,24 @@ FRAMING = ("content-length", "transfer-encoding")
 
 
 class AsgiWebSocket(WebSocket):
-    """A WebSocket whose `send` raises what an ASGI server raises."""
+    """A WebSocket whose `send` raises what an ASGI server raises.
 
-    __slots__ = ()
+    Attributes:
+        disconnect: the event that tells the application of the end, from when there is one.
+    """
+
+    __slots__ = ("disconnect",)
+
+    def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
+        super().__init__(protocol, connection)
+        self.disconnect: Message | None = None
+
+    def _disconnected(self) -> dict[str, Any]:
+        closed = self._ended(False)
+        assert isinstance(closed, ConnectionClosed)
+        if self.disconnect is None:
+            self.disconnect = _disconnect(closed.code, closed.reason)
+        return dict(self.disconnect)
 
     async def _send(self, message: Any, compress: bool | None) -> None:
         try:
@@ -75,7 +92,7 @@ class _Phase(Enum):
     GONE = auto()
 
 
-class WebSocketCycle:
+class WebSocketCycle(_core.AsgiCycle):
     """The life of one WebSocket in an application.
 
     Args:
@@ -91,13 +108,14 @@ class WebSocketCycle:
         "_decided",
         "_denial",
         "_end",
-        "_open",
         "_phase",
         "_protocol",
         "_refusal",
         "_scope",
         "_websocket",
     )
+
+    _open: AsgiWebSocket | None
 
     def __init__(
         self,
@@ -111,10 +129,8 @@ class WebSocketCycle:
         self._scope = scope
         self._application = application
         self._phase = _Phase.CONNECTING
-        #: From when the application accepts it.
-        self._websocket: WebSocket | None = None
-        #: The same, in the phase `OPEN`.
-        self._open: WebSocket | None = None
+        #: From when the application accepts it; `_open` is the same in the phase `OPEN`.
+        self._websocket: AsgiWebSocket | None = None
         #: The head of a refusal whose body is still to come.
         self._denial: Message = {}
         #: What sends the rest of a refusal, in the phase `REFUSING`.
@@ -159,48 +175,23 @@ class WebSocketCycle:
     def lose(self) -> None:
         """Tell the application that the client has gone, if it has not got an answer."""
         if self._phase in _UNDECIDED:
-            self._finish(_Phase.GONE, 1006)
-
-    def receive(self) -> Awaitable[Message]:
-        """Give the next event, as the application asks for it.
-
-        What is there is given by an awaitable of the core: a coroutine for each message costs as much as all else.
-        """
-        websocket = self._open
-        if websocket is not None and websocket.waiting:
-            return websocket._recv_asgi()
-        return self._receive()
+            self._finish(_Phase.GONE, _disconnect(1006))
 
     async def _receive(self) -> Message:
-        if self._open is not None:
-            try:
-                return await self._open._recv_asgi()
-            except ConnectionClosed as closed:
-                self._finish(_Phase.GONE, closed.code, closed.reason)
-        elif self._phase is _Phase.CONNECTING:
+        """Give an event while the WebSocket is not open."""
+        if self._phase is _Phase.CONNECTING:
             self._phase = _Phase.CONNECTED
             return {"type": "websocket.connect"}
-        elif self._phase in _UNDECIDED:
+        if self._phase in _UNDECIDED:
             await asyncio.shield(self._decided)
             return await self.receive()
         assert self._end is not None
         return dict(self._end)
 
-    def send(self, message: Message) -> Awaitable[None]:
-        """Take an event of the application.
-
-        Raises:
-            ClientDisconnected: the WebSocket has ended.
-            LocalProtocolError: the event is not allowed, or not now.
-        """
-        websocket = self._open
-        if websocket is not None and message["type"] == "websocket.send":
-            data = message.get("bytes")
-            return websocket.send(message["text"] if data is None else data)
-        return self._send(message)
-
     async def _send(self, message: Message) -> None:
-        """Take an event that is no message of an open WebSocket."""
+        """Take an event that is no message of an open WebSocket, or that is not a `dict`."""
+        if self._open is not None and self._open.disconnect is not None:
+            self._finish(_Phase.GONE, self._open.disconnect)
         match self._phase, message["type"]:
             case (_Phase.GONE, _):
                 raise ClientDisconnected("the client has gone")
@@ -218,12 +209,19 @@ class WebSocketCycle:
                     self._deny(refusal, 1006)
             case (_Phase.REFUSING, "websocket.http.response.body"):
                 self._send_refusal(message.get("body", b""), more=message.get("more_body", False))
+            case (_Phase.OPEN, "websocket.send"):
+                assert self._open is not None
+                data = message.get("bytes")
+                await self._open.send(message["text"] if data is None else data)
             case (_Phase.OPEN, "websocket.close"):
                 assert self._open is not None
                 code, reason = message.get("code"), message.get("reason") or ""
+                code = 1000 if code is None else code
                 self._open.discard()
-                self._open._begin_close(1000 if code is None else code, reason)
-                self._finish(_Phase.CLOSED, 1000 if code is None else code, reason)
+                self._open._begin_close(code, reason)
+                # A task may wait in `receive`.
+                self._open.disconnect = _disconnect(code, reason)
+                self._finish(_Phase.CLOSED, self._open.disconnect)
             case (phase, kind):
                 raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
         if self._phase is _Phase.REFUSING and self._refusal is not None:
@@ -238,8 +236,9 @@ class WebSocketCycle:
         self._protocol.log_answer(self._scope, answer)
         websocket = self._protocol.answer(self._connection, answer)
         if websocket is None:
-            self._finish(_Phase.GONE, 1006)
+            self._finish(_Phase.GONE, _disconnect(1006))
             raise ClientDisconnected("the client has gone")
+        assert isinstance(websocket, AsgiWebSocket)
         self._websocket = self._open = websocket
         self._phase = _Phase.OPEN
         self._decide()
@@ -252,12 +251,12 @@ class WebSocketCycle:
     def _deny(self, answer: UpgradeReject, code: int) -> None:
         self._protocol.log_answer(self._scope, answer)
         self._protocol.answer(self._connection, answer)
-        self._finish(_Phase.CLOSED, code)
+        self._finish(_Phase.CLOSED, _disconnect(code))
 
     def _begin_refusal(self, refusal: UpgradeReject) -> None:
         """Send the first part of a refusal."""
         if self._protocol.closing or self._connection.state is not State.REQUESTED:
-            self._finish(_Phase.GONE, 1006)
+            self._finish(_Phase.GONE, _disconnect(1006))
             raise ClientDisconnected("the client has gone")
         rest, data = self._connection.stream_reject(refusal)
         self._protocol.log_answer(self._scope, refusal)
@@ -285,14 +284,14 @@ class WebSocketCycle:
     def _leave_refusal(self, phase: _Phase) -> None:
         """Have done with a refusal in parts."""
         self._refusal = None
-        self._finish(phase, 1006)
+        self._finish(phase, _disconnect(1006))
         self._protocol.close_if_done()
 
-    def _finish(self, phase: _Phase, code: int, reason: str = "") -> None:
-        """Tell the application from now on that the WebSocket has ended."""
+    def _finish(self, phase: _Phase, end: Message) -> None:
+        """Tell the application from now on that the WebSocket has ended, by the event `end`."""
         self._phase, self._open = phase, None
         if self._end is None:
-            self._end = {"type": "websocket.disconnect", "code": code, "reason": reason}
+            self._end = end
         self._decide()
 
     def _decide(self) -> None:
@@ -301,6 +300,10 @@ class WebSocketCycle:
 
     def _log_error(self, text: str, *arguments: object) -> None:
         self._application.logger.error(text, *arguments)
+
+
+def _disconnect(code: int, reason: str = "") -> Message:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
 _UNDECIDED = (_Phase.CONNECTING, _Phase.CONNECTED, _Phase.DENYING)

@@ -26,7 +26,7 @@ pub enum RecvKind {
     Event,
     /// The message's data; a clean end ends the iteration.
     Next,
-    /// The message as an event of ASGI.
+    /// The message as an event of ASGI, and so is the end.
     Asgi,
 }
 
@@ -53,7 +53,7 @@ impl Work {
             Self::Read(RecvKind::Data) => "WebSocket.recv",
             Self::Read(RecvKind::Event) => "WebSocket.recv_event",
             Self::Read(RecvKind::Next) => "WebSocket.__anext__",
-            Self::Read(RecvKind::Asgi) => "WebSocket._recv_asgi",
+            Self::Read(RecvKind::Asgi) => "AsgiCycle.receive",
             Self::Send(..) => "WebSocket.send",
         }
     }
@@ -351,6 +351,9 @@ impl Awaitable {
                 let waiter = WebSocketBase::wait(&websocket)?;
                 slf.get().proceed(py, Progress::Waiting(websocket.unbind(), kind))?;
                 Ok(Step::Yield(waiter.into_any().unbind()))
+            }
+            Pop::End if kind == RecvKind::Asgi => {
+                Ok(Step::Return(border::asgiwebsocket::disconnected(&websocket)?.unbind()))
             }
             Pop::End => {
                 let why = border::websocket::ended(&websocket, kind == RecvKind::Next)?;

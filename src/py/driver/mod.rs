@@ -6,6 +6,7 @@
 //! WebSocketBase  one WebSocket: its received messages, and those that it sends
 //! Awaitable      the awaitable of `recv` and `send`
 //! Waiter         the future that a reader waits for
+//! AsgiCycle      `receive` and `send` of an application of ASGI
 //! TlsChannel     TLS between a transport of the loop and the protocol above it
 //! BurstWebSocket one WebSocket of another driver, whose tasks wait in coroutines of its own
 //! send_to_all    one message to many WebSockets
@@ -14,6 +15,7 @@
 //!
 //! Rare work is left to the subclasses in Python, through the calls of [`super::border`].
 
+mod asgi;
 mod awaitable;
 mod broadcast;
 mod burst;
@@ -40,6 +42,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BurstWebSocket>()?;
     module.add_class::<Waiter>()?;
     module.add_class::<tls_channel::TlsChannel>()?;
+    module.add_class::<asgi::AsgiCycle>()?;
     module.add_function(wrap_pyfunction!(broadcast::send_to_all, module)?)?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
     awaitable::register(module)

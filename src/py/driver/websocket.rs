@@ -155,11 +155,6 @@ impl WebSocketBase {
         Awaitable::reading(slf, RecvKind::Event)
     }
 
-    /// Wait for the next message and return it as an event of ASGI.
-    fn _recv_asgi(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
-        Awaitable::reading(slf, RecvKind::Asgi)
-    }
-
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
