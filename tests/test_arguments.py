@@ -49,7 +49,6 @@ MEANT = {
         "max_size": "use limit",
         "max_queue": "256 messages",
         "write_limit": "256 messages",
-        "proxy": "use sock, connected through the proxy: proxies are not built in",
         "process_exception": "use reconnect",
         "logger": "mintws.client",
         # aiohttp
@@ -66,7 +65,7 @@ MEANT = {
         "header": "use headers",
         "cookie": "use headers, with a Cookie",
         "sslopt": "use ssl",
-        "http_proxy_host": "use sock",
+        "http_proxy_host": "use proxy, a URL",
         "skip_utf8_validation": "use text_as_bytes",
         # picows
         "websocket_handshake_timeout": "use open_timeout",

@@ -68,6 +68,7 @@ ONLY_IN = {
     "h11": {"http1"},
     "h2": {"http2"},
     "idna": {"url"},
+    "python_socks": {"session"},
     "uvicorn": {"uvicorn"},
     **dict.fromkeys(IO, DRIVERS),
     "ssl": DRIVERS | {"tls"},

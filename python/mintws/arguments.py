@@ -32,7 +32,8 @@ _OPEN_TIMEOUT: Meant = (("open_timeout", ""), ("", _CLOCK))
 _PING_INTERVAL: Meant = (("ping_interval", ""), ("", _CLOCK))
 _PING_TIMEOUT: Meant = (("ping_timeout", ""), ("", _CLOCK))
 _SSL: Meant = (("ssl", "a context"), ("", "TLS is of the transport beneath"))
-_PROXY: Meant = (("sock", "connected through the proxy: proxies are not built in"),)
+_PROXY: Meant = (("proxy", 'a URL, such as "http://user:password@proxy.example:3128"'),)
+_PROXY_HEADERS: Meant = (("proxy", "whose URL may have a user and a password: no further headers are sent to it"),)
 _QUEUE: Meant = (("", "what waits is bounded already, at 256 messages or 256 KiB: see back-pressure in the guide"),)
 _LOGGER: Meant = (("", 'the loggers are called "mintws.client" and "mintws.server"'),)
 _REDIRECTS: Meant = (("redirects", ""), ("", _OF_ONE_WEBSOCKET))
@@ -100,9 +101,8 @@ ELSEWHERE: Mapping[str, Meant] = {
     "socket": (("sock", ""),),
     "socket_factory": (("sock", "a socket that is connected already"),),
     "sockopt": (("sock", "a socket with these options"),),
-    "proxy": _PROXY,
     "proxy_auth": _PROXY,
-    "proxy_headers": _PROXY,
+    "proxy_headers": _PROXY_HEADERS,
     "http_proxy_host": _PROXY,
     "http_proxy_port": _PROXY,
     "http_proxy_auth": _PROXY,

@@ -75,7 +75,7 @@ class UpgradeError(ConnectError):
     """
 
     def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
-        super().__init__(_describe_refusal(status, headers, body))
+        super().__init__(_describe_refusal("the server", status, headers, body, "no WebSocket"))
         self.status = status
         self.headers = headers
         self.body = body
@@ -83,6 +83,45 @@ class UpgradeError(ConnectError):
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle rebuilds an exception from its `args`, which hold only the message.
         return type(self), (self.status, self.headers, self.body), self.__dict__
+
+
+class ProxyError(ConnectError):
+    """The proxy did not open a tunnel to the server.
+
+    Attributes:
+        status: the HTTP status of the proxy's answer, or the reply of a SOCKS proxy (RFC 1928 §6), below 100; `None` if it refused in
+            another way.
+        headers: the headers of an HTTP proxy's answer, with names in lower case.
+        body: the body of an HTTP proxy's answer, truncated to 64 KiB, or the part received if it never ended.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @classmethod
+    def of_http(cls, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> ProxyError:
+        """Make the error of an HTTP proxy's answer."""
+        said = _describe_refusal("the proxy", status, headers, body, "no tunnel")
+        return cls(said, status=status, headers=headers, body=body)
+
+    @classmethod
+    def of_socks(cls, said: str, reply: int | None) -> ProxyError:
+        """Make the error of a SOCKS proxy's reply."""
+        return cls(f"the proxy opened no tunnel: {said}", status=None if reply is None else int(reply))
+
+    def about(self, what: str) -> ProxyError:
+        """Return the error with a message that begins with what it is about."""
+        return type(self)(f"{what}: {self}", status=self.status, headers=self.headers, body=self.body)
 
 
 class RemoteProtocolError(MintWSError):
@@ -168,15 +207,15 @@ class ConnectionClosed(MintWSError):
         return f"{who} {did} with {self.code}" + (f": {self.reason}" if self.reason else "")
 
 
-def _describe_refusal(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
-    """Describe in one line a server's refusal to open a WebSocket."""
+def _describe_refusal(who: str, status: int, headers: tuple[tuple[str, str], ...], body: bytes, what: str) -> str:
+    """Describe in one line who refused to open what."""
     try:
-        said = f"the server answered {status} {HTTPStatus(status).phrase}"
+        said = f"{who} answered {status} {HTTPStatus(status).phrase}"
     except ValueError:
-        said = f"the server answered {status}"
+        said = f"{who} answered {status}"
     fields = {name.lower(): value for name, value in headers}
     notes = [f"{name}: {_line(fields[name.lower()])}" for name in ("Location", "Retry-After") if name.lower() in fields]
-    said += " and opened no WebSocket" + (f" ({', '.join(notes)})" if notes else "")
+    said += f" and opened {what}" + (f" ({', '.join(notes)})" if notes else "")
     # Encoded content is not readable. A character has at most 4 bytes.
     text = "" if "content-encoding" in fields else _line(body[: 4 * SHOWN].decode("utf-8", "replace"))
     return f"{said}: {text}" if text else said

@@ -184,8 +184,15 @@ def _is_ipv4(host: str) -> bool:
 def _basic(userinfo: str) -> str | None:
     """Return Basic credentials for a percent-encoded user and password (RFC 7617 §2), or `None` if both are empty."""
     user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
-    if not user and not password:
-        return None
+    return basic_credentials(user, password) if user or password else None
+
+
+def basic_credentials(user: bytes, password: bytes) -> str:
+    """Return Basic credentials (RFC 7617 §2).
+
+    Raises:
+        LocalProtocolError: they cannot represent the user or the password.
+    """
     if b":" in user:
         raise LocalProtocolError("the user of a URL may not have a colon, where its password would begin (RFC 7617 §2)")
     if any(octet < 0x20 or octet == 0x7F for octet in user + password):

@@ -1,11 +1,15 @@
 #!/bin/sh
-# Installs the peers that pip and npm do not bring: gateways, a browser, curl, Node and Go, from Debian's packages. It takes root.
+# Installs the peers that pip and npm do not bring: gateways, proxies, a browser, curl, Node and Go, from Debian's packages. It takes root.
 # What npm has, `ws`, undici and the runtimes, PyPI's Envoy and Go's h2spec are installed by the tests themselves, under .cache/.
 set -eu
 
 missing=""
 command -v haproxy >/dev/null || missing="$missing haproxy"
 command -v nghttpx >/dev/null || missing="$missing nghttp2-proxy"
+command -v tinyproxy >/dev/null || missing="$missing tinyproxy"
+command -v squid >/dev/null || missing="$missing squid"
+command -v microsocks >/dev/null || missing="$missing microsocks"
+command -v danted >/dev/null || missing="$missing dante-server"
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"

@@ -114,6 +114,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         sock, path, transport: instead of these, a socket that is connected already, the path of a Unix socket, or a transport that is
             connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
             in it, though it may have TLS of its own; for "ws://" it is used as it is.
+        proxy: the URL of a proxy, "http://user:password@proxy.example:3128" or with "https", "socks4", "socks4a", "socks5" or "socks5h",
+            that connects to the server; `None` for none. "auto" is that of the environment: `https_proxy` for "wss://", `http_proxy`
+            for "ws://", else `all_proxy`, unless `no_proxy` names the server. SOCKS needs the extra `mintws[socks]`.
+        proxy_ssl: the TLS context for a proxy "https://"; if `None`, one that checks certificates against those of the system.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` or `transport` none
@@ -125,9 +129,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
             within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
+        ProxyError: the proxy did not open a tunnel.
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
-            system or of TLS. The three above are such errors too, and all of them an `OSError`.
+            system or of TLS. The four above are such errors too, and all of them an `OSError`.
         LocalProtocolError: an argument is wrong, or it was awaited or entered before.
     """
 
@@ -151,6 +156,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         sock: socket.socket | None = None,
         path: str | None = None,
         transport: asyncio.Transport | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -164,7 +171,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._settings = ClientSettings(
             where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
         )
-        self._connector = Connector(where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport)
+        self._connector = Connector(
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl
+        )
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
         self._reconnect = reconnect
@@ -214,8 +223,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
-        ssl, server_hostname, host, port, family, local_addr, sock, path, transport, open_timeout, close_timeout, ping_interval,
-            ping_timeout, options: as in `connect`.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl, open_timeout, close_timeout,
+            ping_interval, ping_timeout, options: as in `connect`.
         window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
             a window for each round trip.
         max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
@@ -242,6 +251,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         sock: socket.socket | None = None,
         path: str | None = None,
         transport: asyncio.Transport | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -255,7 +266,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
         self._connector = Connector(
-            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport
+            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl
         )
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options

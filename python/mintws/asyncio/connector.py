@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl as tls
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.asyncio.protocol import ConnectionProtocol
-from mintws.asyncio.tcp import connect_tcp, hand_over
+from mintws.asyncio.tcp import connect_tcp, hand_over, resolve
 from mintws.asyncio.timers import limited
-from mintws.asyncio.tls import TlsProtocol, default_context, shared_buffers
+from mintws.asyncio.tls import TlsProtocol, default_context, proxy_context, shared_buffers
+from mintws.asyncio.tunnel import TunnelProtocol
 from mintws.connection import Options
-from mintws.drivers.addresses import ascii_name, check_address, check_context
-from mintws.drivers.client import Attempt, ClientTransport, Reach
+from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
+from mintws.drivers.client import Attempt, ClientTransport, Reach, unreachable
 from mintws.errors import (
     ConnectError,
     ConnectTimeout,
@@ -25,7 +28,17 @@ from mintws.errors import (
 from mintws.events import (
     Role,
 )
-from mintws.session import ClientSession, Http1Origins, HttpVersion, Timeouts, TlsTimeouts
+from mintws.session import (
+    ClientSession,
+    Http1Origins,
+    HttpVersion,
+    Proxy,
+    Timeouts,
+    TlsTimeouts,
+    Tunnel,
+    environment_proxy,
+    tunnel_to,
+)
 from mintws.tls import Tls, TlsBuffers, offer
 from mintws.url import Url
 
@@ -87,8 +100,11 @@ class Connector:
         sock: socket.socket | None,
         path: str | None,
         transport: asyncio.Transport | None,
+        proxy: str | Proxy | None,
+        proxy_ssl: tls.SSLContext | None,
     ) -> None:
         check_context(ssl, Role.CLIENT)
+        check_context(proxy_ssl, Role.CLIENT)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
         check_address(host, port, family, local_addr, sock, path, transport)
@@ -104,16 +120,19 @@ class Connector:
         self._sock = sock
         self._path = path
         self._transport = transport
+        self._given_proxy = check_proxy(proxy, sock, path, transport)
+        self._proxy_ssl = proxy_ssl
         opened = sock is not None or transport is not None
         self.reach = Reach.ONCE if opened else Reach.ORIGIN if path is not None else Reach.ANYWHERE
         #: What tells the server from others that are reached with the same context.
-        self.origin = (url.authority, self._server_hostname, host, port, path, opened)
+        self.origin = (url.authority, self._server_hostname, host, port, path, opened, self._given_proxy)
 
     def to(self, url: Url) -> Connector:
         """Return what reaches a URL, the own one or one that a server has redirected to."""
         if (url.secure, url.authority) == (self._url.secure, self._url.authority):
             return self
-        return Connector(url, self._ssl, None, None, None, self._family, self._local_addr, None, None, None)
+        place = (self._family, self._local_addr, None, None, None)
+        return Connector(url, self._ssl, None, None, None, *place, self._given_proxy, self._proxy_ssl)
 
     def learnt(self, loop: asyncio.AbstractEventLoop) -> Http1Origins:
         """Give what the loop has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
@@ -152,6 +171,15 @@ class Connector:
                 _, lowest = await loop.create_unix_connection(make, self._path)
             elif self._sock is not None:
                 _, lowest = await loop.create_connection(make, sock=self._sock)
+            elif (proxy := self._proxy()) is not None:
+                try:
+                    tunnel, opened = await self._open_tunnel(proxy, attempt)
+                except ConnectError:
+                    raise
+                except OSError as error:
+                    raise self._unreachable(error, proxy) from error
+                lowest = make()
+                _give_protocol(opened, lowest, tunnel.rest)
             else:
                 attempt.awaits = "the TCP connection"
                 sock = await connect_tcp(self._host, self._port, self._family, self._local_addr)
@@ -161,6 +189,8 @@ class Connector:
                     hand_over(sock)
             if isinstance(lowest, ClientTls):
                 await lowest.shake_hands()
+        except ConnectError:
+            raise
         except OSError as error:
             raise protocol.unreachable(error) from error
         try:
@@ -169,6 +199,53 @@ class Connector:
             protocol.transport.abort()
             raise
         return protocol
+
+    def _proxy(self) -> Proxy | None:
+        """Return the proxy by which the server is reached now."""
+        if self._given_proxy != "auto":
+            return self._given_proxy
+        return environment_proxy(self._host, self._port, secure=self._url.secure, environ=os.environ)
+
+    async def _open_tunnel(self, proxy: Proxy, attempt: Attempt) -> tuple[Tunnel, asyncio.Transport]:
+        """Open a tunnel through a proxy; return it with its transport, which is not read until its next protocol has it.
+
+        Raises:
+            ConnectError: the proxy refuses, or breaks a rule.
+            OSError: it cannot be reached, or its transport fails.
+        """
+        loop = asyncio.get_running_loop()
+        host = self._host
+        if not proxy.resolves_names:
+            attempt.awaits = "the address of the server"
+            family = socket.AF_INET if proxy.scheme == "socks4" else self._family
+            host = await resolve(host, self._port, family)
+        tunnel = tunnel_to(proxy, host, self._port)
+        attempt.awaits = f"the connection to the proxy {proxy}"
+        context, name = None, None
+        if proxy.scheme == "https":
+            context, name = self._proxy_ssl or proxy_context(loop), proxy.host
+        sock = await connect_tcp(proxy.host, proxy.port, self._family, self._local_addr)
+        try:
+            transport, opening = await loop.create_connection(
+                partial(TunnelProtocol, loop, tunnel), sock=sock, ssl=context, server_hostname=name
+            )
+        finally:
+            hand_over(sock)
+        attempt.awaits = f"the answer of the proxy {proxy}"
+        try:
+            await opening.open()
+        except BaseException:
+            if tunnel.failure is not None:
+                attempt.failure = self._unreachable(tunnel.failure, proxy)
+            transport.abort()
+            raise
+        if tunnel.failure is None:
+            return tunnel, transport
+        transport.abort()
+        raise self._unreachable(tunnel.failure, proxy)
+
+    def _unreachable(self, error: Exception, proxy: Proxy) -> ConnectError:
+        return unreachable(self._url, error, _ConnectTimeout, proxy)
 
 
 def _check_transport(transport: Any) -> None:
@@ -181,11 +258,16 @@ def _check_transport(transport: Any) -> None:
         raise LocalProtocolError("transport is closed already: connect another one")
 
 
-def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientProtocol) -> None:
-    """Have a transport that another protocol has read from go on with ours."""
+def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientProtocol, rest: bytes = b"") -> None:
+    """Have a transport that another protocol has read from go on with ours, which gets what was read for it."""
     transport.pause_reading()
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
+    while rest:
+        buffer = memoryview(protocol.get_buffer(len(rest)))[: len(rest)]
+        buffer[:] = rest[: len(buffer)]
+        rest = rest[len(buffer) :]
+        protocol.buffer_updated(len(buffer))
     if not transport.is_closing():
         transport.resume_reading()
 

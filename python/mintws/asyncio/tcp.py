@@ -33,6 +33,20 @@ async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, 
     raise OSError(*args)
 
 
+async def resolve(host: str, port: int, family: int) -> str:
+    """Return the first address of a name.
+
+    Args:
+        host, port: the server.
+        family: as in `connect_tcp`.
+
+    Raises:
+        OSError: it has none.
+    """
+    *_, place = (await _resolve(host, port, family))[0]
+    return str(place[0])
+
+
 def hand_over(sock: socket.socket) -> None:
     """Leave a socket to the transport that was made of it.
 

@@ -14,6 +14,8 @@ from mintws.tls import Tls, TlsBuffers, TlsState
 
 #: The contexts of clients that give none: to load the system's certificates takes tens of milliseconds and a MiB.
 _defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, ssl.SSLContext] = WeakKeyDictionary()
+#: The same for TLS to proxies.
+_proxy_defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, ssl.SSLContext] = WeakKeyDictionary()
 #: The buffers that the connections of a loop share.
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, TlsBuffers] = WeakKeyDictionary()
 
@@ -25,6 +27,15 @@ def default_context(loop: asyncio.AbstractEventLoop) -> ssl.SSLContext:
         context = _defaults[loop] = ssl.create_default_context()
         # RFC 9113 §9.2.1 forbids it, and a message that is sent during it would fail.
         context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def proxy_context(loop: asyncio.AbstractEventLoop) -> ssl.SSLContext:
+    """Give the context that the clients of a loop share for TLS to proxies, which speak HTTP/1.1 in it."""
+    context = _proxy_defaults.get(loop)
+    if context is None:
+        context = _proxy_defaults[loop] = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from typing import Literal
 
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.limits import check_int
+from mintws.session import Proxy, parse_proxy
 from mintws.url import ascii_host, ipv6_host
 
 
@@ -64,6 +66,25 @@ def check_address(
         raise LocalProtocolError(
             "`sock`, `path` or `transport` is given instead of `host`, `port`, `family` and `local_addr`"
         )
+
+
+def check_proxy(proxy: object, sock: object, path: object, transport: object) -> Literal["auto"] | Proxy | None:
+    """Give the proxy that was given by its URL, "auto" for that of the environment, or none: what is connected already needs none.
+
+    Raises:
+        LocalProtocolError: it is no URL of a proxy, or was given with what is connected already.
+        TypeError: it is no `str`.
+    """
+    own = next(
+        (name for name, it in (("sock", sock), ("path", path), ("transport", transport)) if it is not None), None
+    )
+    if proxy is None or (proxy == "auto" and own is not None):
+        return None
+    if own is not None:
+        raise LocalProtocolError(f"`{own}` is connected without `proxy`: leave out one of them")
+    if proxy == "auto":
+        return "auto"
+    return proxy if isinstance(proxy, Proxy) else parse_proxy(proxy)  # type: ignore[arg-type]
 
 
 def ascii_name(argument: str, host: object) -> str:

@@ -16,6 +16,7 @@ from mintws.errors import (
     ConnectTimeout,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    ProxyError,
     RemoteProtocolError,
     ResponseTooLarge,
     UpgradeError,
@@ -42,6 +43,7 @@ from mintws.session import (
     ClientSession,
     DriverWebSocket,
     HttpVersion,
+    Proxy,
     Redirects,
     Step,
     Timeouts,
@@ -160,10 +162,11 @@ class Attempt:
         awaits: what the server has not done yet.
         refusal: its no, whose body had not ended when time was up.
         id: the number of the transport, once there is one.
+        failure: the same of a proxy.
         multiplexed: HTTP/2 is spoken.
     """
 
-    __slots__ = ("_url", "awaits", "id", "multiplexed", "refusal")
+    __slots__ = ("_url", "awaits", "failure", "id", "multiplexed", "refusal")
 
     #: The class of the error that time is up.
     timeout_error: type[ConnectTimeout] = ConnectTimeout
@@ -176,6 +179,7 @@ class Attempt:
         self._url = url
         self.awaits = "the server's answer"
         self.refusal: UpgradeReject | None = None
+        self.failure: ConnectError | None = None
         self.id = 0
         self.multiplexed = False
 
@@ -186,7 +190,9 @@ class Attempt:
     def late(self, timeout: float | None) -> ConnectError:
         """Make the error that says that time is up, and log it."""
         error: ConnectError
-        if self.refusal is not None:
+        if self.failure is not None:
+            error = self.failure
+        elif self.refusal is not None:
             error = refused(self.refusal)
         else:
             late = f"{self.awaits} did not come within {timeout:g} s (`open_timeout`)"
@@ -555,8 +561,13 @@ def refused(refusal: UpgradeReject) -> UpgradeError:
     return UpgradeError(refusal.status, refusal.headers, refusal.body)
 
 
-def unreachable(url: Url, error: Exception | None, timeout_error: type[ConnectTimeout]) -> ConnectError:
+def unreachable(
+    url: Url, error: Exception | None, timeout_error: type[ConnectTimeout], proxy: Proxy | None = None
+) -> ConnectError:
     """Make the error that names why nothing can be opened, which is its cause."""
+    what = f"cannot connect to {url.authority}" + ("" if proxy is None else f" by the proxy {proxy}")
+    if isinstance(error, ProxyError):
+        return error.about(what)
     if error is None:
         why = "the connection has ended"
     elif isinstance(error, RemoteProtocolError) and error.code == 1006:
@@ -565,6 +576,6 @@ def unreachable(url: Url, error: Exception | None, timeout_error: type[ConnectTi
     else:
         why = str(error) or type(error).__name__
     kind = timeout_error if isinstance(error, TimeoutError) else ConnectError
-    made = kind(f"cannot connect to {url.authority}: {why}", errno=getattr(error, "errno", None))
+    made = kind(f"{what}: {why}", errno=getattr(error, "errno", None))
     made.__cause__ = error
     return made

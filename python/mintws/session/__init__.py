@@ -13,6 +13,7 @@ from mintws.session.opening import check_origin, choose_subprotocol, default_off
 from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
+from mintws.session.proxy import PROXY_PORTS, Proxy, bypasses_proxy, environment_proxy, parse_proxy
 from mintws.session.reconnect import RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
 from mintws.session.redirect import REDIRECTS, Redirects
 from mintws.session.requests import (
@@ -25,10 +26,12 @@ from mintws.session.requests import (
     text_response,
 )
 from mintws.session.server import ServerSession
+from mintws.session.socks import SocksTunnel
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
 from mintws.session.timeouts import Timeouts, check_seconds, earliest
 from mintws.session.tls import TlsTimeouts
 from mintws.session.transport import REFILL_INTERVAL, TransportSession
+from mintws.session.tunnel import Tunnel, tunnel_to
 from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, HttpVersion, VersionChoice
 from mintws.session.websocket import STALL, WebSocketSession
 
@@ -43,6 +46,7 @@ __all__ = [
     "LONGEST_STOP",
     "PARTING",
     "PRODUCT",
+    "PROXY_PORTS",
     "READER_WAIT",
     "REDIRECTS",
     "REFILL_INTERVAL",
@@ -75,11 +79,13 @@ __all__ = [
     "Owner",
     "PendingPings",
     "Preface",
+    "Proxy",
     "Reconnect",
     "Redirects",
     "RequestTimeouts",
     "ServerSession",
     "Signs",
+    "SocksTunnel",
     "Step",
     "Then",
     "Timeouts",
@@ -88,8 +94,10 @@ __all__ = [
     "TransportEnd",
     "TransportSession",
     "TransportState",
+    "Tunnel",
     "VersionChoice",
     "WebSocketSession",
+    "bypasses_proxy",
     "check_origin",
     "check_seconds",
     "choose_subprotocol",
@@ -99,7 +107,10 @@ __all__ = [
     "default_willing",
     "describe",
     "earliest",
+    "environment_proxy",
+    "parse_proxy",
     "product_header",
     "retry_after",
     "text_response",
+    "tunnel_to",
 ]

@@ -12,6 +12,7 @@ from mintws.errors import (
     ConnectionClosed,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    ProxyError,
     RemoteProtocolError,
     UpgradeError,
 )
@@ -22,6 +23,10 @@ RETRY_AFTER_MOST = 86400.0
 
 #: The status codes after which a client connects again: going away, no Close, an error, a restart, overload, and a bad gateway.
 RETRY_CODES = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
+
+#: Replies of SOCKS after which it does too (RFC 1928 §6): a failure of the proxy, no way to the network or the host, a refused connection,
+#: and a TTL that has expired; and the failure of SOCKS4.
+_SOCKS_REPLIES = frozenset({1, 3, 4, 5, 6, 91})
 
 #: What follows a failure: connecting again after so many seconds, the end of the loop, or the error.
 Then: TypeAlias = float | Literal["stop", "raise"]
@@ -178,10 +183,15 @@ def _date(value: str) -> float | None:
         return None
 
 
-def _refusal(error: BaseException) -> UpgradeError | None:
-    """Return the server's refusal that an error is, or is about."""
-    refusal = error if isinstance(error, UpgradeError) else error.__cause__
-    return refusal if isinstance(refusal, UpgradeError) else None
+def _refusal(error: BaseException) -> UpgradeError | ProxyError | None:
+    """Return the refusal, of the server or of a proxy, that an error is, or is about."""
+    refusal = error if isinstance(error, (UpgradeError, ProxyError)) else error.__cause__
+    return refusal if isinstance(refusal, (UpgradeError, ProxyError)) else None
+
+
+def _passes(status: int | None) -> bool:
+    """Whether the reason of a refusal may pass: of a status of HTTP, or a reply of SOCKS."""
+    return status is not None and (status == 429 or 500 <= status <= 599 or status in _SOCKS_REPLIES)
 
 
 def _rule(error: ConnectError | ConnectionClosed) -> Literal["retry", "stop", "raise"]:
@@ -192,7 +202,7 @@ def _rule(error: ConnectError | ConnectionClosed) -> Literal["retry", "stop", "r
         return "stop" if error.code in (1000, 1005) or 3000 <= error.code <= 4999 else "raise"
     refusal = _refusal(error)
     if refusal is not None:
-        return "retry" if refusal.status == 429 or 500 <= refusal.status <= 599 else "raise"
+        return "retry" if _passes(refusal.status) else "raise"
     cause = error.__cause__
     if isinstance(cause, RemoteProtocolError):
         return "retry" if cause.code == 1006 else "raise"
