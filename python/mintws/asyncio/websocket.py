@@ -22,7 +22,6 @@ from mintws.events import (
 )
 from mintws.session import Ordered
 
-
 #: What is sent as one message.
 Message: TypeAlias = WholeMessage | Iterable[Any] | AsyncIterable[Any]
 
