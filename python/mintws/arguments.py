@@ -126,12 +126,16 @@ ELSEWHERE: Mapping[str, Meant] = {
 }
 
 
-def explained(options: type | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def explained(
+    options: type | None = None, absent: Mapping[str, str] | None = None
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Decorate an `__init__` so that a call with an unknown argument raises a `TypeError` that suggests the right one.
 
     Args:
         options: the class whose keyword-only arguments replace `**options` in the signature.
+        absent: those of its arguments that the call does not have, each with the reason.
     """
+    reasons = absent or {}
 
     def decorate(init: Callable[P, None]) -> Callable[P, None]:
         parameters = {
@@ -144,7 +148,7 @@ def explained(options: type | None = None) -> Callable[[Callable[P, None]], Call
             shared = {
                 name: parameter
                 for name, parameter in inspect.signature(options).parameters.items()
-                if parameter.kind is parameter.KEYWORD_ONLY
+                if parameter.kind is parameter.KEYWORD_ONLY and name not in reasons
             }
             parameters |= shared
             hints |= {name: hint for name, hint in get_type_hints(vars(options)["__init__"]).items() if name in shared}
@@ -154,7 +158,10 @@ def explained(options: type | None = None) -> Callable[[Callable[P, None]], Call
         def checked(*args: P.args, **kwargs: P.kwargs) -> None:
             if not kwargs.keys() <= known:
                 unknown = next(name for name in kwargs if name not in known)
-                raise TypeError(_explain(init.__qualname__.removesuffix(".__init__"), unknown, list(parameters)[1:]))
+                call = init.__qualname__.removesuffix(".__init__")
+                if unknown in reasons:
+                    raise TypeError(f"{call}() has no argument {unknown}: {reasons[unknown]}")
+                raise TypeError(_explain(call, unknown, list(parameters)[1:]))
             init(*args, **kwargs)
 
         checked.__annotations__ = hints

@@ -16,6 +16,7 @@ from asgi.http2_client import raw_http2
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from h2.errors import ErrorCodes
+from wire import RST_STREAM, h2_frames
 
 from mintws import ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError, UpgradeError
 from mintws.asyncio import connect, connect_http2
@@ -826,24 +827,29 @@ def test_a_request_that_outlives_the_graceful_shutdown_is_cancelled(run):
     ended = []
 
     async def app(scope, receive, send):
+        if scope["path"] == "/begun":
+            await send(start())
+            await send(body(b"tea", True))
         try:
             await asyncio.sleep(60)
         finally:
-            ended.append(True)
+            ended.append(scope["path"])
 
     async def work():
         async with serving(app, timeout_graceful_shutdown=1) as server, raw_http2(server.port) as client:
-            client.request()
-            while not server.server.server_state.tasks:
-                await asyncio.sleep(0.01)
+            client.request("/waiting")
+            begun = client.request("/begun")
+            await client.until(lambda: client.answers[begun].body)
             server.server.should_exit = True
             await client.until(lambda: client.goaway)
             rest = await client._reader.read(-1)
             # `:status 503` is not of the static table: its name is, and its value is a literal.
             assert b"Service Unavailable" in rest
+            reset = int(ErrorCodes.INTERNAL_ERROR).to_bytes(4, "big")
+            assert (RST_STREAM, begun, reset) in [(kind, number, data) for kind, _, number, data in h2_frames(rest)]
 
     run(work())
-    assert ended == [True]
+    assert sorted(ended) == ["/begun", "/waiting"]
 
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(run):

@@ -308,6 +308,11 @@ def test_its_arguments_are_those_of_serve_but_what_an_application_decides():
             serving(echo, **{name: None})
     with pytest.raises(TypeError, match="use limit"):
         serving(echo, max_size=1)
+    with pytest.raises(TypeError, match="did you mean memory_limit") as unknown:
+        serving(echo, memorylimit=3)
+    named = str(unknown.value).partition("it has ")[2].split(", ")
+    assert named == list(inspect.signature(serve).parameters)
+    assert set(named) == shared - {"parts", "text_as_bytes"} | {"app", "host", "port", "lifespan", "root_path"}
     with pytest.raises(TypeError, match="app is called"):
         serving("module:app")
     with pytest.raises(TypeError, match="root_path is a str"):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mintws import asyncio as driver
+from mintws.arguments import explained
 from mintws.asgi.http import HttpCycle, Responder
 from mintws.asgi.http1 import Http1Requests
 from mintws.asgi.lifespan import Lifespan, Mode
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mintws.server")
 
 #: Arguments of `mintws.asyncio.serve` for what an application does by itself, or what ASGI says.
-_OF_HANDLERS = ("origins", "parts", "respond", "subprotocols", "text_as_bytes", "upgrade")
+_OF_HANDLERS = dict.fromkeys(
+    ("origins", "parts", "respond", "subprotocols", "text_as_bytes", "upgrade"), "the application sees to that"
+)
 
 
 class Arguments(Options, total=False):
@@ -81,6 +84,7 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         OSError: the address cannot be listened on.
     """
 
+    @explained(driver.serve, absent=_OF_HANDLERS)
     def __init__(
         self,
         app: App,
@@ -93,9 +97,6 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
     ) -> None:
         if not callable(app):
             raise TypeError(f"app is called, which {app!r} cannot be")
-        for name in _OF_HANDLERS:
-            if name in arguments:
-                raise TypeError(f"serve() has no argument {name}: the application sees to that")
         if not isinstance(root_path, str):
             raise TypeError(f"root_path is a str, not {root_path!r}")
         if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
