@@ -608,15 +608,15 @@ class WebSocket(MessageQueue):
 class BurstWebSocket(MessageQueue):
     """Base class of a WebSocket that takes and answers messages which arrived together without waiting in between.
 
-    `recv` and `send` return an `Awaitable`. All but that is left to coroutines of the subclass, `_receive` and `_send`: to wait, to let
-    other tasks run, and to write.
+    `recv` and `send` return an `Awaitable`. All else is left to coroutines of the subclass, `_receive`, `_send` and `_sent`: to wait, to
+    let other tasks run, and to write.
     """
 
     def __new__(cls, ready: ReadyList, connection: Endpoint) -> Self: ...
     awaited: bool
     """Whether a task waits in `recv`."""
     _blocked: bool
-    """Whether sends have to wait: for room, or for the end of a message in fragments."""
+    """Whether sends have to wait, for room or for the end of a message in fragments, or to fail."""
     @property
     def owes_answer(self) -> bool:
         """Whether the application has taken a message and sent nothing since."""

@@ -85,7 +85,13 @@ class Burst(Protocol):
         """Wait for the next message, or let other tasks run, and return it as an event or as its data; a clean end ends an iteration."""
 
     def _send(self, message: Any, compress: bool | None) -> Coroutine[Any, Any, None]:
-        """Send a message and write all that was collected, or wait for room, or let other tasks run."""
+        """Send a message that needs more than encoding and writing."""
+
+    def _write(self) -> bool:
+        """Write all that was collected, and return whether there is room for more."""
+
+    def _sent(self) -> Coroutine[Any, Any, None]:
+        """Write all that was collected, and wait for room, or let other tasks run."""
 
     def _post_later(self) -> None:
         """Have the collected frames written when the task that sends waits, at the latest."""

@@ -112,6 +112,14 @@ pub mod burst {
         websocket.call_method1(intern!(websocket.py(), "_send"), (message, compress))
     }
 
+    pub fn write(websocket: &Bound<'_, PyAny>) -> PyResult<bool> {
+        websocket.call_method0(intern!(websocket.py(), "_write"))?.is_truthy()
+    }
+
+    pub fn sent<'py>(websocket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method0(intern!(websocket.py(), "_sent"))
+    }
+
     pub fn post_later(websocket: &Bound<'_, PyAny>) -> PyResult<()> {
         websocket.call_method0(intern!(websocket.py(), "_post_later")).map(drop)
     }

@@ -223,6 +223,11 @@ def test_each_call_is_a_checkpoint(run, http):
         async with listening() as server, trio.open_nursery() as nursery:
             websocket = await connect(url(server), http=http, nursery=nursery)
             for _ in range(3):
+                await websocket.send("first")
+                await websocket.recv()
+                await websocket.send("answer")
+                await websocket.recv()
+                await websocket.send("answer")
                 for call in (
                     lambda: websocket.send("message"),
                     lambda: websocket.send_many([]),
@@ -232,11 +237,26 @@ def test_each_call_is_a_checkpoint(run, http):
                     with trio.testing.assert_checkpoints():
                         await call()
                 # Of messages that came together, the first is taken with a checkpoint.
-                while websocket.waiting < 2:
+                while websocket.waiting < 3:
                     await trio.sleep(0.001)
                 with trio.testing.assert_checkpoints():
                     await websocket.recv()
                 await websocket.recv()
+                await websocket.recv()
+                # Whoever answers has had one.
+                await websocket.send("answer")
+                with trio.testing.assert_checkpoints():
+                    await websocket.send("more")
+                for _ in range(2):
+                    await websocket.recv()
+                await websocket.send("answer")
+                while not websocket.waiting:
+                    await trio.sleep(0.001)
+                with trio.testing.assert_checkpoints():
+                    await websocket.recv()
+                await websocket.send("answer")
+                with trio.testing.assert_checkpoints():
+                    await websocket.recv()
             for call in (websocket.close, websocket.close, websocket.wait_closed):
                 with trio.testing.assert_checkpoints():
                     await call()

@@ -449,10 +449,9 @@ class TrioServerTransport(ServerTransport, StreamTransport):
         self._server.protocols.discard(self)
         self._server.note_end()
 
-    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
-        super().go_on(events, reply)
-        if self.multiplexed:
-            self.limit_half_closed()
+    def _end_chunk(self, crowded: bool, replied: int) -> None:
+        super()._end_chunk(crowded, replied)
+        self.limit_half_closed()
 
     def take_step(self, step: Step) -> None:
         super().take_step(step)

@@ -36,10 +36,12 @@ class SocketStream:
     trio's own reads a socket once in vain before it waits, and cannot write without letting other tasks run.
     """
 
-    __slots__ = ("sock",)
+    __slots__ = ("send_now", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        #: Writes what the system takes at once, and returns how many bytes that is; raises `BlockingIOError` if it takes none.
+        self.send_now = sock.send
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # A socket that is lost already has none.
@@ -50,23 +52,20 @@ class SocketStream:
         """Wait for bytes, and return some; none if the peer has ended its half."""
         while True:
             await trio.lowlevel.wait_readable(self.sock)
-            with suppress(BlockingIOError, InterruptedError):
+            try:
                 return self.sock.recv(max_bytes)
-
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Write what the system takes at once, and return how many bytes that is."""
-        try:
-            return self.sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
+            except (BlockingIOError, InterruptedError):
+                continue
 
     async def send_all(self, data: bytes | bytearray | memoryview, /) -> None:
         """Write all bytes."""
         with memoryview(data) as rest:
-            sent = self.send_now(rest)
+            sent = 0
             while sent < len(rest):
-                await trio.lowlevel.wait_writable(self.sock)
-                sent += self.send_now(rest[sent:])
+                try:
+                    sent += self.send_now(rest[sent:])
+                except (BlockingIOError, InterruptedError):
+                    await trio.lowlevel.wait_writable(self.sock)
 
     async def send_eof(self) -> None:
         """End our half."""

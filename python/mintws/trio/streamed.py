@@ -30,6 +30,8 @@ READ_SIZE = 64 * 1024
 TLS_SIZE = 16 * 1024
 #: The most bytes that are written in one call of the stream: how many have gone is known after each.
 WRITE_SIZE = 64 * 1024
+#: Seconds after which the transport reads again, if the task that receives does not.
+LENT = 0.02
 #: The unwritten bytes at which senders go on that wait for room.
 WRITE_LOW = WRITE_HIGH // 4
 #: The cost of what is decoded in one turn over HTTP/2: see `_core.DataReceiver.begin_turn`.
@@ -53,12 +55,17 @@ class StreamTransport(TrioTransport):
         "_alarm",
         "_drains",
         "_early",
+        "_handed",
         "_last",
         "_later",
+        "_left",
+        "_needed",
         "_only",
         "_output",
         "_peer_ended",
         "_posted",
+        "_reading",
+        "_reads",
         "_resting",
         "_scope",
         "_send_now",
@@ -123,6 +130,13 @@ class StreamTransport(TrioTransport):
         #: What is called when what has come is handled.
         self._later: list[Callable[[], None]] = []
         self._peer_ended = False
+        #: The stream is to be read.
+        self._reads = True
+        #: A task reads, be it the transport's or the one that receives; that one has been given what it waited for, and may read on.
+        self._reading = self._handed = False
+        #: The task that receives reads no more; somebody waits for what the peer sends who does not read.
+        self._left = trio.Event()
+        self._needed = trio.Event()
         #: How the transport ends, once it does.
         self._last: Step | None = None
         #: The tasks that wait: the writer for bytes, the reader for room.
@@ -173,22 +187,74 @@ class StreamTransport(TrioTransport):
             early, self._early = self._early, b""
             await self._decrypt(self._tls, early)
         while not self._peer_ended:
-            while not self.is_reading:
+            while not self._reads:
                 self._resting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_resting)
-            try:
-                data = await self.stream.receive_some(READ_SIZE)
-            except Exception as error:
-                self._note(error)
-                self.cut()
+            if self._handed or self._reading:
+                await self._lend()
+                continue
+            data = await self._receive_some()
+            if data is None:
                 return
-            self.heard += 1
             if self._tls is not None:
                 await self._decrypt(self._tls, data)
-            elif data and not self.multiplexed:
-                self.receive(data)
+            elif data and self._only is not None:
+                self.go_on(*self._only.receive(data))
             else:
                 await self._take(data)
+
+    async def _receive_some(self) -> bytes | bytearray | None:
+        """Read as the only task that does; `None` if the stream has failed."""
+        self._reading = True
+        try:
+            data = await self.stream.receive_some(READ_SIZE)
+        except Exception as error:
+            self._note(error)
+            self._peer_ended = True
+            self.cut()
+            return None
+        finally:
+            self._reading = False
+        self.heard += 1
+        return data
+
+    async def read_here(self) -> bool:
+        if not self._lends or self._reading or self._peer_ended or self.lost:
+            return False
+        if not self._reads:
+            self.read_on()
+            return False
+        try:
+            data = await self._receive_some()
+        finally:
+            self._left.set()
+        if data is None:
+            return False
+        if data and self._only is not None:
+            self.go_on(*self._only.receive(data))
+        else:
+            self._receive_eof()
+        return True
+
+    @property
+    def _lends(self) -> bool:
+        """Whether the task that receives may read by itself: it need not be woken then, and a socket loses nothing if it is cancelled."""
+        return self._only is not None and self._tls is None and self._send_now is not None
+
+    async def _lend(self) -> None:
+        """Leave reading to the task that receives, until it has not done so for a while, or somebody waits for something else."""
+        self._handed = False
+        while not self._peer_ended:
+            with trio.move_on_after(LENT):
+                await self._needed.wait()
+            if not self._reading:
+                self._needed = trio.Event()
+                return
+            self._left = trio.Event()
+            await self._left.wait()
+
+    def read_on(self) -> None:
+        self._needed.set()
 
     async def _decrypt(self, tls: Tls, ciphertext: bytes | bytearray) -> None:
         """Take ciphertext, a part at a time: a peer may have each of many small records cost much."""
@@ -210,23 +276,28 @@ class StreamTransport(TrioTransport):
     async def _take(self, data: bytes | bytearray) -> None:
         """Take bytes, or none where the peer has ended its half, in as many turns as that needs."""
         if not data:
-            self._peer_ended = True
-            stays = self._session.receive_eof(self)
-            if self.error is not None:
-                # They may not be all.
-                self.cut()
-                return
-            self.receive(b"")
-            self.close_if_done()
-            if not stays and self._last is None:
-                self.closing, self._last = True, Step.CLOSE
-            self._wake_writer()
+            self._receive_eof()
             return
         self.receive(data)
         while self.multiplexed and self.behind:
             await trio.lowlevel.checkpoint()
             self._begin_turn()
             self.go_on(*self.http._catch_up())  # type: ignore[union-attr]
+
+    def _receive_eof(self) -> None:
+        """Take the end of the peer's half."""
+        self._peer_ended = True
+        stays = self._session.receive_eof(self)
+        if self.error is not None:
+            # What has come may not be all.
+            self.cut()
+            return
+        self.receive(b"")
+        self.close_if_done()
+        if not stays and self._last is None:
+            self._stop_writing()
+            self._last = Step.CLOSE
+        self._wake_writer()
 
     def receive(self, data: bytes | bytearray) -> None:
         """Take bytes of the peer."""
@@ -253,13 +324,17 @@ class StreamTransport(TrioTransport):
             self._call_later()
         crowded = self._wake_readers()
         if events or reply or crowded or self.full or self.multiplexed:
-            replied = len(reply) if self.full else 0
-            self._session.receive_chunk(self.now(), crowded=crowded, replied=replied)
-            if self.multiplexed:
-                self._wake_senders()
-            self.close_if_done()
-        if self._resting is not None:
+            self._end_chunk(crowded, len(reply) if self.full else 0)
+        if not self._reads:
             self.update_reading()
+
+    def _end_chunk(self, crowded: bool, replied: int) -> None:
+        """See to what a chunk has left to do; there is nothing if it had but messages."""
+        self._session.receive_chunk(self.now(), crowded=crowded, replied=replied)
+        self._reads = self.is_reading
+        if self.multiplexed:
+            self._wake_senders()
+        self.close_if_done()
 
     def adopt(self, connection: Connection) -> WebSocket:
         """Make the WebSocket of a connection that has opened."""
@@ -287,7 +362,8 @@ class StreamTransport(TrioTransport):
             await self._drains.park()
 
     def update_reading(self) -> None:
-        if self._resting is not None and self.is_reading:
+        self._reads = self.is_reading
+        if self._reads and self._resting is not None:
             task, self._resting = self._resting, None
             trio.lowlevel.reschedule(task)
 
@@ -298,11 +374,11 @@ class StreamTransport(TrioTransport):
         """Wake the tasks whose messages have come, or whose WebSockets have ended; return whether a WebSocket has too many."""
         crowded = False
         for websocket in self.ready_list.drain():
-            assert isinstance(websocket, WebSocket)
             if websocket.paused:
-                websocket._pause()
+                websocket._pause()  # type: ignore[attr-defined]
                 crowded = True
-            websocket._wake_reader()
+            if websocket._wake_reader() and self._lends:  # type: ignore[attr-defined]
+                self._handed = True
         return crowded
 
     def _wake_senders(self) -> None:
@@ -332,6 +408,8 @@ class StreamTransport(TrioTransport):
         if not (self._unwritten or self.multiplexed or self._send_now is None) and data:
             try:
                 sent = self._send_now(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
             except OSError as error:
                 self._note(error)
                 self.cut()
@@ -342,8 +420,9 @@ class StreamTransport(TrioTransport):
         if data:
             self._output += data
             self._unwritten += len(data)
-            if self._unwritten > WRITE_HIGH:
+            if self._unwritten > WRITE_HIGH and not self.full:
                 self.full = True
+                self._reads = self.is_reading
             self._wake_writer()
 
     def post(self, websocket: WebSocket) -> None:
@@ -428,8 +507,11 @@ class StreamTransport(TrioTransport):
         if self._send_now is None:
             return
         try:
-            while self._output and (sent := self._send_now(self._output)):
-                del self._output[:sent]
+            while self._output:
+                del self._output[: self._send_now(self._output)]
+        except (BlockingIOError, InterruptedError):
+            # The rest is lost.
+            return
         except OSError as error:
             self._note(error)
 
@@ -463,7 +545,8 @@ class StreamTransport(TrioTransport):
             case Step.CUT:
                 self.cut()
             case Step.CLOSE | Step.LINGER:
-                self.closing, self._last = True, step
+                self._stop_writing()
+                self._last = step
                 self._wake_writer()
                 self.update_reading()
 
@@ -486,8 +569,14 @@ class StreamTransport(TrioTransport):
 
     def cut(self) -> None:
         self._flush_posted()
-        self.closing = True
+        self._stop_writing()
         self._scope.cancel()
+
+    def _stop_writing(self) -> None:
+        """Write nothing more that is not written yet."""
+        self.closing = True
+        for websocket in self.websockets:
+            websocket._blocked = True
 
     def lose(self) -> None:
         self.lost = self.closing = True

@@ -33,6 +33,14 @@ class TrioTransport(LoggedTransport):
         """Have frames written that a WebSocket has collected, when the task that sends them waits at the latest."""
         raise NotImplementedError
 
+    async def read_here(self) -> bool:
+        """Read some in the calling task, which receives, if no other task reads; return whether that was done."""
+        raise NotImplementedError
+
+    def read_on(self) -> None:
+        """Have the transport read, because somebody waits for what the peer sends who does not receive."""
+        raise NotImplementedError
+
     def now(self) -> float:
         return trio.current_time()
 

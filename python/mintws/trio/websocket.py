@@ -153,6 +153,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         """
         pong: Waiter[float] = Waiter()
         self._send_ping(pong, data)
+        self._protocol.read_on()
         return await pong
 
     async def wait_closed(self) -> None:
@@ -161,21 +162,25 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     # What the transport calls.
 
-    def _wake_reader(self) -> None:
-        """Let the task go on that waits for a message: there is one, or none can come."""
-        task, self._reader = self._reader, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+    def _wake_reader(self) -> bool:
+        """Let the task go on that waits for a message: there is one, or none can come. Return whether there is such a task."""
+        task = self._reader
+        if task is None:
+            return False
+        self._reader = None
+        trio.lowlevel.reschedule(task)
+        return True
 
     def _wake_senders(self) -> None:
         """Let senders go on whose bytes have gone, or can no more go."""
         if self in self._protocol.blocked_senders and (self._gone() or self._has_room()):
             self._protocol.blocked_senders.discard(self)
             self._session.log_stall(None)
-            self._blocked = self._fragmenting
+            self._unblock()
             self._room.unpark_all()
 
     def _end_both(self) -> None:
+        self._blocked = True
         super()._end_both()
         # Whoever waits for the end keeps the time from now on.
         self._ends.unpark_all()
@@ -204,6 +209,8 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
             while (taken := self._take(event)) is None:
                 if self._session.last is not None or self._protocol.left(self):
                     raise self._ended(iterating)
+                if await self._protocol.read_here():
+                    continue
                 self._reader = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._leave_waiting)
             return taken[0]
@@ -228,6 +235,17 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
             self._encode(event, compress)
             self._post(False)
         await self._drained()
+
+    def _write(self) -> bool:
+        self._protocol.write(self._take_frames())
+        return self._has_room()
+
+    async def _sent(self) -> None:
+        if self._write():
+            await trio.lowlevel.checkpoint()
+            self._begin_turn()
+        else:
+            await self._drained()
 
     # Its own parts.
 
@@ -290,18 +308,24 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
     def _end_fragments(self) -> None:
         """Let messages go on that wait for the end of one in fragments."""
         if self._fragmenting:
-            self._fragmenting = self._blocked = False
+            self._fragmenting = False
+            self._unblock()
             self._whole.unpark_all()
 
     async def _over(self) -> None:
         if self._session.is_over:
             await trio.lowlevel.checkpoint()
+        self._protocol.read_on()
         while not self._session.is_over:
             deadline = self._protocol.last_deadline
             with trio.move_on_at(deadline):
                 await self._ends.park()
             if self._protocol.lost:
                 self._protocol.expire()
+
+    def _unblock(self) -> None:
+        """Let the core send, if nothing is to be waited for."""
+        self._blocked = self._fragmenting or self._gone() or not self._has_room()
 
     def _has_room(self) -> bool:
         return not self._protocol.full and not (self._protocol.multiplexed and self._is_held_back())

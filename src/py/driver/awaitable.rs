@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::websocket::{Pop, Sent, WebSocketBase};
-use super::{BurstWebSocket, Waiter};
+use super::{BurstWebSocket, Waiter, burst};
 use crate::py::border;
 use crate::py::guarded::Guarded;
 use crate::py::incoming::Message;
@@ -289,11 +289,12 @@ impl Awaitable {
             }
             Progress::Burst(websocket, Work::Send(message, compress)) => {
                 let (websocket, message) = (websocket.into_bound(py), message.into_bound(py));
-                if BurstWebSocket::send_now(&websocket, slf, &message, compress)? {
-                    return Ok(Step::Return(py.None()));
-                }
-                let sending = border::burst::send(&websocket, &message, compress)?;
-                Self::delegate(slf, sending.unbind(), None)
+                let rest = match BurstWebSocket::send_now(&websocket, slf, &message, compress)? {
+                    burst::Sent::Done => return Ok(Step::Return(py.None())),
+                    burst::Sent::Due => border::burst::sent(&websocket)?,
+                    burst::Sent::NotYet => border::burst::send(&websocket, &message, compress)?,
+                };
+                Self::delegate(slf, rest.unbind(), None)
             }
         }
     }

@@ -14,12 +14,14 @@ use crate::py::incoming::Message;
 use crate::py::queue::{MessageQueue, Popped, ReadyList};
 use crate::turns::Turns;
 
-/// The bytes of collected frames above which a send leaves them to the subclass, which writes them.
+/// The bytes of collected frames above which they are written.
 const COLLECTED: usize = 32 * 1024;
+/// A larger payload is left to the subclass, which need not copy it to other frames.
+const LARGE: usize = 64 * 1024;
 
 /// Base class of a WebSocket that takes and answers messages which arrived together without waiting in between.
 ///
-/// `recv` and `send` return an `Awaitable`. All but that is left to coroutines of the subclass, `_receive` and `_send`: to wait, to let
+/// `recv` and `send` return an `Awaitable`. All else is left to coroutines of the subclass, `_receive`, `_send` and `_sent`: to wait, to let
 /// other tasks run, and to write.
 #[pyclass(frozen, subclass, extends = MessageQueue, module = "mintws._core")]
 pub struct BurstWebSocket(Guarded<State>);
@@ -30,7 +32,7 @@ struct State {
     turns: Turns<()>,
     reader: Reader,
     last: Last,
-    /// Whether sends have to wait.
+    /// Whether sends have to wait, or to fail.
     blocked: bool,
     /// Whether the collected frames are going to be written.
     posted: bool,
@@ -49,6 +51,17 @@ enum Reader {
     Waits,
     /// It has let other tasks run since the queue was last empty, and goes through what is there.
     Takes,
+}
+
+/// The result of sending a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is written, or will be with others.
+    Done,
+    /// All that was collected is to be written, and other tasks are to run.
+    Due,
+    /// It needs more than is done here, and nothing was done yet.
+    NotYet,
 }
 
 #[pymethods]
@@ -75,8 +88,13 @@ impl BurstWebSocket {
     }
 
     #[setter]
-    fn set_awaited(&self, py: Python<'_>, awaited: bool) -> PyResult<()> {
-        self.state(py)?.reader = if awaited { Reader::Waits } else { Reader::Takes };
+    fn set_awaited(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
+        let unread = !slf.as_super().get().is_empty(slf.py())?;
+        slf.get().state(slf.py())?.reader = match (awaited, unread) {
+            (true, _) => Reader::Waits,
+            (false, true) => Reader::Takes,
+            (false, false) => Reader::Away,
+        };
         Ok(())
     }
 
@@ -86,7 +104,7 @@ impl BurstWebSocket {
         Ok(self.state(py)?.last == Last::Took)
     }
 
-    /// Whether sends have to wait: for room, or for the end of a message in fragments.
+    /// Whether sends have to wait, for room or for the end of a message in fragments, or to fail.
     #[getter(_blocked)]
     fn blocked(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.blocked)
@@ -252,45 +270,46 @@ impl BurstWebSocket {
         Ok(message)
     }
 
-    /// Collects the frames of a message while others of a burst are unread, or in a batch; returns `false` if it has to be sent otherwise.
+    /// Encodes a message, if nothing else needs to be done for it.
     pub fn send_now(
         slf: &Bound<'_, Self>,
         awaitable: &Bound<'_, Awaitable>,
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<Sent> {
         let py = slf.py();
         let (opcode, payload) = if let Ok(text) = message.cast_exact::<PyString>() {
-            let Ok(text) = text.to_str() else { return Ok(false) };
+            let Ok(text) = text.to_str() else { return Ok(Sent::NotYet) };
             (Opcode::Text, text.as_bytes())
         } else if let Ok(data) = message.cast_exact::<PyBytes>() {
             (Opcode::Binary, data.as_bytes())
         } else {
-            return Ok(false);
+            return Ok(Sent::NotYet);
         };
         let unread = !slf.as_super().get().is_empty(py)?;
         let posts = {
             let mut this = slf.get().state(py)?;
+            if this.blocked || payload.len() > LARGE {
+                return Ok(Sent::NotYet);
+            }
+            let collected = this.connection.get().workings(py)?.collect(opcode, payload, compress);
+            let Some(collected) = collected else { return Ok(Sent::NotYet) };
+            // Whoever answers has let other tasks run to receive.
+            let answers = std::mem::replace(&mut this.last, Last::Sent) == Last::Took;
             let batching = this.batches > 0;
-            if this.blocked || this.turns.is_spent() || !(batching || (this.reader == Reader::Takes && unread)) {
-                return Ok(false);
+            let more = batching || (unread && this.reader == Reader::Takes);
+            if this.turns.charge(payload.len()) || collected > COLLECTED || !(more || answers) {
+                return Ok(Sent::Due);
             }
-            {
-                let mut workings = this.connection.get().workings(py)?;
-                if workings.corked_len() + payload.len() > COLLECTED
-                    || workings.collect(opcode, payload, compress).is_none()
-                {
-                    return Ok(false);
-                }
-            }
-            this.last = Last::Sent;
-            this.turns.charge(payload.len());
             this.spare = Some(awaitable.clone().unbind());
-            !batching && !std::mem::replace(&mut this.posted, true)
+            if more { Some(!batching && !std::mem::replace(&mut this.posted, true)) } else { None }
         };
-        if posts {
-            border::burst::post_later(slf)?;
+        match posts {
+            Some(true) => border::burst::post_later(slf)?,
+            Some(false) => {}
+            None if border::burst::write(slf)? => {}
+            None => return Ok(Sent::Due),
         }
-        Ok(true)
+        Ok(Sent::Done)
     }
 }
