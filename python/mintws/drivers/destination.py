@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl as tls
 
-from mintws.drivers.addresses import ascii_name, check_address, check_context
+from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
 from mintws.drivers.client import Reach
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
-from mintws.session import HttpVersion
+from mintws.session import HttpVersion, Proxy, environment_proxy
 from mintws.url import Url
 
 #: What is offered by ALPN for each version that is asked for.
@@ -20,11 +21,11 @@ class Destination:
     """Where a server is.
 
     Args:
-        url, ssl, server_hostname, host, port, family, local_addr, sock, path: see `connect`.
+        url, ssl, server_hostname, host, port, family, local_addr, sock, path, proxy, proxy_ssl: see `connect`.
         opened: what the caller has connected, if it is no socket.
 
     Attributes:
-        reach: what else can be connected to.
+        reach: where else the client can connect to.
         origin: what tells the server from others that are reached with the same context.
 
     Raises:
@@ -43,8 +44,11 @@ class Destination:
         sock: socket.socket | None,
         path: str | None,
         opened: object,
+        proxy: str | Proxy | None,
+        proxy_ssl: tls.SSLContext | None,
     ) -> None:
         check_context(ssl, Role.CLIENT)
+        check_context(proxy_ssl, Role.CLIENT)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
         check_address(host, port, family, local_addr, sock, path, opened)
@@ -58,12 +62,22 @@ class Destination:
         self.local_addr = None if local_addr is None else (ascii_name("local_addr", local_addr[0]), local_addr[1])
         self.sock = sock
         self.path = path
+        self._given_proxy = check_proxy(proxy, sock, path, opened)
+        self.proxy_ssl = proxy_ssl
         connected = sock is not None or opened is not None
         self.reach = Reach.ONCE if connected else Reach.ORIGIN if path is not None else Reach.ANYWHERE
-        self.origin = (url.authority, self.server_hostname, host, port, path, connected)
+        self.origin = (url.authority, self.server_hostname, host, port, path, connected, self._given_proxy)
 
     def to(self, url: Url) -> Destination:
-        """Return where a URL is, the own one or one that a server has redirected to."""
+        """Return what reaches a URL, the own one or one that a server has redirected to."""
         if (url.secure, url.authority) == (self.url.secure, self.url.authority):
             return self
-        return Destination(url, self.ssl, None, None, None, self.family, self.local_addr, None, None, None)
+        place = (self.family, self.local_addr, None, None, None)
+        return Destination(url, self.ssl, None, None, None, *place, self._given_proxy, self.proxy_ssl)
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy by which the server is reached now."""
+        if self._given_proxy != "auto":
+            return self._given_proxy
+        return environment_proxy(self.host, self.port, secure=self.url.secure, environ=os.environ)

@@ -145,6 +145,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         sock, path, stream: instead of these, a socket that is connected already, the path of a Unix socket, or a stream that is
             connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
             in it, though it may have TLS of its own; for "ws://" it is used as it is. It has the methods of a `trio.abc.Stream`.
+        proxy: the URL of a proxy, "http://user:password@proxy.example:3128" or with "https", "socks4", "socks4a", "socks5" or "socks5h",
+            that connects to the server; `None` for none. "auto" is that of the environment: `https_proxy` for "wss://", `http_proxy`
+            for "ws://", else `all_proxy`, unless `no_proxy` names the server. SOCKS needs the extra `mintws[socks]`.
+        proxy_ssl: the TLS context for a proxy "https://"; if `None`, one that checks certificates against those of the system.
         nursery: where its tasks run, until the connection has ended; if `None`, in one that lasts as long as the `async with`.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
@@ -157,9 +161,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
             within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
+        ProxyError: the proxy did not open a tunnel.
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
-            system or of TLS. The three above are such errors too, and all of them an `OSError`.
+            system or of TLS. The four above are such errors too, and all of them an `OSError`.
         LocalProtocolError: an argument is wrong, or it was awaited or entered before, or awaited without a nursery.
     """
 
@@ -183,6 +188,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         sock: socket.socket | None = None,
         path: str | None = None,
         stream: Stream | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         nursery: trio.Nursery | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
@@ -197,7 +204,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._settings = ClientSettings(
             where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
         )
-        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, stream)
+        to = Destination(
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, stream, proxy, proxy_ssl
+        )
         self._connector = Connector(to, stream)
         self._nursery = nursery
         if not isinstance(reconnect, Reconnect):
@@ -262,8 +271,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
-        ssl, server_hostname, host, port, family, local_addr, sock, path, stream, nursery, open_timeout, close_timeout, ping_interval,
-            ping_timeout, options: as in `connect`.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, stream, proxy, proxy_ssl, nursery, open_timeout, close_timeout,
+            ping_interval, ping_timeout, options: as in `connect`.
         window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
             a window for each round trip.
         max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
@@ -290,6 +299,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         sock: socket.socket | None = None,
         path: str | None = None,
         stream: Stream | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         nursery: trio.Nursery | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
@@ -303,7 +314,9 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
-        to = Destination(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, stream)
+        to = Destination(
+            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, stream, proxy, proxy_ssl
+        )
         self._connector = Connector(to, stream)
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options

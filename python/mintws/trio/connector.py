@@ -21,6 +21,7 @@ from mintws.trio.stream import SocketStream, Stream, aclose_now
 from mintws.trio.streamed import StreamTransport
 from mintws.trio.tcp import connect_tcp, connect_unix
 from mintws.trio.tls import default_context, shake_hands, shared_buffers
+from mintws.trio.tunnel import open_tunnel
 from mintws.url import Url
 
 T = TypeVar("T")
@@ -91,6 +92,8 @@ class Connector:
         """
         try:
             stream = await self._open(attempt)
+        except ConnectError:
+            raise
         except OSError as error:
             raise unreachable(self.destination.url, error, ConnectTimeout) from error
         try:
@@ -114,6 +117,8 @@ class Connector:
         if to.path is not None:
             attempt.awaits = "the connection"
             return SocketStream(await connect_unix(to.path))
+        if (proxy := to.proxy) is not None:
+            return await open_tunnel(to, proxy, attempt)
         attempt.awaits = "the TCP connection"
         return SocketStream(await connect_tcp(to.host, to.port, to.family, to.local_addr))
 

@@ -57,6 +57,20 @@ async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, 
     raise OSError(f"no address answers: {'; '.join(map(str, errors))}")
 
 
+async def resolve(host: str, port: int, family: int) -> str:
+    """Return the first address of a name.
+
+    Args:
+        host, port: the server.
+        family: as in `connect_tcp`.
+
+    Raises:
+        OSError: it has none.
+    """
+    *_, place = (await _resolve(host, port, family))[0]
+    return str(place[0])
+
+
 async def connect_unix(path: str) -> socket.socket:
     """Connect to a Unix socket.
 

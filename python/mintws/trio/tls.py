@@ -13,6 +13,7 @@ from mintws.trio.stream import Stream
 READ_SIZE = 16 * 1024
 
 _context: trio.lowlevel.RunVar[ssl.SSLContext] = trio.lowlevel.RunVar("mintws TLS context")
+_proxy_context: trio.lowlevel.RunVar[ssl.SSLContext] = trio.lowlevel.RunVar("mintws TLS context for proxies")
 _buffers: trio.lowlevel.RunVar[TlsBuffers] = trio.lowlevel.RunVar("mintws TLS buffers")
 
 
@@ -25,6 +26,17 @@ def default_context() -> ssl.SSLContext:
         # RFC 9113 §9.2.1 forbids it, and a message that is sent during it would fail.
         context.options |= ssl.OP_NO_RENEGOTIATION
         _context.set(context)
+        return context
+
+
+def proxy_context() -> ssl.SSLContext:
+    """Give the context that the clients of a run share for TLS to proxies, which speak HTTP/1.1 in it."""
+    try:
+        return _proxy_context.get()
+    except LookupError:
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        _proxy_context.set(context)
         return context
 
 
@@ -59,6 +71,43 @@ async def shake_hands(stream: Stream, tls: Tls) -> bytes:
     if tls.end is not None:
         raise tls.end
     return rest
+
+
+class TlsStream:
+    """The plaintext of a stream with TLS.
+
+    Args:
+        stream: the stream beneath.
+        tls: TLS whose handshake is done.
+        early: ciphertext that came with the end of the handshake.
+    """
+
+    def __init__(self, stream: Stream, tls: Tls, early: bytes) -> None:
+        self._stream = stream
+        self._tls = tls
+        self._early = early
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        """Wait for plaintext, and return some, which may be more than `max_bytes`; none if the peer has ended its half."""
+        while True:
+            ciphertext, self._early = self._early, b""
+            if not ciphertext:
+                ciphertext = bytes(await self._stream.receive_some(READ_SIZE))
+            plaintext, reply = self._tls.receive(ciphertext)
+            await _send(self._stream, reply)
+            if plaintext or self._tls.end is not None:
+                return plaintext
+
+    async def send_all(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Encrypt and write all bytes."""
+        await self._stream.send_all(self._tls.send(bytes(data)))
+
+    async def aclose(self) -> None:
+        """Send close_notify and end both halves."""
+        try:
+            await _send(self._stream, self._tls.close())
+        finally:
+            await self._stream.aclose()
 
 
 async def linger(stream: Stream, timeouts: TlsTimeouts) -> None:

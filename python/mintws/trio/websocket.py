@@ -11,10 +11,11 @@ import trio
 
 from mintws import _core
 from mintws.connection import Connection
-from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.broadcast import MAX_UNSENT, Fates, check_max_unsent, whole
+from mintws.drivers.messages import LARGE, Fragments, WholeMessage, event_of, no_message
 from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
-from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
 from mintws.session import Ordered
 from mintws.trio.stream import Stream
@@ -111,6 +112,33 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
     @_method
     async def send(self, message: Message, *, compress: bool | None = None) -> None:
         raise NotImplementedError
+
+    def send_nowait(self, message: WholeMessage, *, compress: bool | None = None, max_unsent: int = MAX_UNSENT) -> None:
+        """Send a message without waiting, unless too much waits to be sent.
+
+        The message is written as by `send`. What the system does not take at once waits in the transport, or, over HTTP/2, for the peer's
+        flow control.
+
+        Args:
+            message: a whole message: `str`, bytes, `Text`, `Binary` or a `PreparedMessage`.
+            compress: as in `send`.
+            max_unsent: the message is not sent if `unsent` is more than this, in bytes.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended, or is closing.
+            LocalProtocolError: the message may not be sent, or a message in fragments is under way: `send` waits for it. Nothing was sent.
+            SendBufferFull: more than `max_unsent` bytes wait to be sent; nothing was sent.
+            TypeError: `message` is not a whole message.
+        """
+        check_max_unsent(max_unsent)
+        event = whole(message, "send_nowait")
+        _, crowded, within, gone = send_to_all([self], event, compress, max_unsent)
+        if gone:
+            raise self.ending.exception()
+        if crowded:
+            raise SendBufferFull(self.unsent, max_unsent)
+        if within:
+            raise LocalProtocolError("a message in fragments is being sent: await send(), which waits for its end")
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -329,3 +357,26 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     def _has_room(self) -> bool:
         return not self._protocol.full and not (self._protocol.multiplexed and self._is_held_back())
+
+
+def send_to_all(websockets: list[WebSocket], event: Any, compress: bool | None, max_unsent: int) -> Fates[WebSocket]:
+    """Send a whole message on each WebSocket that takes one without waiting.
+
+    Raises:
+        LocalProtocolError: the message may not be sent.
+    """
+    fates: Fates[WebSocket] = [], [], [], []
+    sent, crowded, within, gone = fates
+    for websocket in websockets:
+        if websocket._gone() or websocket.connection.state > State.OPEN:
+            gone.append(websocket)
+        elif websocket.unsent > max_unsent:
+            crowded.append(websocket)
+        elif websocket._fragmenting:
+            within.append(websocket)
+        else:
+            websocket._has_sent()
+            websocket._encode(event, compress)
+            websocket._post(False)
+            sent.append(websocket)
+    return fates
