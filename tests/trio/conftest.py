@@ -1,4 +1,4 @@
-"""What tests of the driver for trio share: a bound on every test, both versions of HTTP, TLS, and a server that echoes."""
+"""What tests of the driver for trio share: a bound on every test, both versions of HTTP, and TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from mintws.cli.certificate import make_certificate
-from mintws.trio import Server, WebSocket, serve
 
 BOUND = 20.0
 
@@ -44,17 +43,3 @@ def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 @pytest.fixture(params=["1.1", "2"])
 def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-async def echo(websocket: WebSocket) -> None:
-    async for message in websocket:
-        await websocket.send(message)
-
-
-def listening(handler: Callable[[WebSocket], Awaitable[None]] = echo, **options: Any) -> serve:
-    """Serve on a free port of loopback."""
-    return serve(handler, "127.0.0.1", 0, **options)
-
-
-def url(server: Server, target: str = "/") -> str:
-    return f"ws://127.0.0.1:{server.port}{target}"

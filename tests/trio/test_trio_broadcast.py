@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from conftest import listening, url
+from on_trio import listening, url
 
 from mintws import Close, ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.trio import broadcast, connect, connect_http2

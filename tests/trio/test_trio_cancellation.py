@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import listening, url
+from on_trio import listening, url
 
 from mintws import Binary, Close, ConnectionClosed, Http1, Http2, Role, UpgradeAccept, UpgradeRequest
 from mintws.trio import connect, connect_http2

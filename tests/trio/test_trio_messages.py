@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trio.testing
-from conftest import listening, url
+from on_trio import listening, url
 
 from mintws import Binary, ConnectionClosed, LocalProtocolError, Ping, PreparedMessage, State, Text
 from mintws.trio import connect, connect_http2

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from conftest import echo, listening, url
+from on_trio import echo, listening, url
 
 from mintws import ConnectError, ConnectionClosed, ConnectTimeout, LocalProtocolError, UpgradeError, UpgradeReject
 from mintws.trio import connect, connect_http2, serve

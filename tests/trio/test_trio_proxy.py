@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import trio
-from conftest import listening, url
+from on_trio import listening, url
 
 from mintws import ConnectTimeout, ProxyError
 from mintws.trio import connect, connect_http2

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import trio
-from conftest import listening, url
+from on_trio import listening, url
 
 from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
 from mintws.trio import Reconnect, connect

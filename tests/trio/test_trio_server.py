@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import echo, listening, url
+from on_trio import echo, listening, url
 
 from mintws import (
     ConnectError,

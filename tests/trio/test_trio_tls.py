@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trio
 import trio.testing
-from conftest import listening
+from on_trio import listening
 
 from mintws import ConnectError, Http2, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.trio import connect, connect_http2

@@ -21,8 +21,8 @@ const LARGE: usize = 64 * 1024;
 
 /// Base class of a WebSocket that takes and answers messages which arrived together without waiting in between.
 ///
-/// `recv` and `send` return an `Awaitable`. All else is left to coroutines of the subclass, `_receive`, `_send` and `_sent`: to wait, to let
-/// other tasks run, and to write.
+/// `recv` and `send` return an `Awaitable`. All else is left to coroutines of the subclass, `_receive`, `_send` and `_sent`: to wait, to
+/// let other tasks run, and to write.
 #[pyclass(frozen, subclass, extends = MessageQueue, module = "mintws._core")]
 pub struct BurstWebSocket(Guarded<State>);
 
