@@ -63,7 +63,7 @@ MEANT = {
         # websocket-client
         "timeout": "use open_timeout, or close_timeout",
         "header": "use headers",
-        "cookie": "use headers, with a Cookie",
+        "cookie": "use cookies, a CookieJar",
         "sslopt": "use ssl",
         "http_proxy_host": "use proxy, a URL",
         "skip_utf8_validation": "use text_as_bytes",

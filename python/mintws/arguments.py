@@ -20,7 +20,7 @@ _HEADERS: Meant = (
     ("upgrade", "which may give an UpgradeAccept with headers"),
     ("", _OF_ONE_WEBSOCKET),
 )
-_COOKIE: Meant = (("headers", "with a Cookie"), ("", _OF_ONE_WEBSOCKET))
+_COOKIE: Meant = (("cookies", "a CookieJar"), ("headers", "with a Cookie"), ("", _OF_ONE_WEBSOCKET))
 _CREDENTIALS: Meant = (("headers", "with Authorization, or a user and a password in the URL"), ("", _OF_ONE_WEBSOCKET))
 _SUBPROTOCOLS: Meant = (("subprotocols", ""), ("", _OF_ONE_WEBSOCKET))
 _COMPRESSION: Meant = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Literal
 
+from mintws.headers import HeaderFields
+
 #: The most characters of a refusal's body, and of each of its headers, in the text of an `UpgradeError`.
 SHOWN = 200
 
@@ -77,7 +79,7 @@ class UpgradeError(ConnectError):
     def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
         super().__init__(_describe_refusal("the server", status, headers, body, "no WebSocket"))
         self.status = status
-        self.headers = headers
+        self.headers = HeaderFields(headers)
         self.body = body
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,7 +107,7 @@ class ProxyError(ConnectError):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.headers = headers
+        self.headers = HeaderFields(headers)
         self.body = body
 
     @classmethod

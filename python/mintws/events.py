@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from urllib.parse import parse_qs
 
 from mintws import _core
 from mintws._core import Binary, Close, Ping, Pong, PreparedMessage, Text
 from mintws.errors import LocalProtocolError, RemoteProtocolError
 from mintws.extensions import Extension, Offer
+from mintws.headers import HeaderFields
 
 __all__ = [
     "Binary",
@@ -18,6 +20,7 @@ __all__ = [
     "Close",
     "Event",
     "Failed",
+    "HeaderFields",
     "Headers",
     "MessageEnded",
     "MessageReset",
@@ -47,6 +50,9 @@ __all__ = [
 
 #: Names and values. A value represents bytes, decoded as latin-1 (RFC 9110 §5.5).
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+_NO_HEADERS = HeaderFields()
 
 
 class RawHeaders(Sequence[tuple[bytes, bytes]]):
@@ -144,8 +150,42 @@ class Peer:
         return certificate
 
 
+class _Target:
+    """What the target and the headers of a request mean."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
+        @property
+        def headers(self) -> HeaderFields: ...
+
+    @property
+    def path(self) -> str:
+        """The path of the target, as it was sent: percent-encoded, without the query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The values of the query, by name, decoded."""
+        return parse_qs(self.target.partition("?")[2], keep_blank_values=True)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies, by name (RFC 6265 §4.2). Of several with the same name it is the first, that of the longest path (§5.4)."""
+        found: dict[str, str] = {}
+        for part in "; ".join(self.headers.all("cookie")).split(";"):
+            name, equals, value = part.strip().partition("=")
+            if equals:
+                quoted = len(value) > 1 and value[0] == value[-1] == '"'
+                found.setdefault(name, value[1:-1] if quoted else value)
+        return found
+
+
 @dataclass(frozen=True, slots=True)
-class UpgradeRequest:
+class UpgradeRequest(_Target):
     """The client's half of the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
 
     Args:
@@ -166,7 +206,7 @@ class UpgradeRequest:
 
     host: str
     target: str = "/"
-    headers: Headers = field(default=(), kw_only=True)
+    headers: HeaderFields = field(default=_NO_HEADERS, kw_only=True)
     subprotocols: tuple[str, ...] = field(default=(), kw_only=True)
     extensions: tuple[Extension | Offer, ...] = field(default=(), kw_only=True)
     raw_headers: RawHeaders = field(default_factory=RawHeaders, kw_only=True, compare=False, repr=False)
@@ -223,7 +263,7 @@ class UpgradeAccept:
 
     subprotocol: str | None = field(default=_NOT_GIVEN, kw_only=True)
     extensions: tuple[Extension | Offer, ...] = field(default=_NOT_GIVEN, kw_only=True)
-    headers: Headers = field(default=(), kw_only=True)
+    headers: HeaderFields = field(default=_NO_HEADERS, kw_only=True)
 
     if TYPE_CHECKING:
 
@@ -275,7 +315,7 @@ class UpgradeReject:
     """
 
     status: int
-    headers: Headers = field(default=(), kw_only=True)
+    headers: HeaderFields = field(default=_NO_HEADERS, kw_only=True)
     body: bytes = field(default=b"", kw_only=True)
 
     if TYPE_CHECKING:
@@ -303,7 +343,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(_Target):
     """An ordinary HTTP request.
 
     Attributes:
@@ -322,7 +362,7 @@ class Request:
 
     method: str
     target: str
-    headers: Headers = ()
+    headers: HeaderFields = _NO_HEADERS
     body: bytes | None = b""
     stream: int = 0
     peer: Peer | None = field(default=None, kw_only=True, compare=False, repr=False)
@@ -364,7 +404,7 @@ class Response:
     """
 
     status: int
-    headers: Headers = ()
+    headers: HeaderFields = _NO_HEADERS
     body: bytes | None = b""
     stream: int = 0
 
@@ -467,7 +507,7 @@ Sendable: TypeAlias = Event | PreparedMessage
 OrdinaryEvent: TypeAlias = RequestStarted | ResponseStarted | BodyData | MessageEnded | MessageReset
 
 
-def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshake: bool = False) -> Headers:
+def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshake: bool = False) -> HeaderFields:
     """Check headers and return them as a tuple of pairs. Error messages never show a value, which may be a secret.
 
     Args:
@@ -484,7 +524,7 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
             raise TypeError("headers are a mapping, or pairs of str: name and value")
     settled = tuple([(name, value) for name, value in items])
     _core.check_headers(settled, of_handshake=of_handshake)
-    return settled
+    return HeaderFields(settled)
 
 
 def completed(headers: Iterable[tuple[str, str]], defaults: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
@@ -506,9 +546,9 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], 
     return settled
 
 
-def decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def decoded(headers: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
     """Decode received headers."""
-    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
+    return HeaderFields([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -5,7 +5,7 @@ from mintws.asyncio.client import Http2Client, connect, connect_http2
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.broadcast import Broadcast
-from mintws.session import Failure, Reconnect
+from mintws.session import Failure, Reconnect, basic_auth
 
 __all__ = [
     "Broadcast",
@@ -14,6 +14,7 @@ __all__ = [
     "Reconnect",
     "Server",
     "WebSocket",
+    "basic_auth",
     "broadcast",
     "connect",
     "connect_http2",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from mintws.connection import Connection, Options, check_options, check_request
 from mintws.drivers import log
@@ -56,11 +56,19 @@ if TYPE_CHECKING:
     from mintws.http2 import Http2
 
 W = TypeVar("W")
+WebSocketT = TypeVar("WebSocketT", bound=DriverWebSocket)
 
 #: Headers as a caller gives them.
 GivenHeaders: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 logger = logging.getLogger("mintws.client")
+
+
+class CookieJar(Protocol):
+    """What is used of an `http.cookiejar.CookieJar`, which is not imported here because it loads much of urllib."""
+
+    def add_cookie_header(self, request: Any) -> None: ...
+    def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
 class ClientSettings:
@@ -69,7 +77,7 @@ class ClientSettings:
     Args:
         url: the URL.
         headers: see `connect`; a callable is called by `fresh_headers`.
-        http, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects: see `connect`.
+        http, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects, cookies: see `connect`.
 
     Raises:
         LocalProtocolError, TypeError: one of them is wrong.
@@ -87,6 +95,7 @@ class ClientSettings:
         timeouts: Timeouts,
         options: Options,
         redirects: int = REDIRECTS,
+        cookies: CookieJar | None = None,
     ) -> None:
         if http not in ("auto", "1.1", "2"):
             raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
@@ -103,6 +112,12 @@ class ClientSettings:
         self.options = options
         check_int("redirects", redirects, 0, INT31)
         self.redirects = redirects
+        self.cookies = None
+        if cookies is not None:
+            # With urllib, which who keeps no cookies need not load.
+            from mintws.drivers.cookies import Cookies
+
+            self.cookies = Cookies(cookies)
         # Raises for what no request may have.
         self.request(url, () if callable(self._headers) else self._headers, ())
 
@@ -218,8 +233,8 @@ async def follow_redirects(
     attempt: Attempt,
     offer: Sequence[Extension],
     reach: Reach,
-    open_at: Callable[[Url, UpgradeRequest], Awaitable[W]],
-) -> W:
+    open_at: Callable[[Url, UpgradeRequest], Awaitable[WebSocketT]],
+) -> WebSocketT:
     """Open a WebSocket where its URL leads, and the redirects of servers.
 
     Args:
@@ -234,14 +249,23 @@ async def follow_redirects(
     most = 0 if reach is Reach.ONCE else settings.redirects
     redirects = Redirects(settings.url, most, elsewhere=reach is Reach.ANYWHERE)
     while True:
-        request = settings.request(redirects.url, redirects.permitted(headers), offer)
+        url, cookies = redirects.url, settings.cookies
+        fields: Headers = redirects.permitted(headers)
+        if cookies is not None:
+            fields = completed(fields, cookies.sent_to(url))
         try:
-            return await open_at(redirects.url, request)
+            websocket = await open_at(url, settings.request(url, fields, offer))
         except UpgradeError as error:
+            if cookies is not None:
+                cookies.keep(url, error.headers)
             if not redirects.follow(error):
                 raise
             attempt.log(error, f"; redirected to {redirects.url.authority} {log.path(redirects.url.target)}")
             attempt.begin(redirects.url)
+        else:
+            if cookies is not None and websocket.response is not None:
+                cookies.keep(url, websocket.response.headers)
+            return websocket
 
 
 async def open_by_turns(

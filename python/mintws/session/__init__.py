@@ -1,5 +1,6 @@
 """The rules shared by drivers, without I/O and without a clock. The time, in seconds, is an argument."""
 
+from mintws.session.basic_auth import basic_auth, credentials
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
 from mintws.session.close_status import CLEAN_CODES, CloseStatus
@@ -97,10 +98,12 @@ __all__ = [
     "Tunnel",
     "VersionChoice",
     "WebSocketSession",
+    "basic_auth",
     "bypasses_proxy",
     "check_origin",
     "check_seconds",
     "choose_subprotocol",
+    "credentials",
     "date",
     "default_offer",
     "default_response",
