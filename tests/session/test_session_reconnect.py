@@ -12,6 +12,7 @@ from mintws import (
     ConnectTimeout,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    ProxyError,
     RemoteProtocolError,
     UpgradeError,
 )
@@ -82,6 +83,7 @@ RETRIED = [
     ConnectError("the connection has ended"),
     ConnectTimeout("late"),
     *[UpgradeError(status) for status in (429, 500, 502, 503, 504, 599)],
+    *[ProxyError("no", status=status) for status in (429, 502, 503, 1, 3, 4, 5, 6, 91)],
     *[ConnectionClosed(code) for code in (1001, 1006, 1011, 1012, 1013, 1014)],
 ]
 STOPPED = [ConnectionClosed(code) for code in (1000, 1005, 3000, 4000, 4999)]
@@ -94,11 +96,16 @@ RAISED = [
     because(ConnectError("too many redirects"), UpgradeError(302)),
     ExtendedConnectDisabled("no WebSockets"),
     *[UpgradeError(status) for status in (200, 301, 400, 401, 403, 404, 426, 499, 600)],
+    *[ProxyError("no", status=status) for status in (403, 407, 2, 7, 8, 92, 93, None)],
     *[ConnectionClosed(code) for code in (1002, 1003, 1007, 1008, 1009, 1010, 1015, 2999)],
 ]
 
 
-@pytest.mark.parametrize("error", RETRIED, ids=repr)
+def named(error):
+    return f"{error!r} {getattr(error, 'status', '')}"
+
+
+@pytest.mark.parametrize("error", RETRIED, ids=named)
 def test_what_may_pass_is_tried_again(error):
     assert backoff().failed(0, error, 0).then == 0.5
 
@@ -108,7 +115,7 @@ def test_a_close_that_was_meant_ends_the_loop(error):
     assert backoff().failed(0, error, 0).then == "stop"
 
 
-@pytest.mark.parametrize("error", RAISED, ids=repr)
+@pytest.mark.parametrize("error", RAISED, ids=named)
 def test_what_will_not_pass_is_raised(error):
     failure = backoff().failed(0, error, 0)
     assert (failure.then, failure.error) == ("raise", error)
