@@ -133,11 +133,6 @@ class ClientSettings:
         made = self._headers()
         return completed(pairs(await made if isinstance(made, Awaitable) else made), self._product)
 
-    def request_with(self, offer: Sequence[Extension]) -> UpgradeRequest:
-        """Make the request of an opening at the URL of the settings, whose headers are no callable."""
-        assert not callable(self._headers)
-        return self.request(self.url, self._headers, offer)
-
     def request(self, url: Url, fields: Headers, offer: Sequence[Extension]) -> UpgradeRequest:
         """Make the request of an opening, with `offer` as its extensions if the caller has said nothing of them."""
         extensions = offer if self._extensions is None else self._extensions
