@@ -26,6 +26,7 @@ from mintws.drivers.client import (
     open_by_turns,
     upgrade_request,
 )
+from mintws.drivers.destination import Destination
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
 from mintws.extensions import Extension
@@ -185,16 +186,17 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             redirects,
             cookies,
         )
-        self._connector = Connector(
+        to = Destination(
             where, ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl
         )
+        self._connector = Connector(to, transport)
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
         self._reconnect = reconnect
 
     def __aiter__(self) -> AsyncIterator[WebSocket]:
         self._begin()
-        if self._connector.reach is Reach.ONCE:
+        if self._connector.destination.reach is Reach.ONCE:
             raise LocalProtocolError(
                 "`sock` and `transport` are connected once: a client that connects again takes neither"
             )
@@ -203,7 +205,11 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     async def _connect(self) -> WebSocket:
         attempt = LoopAttempt(self._settings.url)
         opening = follow_redirects(
-            self._settings, attempt, _default_offer(), self._connector.reach, partial(self._connect_by_turns, attempt)
+            self._settings,
+            attempt,
+            _default_offer(),
+            self._connector.destination.reach,
+            partial(self._connect_by_turns, attempt),
         )
         return await attempt.within(self._settings.timeouts.open_timeout, opening)
 
@@ -211,8 +217,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         loop = asyncio.get_running_loop()
         connector = self._connector.to(url)
         learnt = connector.learnt(loop)
-        attempts = 1 if connector.reach is Reach.ONCE else 2
-        choice = VersionChoice(self._settings.http, connector.origin, learnt, attempts, loop.time())
+        attempts = 1 if connector.destination.reach is Reach.ONCE else 2
+        choice = VersionChoice(self._settings.http, connector.destination.origin, learnt, attempts, loop.time())
         return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, connector, request))
 
     async def _connect_once(
@@ -279,9 +285,10 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
-        self._connector = Connector(
+        to = Destination(
             self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl
         )
+        self._connector = Connector(to, transport)
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options
         self._window = window

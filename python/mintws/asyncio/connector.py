@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl as tls
 import sys
@@ -18,8 +17,8 @@ from mintws.asyncio.timers import limited
 from mintws.asyncio.tls import TlsProtocol, default_context, proxy_context, shared_buffers
 from mintws.asyncio.tunnel import TunnelProtocol
 from mintws.connection import Options
-from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
-from mintws.drivers.client import Attempt, ClientTransport, Reach, unreachable
+from mintws.drivers.client import Attempt, ClientTransport, unreachable
+from mintws.drivers.destination import ALPN, Destination
 from mintws.errors import (
     ConnectError,
     ConnectTimeout,
@@ -36,7 +35,6 @@ from mintws.session import (
     Timeouts,
     TlsTimeouts,
     Tunnel,
-    environment_proxy,
     tunnel_to,
 )
 from mintws.tls import Tls, TlsBuffers, offer
@@ -86,60 +84,29 @@ _learnt: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[tls.SSLC
 
 
 class Connector:
-    """Where a server is, and how it is reached."""
+    """How a server is reached.
 
-    def __init__(
-        self,
-        url: Url,
-        ssl: tls.SSLContext | None,
-        server_hostname: str | None,
-        host: str | None,
-        port: int | None,
-        family: int,
-        local_addr: tuple[str, int] | None,
-        sock: socket.socket | None,
-        path: str | None,
-        transport: asyncio.Transport | None,
-        proxy: str | Proxy | None,
-        proxy_ssl: tls.SSLContext | None,
-    ) -> None:
-        check_context(ssl, Role.CLIENT)
-        check_context(proxy_ssl, Role.CLIENT)
-        if ssl is not None and not url.secure:
-            raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
-        check_address(host, port, family, local_addr, sock, path, transport)
+    Args:
+        destination: where it is.
+        transport: a transport that the caller has connected.
+    """
+
+    def __init__(self, destination: Destination, transport: asyncio.Transport | None) -> None:
         _check_transport(transport)
-        self._url = url
-        self._ssl = ssl
-        name = url.server_name if server_hostname is None else ascii_name("server_hostname", server_hostname)
-        self._server_hostname = name.removesuffix(".")
-        self._host = url.host if host is None else ascii_name("host", host)
-        self._port = port or url.port
-        self._family = family
-        self._local_addr = None if local_addr is None else (ascii_name("local_addr", local_addr[0]), local_addr[1])
-        self._sock = sock
-        self._path = path
+        self.destination = destination
         self._transport = transport
-        self._given_proxy = check_proxy(proxy, sock, path, transport)
-        self._proxy_ssl = proxy_ssl
-        opened = sock is not None or transport is not None
-        self.reach = Reach.ONCE if opened else Reach.ORIGIN if path is not None else Reach.ANYWHERE
-        #: What tells the server from others that are reached with the same context.
-        self.origin = (url.authority, self._server_hostname, host, port, path, opened, self._given_proxy)
 
     def to(self, url: Url) -> Connector:
         """Return what reaches a URL, the own one or one that a server has redirected to."""
-        if (url.secure, url.authority) == (self._url.secure, self._url.authority):
-            return self
-        place = (self._family, self._local_addr, None, None, None)
-        return Connector(url, self._ssl, None, None, None, *place, self._given_proxy, self._proxy_ssl)
+        destination = self.destination.to(url)
+        return self if destination is self.destination else Connector(destination, None)
 
     def learnt(self, loop: asyncio.AbstractEventLoop) -> Http1Origins:
         """Give what the loop has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
-        if not self._url.secure:
+        if not self.destination.url.secure:
             return Http1Origins()
         contexts = _learnt.setdefault(loop, WeakKeyDictionary())
-        return contexts.setdefault(self._ssl or default_context(loop), Http1Origins())
+        return contexts.setdefault(self.destination.ssl or default_context(loop), Http1Origins())
 
     async def connect(
         self, http: HttpVersion, timeouts: Timeouts, options: Options, attempt: Attempt, **streams: int | None
@@ -152,26 +119,26 @@ class Connector:
         Raises:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
         """
-        loop = asyncio.get_running_loop()
-        protocol = ClientProtocol(loop, timeouts, self._url, http, options, streams)
+        loop, to = asyncio.get_running_loop(), self.destination
+        protocol = ClientProtocol(loop, timeouts, to.url, http, options, streams)
 
         def make() -> ClientTls | ClientProtocol:
-            if not self._url.secure:
+            if not to.url.secure:
                 return protocol
             attempt.begin_tls()
-            return ClientTls(shared_buffers(loop), protocol, self._ssl, self._server_hostname, http)
+            return ClientTls(shared_buffers(loop), protocol, to.ssl, to.server_hostname, http)
 
         lowest: ClientTls | ClientProtocol
         try:
             if self._transport is not None:
                 lowest = make()
                 _give_protocol(self._transport, lowest)
-            elif self._path is not None:
+            elif to.path is not None:
                 attempt.awaits = "the connection"
-                _, lowest = await loop.create_unix_connection(make, self._path)
-            elif self._sock is not None:
-                _, lowest = await loop.create_connection(make, sock=self._sock)
-            elif (proxy := self._proxy()) is not None:
+                _, lowest = await loop.create_unix_connection(make, to.path)
+            elif to.sock is not None:
+                _, lowest = await loop.create_connection(make, sock=to.sock)
+            elif (proxy := to.proxy) is not None:
                 try:
                     tunnel, opened = await self._open_tunnel(proxy, attempt)
                 except ConnectError:
@@ -182,7 +149,7 @@ class Connector:
                 _give_protocol(opened, lowest, tunnel.rest)
             else:
                 attempt.awaits = "the TCP connection"
-                sock = await connect_tcp(self._host, self._port, self._family, self._local_addr)
+                sock = await connect_tcp(to.host, to.port, to.family, to.local_addr)
                 try:
                     _, lowest = await loop.create_connection(make, sock=sock)
                 finally:
@@ -200,12 +167,6 @@ class Connector:
             raise
         return protocol
 
-    def _proxy(self) -> Proxy | None:
-        """Return the proxy by which the server is reached now."""
-        if self._given_proxy != "auto":
-            return self._given_proxy
-        return environment_proxy(self._host, self._port, secure=self._url.secure, environ=os.environ)
-
     async def _open_tunnel(self, proxy: Proxy, attempt: Attempt) -> tuple[Tunnel, asyncio.Transport]:
         """Open a tunnel through a proxy; return it with its transport, which is not read until its next protocol has it.
 
@@ -213,18 +174,17 @@ class Connector:
             ConnectError: the proxy refuses, or breaks a rule.
             OSError: it cannot be reached, or its transport fails.
         """
-        loop = asyncio.get_running_loop()
-        host = self._host
+        loop, to = asyncio.get_running_loop(), self.destination
+        host = to.host
         if not proxy.resolves_names:
             attempt.awaits = "the address of the server"
-            family = socket.AF_INET if proxy.scheme == "socks4" else self._family
-            host = await resolve(host, self._port, family)
-        tunnel = tunnel_to(proxy, host, self._port)
+            host = await resolve(host, to.port, socket.AF_INET if proxy.scheme == "socks4" else to.family)
+        tunnel = tunnel_to(proxy, host, to.port)
         attempt.awaits = f"the connection to the proxy {proxy}"
         context, name = None, None
         if proxy.scheme == "https":
-            context, name = self._proxy_ssl or proxy_context(loop), proxy.host
-        sock = await connect_tcp(proxy.host, proxy.port, self._family, self._local_addr)
+            context, name = to.proxy_ssl or proxy_context(loop), proxy.host
+        sock = await connect_tcp(proxy.host, proxy.port, to.family, to.local_addr)
         try:
             transport, opening = await loop.create_connection(
                 partial(TunnelProtocol, loop, tunnel), sock=sock, ssl=context, server_hostname=name
@@ -245,7 +205,7 @@ class Connector:
         raise self._unreachable(tunnel.failure, proxy)
 
     def _unreachable(self, error: Exception, proxy: Proxy) -> ConnectError:
-        return unreachable(self._url, error, _ConnectTimeout, proxy)
+        return unreachable(self.destination.url, error, _ConnectTimeout, proxy)
 
 
 def _check_transport(transport: Any) -> None:
@@ -375,7 +335,7 @@ class ClientTls(TlsProtocol):
             del shaken
 
     def begin(self) -> Tls:
-        protocols = {"auto": ["h2", "http/1.1"], "1.1": ["http/1.1"], "2": ["h2"]}[self._version]
+        protocols = ALPN[self._version]
         name, buffers = self._server_hostname, self._buffers
         if self._context is not None:
             return Tls(self._context, Role.CLIENT, server_hostname=name, alpn=protocols, buffers=buffers)
