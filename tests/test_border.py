@@ -17,6 +17,9 @@ from mintws.asyncio.connector import ClientProtocol, ClientTls
 from mintws.asyncio.server import ServerProtocol, ServerTls
 from mintws.extensions import Chain
 from mintws.http2.websocket import WebSocketStream
+from mintws.sync import WebSocket as ThreadWebSocket
+from mintws.sync.connector import ClientSocket
+from mintws.sync.server import ServerSocket
 from mintws.trio import WebSocket as TrioWebSocket
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +34,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "Burst": (TrioWebSocket,),
     "AsgiWebSocket": (AsgiWebSocket,),
     "AsgiCycle": (WebSocketCycle,),
+    "Socket": (ClientSocket, ServerSocket),
+    "Blocking": (ThreadWebSocket,),
     "Endpoint": (Connection,),
     "Carrier": (Carrier, Http1, WebSocketStream),
     "Transforms": (Chain,),
@@ -42,16 +47,29 @@ FOREIGN = {
     "cast",
     "close",
     "create_future",
+    "current_thread",
     "get_buffer",
     "is_closed",
+    "main_thread",
     "read",
     "run",
     "set_result",
+    "strerror",
     "throw",
     "write",
 }
 #: The classes of the core that classes of Python are built on, and what it hands of them to the event loop itself.
-BASES = {"AsgiCycle", "BurstWebSocket", "Endpoint", "ProtocolBase", "MessageQueue", "TlsChannel", "WebSocket"}
+BASES = {
+    "AsgiCycle",
+    "BlockingWebSocket",
+    "BurstWebSocket",
+    "Endpoint",
+    "ProtocolBase",
+    "MessageQueue",
+    "SocketBase",
+    "TlsChannel",
+    "WebSocket",
+}
 CALLED_BY_LOOP = {"_flush"}
 #: What is for a driver that has no half in the core.
 OF_PLAIN_QUEUES = {"_pop"}

@@ -149,6 +149,24 @@ def test_threads_serve_both_versions(http: str) -> None:
     run(work())
 
 
+def test_sql_is_answered_by_a_thread_for_each_client() -> None:
+    async def work() -> None:
+        async with started("examples/sql.py", "0") as program:
+            url = await line(program)
+            async with connect(url) as one, connect(url) as two:
+                for websocket in (one, two):
+                    await websocket.send("create table tea (name)")
+                    assert json.loads(await websocket.recv()) == {"rows": []}
+                await one.send("insert into tea values ('mint') returning name")
+                assert json.loads(await one.recv()) == {"rows": [["mint"]]}
+                await two.send("select * from tea")
+                assert json.loads(await two.recv()) == {"rows": []}
+                await two.send("no sql")
+                assert "error" in json.loads(await two.recv())
+
+    run(work())
+
+
 def test_rooms_of_fastapi_run_under_uvicorn() -> None:
     async def work() -> None:
         options = ["--app-dir", "examples", "rooms:app", "--ws", "mintws.uvicorn:WebSocketProtocol", "--port", "0"]

@@ -15,6 +15,7 @@ from mintws.extensions import Chain, Offer, Params, PerMessageDeflate
 from mintws.tls import TlsBuffers
 
 __all__ = [
+    "CAN_LEAD",
     "DEFAULT_PORTS",
     "RSV1",
     "USEFUL_BYTES",
@@ -22,6 +23,7 @@ __all__ = [
     "AsgiCycle",
     "Awaitable",
     "Binary",
+    "BlockingWebSocket",
     "BurstWebSocket",
     "Close",
     "Contexts",
@@ -33,6 +35,7 @@ __all__ = [
     "HandshakeRefusal",
     "HandshakeRequest",
     "HandshakeResponse",
+    "Lock",
     "LoopState",
     "MessageQueue",
     "Ping",
@@ -41,6 +44,7 @@ __all__ = [
     "PreparedMessage",
     "ProtocolBase",
     "ReadyList",
+    "SocketBase",
     "Text",
     "TlsChannel",
     "TlsRecords",
@@ -73,6 +77,7 @@ RSV1: Final = 0x40
 #: How many bytes of a DATA frame count as useful against frames that do nothing (RFC 9113 §10.5).
 USEFUL_BYTES: Final = 10
 WRITE_HIGH: Final = 65536
+CAN_LEAD: Final[bool]
 
 #: The port of each scheme where none is written.
 DEFAULT_PORTS: Final[dict[str, int]]
@@ -701,6 +706,194 @@ class AsgiCycle:
             ClientDisconnected: the WebSocket has ended.
             LocalProtocolError: the event is not allowed, or not now.
         """
+
+@final
+class Lock:
+    """A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
+
+    It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
+    """
+
+    def __new__(cls) -> Self: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+@disjoint_base
+class SocketBase:
+    """Base class of a transport for threads. All of its methods but `lead` are called under its lock."""
+
+    def __new__(cls, *_args: Any, **_named: Any) -> Self: ...
+    _reading: bool
+    closing: bool
+
+    @property
+    def lock(self) -> Lock:
+        """The lock that guards the transport and its WebSockets."""
+
+    @property
+    def ready_list(self) -> ReadyList:
+        """The WebSockets that have received something, or are full."""
+
+    @property
+    def heard(self) -> int:
+        """The number of chunks received."""
+
+    @property
+    def written(self) -> int:
+        """The number of bytes written, before encryption."""
+
+    @property
+    def buffered(self) -> int:
+        """The number of bytes that the system has not taken yet."""
+
+    @property
+    def _unwritable(self) -> bool:
+        """Whether writing has failed."""
+
+    @property
+    def _is_led(self) -> bool:
+        """Whether a thread of the application reads the socket now."""
+
+    @property
+    def _was_led(self) -> bool:
+        """Whether a thread of the application reads the socket, or did last."""
+
+    def _attach(
+        self, *, descriptor: int | None = None, records: TlsRecords | None = None, plaintext: memoryview | None = None
+    ) -> None:
+        """Set the descriptor of the socket; or, after the handshake of TLS, what decrypts and encrypts, and the room for plaintext."""
+
+    def _carry_alone(self, connection: Endpoint) -> None:
+        """Set the connection that the socket carries alone, so that threads of the application may read it."""
+
+    def _follow(self) -> bool:
+        """Have the background read the socket, once a thread of the application that reads it has; return whether that is a change now."""
+
+    def _is_attended(self) -> bool:
+        """Return whether a thread of the application has read the socket since the last call; if not, have the background read it."""
+
+    def _read(self) -> bytes | OSError | None:
+        """Read the socket once without waiting; return the bytes, `b""` at their end, an `OSError`, or `None` if there is nothing."""
+
+    def _take_left(self) -> tuple[list[tuple[Any, Any]] | None, bytes | OSError | SSLError | None, int, bool]:
+        """Remove and return what threads of the application have left to be handled.
+
+        These are events, what ended the input, as from `_read`, the bytes written in reply, and whether a WebSocket is to be resumed.
+        """
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write bytes, encrypted over TLS, unless nothing more is written; what the system does not take waits."""
+
+    def _encrypt_left(self) -> None:
+        """Encrypt and write what threads have left to the background."""
+
+    def _put(self, data: bytes | memoryview) -> None:
+        """Write bytes as they are."""
+
+    def _push(self) -> bool:
+        """Write what has waited; return whether the system has taken some of it."""
+
+    def _drop_output(self) -> None:
+        """Discard what waits to be written."""
+
+@disjoint_base
+class BlockingWebSocket(MessageQueue):
+    """Base class of a WebSocket for threads: received-message queue, and the calls that wait."""
+
+    def __new__(cls, socket: SocketBase, connection: Endpoint) -> Self: ...
+    _is_fragmenting: bool
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a thread waits for the next message."""
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the application has taken a message and sent nothing since."""
+
+    def _begin_wait(self, reader: object) -> None:
+        """Announce a reader that waits, for which an object stands.
+
+        Raises:
+            LocalProtocolError: there is one.
+        """
+
+    def _end_wait(self, reader: object) -> None:
+        """Announce that this reader waits no more, if it did."""
+
+    def _take_event(self) -> Text | Binary | None:
+        """Take a message that has come, as an event; `None` if there is none. Call this under the lock."""
+
+    def _take_resume(self) -> bool:
+        """Return whether the peer was paused, and is to be resumed now."""
+
+    def _has_sent(self) -> None:
+        """Record that the application sends something, which may answer the messages that it has taken."""
+
+    def recv(self, timeout: float | None = None) -> str | bytes:
+        """Wait for the next message and return it.
+
+        A call that times out, or is interrupted, loses no message.
+
+        Args:
+            timeout: seconds to wait; 0 returns a message that has come.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended.
+            TimeoutError: no message came in time.
+            LocalProtocolError: another thread is receiving.
+        """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> str | bytes: ...
+    def send(
+        self,
+        message: str | Buffer | Text | Binary | PreparedMessage | Iterable[Any],
+        *,
+        compress: bool | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
+
+        An iterable of `str` or of bytes is one message, with each element a fragment. Messages of other threads wait until it is complete.
+        When the call returns, the system has taken the message, except in a batch, or the connection has ended.
+
+        Args:
+            message: the message.
+            compress: whether to compress it, if permessage-deflate was agreed on; `None` leaves it to the extension's threshold.
+            timeout: seconds to wait until the system has taken it.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended.
+            TimeoutError: the peer takes too little. If the call waited for another thread's message in fragments, nothing was sent.
+                Otherwise the message was, and goes out when there is room: a second call would send it twice. A message in fragments
+                that is not complete by then ends the connection with 1011. So it is with a call that is interrupted.
+            LocalProtocolError: the message may not be sent.
+            TypeError: `message` has another type: `ping` sends a Ping, and `close` a Close.
+        """
+
+    def _wait_leading(self, seconds: float | None) -> bool | None:
+        """Wait for a message by reading the socket, for at most so many seconds, without the lock; return whether something came.
+
+        Returns:
+            `None` if the background is to read the socket.
+        """
+
+    def _send_large(self, event: Any, *, compress: bool | None = None) -> None:
+        """Send a message, without copying a large payload where that can be.
+
+        Raises:
+            LocalProtocolError: it may not be sent.
+        """
+
+    def _post(self, now: bool) -> None:
+        """Write the frames held back: `now`, or unless a batch does it."""
+
+    def _begin_batch(self) -> None:
+        """Hold back frames until `_end_batch`."""
+
+    def _end_batch(self) -> None:
+        """Write the frames of the batch, unless it is nested."""
 
 @final
 class Awaitable:

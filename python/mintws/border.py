@@ -114,6 +114,38 @@ class AsgiCycle(Protocol):
         """Take an event that is no message of an open WebSocket."""
 
 
+class Socket(Protocol):
+    """A transport for threads, built on `_core.SocketBase`."""
+
+    def led(self) -> None:
+        """Have the background see to what is left after a thread of the application has read; without the lock."""
+
+    def watch(self) -> None:
+        """Have the background look again at what is to be read and written."""
+
+    def stop_writing(self, error: Any) -> None:
+        """Handle that writing has failed."""
+
+    def fail(self, error: Any) -> None:
+        """Handle that encryption has failed, or was interrupted."""
+
+
+class Blocking(Protocol):
+    """A WebSocket for threads, built on `_core.BlockingWebSocket`."""
+
+    def _drain(self) -> None:
+        """Wait until the system has what was sent; without the lock."""
+
+    def _receive(self, timeout: float | None) -> Any:
+        """Wait for the next message, or part of one, and return it as an event."""
+
+    def _next(self) -> Any:
+        """Wait for the next message and return it; `None` ends an iteration."""
+
+    def _send(self, message: Any, compress: bool | None, timeout: float | None) -> None:
+        """Send a message that needs more than encoding and writing."""
+
+
 class Endpoint(Protocol):
     """A connection, built on `_core.Endpoint`."""
 

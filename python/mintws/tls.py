@@ -105,6 +105,11 @@ class Tls:
                 offer(context, before)
         self.records = _core.TlsRecords(self.ssl_object, *bios)
 
+    @property
+    def plaintext(self) -> memoryview:
+        """The room for what `records` decrypts at a time, at most `READ_SIZE` bytes of ciphertext."""
+        return self._buffers.plaintext
+
     def start(self) -> bytes:
         """Begin the handshake, as a client does."""
         return b"" if self.ssl_object.server_side else self.shake_hands(b"")[0]

@@ -149,6 +149,58 @@ pub mod asgicycle {
     }
 }
 
+/// A transport for threads, built on `SocketBase`.
+pub mod socket {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn led(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method0(intern!(transport.py(), "led")).map(drop)
+    }
+
+    pub fn watch(transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method0(intern!(transport.py(), "watch")).map(drop)
+    }
+
+    pub fn stop_writing(transport: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method1(intern!(transport.py(), "stop_writing"), (error,)).map(drop)
+    }
+
+    pub fn fail(transport: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        transport.call_method1(intern!(transport.py(), "fail"), (error,)).map(drop)
+    }
+}
+
+/// A WebSocket for threads, built on `BlockingWebSocket`.
+pub mod blocking {
+    use pyo3::intern;
+    use pyo3::prelude::*;
+
+    pub fn drain(websocket: &Bound<'_, PyAny>) -> PyResult<()> {
+        websocket.call_method0(intern!(websocket.py(), "_drain")).map(drop)
+    }
+
+    pub fn receive<'py>(
+        websocket: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method1(intern!(websocket.py(), "_receive"), (timeout,))
+    }
+
+    pub fn next<'py>(websocket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        websocket.call_method0(intern!(websocket.py(), "_next"))
+    }
+
+    pub fn send<'py>(
+        websocket: &Bound<'py, PyAny>,
+        message: &Bound<'py, PyAny>,
+        compress: Option<bool>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        websocket.call_method1(intern!(websocket.py(), "_send"), (message, compress, timeout)).map(drop)
+    }
+}
+
 /// A connection, built on `Endpoint`.
 pub mod endpoint {
     use pyo3::intern;

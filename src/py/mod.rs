@@ -1,5 +1,6 @@
 //! The core as the Python module `mintws._core`: the only part that names PyO3.
 
+mod blocking;
 mod border;
 mod buffer;
 mod contexts;
@@ -47,6 +48,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
     driver::register(module)?;
+    blocking::register(module)?;
     handshake::register(module)
 }
 

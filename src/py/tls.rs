@@ -11,8 +11,8 @@ const RECORD: usize = 1 << 14;
 /// How much plaintext is encrypted at a time: a `MemoryBIO` keeps the size of the largest piece that it has held.
 const PIECE: usize = 8 * RECORD;
 
-/// Gives an exception of the `ssl` module, which is looked up once.
-macro_rules! ssl_error {
+/// Gives a class of the `ssl` module, which is looked up once.
+macro_rules! ssl_class {
     ($py:expr, $name:literal) => {{
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         CLASS.import($py, "ssl", $name)
@@ -50,8 +50,11 @@ pub struct Unencrypted {
 #[pymethods]
 impl TlsRecords {
     #[new]
-    fn new(ssl_object: Py<PyAny>, incoming: Py<PyAny>, outgoing: Py<PyAny>) -> Self {
-        Self { ssl_object, incoming, outgoing }
+    fn new(ssl_object: Bound<'_, PyAny>, incoming: Py<PyAny>, outgoing: Py<PyAny>) -> PyResult<Self> {
+        // Its methods of these names call those of an object within it.
+        let is_plain = ssl_object.get_type().is(ssl_class!(ssl_object.py(), "SSLObject")?);
+        let ssl_object = if is_plain { ssl_object.getattr(intern!(ssl_object.py(), "_sslobj"))? } else { ssl_object };
+        Ok(Self { ssl_object: ssl_object.unbind(), incoming, outgoing })
     }
 
     /// Decrypt ciphertext into `room`.
@@ -109,10 +112,10 @@ impl TlsRecords {
             let free = if len == 0 { room.clone() } else { room.get_slice(len, size)? };
             match ssl_object.call_method1(intern!(py, "read"), (size - len, free)) {
                 Ok(read) => match read.extract()? {
-                    0 => end = Some(PyErr::from_type(ssl_error!(py, "SSLZeroReturnError")?.clone(), ())),
+                    0 => end = Some(PyErr::from_type(ssl_class!(py, "SSLZeroReturnError")?.clone(), ())),
                     read => len += read,
                 },
-                Err(error) if error.is_instance(py, ssl_error!(py, "SSLWantReadError")?) => break,
+                Err(error) if error.is_instance(py, ssl_class!(py, "SSLWantReadError")?) => break,
                 Err(error) if is_ssl_error(py, &error)? => end = Some(error),
                 Err(error) => {
                     discard(incoming)?;
@@ -178,7 +181,7 @@ impl TlsRecords {
 
 /// Whether an error is one of TLS, not of a call.
 pub fn is_ssl_error(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    Ok(error.is_instance(py, ssl_error!(py, "SSLError")?))
+    Ok(error.is_instance(py, ssl_class!(py, "SSLError")?))
 }
 
 fn pending(bio: &Bound<'_, PyAny>) -> PyResult<usize> {

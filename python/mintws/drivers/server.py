@@ -273,7 +273,8 @@ class ServerTransport(LoggedTransport):
         except BaseException as error:
             self.leave_handled(websocket, 1001 if isinstance(error, self.cancelled) else 1011)
             raise
-        await websocket.close(self.end_handled(websocket, failure))
+        # That of threads is none to be awaited.
+        await LoggedWebSocket.close(websocket, self.end_handled(websocket, failure))
 
     def end_handled(self, websocket: LoggedWebSocket, failure: Exception | None) -> int:
         """Log how a handler has failed, if it has; return the status code that its WebSocket is to be closed with."""

@@ -491,7 +491,7 @@ impl Endpoint {
     ///     LocalProtocolError: as from `send`.
     ///     TypeError: as from `send`.
     #[pyo3(signature = (event, *, compress=None))]
-    fn send_vectored<'py>(
+    pub fn send_vectored<'py>(
         slf: &Bound<'py, Self>,
         event: &Bound<'py, PyAny>,
         compress: Option<bool>,

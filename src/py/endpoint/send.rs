@@ -313,6 +313,13 @@ impl Workings {
         }
     }
 
+    /// Exchanges the frames that `cork` has held back for an empty buffer, if they are written as they are; says whether they are.
+    pub fn swap_corked(&mut self, buffer: &mut Vec<u8>) -> bool {
+        let (Wire::Direct, Some(corked)) = (&self.wire, &mut self.corked) else { return false };
+        std::mem::swap(corked, buffer);
+        true
+    }
+
     /// The number of bytes that wait for `flush`.
     pub fn corked_len(&self) -> usize {
         self.corked.as_ref().map_or(0, Vec::len)

@@ -1,0 +1,419 @@
+"""Clients: one WebSocket by `connect`, many and ordinary requests on one HTTP/2 connection by `connect_http2`."""
+
+from __future__ import annotations
+
+import socket
+import ssl as tls
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from mintws.arguments import explained
+from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.drivers.client import (
+    Attempt,
+    ClientSettings,
+    GivenHeaders,
+    Reach,
+    follow_redirects,
+    open_by_turns,
+    upgrade_request,
+)
+from mintws.drivers.destination import Destination
+from mintws.drivers.websocket import LoggedWebSocket
+from mintws.errors import LocalProtocolError
+from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
+from mintws.extensions import Extension
+from mintws.limits import STREAM_WINDOW, check_streams
+from mintws.session import (
+    PRODUCT,
+    REDIRECTS,
+    HttpVersion,
+    Reconnect,
+    Timeouts,
+    VersionChoice,
+    default_offer,
+    product_header,
+)
+from mintws.sync.background import background
+from mintws.sync.connector import ClientSocket, Connector, within
+from mintws.sync.deadlines import deadline_after
+from mintws.sync.parking import Late
+from mintws.sync.reconnection import Reconnection
+from mintws.sync.transport import run
+from mintws.sync.websocket import WebSocket
+from mintws.url import Url, parse
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: The offer of clients that say nothing of extensions, which share contexts.
+_offers: list[tuple[Extension, ...]] = []
+_offers_lock = threading.Lock()
+
+#: How clients connect again that say nothing of it.
+RECONNECT = Reconnect()
+
+Opened = TypeVar("Opened", bound=AbstractContextManager[Any])
+
+
+class _Opening(Generic[Opened]):
+    """An opening that is entered, or asked for, once: whoever does so closes what is opened then."""
+
+    #: What was opened for the body of `with`.
+    _opened: Opened | None = None
+    _begun = False
+
+    def __enter__(self) -> Opened:
+        self._opened = self.open()
+        return self._opened
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        assert self._opened is not None
+        return self._opened.__exit__(kind, error, trace)
+
+    def open(self) -> Opened:
+        """Open it, for whom `with` does not fit; close what is returned.
+
+        Raises:
+            ConnectError: as from the class.
+            LocalProtocolError: it was opened before.
+        """
+        self._check_first()
+        try:
+            return self._connect()
+        except BaseException:
+            background().join()
+            raise
+
+    def _check_first(self) -> None:
+        if self._begun:
+            name = type(self).__name__
+            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
+        self._begun = True
+
+    def _connect(self) -> Opened:
+        raise NotImplementedError
+
+
+class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
+    """Open a WebSocket: `with connect(url) as websocket:`, or `websocket = connect(url).open()`.
+
+    It opens one: for another, call it again. `for websocket in connect(url):` opens one after another: the next one when the one before has
+    ended, or when the body has.
+
+    Args:
+        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
+        http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
+            over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
+            without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` was given. Where that helped, the server is offered
+            HTTP/1.1 alone for the next 300 s.
+        headers: further headers of the request, or a function that returns them. It is called for each opening, so that a token in them can
+            be a new one.
+        subprotocols: the subprotocols to offer, best first.
+        extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
+        origin: the Origin header.
+        user_agent_header: the User-Agent, unless it is among the headers; `None` leaves it out.
+        ssl: the TLS context, which keeps the ALPN list that it has; if `None`, one that checks certificates against those of the system,
+            which all clients share.
+        server_hostname: the name that the certificate must have, if not the URL's.
+        host, port: where to connect to, if not where the URL says. Where a name has several addresses, the next one is tried too when
+            one has not answered after 0.25 s (RFC 8305).
+        family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
+        local_addr: the host and the port to connect from.
+        sock, path: instead of these, a socket that is connected already, such as the tunnel of a proxy, or the path of a Unix socket.
+        open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
+            credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` none is, and with
+            `path` none to another origin.
+        reconnect: when `for` connects again.
+        options: see `Options`.
+
+    Raises:
+        UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
+            within the open timeout.
+        ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
+        ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
+            system or of TLS. The three above are such errors too, and all of them an `OSError`.
+        LocalProtocolError: an argument is wrong, or it was opened before.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        url: str,
+        *,
+        http: HttpVersion = "auto",
+        headers: GivenHeaders | Callable[[], GivenHeaders] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        origin: str | None = None,
+        user_agent_header: str | None = PRODUCT,
+        ssl: tls.SSLContext | None = None,
+        server_hostname: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        path: str | None = None,
+        open_timeout: float | None = 10.0,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        redirects: int = REDIRECTS,
+        reconnect: Reconnect = RECONNECT,
+        **options: Unpack[Options],
+    ) -> None:
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = ClientSettings(
+            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
+        )
+        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, None, None, None)
+        self._connector = Connector(to)
+        if not isinstance(reconnect, Reconnect):
+            raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
+        self._reconnect = reconnect
+
+    def __iter__(self) -> Iterator[WebSocket]:
+        self._check_first()
+        if self._connector.destination.reach is Reach.ONCE:
+            raise LocalProtocolError("`sock` is connected once: a client that connects again does not take it")
+        return Reconnection(self._settings.url, self._reconnect, self._connect)
+
+    def _connect(self) -> WebSocket:
+        attempt = Attempt(self._settings.url)
+        return within(attempt, self._settings.timeouts.open_timeout, partial(self._follow_redirects, attempt))
+
+    def _follow_redirects(self, attempt: Attempt, deadline: float | None) -> WebSocket:
+        async def open_at(url: Url, request: UpgradeRequest) -> WebSocket:
+            return self._connect_by_turns(attempt, deadline, url, request)
+
+        reach = self._connector.destination.reach
+        return run(follow_redirects(self._settings, attempt, _default_offer(), reach, open_at))
+
+    def _connect_by_turns(
+        self, attempt: Attempt, deadline: float | None, url: Url, request: UpgradeRequest
+    ) -> WebSocket:
+        connector, now = self._connector.to(url), time.monotonic
+        to = connector.destination
+        attempts = 1 if to.reach is Reach.ONCE else 2
+        choice = VersionChoice(self._settings.http, to.origin, connector.learnt, attempts, now())
+
+        async def open_once(http: HttpVersion, attempt: Attempt) -> WebSocket:
+            return self._connect_once(connector, request, http, attempt, deadline)
+
+        return run(open_by_turns(choice, attempt, now, open_once))
+
+    def _connect_once(
+        self,
+        connector: Connector,
+        request: UpgradeRequest,
+        http: HttpVersion,
+        attempt: Attempt,
+        deadline: float | None,
+    ) -> WebSocket:
+        settings = self._settings
+        transport = connector.connect(http, settings.timeouts, settings.options, attempt, deadline)
+        transport.single = True
+        try:
+            websocket: WebSocket = transport.carry_out(transport.open(request, attempt), deadline)
+        except BaseException:
+            transport.cut()
+            raise
+        return websocket
+
+
+class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function)
+    """Open an HTTP/2 connection for many WebSockets and ordinary requests: `with connect_http2(url) as client:`.
+
+    It opens one: for another, call it again. `client = connect_http2(url).open()` opens it without `with`.
+
+    Args:
+        url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
+        user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout,
+            options: as in `connect`.
+        window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
+            a window for each round trip.
+        max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
+            ones wait.
+
+    Raises:
+        ConnectTimeout: the server did not send its SETTINGS within the open timeout; the message says what was waited for.
+        ConnectError: the server cannot be reached, does not choose HTTP/2 by ALPN, or ends the connection; as in `connect`.
+        LocalProtocolError: an argument is wrong, or it was opened before.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        url: str,
+        *,
+        user_agent_header: str | None = PRODUCT,
+        ssl: tls.SSLContext | None = None,
+        server_hostname: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        family: int = 0,
+        local_addr: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+        path: str | None = None,
+        open_timeout: float | None = 10.0,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        window: int = STREAM_WINDOW,
+        max_concurrent_streams: int | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        check_options(options)
+        check_streams(window, max_concurrent_streams)
+        self._url = parse(url)
+        self._product = product_header("User-Agent", user_agent_header)
+        self._connector = Connector(
+            Destination(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, None, None, None)
+        )
+        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        self._options = options
+        self._window = window
+        self._max_concurrent_streams = max_concurrent_streams
+
+    def _connect(self) -> Http2Client:
+        attempt = Attempt(self._url)
+        return within(attempt, self._timing.open_timeout, partial(self._connect_once, attempt))
+
+    def _connect_once(self, attempt: Attempt, deadline: float | None) -> Http2Client:
+        transport = self._connector.connect(
+            "2",
+            self._timing,
+            self._options,
+            attempt,
+            deadline,
+            window=self._window,
+            max_concurrent_streams=self._max_concurrent_streams,
+        )
+        transport.carry_out(transport.settings(attempt), deadline)
+        return Http2Client(transport, self._url, self._product)
+
+
+class Http2Client:
+    """One HTTP/2 connection to a server, which threads may share.
+
+    Attributes:
+        http: the `Http2` beneath.
+        id: its name in the log: the number of its transport in this process.
+    """
+
+    def __init__(self, transport: ClientSocket, url: Url, product: Headers) -> None:
+        assert transport.http2 is not None
+        self.http = transport.http2
+        self.id = str(transport.id)
+        self._transport = transport
+        self._url = url
+        self._product = product
+
+    def __enter__(self) -> Http2Client:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None or isinstance(error, Exception):
+            self.close()
+            return
+        # Whoever ends the program does not want to wait for the server.
+        with self._transport.lock:
+            for websocket in list(self._transport.websockets):
+                websocket._begin_close(1001)
+            self._transport.close()
+
+    def open(
+        self,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        origin: str | None = None,
+    ) -> WebSocket:
+        """Open a WebSocket on a stream of its own.
+
+        Args:
+            target: path and query.
+            headers, subprotocols, extensions, origin: as in `connect`.
+
+        Raises:
+            UpgradeError, ExtendedConnectDisabled, ConnectTimeout, LocalProtocolError: as in `connect`.
+            ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
+        """
+        offered = _default_offer() if extensions is None else extensions
+        fields = completed(pairs(headers), self._product)
+        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
+        attempt = Attempt(self._url._replace(target=target))
+        attempt.id = self._transport.id
+        transport = self._transport
+
+        def opening(deadline: float | None) -> WebSocket:
+            websocket: WebSocket = transport.carry_out(transport.open(request, attempt), deadline)
+            return websocket
+
+        return within(attempt, transport.timeouts.open_timeout, opening)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        limit: int | None = DEFAULT_LIMIT,
+        timeout: float | None = None,
+    ) -> Response:
+        """Make an ordinary request and wait for its response.
+
+        Args:
+            method: "GET" and so on.
+            target: path and query.
+            headers: further headers, as pairs or a mapping.
+            body: the body.
+            limit: the most bytes of the response's body, inclusive: 1 MiB unless it is given; `None` is no limit.
+            timeout: seconds to wait for the response; `None` is no limit.
+
+        Raises:
+            ResponseTooLarge: the body of the response is longer than `limit`; its stream is reset as soon as that is known.
+            LocalProtocolError: the request, `limit` or `timeout` is against a rule. Nothing was sent.
+            ConnectError: the connection has ended, or takes no new requests: connect again. This one was not made.
+            ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
+            TimeoutError: the response was not whole in time; the request is taken back.
+        """
+        check_options({"limit": limit})
+        deadline = deadline_after(timeout)
+        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
+        request = Request(method, target, fields, body)
+        try:
+            return self._transport.carry_out(self._transport.request(request, limit), deadline)
+        except Late:
+            raise TimeoutError(f"the response was not whole within {timeout:g} s (`timeout`)") from None
+
+    def close(self) -> None:
+        """Close all WebSockets with 1000, then the connection. A call that is interrupted leaves the rest to the background."""
+        transport = self._transport
+        try:
+            transport.carry_out_all([LoggedWebSocket.close(it) for it in list(transport.websockets)])
+        finally:
+            with transport.lock:
+                transport.close()
+        transport.wait(transport.parking, lambda: transport.lost, None)
+        background().join()
+
+
+def _default_offer() -> tuple[Extension, ...]:
+    """Return the offer of clients that say nothing of extensions."""
+    with _offers_lock:
+        if not _offers:
+            _offers.append(default_offer())
+        return _offers[0]

@@ -1,0 +1,438 @@
+"""A server: WebSockets and ordinary requests over HTTP/1.1 and HTTP/2 on one port, with a thread for each WebSocket."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import ssl as tls
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mintws import _core
+from mintws.arguments import explained
+from mintws.connection import Connection, Options
+from mintws.drivers import log
+from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
+from mintws.errors import LocalProtocolError
+from mintws.events import Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.extensions import Extension
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
+from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, check_seconds
+from mintws.sync.background import background
+from mintws.sync.deadlines import deadline_after, seconds_until
+from mintws.sync.listener import Listener, ListeningSocket
+from mintws.sync.sockets import SocketTransport
+from mintws.sync.transport import Unlocked
+from mintws.sync.websocket import WebSocket
+from mintws.tls import Tls
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Handler: TypeAlias = Callable[[WebSocket], object]
+Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], UpgradeAccept | UpgradeReject | None]
+Respond: TypeAlias = Callable[[Request], Response]
+
+
+class serve:  # noqa: N801  (used as a function)
+    """Serve WebSockets: `with serve(handler, host, port) as server:`, or `server = serve(...).listen()`.
+
+    HTTP/1.1 and HTTP/2 are spoken on the same port: by ALPN under TLS, by the client's preface in clear text. The handler of each WebSocket
+    runs in a thread of its own, and so do the hooks for each request.
+
+    Args:
+        handler: called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it raises, with 1011, and the error
+            is logged to "mintws.server", unless it is the `ConnectionClosed` of its own end.
+        host, port: where to listen: a host or several, all interfaces if `None` or ""; port 0 is one that is free on all of them.
+        sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
+        backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
+            already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
+        reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
+        ssl: the TLS context of a server with TLS, with its certificate loaded, or what makes one when it is called, which is done once.
+            The context is the server's from then on, and its list for ALPN is set here: give another server, or other uses, their own.
+        respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
+        upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, returns an `UpgradeAccept`, an `UpgradeReject`,
+            or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
+            does not give. `request.peer` is who asks, for `respond` too; what is kept as `connection.app` is `websocket.app` for the
+            handler. Meanwhile `connection.owner.transport` is the transport.
+        subprotocols: what the server speaks; the first of the client's that is among them is agreed on.
+        extensions: what the server is willing to use; permessage-deflate with windows of 4 KiB if nothing is said, none if `()`.
+        origins: the origins that may open WebSockets, each as a browser writes it: `"https://example.com"`. `None` among them lets clients
+            in that send no Origin. See `session.check_origin` for what holds if nothing is said.
+        http2: whether HTTP/2 is spoken.
+        max_connections: how many connections there may be at a time; any more are closed at once. `None` is no limit.
+        window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
+            have open; see `Http2`.
+        server_header: the Server of each response that has none; `None` leaves it out.
+        open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        options: see `Options`.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+        OSError: the address cannot be listened on.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        sock: socket.socket | None = None,
+        path: str | None = None,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None = None,
+        respond: Respond | None = None,
+        upgrade: Upgrade | None = None,
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        origins: Sequence[str | None] | None = None,
+        http2: bool = True,
+        max_connections: int | None = None,
+        window: int = STREAM_WINDOW,
+        max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        server_header: str | None = PRODUCT,
+        open_timeout: float | None = 10.0,
+        idle_timeout: float | None = 60.0,
+        close_timeout: float = 10.0,
+        half_closed_timeout: float | None = 0.2,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        **options: Unpack[Options],
+    ) -> None:
+        for name, hook in (("handler", handler), ("respond", respond), ("upgrade", upgrade)):
+            if inspect.iscoroutinefunction(hook):
+                raise TypeError(f"{name} is called by a thread, which cannot await {hook!r}: use mintws.asyncio.serve")
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
+        self._server = Server(handler, timeouts, options)
+        self._server.configure(
+            respond=respond,
+            upgrade=upgrade,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            origins=origins,
+            http2=http2,
+            max_connections=max_connections,
+            window=window,
+            max_concurrent_streams=max_concurrent_streams,
+            server_header=server_header,
+        )
+        self._server.guard_hooks()
+        self._listener = Listener(host, port, sock, path, backlog, reuse_port)
+        self._ssl = server_context(ssl, http2=http2)
+
+    def __enter__(self) -> Server:
+        return self.listen()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._server.close()
+
+    def listen(self) -> Server:
+        """Begin to listen, for whom `with` does not fit; close the server that is returned.
+
+        Raises:
+            OSError: the address cannot be listened on.
+            LocalProtocolError: it was called before.
+        """
+        return self._server.listen(self._listener, self._ssl)
+
+
+class Server(ServerSettings):
+    """A server that listens.
+
+    Attributes:
+        port: the port that is listened on; 0 for a Unix socket.
+        leaving: no new connections, requests and WebSockets are taken.
+    """
+
+    def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
+        super().__init__(handler, timeouts, options)
+        self.port = 0
+        #: Those whose TLS handshake is done, and those that have it before them.
+        self.transports: set[ServerSocket] = set()
+        self.shaking: set[ServerSocket] = set()
+        #: What handles and answers, and for which transport.
+        self.threads: dict[threading.Thread, ServerSocket] = {}
+        self._listening: list[ListeningSocket] = []
+        self._begun = self._closed = False
+        #: Guards and tells of changes of all of these; no lock of a transport is taken within it.
+        self._changed = threading.Condition()
+
+    def guard_hooks(self) -> None:
+        """Have the handler and the hooks run without the lock of the transport."""
+        self.handler = partial(_unlocked, self.handler)
+        self.respond = None if self.respond is None else partial(_unlocked, self.respond)
+        self.upgrade = None if self.upgrade is None else partial(_unlocked, self.upgrade)
+
+    def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
+        """Begin to listen, where `serve` was told to."""
+        if self._begun:
+            raise LocalProtocolError("a server listens once: call serve() again")
+        self._begun = True
+        self._listening = listener.listen(partial(self._accept, ssl))
+        name = self.sockets[0].getsockname()
+        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        return self
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.close()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more connections are taken until one has ended."""
+        return self.max_connections is not None and len(self.transports) >= self.max_connections
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The sockets that are listened on: none before and after."""
+        return tuple(it.sock for it in self._listening)
+
+    @property
+    def websockets(self) -> frozenset[WebSocket]:
+        """Those that are open now."""
+        with self._changed:
+            transports = list(self.transports)
+        return frozenset(websocket for transport in transports for websocket in list(transport.websockets))
+
+    def serve_forever(self) -> None:
+        """Serve until the server is closed; Ctrl-C interrupts it."""
+        self.wait_closed()
+
+    def wait_closed(self) -> None:
+        """Wait until `close` is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed)
+
+    def drain(self, timeout: float | None, code: int = 1001, reason: str = "") -> None:
+        """Stop listening, let what is under way come to its end, and close what is left then.
+
+        No connections, requests and WebSockets are taken any more, which clients are told by GOAWAY, or by `Connection: close` in the
+        response that is due; connections that carry nothing are closed at once. Requests that have begun get their responses, and
+        WebSockets go on until they are closed by either side.
+
+        If the call is interrupted, nothing more is taken all the same, and what is under way goes on: call `drain` again, or `close`.
+
+        Args:
+            timeout: how long that may take, in seconds, before `close` is called; `None` waits for as long as it takes.
+            code, reason: as in `close`, for the WebSockets that are left.
+
+        Raises:
+            LocalProtocolError, TypeError: an argument is wrong; the server goes on.
+        """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        _core.check_close(code, reason)
+        self._leave()
+        self._wait_for_work(timeout)
+        self.close(code, reason)
+
+    def close(self, code: int = 1001, reason: str = "") -> None:
+        """Stop listening, close all WebSockets, and wait for their handlers and for answers to ordinary requests.
+
+        After the close timeout the connections of those that are left are cut, so that what they wait for ends. Handlers and hooks that do
+        not return within another second are left to themselves, and logged. If the call is interrupted, all connections are cut.
+
+        Args:
+            code: the status code that the clients get: 1001, going away, or 1012, to come again after a restart.
+            reason: text of at most 123 bytes in UTF-8.
+
+        Raises:
+            LocalProtocolError: the code or the reason may not be sent; the server goes on.
+        """
+        _core.check_close(code, reason)
+        self._leave()
+        for websocket in self.websockets:
+            websocket._begin_close(code, reason)
+        try:
+            self._wait_for_work(self.timeouts.close_timeout)
+            for transport in self._working_transports():
+                transport.cut()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._other_threads(), END_WAIT)
+            for transport in list(self.transports):
+                with transport.lock:
+                    transport.close()
+            self._wait_for_work(END_WAIT)
+        finally:
+            self._cut_off()
+        background().join()
+
+    def note_end(self) -> None:
+        """Look again whether there is work under way: some of it has ended."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _accept(self, ssl: tls.SSLContext | None, sock: socket.socket) -> None:
+        """Serve a connection."""
+        try:
+            side = None if ssl is None else Tls(ssl, Role.SERVER)
+        except Exception:
+            # It is of a context of the application's own class.
+            logger.exception("a connection failed")
+            sock.close()
+            return
+        ServerSocket(sock, self, side).start()
+
+    def _leave(self) -> None:
+        """Take nothing new."""
+        self.leaving = True
+        listening, self._listening = self._listening, []
+        for it in listening:
+            it.cut()
+        with self._changed:
+            transports, shaking = list(self.transports), list(self.shaking)
+        for transport in transports:
+            with transport.lock:
+                transport.leave()
+        for transport in shaking:
+            transport.cut()
+
+    def _wait_for_work(self, timeout: float | None) -> None:
+        """Wait until no work is under way, but that of the calling thread."""
+        deadline = deadline_after(timeout)
+        with self._changed:
+            while self._is_busy() and (deadline is None or seconds_until(deadline)):
+                self._changed.wait(seconds_until(deadline))
+
+    def _is_busy(self) -> bool:
+        own = self.threads.get(threading.current_thread())
+        return bool(
+            self._other_threads()
+            or [it for it in self.transports if it is not own and not (it.closing and not it.buffered)]
+        )
+
+    def _other_threads(self) -> list[threading.Thread]:
+        return [it for it in self.threads if it is not threading.current_thread()]
+
+    def _working_transports(self) -> list[ServerSocket]:
+        with self._changed:
+            return [self.threads[it] for it in self._other_threads()]
+
+    def _cut_off(self) -> None:
+        """End what is left."""
+        with self._changed:
+            transports = [*self.transports, *self.shaking]
+        for transport in transports:
+            transport.cut()
+        with self._changed:
+            left = self._other_threads()
+            if left and not self._closed:
+                logger.warning("the server is closed, but %d handlers or hooks have not returned", len(left))
+            self._closed = True
+            self._changed.notify_all()
+
+
+class ServerSocket(ServerTransport, SocketTransport):
+    """A server's transport."""
+
+    _server: Server
+    _session: ServerSession
+
+    lingers_after_fault = True
+    #: Threads are not cancelled.
+    cancelled = GeneratorExit
+
+    def __init__(self, sock: socket.socket, server: Server, side: Tls | None) -> None:
+        session = ServerSession(self.now(), server.timeouts)
+        SocketTransport.__init__(self, sock, session, side, server.timeouts.open_timeout)
+        self._begin_server(server)
+        server.shaking.add(self)
+
+    def connected(self) -> None:
+        server = self._server
+        with server._changed:
+            server.shaking.discard(self)
+            count, full = len(server.transports), server.is_full
+            if not (full or server.leaving):
+                server.transports.add(self)
+        if full or server.leaving:
+            if not server.leaving:
+                log.turned_away(self, count)
+            self.cut()
+            return
+        tls = self.peer.tls
+        self.speak_chosen(None if tls is None else tls.selected_alpn_protocol(), secure=tls is not None)
+
+    def failed(self, error: Exception) -> None:
+        address = log.address_of(self.peer.address)
+        if isinstance(error, OSError):
+            logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
+        else:
+            logger.error("- TLS handshake failed: %s", address, exc_info=error)
+
+    def receive(self, data: bytes) -> None:
+        if self._preface is not None:
+            start = self.receive_start(data)
+            if start is None:
+                return
+            if start:
+                super().receive(start)
+            if data:
+                return
+        super().receive(data)
+
+    def lose(self) -> None:
+        super().lose()
+        server = self._server
+        with server._changed:
+            server.transports.discard(self)
+            server.shaking.discard(self)
+        server.note_end()
+
+    def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
+        super().go_on(events, reply)
+        if self.multiplexed:
+            self.limit_half_closed()
+
+    def take_step(self, step: Step) -> None:
+        super().take_step(step)
+        self._server.note_end()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a thread: after what the calling thread runs for this transport, if there is such work, or in a new one."""
+        if getattr(_own, "transport", None) is self:
+            _own.works.append(work)
+            return
+        thread = threading.Thread(target=self._work, args=(work,), name=f"mintws {self.id}", daemon=True)
+        with self._server._changed:
+            self._server.threads[thread] = self
+        try:
+            thread.start()
+        except RuntimeError:
+            work.close()
+            with self._server._changed:
+                del self._server.threads[thread]
+            raise
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out a coroutine, and those that it spawns."""
+        _own.transport = self
+        works = _own.works = deque([work])
+        try:
+            while works:
+                try:
+                    self.carry_out(works.popleft())
+                finally:
+                    with self.lock:
+                        self.end_work()
+                        self.run_soon()
+        finally:
+            with self._server._changed:
+                del self._server.threads[threading.current_thread()]
+            self._server.note_end()
+
+
+#: What a thread works for: the transport, and the coroutines that follow.
+_own = threading.local()
+
+
+def _unlocked(call: Callable[..., Any], *args: Any) -> Unlocked:
+    return Unlocked(partial(call, *args))

@@ -1,0 +1,134 @@
+"""A client's TCP connection: the addresses of a name are raced (RFC 8305)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from itertools import zip_longest
+from typing import Any
+
+from mintws.sync.deadlines import seconds_until
+from mintws.sync.parking import Late
+
+#: Seconds that an address has for itself before the next one is tried too (RFC 8305 §5).
+DELAY = 0.25
+
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)})
+
+
+def connect_tcp(
+    host: str, port: int, family: int, local_addr: tuple[str, int] | None, deadline: float | None
+) -> socket.socket:
+    """Connect to the first address of a name that answers.
+
+    Args:
+        host, port: the address to connect to.
+        family: `socket.AF_INET` or `AF_INET6` for addresses of that family only, or 0.
+        local_addr: the host and port to connect from.
+        deadline: when to give up.
+
+    Raises:
+        Late: the deadline has passed.
+        OSError: the name has no address, or none answers.
+    """
+    remote = _alternating(_resolve(host, port, family, deadline))
+    local = None if local_addr is None else _resolve(*local_addr, family, deadline)
+    with selectors.DefaultSelector() as selector:
+        try:
+            return _race(selector, deque(remote), local, deadline)
+        finally:
+            for key in list(selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+
+
+def _race(
+    selector: selectors.BaseSelector, addresses: deque[Any], local: list[Any] | None, deadline: float | None
+) -> socket.socket:
+    errors: list[OSError] = []
+    next_at = time.monotonic()
+    while addresses or selector.get_map():
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            raise Late
+        if addresses and (now >= next_at or not selector.get_map()):
+            next_at = now + DELAY
+            try:
+                selector.register(_begin(addresses.popleft(), local), selectors.EVENT_WRITE)
+            except OSError as error:
+                errors.append(error.with_traceback(None))
+                next_at = now
+            continue
+        limits = [it for it in (next_at if addresses else None, deadline) if it is not None]
+        for key, _ in selector.select(max(0.0, min(limits) - now) if limits else None):
+            sock: socket.socket = key.fileobj  # type: ignore[assignment]
+            selector.unregister(sock)
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not failed:
+                sock.setblocking(True)
+                return sock
+            errors.append(OSError(failed, f"Connect call failed: {os.strerror(failed)}"))
+            sock.close()
+            next_at = now
+    if len({error.errno for error in errors}) == 1:
+        raise errors[0]
+    raise OSError(f"no address answers: {'; '.join(map(str, errors))}")
+
+
+def _begin(address: Any, local: list[Any] | None) -> socket.socket:
+    """Begin to connect to an address."""
+    family, kind, protocol, _, place = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if local is not None:
+            ours = [it for it in local if it[0] == family]
+            if not ours:
+                raise OSError(errno.EADDRNOTAVAIL, "local_addr has no address of this family")
+            sock.bind(ours[0][4])
+        sock.setblocking(False)
+        failed = sock.connect_ex(place)
+        if failed and failed not in _UNDER_WAY:
+            raise OSError(failed, f"Connect call failed: {os.strerror(failed)}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(host: str, port: int, family: int, deadline: float | None) -> list[Any]:
+    """Return the addresses of a host. A name is looked up by a thread, because the call of the system cannot be interrupted."""
+    try:
+        return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    found: list[Any] = []
+    failed: list[OSError] = []
+    done = threading.Event()
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM))
+        except OSError as error:
+            failed.append(error.with_traceback(None))
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=look_up, name="mintws name lookup", daemon=True)
+    thread.start()
+    if not done.wait(seconds_until(deadline)):
+        raise Late
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found
+
+
+def _alternating(addresses: list[Any]) -> list[Any]:
+    """Order addresses so that their families alternate (RFC 8305 §4)."""
+    first = [it for it in addresses if it[0] == addresses[0][0]]
+    others = [it for it in addresses if it[0] != addresses[0][0]]
+    return [it for pair in zip_longest(first, others) for it in pair if it is not None]

@@ -1,0 +1,218 @@
+"""A transport, as its WebSockets and the threads that use it see it: `SocketTransport` is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from mintws.drivers.transport import LoggedTransport
+from mintws.sync.parking import Late, Parking, park
+
+if TYPE_CHECKING:
+    from mintws._core import Lock, ReadyList
+
+T = TypeVar("T")
+
+
+class ThreadTransport(LoggedTransport):
+    """A transport that threads share.
+
+    Attributes:
+        lock: guards the transport and its WebSockets.
+        parking: the threads that wait for a change of the transport.
+        ready_list: the WebSockets that have received something, or are full.
+    """
+
+    parking: Parking
+
+    if TYPE_CHECKING:
+
+        @property
+        def lock(self) -> Lock: ...
+        @property
+        def ready_list(self) -> ReadyList: ...
+
+    @property
+    def transport(self) -> ThreadTransport:
+        """Itself, for its `get_extra_info`."""
+        return self
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wait(self, parking: Parking, done: Callable[[], bool], deadline: float | None) -> None:
+        """Wait, without the lock, until `done`, which is called under the lock, is true.
+
+        Raises:
+            Late: the deadline has passed.
+        """
+        while True:
+            with self.lock:
+                if done():
+                    return
+                place = parking.enter()
+                self.attend()
+            try:
+                woken = park(place, None if deadline is None else deadline - self.now())
+            finally:
+                with self.lock:
+                    parking.leave(place)
+            if not woken:
+                with self.lock:
+                    if done():
+                        return
+                raise Late
+
+    def carry_out(self, coroutine: Coroutine[Any, Any, T], deadline: float | None = None) -> T:
+        """Carry a coroutine of a lower layer out, under the lock, but for what it awaits.
+
+        Raises:
+            Late: the deadline has passed; the coroutine was told.
+        """
+        return self._carry_on(coroutine, partial(coroutine.send, None), deadline)
+
+    def carry_out_all(self, coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
+        """Carry coroutines of a lower layer out, all at the same time."""
+        begun: list[tuple[Coroutine[Any, Any, object], Awaited]] = []
+        with self.lock:
+            for coroutine in coroutines:
+                with suppress(StopIteration):
+                    begun.append((coroutine, coroutine.send(None)))
+            self.run_soon()
+        try:
+            while begun:
+                coroutine, awaited = begun.pop()
+                self._carry_on(coroutine, self._awaited(coroutine, awaited, None), None)
+        finally:
+            with self.lock:
+                for coroutine, _ in begun:
+                    coroutine.close()
+
+    def _carry_on(self, coroutine: Coroutine[Any, Any, T], step: Callable[[], Awaited], deadline: float | None) -> T:
+        try:
+            while True:
+                with self.lock:
+                    try:
+                        awaited = step()
+                    except StopIteration as ended:
+                        result: T = ended.value
+                        return result
+                    finally:
+                        self.run_soon()
+                step = self._awaited(coroutine, awaited, deadline)
+        finally:
+            # It holds what it raises, and that this frame.
+            del step
+
+    def _awaited(
+        self, coroutine: Coroutine[Any, Any, object], awaited: Awaited, deadline: float | None
+    ) -> Callable[[], Awaited]:
+        """Wait for what a coroutine awaits; return how the coroutine goes on."""
+        try:
+            return partial(coroutine.send, awaited.wait(self, deadline))
+        except BaseException as error:
+            return partial(coroutine.throw, error)
+
+    def attend(self) -> None:
+        """Have the background read the transport, unless a thread of the application does."""
+        raise NotImplementedError
+
+    def run_soon(self) -> None:
+        """Make the calls that `call_soon` was given."""
+        raise NotImplementedError
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closed, or about to be."""
+        return self.closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the transport.
+
+        Args:
+            name: "peername", "sockname", "socket", or, over TLS, "ssl_object", "sslcontext", "peercert" or "cipher".
+            default: what to return if it is not known.
+        """
+        raise NotImplementedError
+
+
+class Awaited:
+    """What coroutines of lower layers await; the thread that carries them out does that without the lock."""
+
+    def __await__(self) -> Generator[Awaited, Any, Any]:
+        return (yield self)
+
+    def wait(self, transport: ThreadTransport, deadline: float | None) -> Any:
+        """Wait for it, and return what the coroutine gets.
+
+        Raises:
+            Late: the deadline has passed.
+        """
+        raise NotImplementedError
+
+
+class Until(Awaited):
+    """A condition, for which the threads of a `Parking` wait."""
+
+    def __init__(self, parking: Parking, done: Callable[[], bool]) -> None:
+        self._parking = parking
+        self._done = done
+
+    def wait(self, transport: ThreadTransport, deadline: float | None) -> None:
+        transport.wait(self._parking, self._done, deadline)
+
+
+class Unlocked(Awaited):
+    """A call of the application's code, which may take its time."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def wait(self, transport: ThreadTransport, deadline: float | None) -> Any:
+        return self._call()
+
+
+class Outcome(Awaited, Generic[T]):
+    """A result, or an exception, that comes once: a `Waiter`. It is set under the lock of the transport."""
+
+    def __init__(self, parking: Parking) -> None:
+        self._parking = parking
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def __await__(self) -> Generator[Awaited, Any, T]:
+        if not self.done():
+            yield self
+        return self.result()
+
+    def wait(self, transport: ThreadTransport, deadline: float | None) -> None:
+        transport.wait(self._parking, self.done, deadline)
+
+    def done(self) -> bool:
+        return bool(self._result) or self._error is not None
+
+    def result(self) -> T:
+        """Return the result, or raise the exception."""
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def set_result(self, result: T, /) -> None:
+        self._result.append(result)
+        self._parking.wake()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._error = error
+        self._parking.wake()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of a lower layer that awaits nothing but calls which block."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    raise RuntimeError("the coroutine awaits something")

@@ -1,0 +1,382 @@
+"""One WebSocket as threads see it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mintws import _core
+from mintws.connection import Connection
+from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.websocket import LoggedWebSocket
+from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.events import Binary, PreparedMessage, State, Text
+from mintws.session import Ordered
+from mintws.sync.background import background
+from mintws.sync.deadlines import deadline_after, seconds_until
+from mintws.sync.parking import Late, Parking, park
+from mintws.sync.transport import Outcome, ThreadTransport, Until
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+    # What `typing.get_type_hints` gives: before Python 3.12 there is no class for it.
+    Buffer = bytes | bytearray | memoryview
+
+#: What is sent as one message.
+Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[Any]
+
+
+class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
+    """An open WebSocket.
+
+    `recv` and `send` take and give `str` for text and `bytes` for binary messages. Iterating gives messages until the peer closes. Threads
+    may share it: one receives while others send, and any of them closes it. A `timeout` is in seconds, and `None` is no limit.
+
+    Attributes:
+        connection: the underlying `Connection`, with its request, response, extensions and subprotocol.
+    """
+
+    _protocol: ThreadTransport
+
+    def __init__(self, protocol: ThreadTransport, connection: Connection) -> None:
+        #: The threads that wait for something of it, and how many of them wait until the peer takes something.
+        self.parking = Parking()
+        self.blocked_senders = 0
+        #: The thread that sends a message in fragments.
+        self._fragmenting: int | None = None
+        self._attach(protocol, connection)
+
+    @property
+    def transport(self) -> ThreadTransport:
+        """The transport, for its `get_extra_info`."""
+        return self._protocol
+
+    def __enter__(self) -> WebSocket:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self.discard()
+        if error is None or isinstance(error, Exception):
+            self.close(1000 if error is None else 1011)
+        else:
+            # Whoever ends the program does not want to wait for the peer.
+            self._begin_close(1001)
+        return self._is_left_to_loop(error)
+
+    def recv_event(self, timeout: float | None = None) -> Text | Binary:
+        """Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
+
+        Args:
+            timeout: as in `recv`.
+
+        Raises:
+            ConnectionClosed, TimeoutError, LocalProtocolError: as from `recv`.
+        """
+        return self._receive(timeout)
+
+    def send_many(self, messages: Iterable[Any], *, compress: bool | None = None, timeout: float | None = None) -> None:
+        """Send several messages, and write them together.
+
+        Args:
+            messages: any that `send` takes.
+            compress: as in `send`, for each of them.
+            timeout: seconds to wait until the system has taken them.
+
+        Raises:
+            ConnectionClosed, TimeoutError, LocalProtocolError, TypeError: as from `send`; the messages before the one that it concerns
+                were sent.
+        """
+        deadline = deadline_after(timeout)
+        with self.batch():
+            for message in messages:
+                self.send(message, compress=compress, timeout=seconds_until(deadline))
+        try:
+            self._wait_for_room(deadline)
+        except Late:
+            raise TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)") from None
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
+
+        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
+        written with them.
+        """
+        with self._protocol.lock:
+            self._begin_batch()
+        try:
+            yield
+        finally:
+            with self._protocol.lock:
+                self._end_batch()
+
+    def ping(self, data: bytes | None = None, *, timeout: float | None = None) -> float:
+        """Ask whether the peer is there; wait for its Pong and return the seconds until it came (RFC 6455 §5.5.2).
+
+        Args:
+            data: at most 125 bytes, different from those of other Pings under way; chosen if `None`.
+            timeout: seconds to wait for the Pong.
+
+        Raises:
+            ConnectionClosed: the connection ended before the Pong came.
+            TimeoutError: no Pong came in time.
+            LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
+        """
+        deadline = deadline_after(timeout)
+        pong: Outcome[float] = Outcome(self.parking)
+        with self._protocol.lock:
+            self._send_ping(pong, data)
+        try:
+            self._protocol.wait(self.parking, pong.done, deadline)
+            return pong.result()
+        except Late:
+            raise TimeoutError(f"no Pong came within {timeout:g} s (`timeout`)") from None
+        finally:
+            # It holds what it raises, and that this frame.
+            del pong
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:  # type: ignore[override]
+        """Close, and wait for the peer to close too, at most for the close timeout.
+
+        Any thread may call it. A client does not wait for a server that is slow to end the transport, which then ends in the background.
+
+        A second call has no further effect. Messages that arrive meanwhile can still be received. If nobody takes them, they are discarded
+        and counted in `ending.discarded`. A call that is interrupted leaves the rest to the background.
+
+        Args:
+            code: the status code, 1000-1003, 1007-1014 or 3000-4999; `None` sends none.
+            reason: text of at most 123 bytes in UTF-8.
+
+        Raises:
+            LocalProtocolError: the code or the reason may not be sent.
+        """
+        self._protocol.carry_out(super().close(code, reason))
+        background().join()
+
+    def wait_closed(self, timeout: float | None = None) -> None:  # type: ignore[override]
+        """Wait until the connection has ended, on either side. `close_code`, `close_reason` and `state` then describe its end.
+
+        A Close of the peer is answered at once if no message is unread. Unread messages do not block it: if no thread receives for 0.05
+        seconds, or for a second if messages were received before, those above the queue's limit are discarded and counted in
+        `ending.discarded`.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            TimeoutError: the connection has not ended in time.
+        """
+        deadline = deadline_after(timeout)
+        try:
+            self._protocol.carry_out(super().wait_closed(), deadline)
+        except Late:
+            raise TimeoutError(f"the connection did not end within {timeout:g} s (`timeout`)") from None
+        background().join()
+
+    def discard(self) -> None:
+        with self._protocol.lock:
+            super().discard()
+
+    # What the layers around call.
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether its frames are logged."""
+        return self._traced
+
+    def leave(self) -> None:
+        """Close it in the background: nobody waits for that."""
+        background().call(self._leave)
+
+    def _leave(self) -> None:
+        with self._protocol.lock:
+            super().leave()
+
+    # What the layers below call, under the lock.
+
+    async def _over(self) -> None:
+        await Until(self.parking, lambda: self._session.is_over)
+
+    def _wake_senders(self) -> None:
+        self.parking.wake()
+
+    def _end_fragments(self) -> None:
+        """Let messages go on that wait for one in fragments."""
+        self._fragmenting, self._is_fragmenting = None, False
+        self.parking.wake()
+
+    def _obey(self, ordered: Ordered) -> None:
+        super()._obey(ordered)
+        if self._session.is_over:
+            self.parking.wake()
+
+    def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
+        with self._protocol.lock:
+            super()._begin_close(code, reason)
+
+    # What the core calls.
+
+    def _receive(self, timeout: float | None) -> Text | Binary:
+        """Wait for the next message."""
+        deadline = deadline_after(timeout)
+        with self._protocol.lock:
+            event = self._take()
+        while event is None:
+            if not self._wait_message(deadline):
+                raise TimeoutError(f"no message came within {timeout:g} s (`timeout`)")
+            with self._protocol.lock:
+                event = self._take()
+        return event
+
+    def _next(self) -> str | bytes | None:
+        """Wait for the next message; `None` ends an iteration."""
+        try:
+            return self._receive(None).data
+        except ConnectionClosed as closed:
+            if self._ends_quietly(closed):
+                return None
+            raise
+
+    def _send(self, message: Any, compress: bool | None, timeout: float | None) -> None:
+        deadline = deadline_after(timeout)
+        event = event_of(message)
+        try:
+            if event is None:
+                self._send_fragments(_fragments(message), compress, deadline)
+                return
+            self._wait_turn(deadline)
+            with self._protocol.lock:
+                self._send_event(event, compress)
+            self._wait_for_room(deadline)
+        except Late:
+            raise TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)") from None
+
+    # Its own parts.
+
+    def _send_event(self, event: Text | Binary | PreparedMessage, compress: bool | None) -> None:
+        self._has_sent()
+        if isinstance(event, (Text, Binary)) and len(event.data) > LARGE:
+            self._encode_by(self._send_large, event, compress)
+            return
+        try:
+            self._encode(event, compress)
+        finally:
+            # Also if a signal has interrupted it when it was encoded.
+            self._post(False)
+
+    def _take(self) -> Text | Binary | None:
+        """Take a message that has come; `None` if there is none yet."""
+        event = self._take_event()
+        if event is None and self._protocol.left(self) and self._take_resume():
+            # The background has nothing to do with it any more.
+            self._resume()
+            event = self._take_event()
+        if event is None and self._has_ended():
+            self._answer()
+            raise self.ending.exception()
+        return event
+
+    def _wait_message(self, deadline: float | None) -> bool:
+        """Wait until something comes; return whether something did before the deadline."""
+        came = self._wait_leading(seconds_until(deadline))
+        if came is None:
+            came = self._wait_parked(deadline)
+        return came or self.waiting > 0 or self._has_ended()
+
+    def _wait_parked(self, deadline: float | None) -> bool:
+        """Wait for what the background reads."""
+        protocol = self._protocol
+        place = None
+        try:
+            with protocol.lock:
+                if self.waiting or self._has_ended():
+                    return True
+                place = self.parking.enter()
+                self._begin_wait(place)
+                protocol.attend()
+            return park(place, seconds_until(deadline))
+        finally:
+            if place is not None:
+                with protocol.lock:
+                    self._end_wait(place)
+                    self.parking.leave(place)
+
+    def _has_ended(self) -> bool:
+        """Whether no further message comes."""
+        return self._session.last is not None or self._protocol.left(self)
+
+    def _wait_turn(self, deadline: float | None) -> None:
+        """Wait until no other thread sends a message in fragments, and, if nothing more can be sent, until it is known why."""
+        if self._fragmenting is None and not self._protocol.closing:
+            return
+        if self._fragmenting == threading.get_ident():
+            raise LocalProtocolError("this thread is sending a message in fragments, and no other fits in between")
+        self._protocol.wait(self.parking, self._is_its_turn, deadline)
+
+    def _is_its_turn(self) -> bool:
+        protocol = self._protocol
+        if protocol.closing:
+            # Its loss says why nothing can be sent.
+            return protocol.lost or self.connection.state is State.CLOSED
+        return self._fragmenting is None or self._gone()
+
+    def _drain(self) -> None:
+        self._wait_for_room(None)
+
+    def _wait_for_room(self, deadline: float | None) -> None:
+        """Wait until the system has what was sent, and the peer's flow control holds few bytes back."""
+        with self._protocol.lock:
+            if self._has_room():
+                return
+            self.blocked_senders += 1
+            if self._traced:
+                self._session.log_stall(self._protocol.now())
+                self._protocol.schedule(self._session)
+        try:
+            self._protocol.wait(self.parking, self._has_room, deadline)
+        finally:
+            with self._protocol.lock:
+                self.blocked_senders -= 1
+                if not self.blocked_senders:
+                    self._session.log_stall(None)
+
+    def _has_room(self) -> bool:
+        """Whether a sender need not wait."""
+        return self._gone() or not (self._protocol.buffered or self._is_held_back())
+
+    def _send_fragments(self, fragments: Iterable[Any], compress: bool | None, deadline: float | None) -> None:
+        """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
+        ours = threading.get_ident()
+        while self._fragmenting != ours:
+            self._wait_turn(deadline)
+            with self._protocol.lock:
+                if self._gone():
+                    raise self.ending.exception()
+                if self._fragmenting is None:
+                    self._fragmenting, self._is_fragmenting = ours, True
+        made = Fragments()
+        try:
+            for fragment in fragments:
+                self._send_fragment(made.next(fragment), compress, deadline)
+            self._send_fragment(made.last(), compress, deadline)
+        except BaseException as error:
+            if made.begun and not isinstance(error, ConnectionClosed):
+                self._begin_close(1011, "a message was not finished")
+            raise
+        finally:
+            with self._protocol.lock:
+                self._end_fragments()
+
+    def _send_fragment(self, event: Text | Binary, compress: bool | None, deadline: float | None) -> None:
+        with self._protocol.lock:
+            self._send_event(event, compress)
+        self._wait_for_room(deadline)
+
+
+def _fragments(message: Any) -> Iterable[Any]:
+    if isinstance(message, Iterable) and not isinstance(message, dict):
+        return message
+    raise no_message(message)

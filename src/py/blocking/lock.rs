@@ -1,0 +1,125 @@
+//! A reentrant lock.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
+///
+/// It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
+#[pyclass(frozen, module = "mintws._core")]
+pub struct Lock {
+    /// The number of the thread that holds it; 0 if none does.
+    owner: AtomicU64,
+    depth: AtomicUsize,
+    waiting: AtomicUsize,
+    mutex: Mutex<()>,
+    freed: Condvar,
+}
+
+/// A lock that is held until this is dropped.
+pub struct Held<'a>(&'a Lock);
+
+#[pymethods]
+impl Lock {
+    #[new]
+    pub const fn new() -> Self {
+        Self {
+            owner: AtomicU64::new(0),
+            depth: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            mutex: Mutex::new(()),
+            freed: Condvar::new(),
+        }
+    }
+
+    fn __enter__(&self, py: Python<'_>) {
+        self.take(py);
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&self, _error: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if self.owner.load(Ordering::Relaxed) != this_thread() {
+            return Err(PyRuntimeError::new_err("this thread does not hold the lock"));
+        }
+        self.free();
+        Ok(())
+    }
+}
+
+impl Lock {
+    /// Holds the lock, after waiting for it.
+    pub fn hold(&self, py: Python<'_>) -> Held<'_> {
+        self.take(py);
+        Held(self)
+    }
+
+    /// Holds the lock, unless another thread does.
+    #[inline]
+    pub fn try_hold(&self) -> Option<Held<'_>> {
+        self.try_take().then(|| Held(self))
+    }
+
+    #[inline]
+    fn try_take(&self) -> bool {
+        let (owner, this) = (self.owner.load(Ordering::Relaxed), this_thread());
+        if owner != 0 && owner != this {
+            return false;
+        }
+        self.owner.store(this, Ordering::SeqCst);
+        self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        true
+    }
+
+    fn take(&self, py: Python<'_>) {
+        while !self.try_take() {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            py.detach(|| {
+                let mut waits = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+                // Whoever frees it takes the mutex after that.
+                while self.owner.load(Ordering::SeqCst) != 0 {
+                    waits = self.freed.wait(waits).unwrap_or_else(PoisonError::into_inner);
+                }
+            });
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[inline]
+    fn free(&self) {
+        let depth = self.depth.load(Ordering::Relaxed) - 1;
+        self.depth.store(depth, Ordering::Relaxed);
+        if depth > 0 {
+            return;
+        }
+        self.owner.store(0, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
+        self.freed.notify_all();
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
+/// The number of the calling thread, which no other has.
+#[inline]
+pub fn this_thread() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    NUMBER.with(|number| *number)
+}

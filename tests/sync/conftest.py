@@ -1,0 +1,129 @@
+"""What tests of the driver for threads share: a server that echoes, peers made by hand, and that no thread is left."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drivers.raw import open_by_hand
+
+from mintws import Connection, Http1, Http2, Role
+from mintws.cli.certificate import make_certificate
+from mintws.sync import Server, WebSocket, serve
+
+#: Seconds for what must happen soon, on a machine with much to do.
+SOON = 10.0
+
+
+def echo(websocket: WebSocket) -> None:
+    for message in websocket:
+        websocket.send(message)
+
+
+def listening(handler: Callable[[WebSocket], object] = echo, **options: Any) -> serve:
+    """Serve on a free port of loopback."""
+    return serve(handler, "127.0.0.1", 0, **options)
+
+
+def url(server: Server, target: str = "/") -> str:
+    return f"ws://127.0.0.1:{server.port}{target}"
+
+
+def left_threads() -> list[threading.Thread]:
+    return [it for it in threading.enumerate() if it.name.startswith("mintws")]
+
+
+def until(done: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + SOON
+    while not done():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    until(lambda: not left_threads())
+
+
+@pytest.fixture(params=["1.1", "2"])
+def http(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS contexts of a server that is called localhost, and of clients that trust it."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    for path, text in zip((certificate, key), make_certificate(), strict=True):
+        path.write_text(text, encoding="ascii")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    return server, ssl.create_default_context(cafile=str(certificate))
+
+
+class Works:
+    """Threads of a test, whose exceptions fail it."""
+
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+        self._failed: list[BaseException] = []
+
+    def begin(self, work: Callable[..., object], *args: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*args)
+            except BaseException as error:
+                self._failed.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def end(self) -> None:
+        for thread in self._threads:
+            thread.join(SOON)
+            assert not thread.is_alive()
+        for error in self._failed:
+            raise error
+
+
+@pytest.fixture
+def works() -> Iterator[Works]:
+    begun = Works()
+    yield begun
+    begun.end()
+
+
+@contextlib.contextmanager
+def by_hand(
+    server: Server, http: str = "1.1", *, read_buffer: int | None = None
+) -> Iterator[tuple[socket.socket, Connection]]:
+    """Open a WebSocket on a socket of the test's, which then does nothing by itself."""
+    sock = socket.socket()
+    if read_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, read_buffer)
+    sock.connect(("127.0.0.1", server.port))
+    sock.settimeout(SOON)
+    carrier: Any = Http1(Role.CLIENT, auto_pong=False) if http == "1.1" else Http2(Role.CLIENT, auto_pong=False)
+    with sock:
+        yield sock, open_by_hand(sock, carrier)
+
+
+def accepting(http: str, talk: Callable[[socket.socket, Connection], object]) -> Callable[[socket.socket], None]:
+    """Make a server, for `blocking_server`, that opens a WebSocket and then does what `talk` does."""
+
+    def serve_one(sock: socket.socket) -> None:
+        carrier: Any = Http1(Role.SERVER, auto_pong=False) if http == "1.1" else Http2(Role.SERVER, auto_pong=False)
+        talk(sock, open_by_hand(sock, carrier))
+
+    return serve_one

@@ -1,0 +1,499 @@
+"""Clients for threads: what comes, what goes, and how long is waited."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+
+import pytest
+from drivers.raw import blocking_server
+from sync.conftest import SOON, accepting, listening, until, url
+
+from mintws import (
+    Binary,
+    Close,
+    ConnectError,
+    ConnectionClosed,
+    ConnectTimeout,
+    ExtendedConnectDisabled,
+    LocalProtocolError,
+    PreparedMessage,
+    State,
+    Text,
+    UpgradeError,
+    UpgradeReject,
+)
+from mintws.events import Response
+from mintws.sync import Reconnect, connect, connect_http2
+
+
+def test_messages_of_each_kind_come_back(http):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        for message in ("text", b"bytes", "", "x" * 1_000_000, b"\0" * 300_000):
+            websocket.send(message)
+            assert websocket.recv(SOON) == message
+        websocket.send(Text("event"))
+        assert websocket.recv_event(SOON) == Text("event")
+        websocket.send(PreparedMessage(Binary(b"prepared")))
+        assert websocket.recv(SOON) == b"prepared"
+        websocket.send(bytearray(b"array"))
+        assert websocket.recv(SOON) == b"array"
+        websocket.send(part for part in ("a ", "message ", "in ", "fragments"))
+        assert websocket.recv(SOON) == "a message in fragments"
+        websocket.send_many(str(number) for number in range(300))
+        assert [websocket.recv(SOON) for _ in range(300)] == [str(number) for number in range(300)]
+        assert websocket.http_version == http
+        assert websocket.counters.messages_received == 309
+
+
+def test_iteration_ends_with_a_proper_close(http):
+    def handler(websocket):
+        websocket.send_many(["one", "two"])
+
+    with listening(handler) as server, connect(url(server), http=http) as websocket:
+        assert list(websocket) == ["one", "two"]
+        assert (websocket.close_code, websocket.ending.clean, websocket.state) == (1000, True, State.CLOSED)
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.send("more")
+        assert (closed.value.code, closed.value.ended_by) == (1000, "peer")
+
+
+def test_iteration_raises_for_another_close(http):
+    with (
+        listening(lambda websocket: websocket.close(4000, "no")) as server,
+        connect(url(server), http=http) as websocket,
+    ):
+        with pytest.raises(ConnectionClosed, match="the peer closed with 4000: no"):
+            list(websocket)
+
+
+@pytest.mark.parametrize(("raised", "code"), [(None, 1000), (ValueError, 1011), (KeyboardInterrupt, 1001)])
+def test_the_end_of_the_block_closes(http, raised, code):
+    codes = []
+
+    def handler(websocket):
+        websocket.wait_closed()
+        codes.append(websocket.close_code)
+
+    with listening(handler) as server:
+        try:
+            with connect(url(server), http=http):
+                if raised is not None:
+                    raise raised
+        except (ValueError, KeyboardInterrupt):
+            pass
+        until(lambda: codes)
+    assert codes == [code]
+
+
+def test_recv_times_out_and_loses_nothing(http, works):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        for timeout in (0, 0.01):
+            with pytest.raises(TimeoutError, match=r"no message came within 0(\.01)? s \(`timeout`\)"):
+                websocket.recv(timeout)
+        websocket.send("hello")
+        assert websocket.recv(timeout=SOON) == "hello"
+        got = []
+        for number in range(50):
+            works.begin(websocket.send, str(number)).join()
+            while len(got) <= number:
+                try:
+                    got.append(websocket.recv(timeout=0.001))
+                except TimeoutError:
+                    pass
+        assert got == [str(number) for number in range(50)]
+
+
+def test_recv_of_no_time_gives_what_has_come():
+    with listening(lambda websocket: (websocket.send("here"), websocket.wait_closed())) as server:
+        with connect(url(server)) as websocket:
+            until(lambda: _readable(websocket))
+            assert websocket.recv(timeout=0) == "here"
+
+
+def _readable(websocket):
+    try:
+        return websocket.transport.get_extra_info("socket").recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return websocket.waiting
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_timeout_is_a_number_of_seconds(timeout):
+    with listening() as server, connect(url(server)) as websocket:
+        for call in (websocket.recv, websocket.wait_closed, lambda timeout: websocket.send("x", timeout=timeout)):
+            with pytest.raises(LocalProtocolError, match="timeout must be 0 or more seconds"):
+                call(timeout=timeout)
+        with pytest.raises(TypeError):
+            websocket.recv("1")
+
+
+def test_one_thread_receives_at_a_time(http, works):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        thread = works.begin(lambda: [websocket.recv(SOON)])
+        until(lambda: websocket.awaited)
+        with pytest.raises(LocalProtocolError, match="another thread is receiving already"):
+            websocket.recv(SOON)
+        websocket.send("for the other")
+        thread.join(SOON)
+
+
+def test_many_threads_send_and_messages_stay_whole(http, works):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        texts = {f"{thread} {number} " * 50 for thread in range(8) for number in range(40)}
+
+        def send(thread):
+            for number in range(40):
+                websocket.send(f"{thread} {number} " * 50)
+
+        for thread in range(8):
+            works.begin(send, thread)
+        assert {websocket.recv(SOON) for _ in range(320)} == texts
+
+
+def test_a_message_in_fragments_is_not_mixed_with_those_of_other_threads(http, works):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        begun, done = threading.Event(), threading.Event()
+
+        def fragments():
+            yield "begin"
+            begun.set()
+            done.wait(SOON)
+            yield "end"
+
+        works.begin(websocket.send, fragments())
+        assert begun.wait(SOON)
+        with pytest.raises(TimeoutError):
+            websocket.send("too early", timeout=0.05)
+        works.begin(websocket.send, "after")
+        time.sleep(0.05)
+        done.set()
+        assert [websocket.recv(SOON), websocket.recv(SOON)] == ["beginend", "after"]
+
+
+def test_a_thread_cannot_send_within_its_own_fragments():
+    with listening() as server, connect(url(server)) as websocket:
+
+        def fragments():
+            yield "begin"
+            websocket.send("within")
+
+        with pytest.raises(LocalProtocolError, match="no other fits in between"):
+            websocket.send(fragments())
+        assert websocket.ending.sent == Close(1011, "a message was not finished")
+
+
+@pytest.mark.parametrize("message", [1, None, {"a": 1}, Close(1000), []])
+def test_what_is_no_message_is_an_error_and_changes_nothing(message):
+    with listening() as server, connect(url(server)) as websocket:
+        with pytest.raises(TypeError):
+            websocket.send(message)
+        websocket.send("well")
+        assert websocket.recv(SOON) == "well"
+
+
+def test_messages_of_a_batch_are_written_together(http):
+    with listening() as server, connect(url(server), http=http, extensions=()) as websocket:
+        with websocket.batch():
+            websocket.send("one")
+            websocket.send("two")
+            with pytest.raises(TimeoutError):
+                websocket.recv(timeout=0.05)
+        assert [websocket.recv(SOON), websocket.recv(SOON)] == ["one", "two"]
+
+
+def test_a_ping_gives_its_latency(http, works):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        assert 0 < websocket.ping(timeout=SOON) == websocket.latency
+        with pytest.raises(LocalProtocolError):
+            websocket.ping(b"x" * 126)
+        # While another thread receives.
+        thread = works.begin(lambda: [websocket.recv(SOON)])
+        until(lambda: websocket.awaited)
+        assert websocket.ping(b"mine", timeout=SOON) > 0
+        websocket.send("end")
+        thread.join(SOON)
+
+
+def test_a_ping_without_a_pong_times_out_or_ends_with_the_connection(http):
+    def talk(sock, connection):
+        time.sleep(0.3)
+
+    with blocking_server(accepting(http, talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http, ping_interval=None).open()
+        with pytest.raises(TimeoutError, match=r"no Pong came within 0\.01 s"):
+            websocket.ping(timeout=0.01)
+        with pytest.raises(ConnectionClosed):
+            websocket.ping(timeout=SOON)
+
+
+def test_close_from_another_thread_ends_recv(http, works):
+    ends = []
+
+    def receive():
+        try:
+            websocket.recv()
+        except ConnectionClosed as closed:
+            ends.append((closed.code, closed.ended_by))
+
+    with listening() as server, connect(url(server), http=http) as websocket:
+        thread = works.begin(receive)
+        until(lambda: websocket.awaited)
+        websocket.close(4001, "enough")
+        thread.join(SOON)
+    assert ends == [(4001, "us")]
+
+
+def test_close_gives_up_a_silent_peer_and_wakes_who_receives(http, works):
+    ended = threading.Event()
+
+    def receive():
+        with pytest.raises(ConnectionClosed, match="the peer did not close in time"):
+            websocket.recv()
+        ended.set()
+
+    with blocking_server(accepting(http, lambda sock, connection: ended.wait(SOON))) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http, close_timeout=0.1).open()
+        works.begin(receive)
+        until(lambda: websocket.awaited)
+        websocket.close()
+        assert (websocket.close_code, websocket.ending.clean) == (1006, False)
+        assert ended.wait(SOON)
+
+
+def test_wait_closed_times_out_or_sees_the_end(http):
+    with listening() as server, connect(url(server), http=http) as websocket:
+        with pytest.raises(TimeoutError, match="the connection did not end"):
+            websocket.wait_closed(timeout=0.01)
+        for other in server.websockets:
+            other.close(4002)
+        websocket.wait_closed(timeout=SOON)
+        assert websocket.close_code == 4002
+
+
+def test_a_refusal_is_told(http):
+    def upgrade(connection, request):
+        return UpgradeReject(403, headers=[("X-Why", "because")], body=b"not today")
+
+    with listening(upgrade=upgrade) as server:
+        with pytest.raises(UpgradeError, match="403") as refused:
+            connect(url(server), http=http).open()
+        assert (refused.value.status, refused.value.body) == (403, b"not today")
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(ConnectError, match="cannot connect") as failed:
+        connect(f"ws://127.0.0.1:{port}").open()
+    assert isinstance(failed.value.__cause__, ConnectionRefusedError)
+    assert failed.value.errno == failed.value.__cause__.errno
+
+
+def test_a_name_that_does_not_exist():
+    with pytest.raises(ConnectError) as failed:
+        connect("ws://name.invalid").open()
+    assert isinstance(failed.value.__cause__, socket.gaierror)
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_server_that_does_not_answer_is_left_in_time(http):
+    end = threading.Event()
+    with blocking_server(lambda sock: end.wait(SOON)) as port:
+        with pytest.raises(ConnectTimeout, match=r"did not come within 0\.1 s \(`open_timeout`\)"):
+            connect(f"ws://127.0.0.1:{port}", http=http, open_timeout=0.1).open()
+        with pytest.raises(ConnectTimeout, match="the server's SETTINGS"):
+            connect_http2(f"ws://127.0.0.1:{port}", open_timeout=0.1).open()
+        end.set()
+
+
+def test_a_server_that_does_not_accept_is_left_in_time():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as sock:
+        address = sock.getsockname()
+        waiting = []
+        for _ in range(8):
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(address)
+        with pytest.raises(ConnectTimeout, match=r"the TCP connection did not come within 0\.1 s"):
+            connect(f"ws://127.0.0.1:{address[1]}", open_timeout=0.1).open()
+        for it in waiting:
+            it.close()
+
+
+def test_a_name_is_looked_up_in_time(monkeypatch):
+    end = threading.Event()
+    real = socket.getaddrinfo
+
+    def look_up(host, *args, **named):
+        if host == "slow.example" and not named.get("flags"):
+            end.wait(SOON)
+        return real(host, *args, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(ConnectTimeout, match="the TCP connection"):
+        connect("ws://slow.example", open_timeout=0.05).open()
+    end.set()
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch):
+    real = socket.getaddrinfo
+    with listening() as server, socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = closed.getsockname()[1]
+        closed.close()
+
+        def look_up(host, port, *args, **named):
+            if host != "two.example":
+                return real(host, port, *args, **named)
+            if named.get("flags"):
+                raise socket.gaierror
+            return [real("127.0.0.1", it, *args, **named)[0] for it in (dead, server.port)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with connect("ws://two.example/") as websocket:
+            websocket.send("there")
+            assert websocket.recv(SOON) == "there"
+
+
+def test_a_socket_or_a_path_or_a_local_address_is_used(tmp_path):
+    with listening() as server:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        with connect("ws://elsewhere.example/", sock=sock) as websocket:
+            websocket.send("by a socket")
+            assert websocket.recv(SOON) == "by a socket"
+        with connect(url(server), local_addr=("127.0.0.1", 0)) as websocket:
+            assert websocket.transport.get_extra_info("sockname")[0] == "127.0.0.1"
+    from mintws.sync import serve
+
+    path = tmp_path / "socket"
+    for _ in range(2):
+        with serve(lambda websocket: websocket.send("by a path"), path=str(path)) as server:
+            assert server.port == 0
+            with connect("ws://localhost/", path=str(path)) as websocket:
+                assert websocket.recv(SOON) == "by a path"
+
+
+def test_an_opening_is_made_once():
+    with listening() as server:
+        opening = connect(url(server))
+        with opening:
+            pass
+        with pytest.raises(LocalProtocolError, match="call connect\\(\\) again"):
+            opening.open()
+
+
+def test_an_argument_of_another_library_is_named():
+    with pytest.raises(TypeError, match=r"use limit"):
+        connect("ws://localhost", max_size=1)
+    with pytest.raises(TypeError, match="transport"):
+        connect("ws://localhost", transport=None)
+
+
+def test_an_http2_connection_carries_many(works):
+    def respond(request):
+        return Response(200, body=request.target.encode())
+
+    with listening(respond=respond) as server, connect_http2(url(server)) as client:
+        websockets = [client.open(f"/{number}") for number in range(20)]
+
+        def talk(number, websocket):
+            for turn in range(20):
+                websocket.send(f"{number} {turn}")
+                assert websocket.recv(SOON) == f"{number} {turn}"
+                assert client.request("GET", f"/{number}", timeout=SOON).body == f"/{number}".encode()
+
+        threads = [works.begin(talk, number, websocket) for number, websocket in enumerate(websockets)]
+        for thread in threads:
+            thread.join(SOON)
+        assert {it.http_version for it in websockets} == {"2"}
+    assert {it.close_code for it in websockets} == {1000}
+
+
+def test_a_request_times_out_and_is_taken_back():
+    end = threading.Event()
+
+    def respond(request):
+        end.wait(SOON)
+        return Response(200)
+
+    with listening(respond=respond) as server, connect_http2(url(server)) as client:
+        with pytest.raises(TimeoutError, match=r"the response was not whole within 0\.05 s"):
+            client.request("GET", "/", timeout=0.05)
+        end.set()
+        assert client.request("GET", "/", timeout=SOON).status == 200
+
+
+def test_a_server_without_websockets_over_http2_is_told():
+    def talk(sock):
+        from mintws import Http2, Role
+
+        http = Http2(Role.SERVER, enable_connect=False)
+        sock.sendall(http.start())
+        while data := sock.recv(65536):
+            sock.sendall(http.receive(data)[1])
+
+    with blocking_server(talk) as port:
+        with pytest.raises(ExtendedConnectDisabled):
+            connect(f"ws://127.0.0.1:{port}", http="2").open()
+
+
+def test_a_closed_http2_connection_opens_nothing():
+    with listening() as server:
+        client = connect_http2(url(server)).open()
+        client.close()
+        client.close()
+        with pytest.raises(ConnectError):
+            client.open()
+        with pytest.raises(ConnectError):
+            client.request("GET", "/")
+
+
+def test_a_client_connects_again(http):
+    count = 0
+
+    def handler(websocket):
+        nonlocal count
+        count += 1
+        websocket.send(f"news {count} {dict(websocket.request.headers).get('x-count')}")
+        websocket.close(1012 if count < 3 else 1000)
+
+    made = iter("abc")
+    with listening(handler) as server:
+        policy = Reconnect(first=0.01, longest=0.01)
+        got = []
+        for websocket in connect(url(server), http=http, reconnect=policy, headers=lambda: {"X-Count": next(made)}):
+            got += websocket
+    assert got == ["news 1 a", "news 2 b", "news 3 c"]
+
+
+def test_a_loop_that_is_left_closes_its_websocket():
+    codes = []
+
+    def handler(websocket):
+        websocket.send("hello")
+        websocket.wait_closed()
+        codes.append(websocket.close_code)
+
+    with listening(handler) as server:
+        for websocket in connect(url(server)):
+            assert websocket.recv(SOON) == "hello"
+            break
+        del websocket
+        gc.collect()
+        until(lambda: codes)
+    assert codes == [1000]
+
+
+def test_redirects_are_followed():
+    def upgrade(connection, request):
+        if request.target == "/old":
+            return UpgradeReject(307, headers=[("Location", "/new")])
+        return None
+
+    with listening(lambda websocket: websocket.send(websocket.request.target), upgrade=upgrade) as server:
+        with connect(url(server, "/old")) as websocket:
+            assert websocket.recv(SOON) == "/new"
+        with pytest.raises(UpgradeError, match="307"):
+            connect(url(server, "/old"), redirects=0).open()

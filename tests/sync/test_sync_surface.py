@@ -1,0 +1,75 @@
+"""`mintws.sync` has the names of `mintws.asyncio`, with the same arguments and documentation; where it differs, it is listed here."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+import typing
+
+import pytest
+from test_same_surface import differences, surface
+
+import mintws.sync
+
+#: What differs beside coroutines, and why.
+MEANT = {
+    "connect(transport)": "there is no transport of a loop",
+    "connect_http2(transport)": "there is no transport of a loop",
+    "connect.open": "nothing is awaited: it stands for `await connect(...)`",
+    "connect_http2.open": "nothing is awaited: it stands for `await connect_http2(...)`",
+    "serve.listen": "nothing is awaited: it stands for `await serve(...)`",
+    "Server.make_protocol": "it is for the ASGI server, which is asyncio's",
+    "Server.guard_hooks": "serve calls it",
+    "Http2Client(protocol)": "connect_http2 makes it",
+    "Http2Client(transport)": "connect_http2 makes it",
+    "WebSocket.recv(self)": "it is a method of the core, not one that is declared in Python",
+    "WebSocket.send(self)": "it is a method of the core, not one that is declared in Python",
+    "WebSocket.connection": "it is among the attributes that are documented",
+    **dict.fromkeys(
+        [
+            *[
+                f"WebSocket.{name}(timeout)"
+                for name in ("ping", "recv", "recv_event", "send", "send_many", "wait_closed")
+            ],
+            "Http2Client.request(timeout)",
+        ],
+        "a loop has its own ways to limit the time",
+    ),
+}
+#: What it does not have.
+MISSING = {
+    "broadcast",
+    "Broadcast",
+    *[f"Broadcast.{name}" for name in ("__init__", "closed", "gone", "sent", "skipped")],
+    "broadcast.__init__",
+    "WebSocket.send_nowait",
+    "basic_auth",
+    "basic_auth.__init__",
+    "connect(cookies)",
+    *[f"{name}({argument})" for name in ("connect", "connect_http2") for argument in ("proxy", "proxy_ssl")],
+}
+#: In place of the coroutines and of `async with`.
+COROUTINES = ("(awaited)", ".__aenter__", ".__aexit__", ".__aiter__", ".__anext__", ".__await__")
+
+
+def test_it_differs_only_where_it_is_meant():
+    found = {it for it in differences(mintws.sync) if not it.endswith(COROUTINES)}
+    assert found == MEANT.keys() | MISSING
+
+
+@pytest.mark.parametrize("name", surface(mintws.sync))
+def test_each_name_is_documented_and_has_types(name):
+    found = surface(mintws.sync)[name]
+    if isinstance(found, property):
+        typing.get_type_hints(found.fget)
+    elif callable(found):
+        inspect.signature(found)
+        typing.get_type_hints(found)
+    if not name.rpartition(".")[2].startswith("__") and (callable(found) or isinstance(found, property)):
+        owner, _, member = name.partition(".")
+        assert inspect.getdoc(getattr(getattr(mintws.sync, owner), member) if member else found)
+
+
+@pytest.mark.parametrize("name", mintws.sync.__all__)
+def test_help_shows_it(name):
+    assert name in pydoc.render_doc(getattr(mintws.sync, name), renderer=pydoc.plaintext)

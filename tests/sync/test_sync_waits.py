@@ -1,0 +1,219 @@
+"""What holds while nobody receives, and how long is waited for a peer: the keepalive, Pings, Closes, and back-pressure."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from drivers.raw import blocking_server, reset
+from sync.conftest import SOON, accepting, by_hand, listening, until, url
+from wire import CLOSE, PING, PONG, masked
+
+from mintws import Close, ConnectionClosed, Text
+from mintws.sync import connect, connect_http2
+
+QUICK = {"ping_interval": 0.1, "ping_timeout": 0.1}
+
+
+@pytest.mark.parametrize("receives", [True, False])
+def test_a_silent_peer_is_given_up(http, receives, works):
+    def talk(sock, connection):
+        end.wait(SOON)
+
+    end = threading.Event()
+    with blocking_server(accepting(http, talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http, close_timeout=0.2, **QUICK).open()
+        if receives:
+            with pytest.raises(ConnectionClosed, match=r"keepalive: no Pong came within 0\.1 s"):
+                websocket.recv()
+        else:
+            until(lambda: websocket.close_code == 1006)
+        with pytest.raises(ConnectionClosed, match="no Pong came"):
+            websocket.send("x")
+        websocket.wait_closed(SOON)
+        end.set()
+
+
+def test_a_peer_that_answers_is_kept_with_or_without_a_reader(http, works):
+    with listening(**QUICK) as server, connect(url(server), http=http, **QUICK) as websocket:
+        for _ in range(2):
+            thread = works.begin(lambda: [websocket.recv(SOON)])
+            time.sleep(0.4)
+            websocket.send("still")
+            thread.join(SOON)
+            time.sleep(0.4)
+        assert websocket.latency is not None and websocket.close_code is None
+
+
+def test_pings_are_answered_and_a_close_too_while_nobody_receives():
+    with listening(lambda websocket: end.wait(SOON)) as server:
+        end = threading.Event()
+        with by_hand(server) as (sock, _):
+            sock.sendall(masked(PING, b"there?"))
+            assert sock.recv(100) == bytes([0x80 | PONG, 6]) + b"there?"
+            sock.sendall(masked(CLOSE, b"\x03\xe8"))
+            assert sock.recv(100) == bytes([0x80 | CLOSE, 2]) + b"\x03\xe8"
+            end.set()
+
+
+def test_pings_are_answered_after_a_reader_has_left():
+    def handler(websocket):
+        websocket.recv(SOON)
+        end.wait(SOON)
+
+    end = threading.Event()
+    with listening(handler) as server, by_hand(server) as (sock, connection):
+        sock.sendall(connection.send(Text("one")))
+        until(lambda: all(it.counters.messages_received for it in server.websockets))
+        time.sleep(0.05)
+        for _ in range(2):
+            sock.sendall(masked(PING, b"there?"))
+            assert sock.recv(100) == bytes([0x80 | PONG, 6]) + b"there?"
+        end.set()
+
+
+def test_messages_wait_within_bounds_and_none_is_lost(http):
+    begin = threading.Event()
+    got = []
+
+    def handler(websocket):
+        begin.wait(SOON)
+        got.extend(websocket)
+
+    with listening(handler, extensions=()) as server, connect(url(server), http=http, extensions=()) as websocket:
+        sent = 0
+        try:
+            while True:
+                websocket.send(b"x" * 100_000, timeout=0.5)
+                sent += 1
+                assert sent < 1000
+        except TimeoutError:
+            pass
+        websocket_there = next(iter(server.websockets))
+        assert websocket_there.waiting <= 257
+        assert websocket.unsent > 0
+        begin.set()
+        websocket.send("last", timeout=SOON)
+        websocket.close()
+        until(lambda: got and got[-1] == "last")
+    assert len(got) == sent + 2
+
+
+def test_a_send_that_timed_out_is_sent_once(http):
+    begin = threading.Event()
+    got = []
+
+    def handler(websocket):
+        begin.wait(SOON)
+        got.extend(websocket)
+
+    with listening(handler, extensions=(), limit=None) as server:
+        with connect(url(server), http=http, extensions=()) as websocket:
+            large = bytes(64 << 20)
+            with pytest.raises(TimeoutError, match=r"the peer did not take enough within 0\.1 s \(`timeout`\)"):
+                websocket.send(large, timeout=0.1)
+            begin.set()
+            websocket.send("after", timeout=SOON)
+        until(lambda: len(got) == 2)
+    assert got == [large, "after"]
+
+
+def test_a_peer_that_takes_nothing_is_given_up():
+    reasons = []
+
+    def handler(websocket):
+        try:
+            websocket.send(bytes(32 << 20))
+            websocket.recv()
+        except ConnectionClosed as closed:
+            reasons.append(closed.reason)
+
+    with listening(handler, extensions=(), **QUICK) as server, by_hand(server, read_buffer=4096):
+        until(lambda: reasons)
+    assert "the peer takes nothing" in reasons[0]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_two_sides_that_send_much_do_not_wait_for_each_other(http, tls, tls_contexts, works):
+    server_tls, client_tls = tls_contexts if tls else (None, None)
+    message = bytes(1_000_000)
+    with listening(ssl=server_tls) as server:
+        address = f"{'wss' if tls else 'ws'}://localhost:{server.port}/"
+        with connect(address, http=http, ssl=client_tls, host="127.0.0.1", extensions=()) as websocket:
+            sending = works.begin(lambda: [websocket.send(message) for _ in range(30)])
+            for _ in range(30):
+                assert websocket.recv(SOON) == message
+            sending.join(SOON)
+
+
+def test_many_streams_that_send_much_do_not_wait_for_each_other(works):
+    with listening() as server, connect_http2(url(server)) as client:
+        websockets = [client.open(extensions=()) for _ in range(10)]
+
+        def talk(websocket):
+            works.begin(lambda: [websocket.send(bytes(100_000)) for _ in range(20)])
+            for _ in range(20):
+                assert websocket.recv(SOON) == bytes(100_000)
+
+        for thread in [works.begin(talk, it) for it in websockets]:
+            thread.join(SOON)
+
+
+def test_a_reset_is_told_to_all_who_wait(http, works):
+    ends = []
+
+    def wait(call):
+        try:
+            call()
+        except ConnectionClosed as closed:
+            ends.append(closed)
+
+    begun = threading.Event()
+
+    def talk(sock, connection):
+        begun.wait(SOON)
+        reset(sock)
+
+    with blocking_server(accepting(http, talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http).open()
+        threads = [works.begin(wait, call) for call in (websocket.recv, websocket.ping)]
+        waiting = works.begin(websocket.wait_closed)
+        until(lambda: websocket.awaited and websocket.awaits_pong)
+        begun.set()
+        for thread in [*threads, waiting]:
+            thread.join(SOON)
+        assert {it.code for it in ends} == {1006} and len(ends) == 2
+        assert isinstance(ends[0].__cause__.__cause__, ConnectionResetError)
+
+
+def test_what_was_sent_before_the_end_is_received_after_it(http):
+    """Also if this side has written meanwhile to a peer that is gone."""
+
+    def talk(sock, connection):
+        sock.sendall(connection.send(Text("one")) + connection.send(Text("two")) + connection.send(Close(4000, "bye")))
+        sock.shutdown(socket.SHUT_WR)
+
+    with blocking_server(accepting(http, talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http, extensions=()).open()
+        assert websocket.recv(SOON) == "one"
+        assert websocket.recv(SOON) == "two"
+        with pytest.raises(ConnectionClosed, match="the peer closed with 4000: bye"):
+            websocket.recv(SOON)
+
+
+def test_a_close_of_a_peer_that_reads_nothing_more_is_seen_by_who_sends():
+    def talk(sock, connection):
+        sock.sendall(connection.send(Close(4000, "bye")))
+        sock.close()
+
+    with blocking_server(accepting("1.1", talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}").open()
+        codes = []
+        while not codes:
+            try:
+                websocket.send("x" * 1000, timeout=SOON)
+            except ConnectionClosed as closed:
+                codes.append(closed.code)
+        assert codes == [4000]
