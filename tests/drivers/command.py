@@ -54,7 +54,7 @@ def shell(words: str, *, timeout: float = BOUND, **how: Any) -> subprocess.Compl
 
 
 class Terminal:
-    """A terminal of 80 columns in which `mintws connect` runs, with what is on its screen.
+    """A terminal of 80 columns in which a command runs, with what is on its screen.
 
     Args:
         ours, theirs: the descriptors of its ends; the process has the second.
@@ -103,12 +103,12 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str, without: str = "") -> Iterator[Terminal]:
-    """Run `mintws connect` on a terminal of its own, perhaps without a module that may be missing."""
+def terminal(*arguments: str, command: str = "connect", without: str = "") -> Iterator[Terminal]:
+    """Run a command on a terminal of its own, perhaps without a module that may be missing."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_TERMINAL, without, *arguments],
+        [sys.executable, "-c", TAKE_TERMINAL, without, command, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -124,7 +124,7 @@ def terminal(*arguments: str, without: str = "") -> Iterator[Terminal]:
         os.close(ours)
 
 
-#: Makes the terminal the one whose Ctrl-C reaches this process, then runs `mintws connect`.
+#: Makes the terminal the one whose Ctrl-C reaches this process, then runs a command.
 TAKE_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -132,5 +132,5 @@ _, without, *arguments = sys.argv
 if without:
     sys.modules[without] = None
 from mintws.cli import main
-sys.exit(main(["connect", *arguments]))
+sys.exit(main(arguments))
 """

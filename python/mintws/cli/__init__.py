@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 
 from mintws import __version__
-from mintws.cli import asgi, connect, demo, inspect, serve
+from mintws.cli import asgi, bench, connect, demo, inspect, serve
 from mintws.cli.output import OutputLost, check, put, tell
 from mintws.cli.signals import Stop
 
@@ -60,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mintws {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, asgi, connect, inspect, demo):
+    for command in (serve, asgi, connect, bench, inspect, demo):
         command.add_parser(commands)
     return parser

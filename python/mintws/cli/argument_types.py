@@ -57,6 +57,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def rate(text: str) -> float:
+    """Parse a number of things a second."""
+    try:
+        parsed = float(text)
+    except ValueError:
+        parsed = 0.0
+    if not 0 < parsed < float("inf"):
+        raise argparse.ArgumentTypeError(f"a rate is a number of messages a second, more than 0, not {text!r}")
+    return parsed
+
+
 def token(text: str) -> str:
     """Check the name of a subprotocol."""
     if not _TOKEN.fullmatch(text):

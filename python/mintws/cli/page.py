@@ -1,4 +1,4 @@
-"""The page that `mintws serve` shows to browsers."""
+"""The pages that `mintws serve` shows to browsers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _POLICY = (
 )
 
 
-def respond_with_page(subprotocols: Sequence[str]) -> Callable[[Request], Response]:
-    """Return a hook that answers a GET with the page, which offers `subprotocols`."""
-    source = files("mintws.cli").joinpath("page.html").read_text(encoding="utf-8")
+def respond_with_page(subprotocols: Sequence[str], name: str = "page.html") -> Callable[[Request], Response]:
+    """Return a hook that answers a GET with the page of that name, which offers `subprotocols`."""
+    source = files("mintws.cli").joinpath(name).read_text(encoding="utf-8")
     # The name of a subprotocol is a token, so it cannot end the script.
     page = source.replace("/* subprotocols */ []", json.dumps(list(subprotocols))).encode()
     headers = (
@@ -32,7 +32,7 @@ def respond_with_page(subprotocols: Sequence[str]) -> Callable[[Request], Respon
             return Response(
                 405,
                 (("Allow", "GET, HEAD"), ("Content-Type", "text/plain")),
-                b"this is an echo server for WebSockets\n",
+                b"this is a server for WebSockets\n",
             )
         return Response(200, headers, page)
 
