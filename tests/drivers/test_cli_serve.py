@@ -94,8 +94,9 @@ def test_a_browser_gets_a_page(run: Callable[..., object]) -> None:
     run(work())
 
 
-def test_the_page_loads_nothing_and_names_what_it_shows() -> None:
-    text = page.respond_with_page([])(Request("GET", "/")).body.decode()
+@pytest.mark.parametrize("name", ["page.html", "chat.html"])
+def test_the_page_loads_nothing_and_names_what_it_shows(name: str) -> None:
+    text = page.respond_with_page([], name)(Request("GET", "/")).body.decode()
     assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
     assert "SUBPROTOCOLS = [];" in text
     labelled = set(re.findall(r'<label[^>]* for="(\w+)"', text))
