@@ -26,7 +26,16 @@ def test_the_demonstration_shows_that_every_byte_comes_back() -> None:
     assert lines[-1] == "Every byte came back."
     assert max(map(len, lines)) <= 80
     rows = [cells for line in lines if len(cells := re.split(r" {2,}", line)) == 3]
-    plain, deflate = ({row[0]: row[1:] for row in rows[at : at + len(rows) // 2]} for at in (0, len(rows) // 2))
+    heads = [at for at, row in enumerate(rows) if row[0] == ""]
+    opening, plain, deflate = (
+        {row[0]: row[1:] for row in rows[at:end]} for at, end in zip(heads, [*heads[1:], None], strict=True)
+    )
+    assert opening["connections of TCP"] == opening["handshakes of TLS"] == ["100", "1"]
+    for way in ("sent", "received"):
+        http1, http2 = (int(it.replace(",", "")) for it in opening[f"bytes {way}, with TLS"])
+        # A hundred requests, with their handshakes of TLS or with one.
+        assert 100 * 200 < http2 * 5 < http1 * 5 if way == "sent" else http2 * 5 < http1
+    assert opening.keys() >= {"first message after", "all have a message after"}
     for table in (plain, deflate):
         assert table[""] == ["HTTP/1.1", "HTTP/2"]
         assert table["connections of TCP and TLS"] == ["4", "1"]

@@ -18,9 +18,10 @@ from mintws import MintWSError, PerMessageDeflate, __version__
 from mintws import asyncio as driver
 from mintws.cli.certificate import Missing, make_certificate
 from mintws.cli.output import put, tell
+from mintws.cli.relay import relaying
 from mintws.cli.serve import echo
 from mintws.cli.signals import Stop
-from mintws.cli.table import Figures, Table
+from mintws.cli.table import Figures, Opening, Table
 from mintws.events import Request, Response
 
 #: The sizes of messages, in characters of text and in bytes: around each length form of frames (RFC 6455 §5.2), and large ones.
@@ -28,6 +29,10 @@ SIZES = (1, 2, 7, 125, 126, 127, 1000, 4096, 65535, 65536, 65537, 1 << 20, 2 << 
 LIMIT = 16 << 20
 #: The number of WebSockets for each version of HTTP. Those of HTTP/2 share a connection.
 TOGETHER = 4
+#: The number of WebSockets that are opened at once.
+AT_ONCE = 100
+#: The path where the server speaks first.
+WELCOME = "/welcome"
 #: The number of round trips that are timed one by one.
 ROUND_TRIPS = 200
 #: Seconds that concurrent work may take.
@@ -41,7 +46,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "demo",
         help="show WebSockets over HTTP/1.1 and HTTP/2 side by side",
-        description="Start a server with TLS in this process and send it the README, in messages of all sizes, on several WebSockets over "
+        description="Start a server with TLS in this process. Open 100 WebSockets at once over HTTP/1.1 and over HTTP/2, and print side by "
+        "side what that took. Then send the server the README, in messages of all sizes, on several WebSockets over "
         "HTTP/1.1 and on as many over HTTP/2, all at the same time, without compression and with it; print side by side what that took.",
         epilog="Exit codes: 0 every byte came back; 1 something did not, or a package is missing; 2 wrong usage; "
         "130 or 143 ended by Ctrl-C or SIGTERM.",
@@ -73,7 +79,10 @@ async def _demonstrate() -> int:
             table.title(f"mintws {__version__}: {name} to a server in this process and back")
             put()
             put(f"wss://localhost:{server.port}/ speaks HTTP/1.1 and HTTP/2 side by side on one port; its")
-            put("certificate was made for this run. Clients of both talk to it at the same time:")
+            put("certificate was made for this run.")
+            await demonstration.open_at_once(server.port)
+            put()
+            put("Now clients of both talk to it at the same time:")
             put(f"on each WebSocket {len(demonstration.messages)} messages of 1 byte to 2 MiB, text and binary.")
             put("Bytes sent and received are those of frames, before TLS.")
             passed = await demonstration.run(server.port)
@@ -97,13 +106,52 @@ class Demonstration:
         self._theirs: dict[int, driver.WebSocket] = {}
 
     async def echo(self, websocket: driver.WebSocket) -> None:
-        """Send each message back."""
+        """Send each message back, or speak first where that is asked for."""
+        assert websocket.request is not None
+        if websocket.request.target == WELCOME:
+            await websocket.send("welcome")
+            await websocket.wait_closed()
+            return
         self._theirs[websocket.transport.get_extra_info("peername")[1]] = websocket
         await echo(websocket)
 
     def respond(self, request: Request) -> Response:
         """Answer an ordinary request with the README."""
         return Response(200, (("Content-Type", "text/markdown; charset=utf-8"),), self._readme)
+
+    async def open_at_once(self, port: int) -> None:
+        """Open many WebSockets at once over each version of HTTP, for the time, and through a relay for the bytes; print that."""
+        columns = []
+        for http in ("1.1", "2"):
+            # Once before, so that no time has the imports in it.
+            await self._open_at_once(http, port, 1)
+            first, last = await self._open_at_once(http, port, AT_ONCE)
+            async with relaying(port) as relay:
+                await self._open_at_once(http, relay.port, AT_ONCE)
+                columns.append(Opening(http, relay.connections, relay.sent, relay.received, first, last))
+        self._table.show_opening(f"{AT_ONCE} WebSockets opened at once, each until the server's first message", columns)
+
+    async def _open_at_once(self, http: str, port: int, count: int) -> tuple[float, float]:
+        """Open them, and return when the first of them had its message, and when all had."""
+        times: list[float] = []
+        began = time.perf_counter()
+        async with AsyncExitStack() as stack:
+            where: dict[str, Any] = {"host": "127.0.0.1", "port": port, "ssl": self._context, "open_timeout": BOUND}
+            url = f"wss://localhost:{port}{WELCOME}"
+            client = await stack.enter_async_context(driver.connect_http2(url, **where)) if http == "2" else None
+
+            async def open_one() -> driver.WebSocket:
+                if client is not None:
+                    websocket = await client.open(WELCOME, extensions=())
+                else:
+                    websocket = await driver.connect(url, http="1.1", extensions=(), **where)
+                await websocket.recv()
+                times.append(time.perf_counter() - began)
+                return websocket
+
+            for websocket in await _together(*(open_one() for _ in range(count))):
+                await stack.enter_async_context(websocket)
+        return times[0], times[-1]
 
     async def run(self, port: int) -> bool:
         """Talk over both versions of HTTP at once, without and with compression; return whether every byte came back."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mintws.cli.output import put
 
@@ -38,7 +39,35 @@ class Figures:
     passed: bool
 
 
-#: The lines of the table.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What it took to open many WebSockets at once, over one version of HTTP.
+
+    Attributes:
+        connections: those of TCP, each with a handshake of TLS.
+        sent, received: bytes of TCP, those of TLS among them.
+        first, last: seconds until the first of them had a message of the server, and until all had.
+    """
+
+    http_version: str
+    connections: int
+    sent: int
+    received: int
+    first: float
+    last: float
+
+
+T = TypeVar("T", Opening, Figures)
+
+#: The lines of each table.
+_OPENING_LINES: tuple[tuple[str, Callable[[Opening], str]], ...] = (
+    ("connections of TCP", lambda it: f"{it.connections}"),
+    ("handshakes of TLS", lambda it: f"{it.connections}"),
+    ("bytes sent, with TLS", lambda it: f"{it.sent:,}"),
+    ("bytes received, with TLS", lambda it: f"{it.received:,}"),
+    ("first message after", lambda it: f"{it.first * 1e3:,.1f} ms"),
+    ("all have a message after", lambda it: f"{it.last * 1e3:,.1f} ms"),
+)
 _LINES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("connections of TCP and TLS", lambda it: f"{it.connections}"),
     ("WebSockets", lambda it: f"{it.websockets}"),
@@ -67,17 +96,24 @@ class Table:
         """Print the result."""
         put(self._colour("32" if passed else "31", text))
 
+    def show_opening(self, title: str, columns: Sequence[Opening]) -> None:
+        """Print what it took to open many, side by side."""
+        self._show(title, columns, _OPENING_LINES)
+
     def show(self, negotiated: str, columns: Sequence[Figures]) -> None:
         """Print figures side by side, with the negotiated extensions as their heading."""
-        put()
-        self.title(negotiated)
-        self.title(" " * _LABEL + "".join(f"{'HTTP/' + it.http_version:>{_CELL}}" for it in columns))
-        for label, cell in _LINES:
-            put(f"{label:{_LABEL}}" + "".join(f"{cell(it):>{_CELL}}" for it in columns))
+        self._show(negotiated, columns, _LINES)
         verdicts = [
             self._colour("32" if it.passed else "31", f"{'yes' if it.passed else 'NO':>{_CELL}}") for it in columns
         ]
         put(f"{'all came back':{_LABEL}}" + "".join(verdicts))
+
+    def _show(self, title: str, columns: Sequence[T], lines: Sequence[tuple[str, Callable[[T], str]]]) -> None:
+        put()
+        self.title(title)
+        self.title(" " * _LABEL + "".join(f"{'HTTP/' + it.http_version:>{_CELL}}" for it in columns))
+        for label, cell in lines:
+            put(f"{label:{_LABEL}}" + "".join(f"{cell(it):>{_CELL}}" for it in columns))
 
     def _colour(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
