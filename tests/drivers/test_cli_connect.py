@@ -393,3 +393,85 @@ def test_standard_input_that_does_not_block_is_not_at_its_end() -> None:
                 assert client.stdout.readline() == line
             os.close(theirs)
             assert client.wait(BOUND) == 0
+
+
+def test_a_lost_connection_is_made_again_if_asked_for(run: Callable[..., object], http: str) -> None:
+    async def work():
+        heard = []
+
+        async def hang_up(websocket):
+            heard.append(await websocket.recv())
+            if len(heard) < 3:
+                websocket.transport.abort()
+            else:
+                await websocket.close()
+
+        async with listening(hang_up) as server:
+            options = ["--http", http, "--reconnect", "-x", "subscribe"]
+            done = await asyncio.to_thread(talk, url(server), *options, wait="inf")
+            said = done.stderr.decode().splitlines()
+            assert done.returncode == 0, said
+            assert heard == ["subscribe"] * 3
+            assert sum(line.startswith("mintws: connected: ") for line in said) == 3
+            lost = [line for line in said if re.search(r"1006.*; the next attempt follows in \d+\.\d s$", line)]
+            assert len(lost) == 2
+            assert said[-1] == "mintws: closed with 1000"
+
+    run(work())
+
+
+def test_no_line_is_lost_with_a_connection(run: Callable[..., object], http: str) -> None:
+    async def work():
+        heard = []
+
+        async def hang_up(websocket):
+            async for message in websocket:
+                heard.append(message)
+                if message == "one":
+                    websocket.transport.abort()
+                else:
+                    await websocket.send(message)
+
+        async with listening(hang_up) as server:
+            pipe = asyncio.subprocess.PIPE
+            client = await asyncio.create_subprocess_exec(
+                *MINTWS, "connect", url(server), "--http", http, "--reconnect", stdin=pipe, stdout=pipe, stderr=pipe
+            )
+            client.stdin.write(b"one\n")
+            said = b""
+            while b"the next attempt" not in said:
+                said = await client.stderr.readline()
+                assert said
+            client.stdin.write(b"two\nthree\n")
+            client.stdin.close()
+            printed, said = await client.communicate()
+            assert (client.returncode, printed) == (0, b"two\nthree\n"), said
+            assert heard == ["one", "two", "three"]
+
+    run(work())
+
+
+@posix
+def test_a_signal_ends_the_waiting_for_a_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    command = [*MINTWS, "connect", f"localhost:{nobody}", "--reconnect"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        assert client.stderr is not None
+        for _ in range(2):
+            assert b"connection refused; the next attempt follows in " in client.stderr.readline()
+        client.send_signal(signal.SIGINT)
+        assert client.wait(BOUND) == 130
+
+
+def test_what_another_attempt_does_not_mend_is_not_tried_again(run: Callable[..., object]) -> None:
+    async def refuse(websocket):
+        await websocket.close(1008, "no")
+
+    async def work():
+        async with listening(refuse) as server:
+            done = await asyncio.to_thread(talk, url(server), "--reconnect", wait="inf")
+            assert done.returncode == 3
+            assert done.stderr.decode().splitlines()[1:] == ["mintws: closed with 1008: no"]
+
+    run(work())

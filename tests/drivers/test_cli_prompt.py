@@ -235,3 +235,32 @@ def test_a_message_by_argument_needs_no_prompt() -> None:
     with serving() as (_, port), terminal(f"localhost:{port}", "-x", "hello") as screen:
         lines = screen.wait_for("mintws: closed with 1000")
         assert lines[1:-1] == ["hello"]
+
+
+def test_the_prompt_stays_while_the_connection_is_made_again(run: Callable[..., object], http: str) -> None:
+    async def work():
+        heard = []
+
+        async def hang_up(websocket):
+            async for message in websocket:
+                heard.append(message)
+                if message == "away":
+                    websocket.transport.abort()
+
+        def talk(address):
+            with terminal(address, "--http", http, "--reconnect") as screen:
+                screen.wait_for(">")
+                screen.type("away\rhalf")
+                screen.wait_for_any("the next attempt follows")
+                screen.wait_for("mintws: connected", "> half")
+                screen.type(" a line\r")
+                screen.wait_for("> half a line", ">")
+                screen.type("\x03")
+                screen.wait_for("mintws: closed with 1000")
+                assert screen.process.wait(BOUND) == 0
+
+        async with listening(hang_up) as server:
+            await asyncio.to_thread(talk, url(server))
+            assert heard == ["away", "half a line"]
+
+    run(work())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
 import logging
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from mintws import ConnectError, ConnectionClosed, ExtendedConnectDisabled, LocalProtocolError
 from mintws import asyncio as driver
@@ -21,6 +22,8 @@ from mintws.cli.signals import Stop
 from mintws.cli.tls import Unusable
 from mintws.session import describe
 
+T = TypeVar("T")
+
 #: Exit codes.
 DONE, NOT_CONNECTED, WRONG_USAGE, CLOSED_BADLY = 0, 1, 2, 3
 
@@ -29,7 +32,7 @@ WAIT = 1.0
 PATIENCE = 10.0
 #: Seconds between two Pings of `--ping`.
 PING_INTERVAL = 1.0
-#: The most messages that are printed at once. Each time, a prompt makes way.
+#: The most messages that are printed at once, each time a prompt makes way, and the most lines that are read ahead.
 TOGETHER = 256
 
 
@@ -67,6 +70,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="send the bytes of this file, or of standard input if it is -, as one binary message; may be repeated, also with -x",
     )
     parser.add_argument("--json", action="store_true", help="indent messages that are JSON")
+    parser.add_argument(
+        "--reconnect",
+        action="store_true",
+        help="connect again, with growing delays, when the connection is lost or the server is not there; -x and --binary send again",
+    )
     parser.add_argument("--ping", action="store_true", help="send a Ping each second, and say how long its Pong took")
     parser.add_argument(
         "--wait",
@@ -93,35 +101,79 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
         logger.setLevel(logging.DEBUG)
         logger.addHandler(log)
         logger.propagate = False
-    opened = await stop.bound(_open(arguments))
-    if opened is None:
-        return stop.code
-    if isinstance(opened, int):
-        return opened
-    tell(f"connected: {_describe(opened, arguments.verbose)}")
-    return await _Conversation(opened, arguments, log).run(stop)
-
-
-async def _open(arguments: argparse.Namespace) -> driver.WebSocket | int:
-    """Open the WebSocket, or report the failure and return the exit code."""
     try:
-        url, how = read_arguments(arguments)
-        return await driver.connect(
-            url,
-            http=arguments.http,
-            headers=arguments.header,
-            subprotocols=arguments.subprotocol,
-            close_timeout=2.0,
-            **how,
-        )
-    except ExtendedConnectDisabled as error:
-        tell(f"cannot connect: {error}")
+        opening = _opening(arguments, log)
     except (LocalProtocolError, Unusable) as error:
         tell(f"wrong usage: {error}")
         return WRONG_USAGE
+    try:
+        return await _converse(aiter(opening) if arguments.reconnect else _once(opening), arguments, stop, log)
+    except ExtendedConnectDisabled as error:
+        tell(f"cannot connect: {error}")
     except ConnectError as error:
         tell(describe_failure(error))
     return NOT_CONNECTED
+
+
+async def _converse(
+    openings: AsyncIterator[driver.WebSocket], arguments: argparse.Namespace, stop: Stop, log: _LogLines
+) -> int:
+    """Talk on one WebSocket after another until the user ends it, or none follows; return the exit code."""
+    websocket = await stop.bound(_next(openings))
+    if websocket is None:
+        return stop.code
+    conversation = _Conversation(websocket, arguments)
+    tell(f"connected: {_describe(websocket, arguments.verbose)}")
+    async with open_console(stop, prompts=arguments.messages is None) as console, _Input(console) as lines:
+        with log.above(console):
+            while not await conversation.talk(console, lines, stop) and arguments.reconnect:
+                try:
+                    websocket = await stop.bound(_next(openings))
+                except ConnectionClosed:
+                    # Its end is told below.
+                    break
+                if websocket is None:
+                    break
+                conversation = _Conversation(websocket, arguments)
+                console.tell(f"connected: {_describe(websocket, arguments.verbose)}")
+    return stop.code if websocket is None and stop.code else await conversation.finish()
+
+
+def _opening(arguments: argparse.Namespace, log: _LogLines) -> driver.connect:
+    """Return what opens WebSockets.
+
+    Raises:
+        LocalProtocolError, Unusable: the arguments are wrong.
+    """
+
+    def tell_failure(failure: driver.Failure) -> None:
+        if isinstance(failure.then, float):
+            error = failure.error
+            why = describe_failure(error) if isinstance(error, ConnectError) else harmless(str(error))
+            log.tell(f"{why}; the next attempt follows in {failure.then:.1f} s")
+
+    url, how = read_arguments(arguments)
+    return driver.connect(
+        url,
+        http=arguments.http,
+        headers=arguments.header,
+        subprotocols=arguments.subprotocol,
+        close_timeout=2.0,
+        reconnect=driver.Reconnect(decide=tell_failure),
+        **how,
+    )
+
+
+async def _once(opening: driver.connect) -> AsyncIterator[driver.WebSocket]:
+    yield await opening
+
+
+async def _next(items: AsyncIterator[T]) -> T | None:
+    """Return the next item, or `None` after the last."""
+    try:
+        return await anext(items)
+    except StopAsyncIteration:
+        return None
 
 
 def _describe(websocket: driver.WebSocket, verbose: int) -> str:
@@ -135,10 +187,9 @@ def _describe(websocket: driver.WebSocket, verbose: int) -> str:
 class _Conversation:
     """What is sent and printed on an open WebSocket."""
 
-    def __init__(self, websocket: driver.WebSocket, arguments: argparse.Namespace, log: _LogLines) -> None:
+    def __init__(self, websocket: driver.WebSocket, arguments: argparse.Namespace) -> None:
         self._websocket = websocket
         self._messages: list[str | bytes] | None = arguments.messages
-        self._log = log
         #: A user types lines, some of which are commands.
         self._interactive = self._messages is None and is_terminal(sys.stdin)
         # A user who ends the input of a terminal has seen the messages.
@@ -146,48 +197,49 @@ class _Conversation:
         self._wait: float = default if arguments.wait is None else arguments.wait
         self._pings_each_second: bool = arguments.ping
         self._printer = _Printer(websocket, as_json=arguments.json, marked=self._interactive)
+        self._printing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Future[None]] = set()
+        #: The user has ended it, not the server.
+        self._is_over = False
 
-    async def run(self, stop: Stop) -> int:
-        """Send and print until either side closes; return the exit code."""
-        async with open_console(stop, prompts=self._messages is None) as console:
-            printing = await self._talk(console, stop)
+    async def talk(self, console: Console, lines: _Input, stop: Stop) -> bool:
+        """Send and print until the input ends, the server closes or a signal comes; return whether it was not the server."""
+        printing = self._printing = asyncio.ensure_future(self._printer.run(console))
+        if self._pings_each_second:
+            self._begin(self._ping_each_second(console))
+        try:
+            await _first(asyncio.wait([printing]), self._send_all(console, lines), stop.wait())
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        lost = printing.done() and printing.exception() is not None
+        return self._is_over or bool(stop.code) or lost
+
+    async def finish(self) -> int:
+        """Close, print what the server still sends, and tell how it ended; return the exit code."""
         try:
             self._websocket._begin_close(1000, "")
         except ConnectionClosed:
             pass
         # The messages before the server's Close may take any time, as long as they keep arriving.
-        await _first(asyncio.wait([printing]), self._printer.silence(PATIENCE))
+        await _first(asyncio.wait([self._printing]), self._printer.silence(PATIENCE))
         await self._websocket.close()
         try:
-            await printing
+            await self._printing
         except OutputLost as lost:
             # A reader that stops early, such as `head`, has what it wanted.
             if lost.reason:
                 raise
         return self._tell_end()
 
-    async def _talk(self, console: Console, stop: Stop) -> asyncio.Future[None]:
-        """Send and print until the input ends, the server closes or a signal comes; return what still prints."""
-        self._log.console = console
-        printing: asyncio.Future[None] = asyncio.ensure_future(self._printer.run(console))
-        if self._pings_each_second:
-            self._begin(self._ping_each_second(console))
-        try:
-            await _first(asyncio.wait([printing]), self._send_all(console), stop.wait())
-        finally:
-            self._log.console = None
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        return printing
-
-    async def _send_all(self, console: Console) -> None:
+    async def _send_all(self, console: Console, lines: _Input) -> None:
         """Send the messages or the lines of input, and wait until the server is silent."""
         try:
             if self._messages is not None:
                 await self._websocket.send_many(self._messages)
-            elif await self._send_lines(console):
+            elif await self._send_lines(console, lines):
+                self._is_over = True
                 return
             if self._wait:
                 # Many servers drop unsent messages when they receive a Close. A Pong shows that they have all lines.
@@ -195,18 +247,21 @@ class _Conversation:
         except ConnectionClosed:
             return
         await self._printer.silence(self._wait)
+        self._is_over = True
 
-    async def _send_lines(self, console: Console) -> bool:
+    async def _send_lines(self, console: Console, lines: _Input) -> bool:
         """Send each line of input and carry out commands; return whether one of them has closed the WebSocket."""
-        async for line in console:
+        while (line := await lines.next()) is not None:
             message = _decoded(line)
             if self._interactive and isinstance(message, str) and message.startswith("/"):
                 if not message.startswith("//"):
+                    lines.take()
                     if self._obey(message, console):
                         return True
                     continue
                 message = message[1:]
             await self._websocket.send(message)
+            lines.take()
         return False
 
     def _obey(self, command: str, console: Console) -> bool:
@@ -258,6 +313,41 @@ class _Conversation:
         how = f"closed with {ending.code}" if ending.clean else f"ended with {ending.code}"
         tell(how + (f": {harmless(ending.reason)}" if ending.reason else ""))
         return DONE if proper else CLOSED_BADLY
+
+
+class _Input:
+    """The lines of a console, of which the next one stays until it is taken: it may not have been sent."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines: asyncio.Queue[str | bytes | None] = asyncio.Queue(TOGETHER)
+        self._next: list[str | bytes | None] = []
+        self._reading: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> _Input:
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def next(self) -> str | bytes | None:
+        """Wait for the next line; return `None` after the last."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        if not self._next:
+            self._next.append(await self._lines.get())
+        return self._next[0]
+
+    def take(self) -> None:
+        """Go on to the line after."""
+        self._next.clear()
+
+    async def _read(self) -> None:
+        async for line in self._console:
+            await self._lines.put(line)
+        await self._lines.put(None)
 
 
 async def _first(*works: Coroutine[Any, Any, Any]) -> None:
@@ -345,8 +435,21 @@ class _LogLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.console: Console | None = None
+        self._console: Console | None = None
+
+    @contextlib.contextmanager
+    def above(self, console: Console) -> Iterator[None]:
+        """Write lines to a console for a while."""
+        self._console = console
+        try:
+            yield
+        finally:
+            self._console = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        write = tell if self.console is None else self.console.tell
-        write(harmless(self.format(record)))
+        self.tell(harmless(self.format(record)))
+
+    def tell(self, line: str) -> None:
+        """Write a line to standard error."""
+        write = tell if self._console is None else self._console.tell
+        write(line)

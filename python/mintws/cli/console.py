@@ -39,8 +39,9 @@ class Plain:
         if is_terminal(sys.stdin):
             _discard_typed(sys.stdin.fileno())
 
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
-        return aiter(Lines())
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        async for line in Lines():
+            yield line
 
     async def put(self, lines: Sequence[str]) -> None:
         """See `Console`."""
