@@ -16,6 +16,7 @@ import pytest
 import websockets.asyncio.server
 from drivers.command import BOUND, MINTWS, posix, serving, shell, talk
 from drivers.conftest import listening, url
+from drivers.test_proxy import connecting, proxy
 
 from mintws.cli.connecting import describe_cause
 
@@ -473,5 +474,26 @@ def test_what_another_attempt_does_not_mend_is_not_tried_again(run: Callable[...
             done = await asyncio.to_thread(talk, url(server), "--reconnect", wait="inf")
             assert done.returncode == 3
             assert done.stderr.decode().splitlines()[1:] == ["mintws: closed with 1008: no"]
+
+    run(work())
+
+
+def test_a_proxy_is_that_of_the_argument(
+    run: Callable[..., object], http: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work():
+        heads = []
+        async with listening() as server, proxy(connecting(server, heads)) as port:
+            options = ["ws://server.invalid", "--http", http, "-x", "hello"]
+            done = await asyncio.to_thread(talk, *options, "--proxy", f"http://127.0.0.1:{port}")
+            assert (done.returncode, done.stdout) == (0, b"hello\n"), done.stderr
+            assert len(heads) == 1
+            monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{port}")
+            assert (await asyncio.to_thread(talk, *options)).stdout == b"hello\n"
+            assert (await asyncio.to_thread(talk, *options, "--proxy", "none")).returncode == 1
+            assert len(heads) == 2
+        done = await asyncio.to_thread(talk, *options)
+        why = f"mintws: cannot connect by the proxy http://127.0.0.1:{port}: connection refused\n"
+        assert (done.returncode, done.stderr.decode()) == (1, why)
 
     run(work())

@@ -18,6 +18,8 @@ from mintws.cli.tls import client_context
 #: The most bytes of a message that is taken, if the command line does not say.
 LIMIT = 64 * 1024 * 1024
 
+#: A proxy in the text of an error.
+_PROXY = re.compile(r" by the proxy \S+(?=: )")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -59,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="the most bytes of a message that is taken, such as 500, 64K or 16M; inf is no limit (64M)",
     )
+    parser.add_argument(
+        "--proxy",
+        default="auto",
+        metavar="URL",
+        help="connect by this proxy, such as http://localhost:3128 or socks5h://localhost; none is none "
+        "(what https_proxy, http_proxy or all_proxy says in the environment)",
+    )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("-k", "--insecure", action="store_true", help="take any certificate")
     trust.add_argument("--cafile", metavar="F", help="trust the certificates in this PEM file")
@@ -80,16 +89,20 @@ def read_arguments(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     context = client_context(arguments.cafile, insecure=arguments.insecure)
     if context is not None and url.partition(":")[0].lower() in ("ws", "http"):
         raise LocalProtocolError("--insecure and --cafile are for wss:// URLs")
-    return url, {"ssl": context, "limit": arguments.limit}
+    proxy = None if arguments.proxy == "none" else arguments.proxy
+    return url, {"ssl": context, "limit": arguments.limit, "proxy": proxy}
 
 
 def describe_failure(error: ConnectError) -> str:
     """Describe why no WebSocket was opened, on one line."""
     if isinstance(error, UpgradeError):
         return f"refused: {_describe_refusal(error)}"
-    # The text of `error` also names the server, which the user has just typed.
     beneath = error.__cause__
-    return f"cannot connect: {describe_cause(beneath)}" if isinstance(beneath, OSError) else str(error)
+    if not isinstance(beneath, OSError):
+        return str(error)
+    # The text of `error` also names the server, which the user has just typed.
+    proxy = _PROXY.search(str(error))
+    return f"cannot connect{proxy[0] if proxy else ''}: {describe_cause(beneath)}"
 
 
 def describe_cause(error: OSError) -> str:
