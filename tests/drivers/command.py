@@ -93,6 +93,10 @@ class Terminal:
         """Wait until a text is on the screen, perhaps on several lines; return all lines."""
         return self._wait(lambda lines: text in "".join(self._all_lines()), text)
 
+    def wait_for_prompt(self) -> None:
+        """Wait until there is a prompt at which nothing has been typed."""
+        self._wait(lambda lines: lines[-1:] == [">"], "a prompt")
+
     def _wait(self, done: Callable[[list[str]], bool], awaited: object) -> list[str]:
         end = time.monotonic() + BOUND
         while not done(self.lines):

@@ -183,9 +183,11 @@ def test_commands_ping_and_close(run: Callable[..., object], http: str) -> None:
                 screen.type("/plan\r")
                 screen.wait_for_any("mintws: /plan is no command: there are /ping and /close")
                 screen.type("//etc\r")
-                for wrong in ("1005", "70000", "soon"):
+                screen.wait_for_prompt()
+                for wrong, why in (("1005", "may not be sent"), ("70000", "0 to 65535"), ("soon", "not 'soon'")):
                     screen.type(f"/close {wrong}\r")
-                    screen.wait_for_any(f"{wrong}")
+                    screen.wait_for_any(why)
+                    screen.wait_for_prompt()
                 screen.type("/close 4000 closed on Mondays\r")
                 lines = screen.wait_for("mintws: closed with 4000: closed on Mondays")
                 # The next prompt has gone.

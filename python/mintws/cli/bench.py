@@ -18,6 +18,7 @@ from mintws.cli.histogram import PERCENTILES, as_svg, as_text
 from mintws.cli.latencies import Latencies, shown
 from mintws.cli.output import put, tell
 from mintws.cli.progress import Progress
+from mintws.cli.rendering import harmless
 from mintws.cli.signals import Stop
 from mintws.cli.tls import Unusable
 from mintws.url import parse
@@ -266,7 +267,7 @@ class Load:
             while waiting and not receiving.done():
                 await asyncio.sleep(_TICK / 10)
         except ConnectionClosed as closed:
-            self._ends.append(str(closed))
+            self._ends.append(harmless(str(closed)))
         finally:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
@@ -289,5 +290,5 @@ class Load:
                 self._changed += answer != message
                 room.release()
         except ConnectionClosed as closed:
-            self._ends.append(str(closed))
+            self._ends.append(harmless(str(closed)))
             room.release()

@@ -74,7 +74,8 @@ class Prompt:
         while line is not None:
             try:
                 line = await self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
-            except EOFError:
+            except (EOFError, OSError):
+                # Ctrl-D, or the terminal is gone.
                 line = None
             finally:
                 # The library took the wakeup descriptor for SIGWINCH.
