@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from http.cookiejar import CookieJar
 
 import pytest
 import trio
 from on_trio import listening, url
 
-from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeError, UpgradeReject
-from mintws.trio import Reconnect, connect
+from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError, UpgradeReject
+from mintws.trio import Reconnect, basic_auth, connect
 
 SOON = Reconnect(first=0.01, longest=0.02)
 
@@ -170,3 +171,26 @@ def test_redirects_are_followed_and_credentials_stay_at_their_origin(run, http):
 
     run(main)
     assert seen[:3] == [("/", True), ("/next", True), ("/there", False)]
+
+
+def test_cookies_are_kept_in_a_jar_and_credentials_are_asked_for(run, http):
+    def upgrade(connection, request):
+        seen.append(dict(request.cookies))
+        return ask(connection, request) or UpgradeAccept(headers={"Set-Cookie": "tea=mint"})
+
+    async def main():
+        async with listening(upgrade=upgrade) as server:
+            address = url(server).replace("ws://", "ws://ann:secret@")
+            for _ in range(2):
+                async with connect(address, http=http, cookies=jar) as websocket:
+                    await websocket.send("hello")
+                    assert await websocket.recv() == "hello"
+            with pytest.raises(UpgradeError) as refused:
+                async with connect(url(server), http=http):
+                    pass
+            assert refused.value.status == 401
+
+    ask, jar = basic_auth({"ann": "secret"}), CookieJar()
+    seen: list[dict[str, str]] = []
+    run(main)
+    assert seen == [{}, {"tea": "mint"}, {}]

@@ -6,7 +6,7 @@ except ImportError as missing:
     raise ImportError("mintws.trio needs trio, which `pip install mintws[trio]` brings along") from missing
 
 from mintws.drivers.broadcast import Broadcast
-from mintws.session import Failure, Reconnect
+from mintws.session import Failure, Reconnect, basic_auth
 from mintws.trio.broadcast import broadcast
 from mintws.trio.client import Http2Client, connect, connect_http2
 from mintws.trio.server import Server, serve
@@ -19,6 +19,7 @@ __all__ = [
     "Reconnect",
     "Server",
     "WebSocket",
+    "basic_auth",
     "broadcast",
     "connect",
     "connect_http2",
