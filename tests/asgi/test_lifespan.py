@@ -42,6 +42,31 @@ class Application:
             await send(answer)
 
 
+async def as_starlette(scope, receive, send):
+    """Say that it has failed to stop whenever its lifespan ends in any other way than it should."""
+    await receive()
+    await send(COMPLETE)
+    try:
+        await receive()
+    except BaseException:
+        await send({"type": "lifespan.shutdown.failed", "message": "it ends early"})
+        raise
+
+
+def test_an_application_that_is_cancelled_may_say_that_it_has_failed(run, caplog):
+    caplog.set_level(logging.INFO)
+
+    async def work():
+        lifespan = Lifespan(as_starlette, "on", LOGGER)
+        await lifespan.startup()
+        await asyncio.sleep(0)
+        lifespan.cancel()
+        await lifespan.wait_stopped()
+
+    run(work())
+    assert caplog.records == []
+
+
 def serving(app, **options):
     return serve(app, "127.0.0.1", 0, **options)
 

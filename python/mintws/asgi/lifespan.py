@@ -155,6 +155,9 @@ class Lifespan:
             awaited = self._started
         elif phase == "shutdown" and self._stopping.done() and not self._stopped.done():
             awaited = self._stopped
+        elif kind == "lifespan.shutdown.failed" and self._started.done() and not self._stopping.done():
+            # It is cancelled or has failed before it was to stop, which the end of its coroutine tells.
+            return
         else:
             raise LocalProtocolError(f"an application may not send {kind!r} now")
         if outcome not in ("complete", "failed"):
