@@ -1,7 +1,7 @@
 """The Rust core. Names that `mintws` re-exports are public; the others are for the layers above."""
 
 from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
-from collections.abc import AsyncIterable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from contextvars import Context
 from ssl import MemoryBIO, SSLError, SSLObject
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, final
@@ -45,6 +45,7 @@ __all__ = [
     "ProtocolBase",
     "ReadyList",
     "SocketBase",
+    "Succession",
     "Text",
     "TlsChannel",
     "TlsRecords",
@@ -894,6 +895,38 @@ class BlockingWebSocket(MessageQueue):
 
     def _end_batch(self) -> None:
         """Write the frames of the batch, unless it is nested."""
+
+@final
+class Succession:
+    """A coroutine that is followed by another, however it ends: a handler, and the closing of its WebSocket.
+
+    As a coroutine of Python it would be one that awaits the first, whose frame would be entered each time that the first goes on.
+
+    Args:
+        first: called when the task begins; returns the first coroutine.
+        then: called with the exception that `first` or its coroutine has raised, or `None`; returns the other coroutine.
+    """
+
+    def __new__(
+        cls,
+        first: Callable[[], Coroutine[Any, Any, Any]],
+        then: Callable[[BaseException | None], Coroutine[Any, Any, None]],
+    ) -> Self: ...
+    @property
+    def __qualname__(self) -> str:
+        """The name shown for its task: that of the coroutine that runs."""
+
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any:
+        """Resume it with a value, as for a coroutine."""
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        """Raise an exception in the coroutine that runs."""
+
+    def close(self) -> None:
+        """End it: the coroutine that runs is closed, and none follows."""
 
 @final
 class Awaitable:

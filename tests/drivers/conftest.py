@@ -78,3 +78,9 @@ def listening(handler: Callable[[WebSocket], Awaitable[None]] = echo, **options:
 
 def url(server: Server, target: str = "/") -> str:
     return f"ws://127.0.0.1:{server.port}{target}"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds; the test's own bound ends a wait in vain."""
+    while not condition():
+        await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
-from drivers.conftest import echo, listening, live_timers, url
+from drivers.conftest import echo, listening, live_timers, until, url
 from drivers.raw import raw_client
 from wire import GOAWAY, h2_frames
 
@@ -19,11 +19,6 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def now():
     return asyncio.get_running_loop().time()
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def address(server, tls):

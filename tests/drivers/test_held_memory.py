@@ -10,6 +10,7 @@ from typing import Any
 
 import hpack
 import pytest
+from drivers.conftest import until
 from wire import BINARY, CLOSE, DATA, END_HEADERS, HEADERS, RSV1, SETTINGS, close_payload, deflated, h2_frame, masked
 
 from mintws import ConnectionClosed
@@ -51,11 +52,6 @@ async def raw_http2(server: Server, streams: int, window: int = 65_535) -> Async
 async def _discard(reader: asyncio.StreamReader) -> None:
     while await reader.read(65536):
         pass
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def held(server: Server) -> int:

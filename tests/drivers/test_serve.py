@@ -12,7 +12,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from drivers.conftest import echo, listening, live_timers, url
+from drivers.conftest import echo, listening, live_timers, until, url
 from drivers.raw import quiet_client, raw_client
 from wire import CLOSE, DATA, RST_STREAM, close_payload, h2_frame, h2_frames, masked
 
@@ -32,11 +32,6 @@ from mintws.events import Response
 from mintws.session import check_origin, transport
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def whole_answer(server, head):

@@ -8,7 +8,7 @@ import socket
 import ssl
 
 import pytest
-from drivers.conftest import listening
+from drivers.conftest import listening, until
 from drivers.raw import blocking_server
 from wire import REQUEST, TEXT, masked
 
@@ -34,11 +34,6 @@ def refusals(caplog):
         ]
 
     return given
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def talk(port, sent, *, end=False):

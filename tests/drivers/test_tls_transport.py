@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import trustme
-from drivers.conftest import echo, listening
+from drivers.conftest import echo, listening, until
 from drivers.raw import blocking_server, open_by_hand, reset
 from wire import CLOSE, REQUEST, TEXT, masked
 
@@ -23,11 +23,6 @@ MUCH = 8 << 20
 
 def secure(server):
     return f"wss://localhost:{server.port}/"
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

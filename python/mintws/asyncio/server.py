@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
@@ -21,7 +20,6 @@ from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.drivers import log
 from mintws.drivers.server import Respond, ServerSettings, ServerTransport, Upgrade, logger, server_context
-from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.extensions import Extension
@@ -383,30 +381,12 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
         super().take_step(step)
         self._server.note_end()
 
-    def start_handler(self, websocket: LoggedWebSocket) -> None:
-        handler = self._server.handler
-        if not inspect.iscoroutinefunction(handler):
-            super().start_handler(websocket)
-            return
-        # The handler's coroutine is the task: no frame of ours is entered each time that it goes on.
-        task = self._start_task(handler(websocket))
-        task.remove_done_callback(self._end_task)
-        task.add_done_callback(partial(self._end_handler, websocket))
+    def start_handler(self, websocket: WebSocket) -> None:
+        # No frame of ours is entered each time that the handler goes on.
+        begin = partial(_begin_handler, self._server.handler, websocket)
+        self._start_task(_core.Succession(begin, partial(self.end_handler, websocket)))
 
-    def _end_handler(self, websocket: LoggedWebSocket, task: asyncio.Task[None]) -> None:
-        """Close the WebSocket of a handler that has ended."""
-        failure = None if task.cancelled() else task.exception()
-        if task.cancelled():
-            self.leave_handled(websocket, 1001)
-        elif failure is not None and not isinstance(failure, Exception):
-            self.leave_handled(websocket, 1011)
-            # As asyncio says of what nobody has asked for.
-            self.loop.call_exception_handler({"message": "a handler ended", "exception": failure, "task": task})
-        else:
-            self._start_task(websocket.close(self.end_handled(websocket, failure)))
-        self._end_task(task)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None] | _core.Succession) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
         self._server.tasks[task] = self
         task.add_done_callback(self._end_task)
@@ -416,6 +396,14 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
         del self._server.tasks[task]
         self.end_work()
         self._server.note_end()
+
+
+def _begin_handler(handler: Handler, websocket: WebSocket) -> Any:
+    """Call a handler; return its coroutine, or the iterator of another awaitable."""
+    work = handler(websocket)
+    if not isinstance(work, Awaitable):
+        raise TypeError(f"the handler must return an awaitable, as a coroutine function does, not {work!r}")
+    return work if isinstance(work, Coroutine) else work.__await__()
 
 
 class ServerTls(TlsProtocol):

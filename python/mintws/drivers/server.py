@@ -260,21 +260,33 @@ class ServerTransport(LoggedTransport):
         self.proceed()
         return websocket
 
-    def start_handler(self, websocket: LoggedWebSocket) -> None:
+    def start_handler(self, websocket: Any) -> None:
         """Have the handler run in a task."""
         self._start_task(self._run(websocket))
 
     async def _run(self, websocket: LoggedWebSocket) -> None:
-        failure: Exception | None = None
+        raised: BaseException | None = None
         try:
             await self._server.handler(websocket)
-        except Exception as error:
-            failure = error
         except BaseException as error:
-            self.leave_handled(websocket, 1001 if isinstance(error, self.cancelled) else 1011)
-            raise
-        # That of threads is none to be awaited.
-        await LoggedWebSocket.close(websocket, self.end_handled(websocket, failure))
+            raised = error
+        await self.end_handler(websocket, raised)
+
+    async def end_handler(self, websocket: LoggedWebSocket, raised: BaseException | None) -> None:
+        """Close the WebSocket of a handler that has ended, and log how it has failed.
+
+        Raises:
+            BaseException: what the handler has raised, if it is no `Exception`: it was cancelled, or the process ends.
+        """
+        if isinstance(raised, Exception | None):
+            await websocket.close(self.end_handled(websocket, raised))
+            return
+        self.leave_handled(websocket, 1001 if isinstance(raised, self.cancelled) else 1011)
+        try:
+            raise raised
+        finally:
+            # Its traceback has this frame.
+            del raised
 
     def end_handled(self, websocket: LoggedWebSocket, failure: Exception | None) -> int:
         """Log how a handler has failed, if it has; return the status code that its WebSocket is to be closed with."""

@@ -85,7 +85,7 @@ struct Call {
 }
 
 /// The result of a step.
-enum Step {
+pub enum Step {
     Yield(Py<PyAny>),
     Return(Py<PyAny>),
 }
@@ -372,22 +372,11 @@ impl Awaitable {
 
     /// Resumes a coroutine of the subclass.
     fn delegate(slf: &Bound<'_, Self>, coroutine: Py<PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
-        let py = slf.py();
-        let mut result = ptr::null_mut();
-        let value = value.map_or_else(|| py.None(), |value| value.clone().unbind());
-        // SAFETY: both are live objects; `result` is set to a new reference unless the answer is an error, which is then set.
-        let (sent, result) = unsafe {
-            let sent = ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
-            (sent, Bound::from_owned_ptr_or_opt(py, result))
-        };
-        match (sent, result) {
-            (PySendResult::PYGEN_NEXT, Some(result)) => {
-                slf.get().proceed(py, Progress::Delegated(coroutine))?;
-                Ok(Step::Yield(result.unbind()))
-            }
-            (PySendResult::PYGEN_RETURN, Some(result)) => Ok(Step::Return(result.unbind())),
-            _ => Err(PyErr::fetch(py)),
+        let step = Step::of(coroutine.bind(slf.py()), value)?;
+        if let Step::Yield(_) = step {
+            slf.get().proceed(slf.py(), Progress::Delegated(coroutine))?;
         }
+        Ok(step)
     }
 
     fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -402,7 +391,24 @@ impl Awaitable {
 }
 
 impl Step {
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    /// Resumes a coroutine.
+    pub fn of(coroutine: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let py = coroutine.py();
+        let mut result = ptr::null_mut();
+        let value = value.map_or_else(|| py.None(), |value| value.clone().unbind());
+        // SAFETY: both are live objects; `result` is set to a new reference unless the answer is an error, which is then set.
+        let (sent, result) = unsafe {
+            let sent = ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
+            (sent, Bound::from_owned_ptr_or_opt(py, result))
+        };
+        match (sent, result) {
+            (PySendResult::PYGEN_NEXT, Some(result)) => Ok(Self::Yield(result.unbind())),
+            (PySendResult::PYGEN_RETURN, Some(result)) => Ok(Self::Return(result.unbind())),
+            _ => Err(PyErr::fetch(py)),
+        }
+    }
+
+    pub fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Yield(value) => Ok(value),
             Self::Return(value) => Err(PyStopIteration::new_err((value.bind(py).clone().unbind(),))),

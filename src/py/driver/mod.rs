@@ -10,6 +10,7 @@
 //! TlsChannel     TLS between a transport of the loop and the protocol above it
 //! BurstWebSocket one WebSocket of another driver, whose tasks wait in coroutines of its own
 //! send_to_all    one message to many WebSockets
+//! Succession     a coroutine that is followed by another: a handler, and the closing of its WebSocket
 //! coroutine_method the Python methods `recv` and `send`
 //! ```
 //!
@@ -22,6 +23,7 @@ mod burst;
 mod coroutine_method;
 mod loop_state;
 mod protocol;
+mod succession;
 mod tls_channel;
 mod waiter;
 mod websocket;
@@ -42,6 +44,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BurstWebSocket>()?;
     module.add_class::<Waiter>()?;
     module.add_class::<tls_channel::TlsChannel>()?;
+    module.add_class::<succession::Succession>()?;
     module.add_class::<asgi::AsgiCycle>()?;
     module.add_function(wrap_pyfunction!(broadcast::send_to_all, module)?)?;
     module.add_function(wrap_pyfunction!(coroutine_method::coroutine_method, module)?)?;
