@@ -58,6 +58,12 @@ def test_urls_have_default_ports_and_credentials(url, proxy):
         "socks5://ann:@proxy.example",
         "socks5://%C3%A4nn:secret@proxy.example",
         f"socks5://{'a' * 256}:secret@proxy.example",
+        "http://ann:secret/x@proxy.example:3128",
+        "http://ann:secret?@proxy.example",
+        "http://ann:secret#1@proxy.example:3128",
+        "http://ann:secret",
+        "http://ann:secret\u2100@proxy.example",
+        "ann:secret://x@proxy.example",
     ],
 )
 def test_what_is_no_proxy_is_refused(url):

@@ -73,7 +73,7 @@ def parse_proxy(url: str) -> Proxy:
     scheme = url.partition("://")[0].lower()
     if scheme not in PROXY_PORTS:
         known = ", ".join(f"{name}://" for name in PROXY_PORTS)
-        raise LocalProtocolError(f"the URL of a proxy begins with {known}, not {scheme}://")
+        raise LocalProtocolError(f"the URL of a proxy begins with {known}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -81,8 +81,12 @@ def parse_proxy(url: str) -> Proxy:
         user, password = (
             None if part is None else unquote(part, errors="strict") for part in (parts.username, parts.password)
         )
-    except ValueError as error:
-        raise LocalProtocolError(f"the URL of the proxy has no valid host, port or user: {error}") from None
+    except ValueError:
+        # Its text may have a part of the password.
+        raise LocalProtocolError(
+            "the URL of the proxy has no valid host, port or user: "
+            "in a user and a password, percent-encode all but letters, digits, -, ., _ and ~"
+        ) from None
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise LocalProtocolError("the URL of a proxy ends with its host and port")
     proxy = Proxy(scheme, host, PROXY_PORTS[scheme] if port is None else port, user or None, password)
