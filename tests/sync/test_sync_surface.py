@@ -43,9 +43,6 @@ MISSING = {
     *[f"Broadcast.{name}" for name in ("__init__", "closed", "gone", "sent", "skipped")],
     "broadcast.__init__",
     "WebSocket.send_nowait",
-    "basic_auth",
-    "basic_auth.__init__",
-    "connect(cookies)",
     *[f"{name}({argument})" for name in ("connect", "connect_http2") for argument in ("proxy", "proxy_ssl")],
 }
 #: In place of the coroutines and of `async with`.

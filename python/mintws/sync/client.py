@@ -16,6 +16,7 @@ from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
+    CookieJar,
     GivenHeaders,
     Reach,
     follow_redirects,
@@ -126,6 +127,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         local_addr: the host and the port to connect from.
         sock, path: instead of these, a socket that is connected already, such as the tunnel of a proxy, or the path of a Unix socket.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
+        cookies: an `http.cookiejar.CookieJar`, whose cookies are sent, unless a Cookie is among the headers, and which keeps those that
+            servers set.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` none is, and with
             `path` none to another origin.
@@ -165,6 +168,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
+        cookies: CookieJar | None = None,
         redirects: int = REDIRECTS,
         reconnect: Reconnect = RECONNECT,
         **options: Unpack[Options],
@@ -172,7 +176,17 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         where = parse(url)
         self._settings = ClientSettings(
-            where, http, headers, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects
+            where,
+            http,
+            headers,
+            subprotocols,
+            extensions,
+            origin,
+            user_agent_header,
+            timeouts,
+            options,
+            redirects,
+            cookies,
         )
         to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, None, None, None)
         self._connector = Connector(to)
