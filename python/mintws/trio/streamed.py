@@ -209,7 +209,8 @@ class StreamTransport(TrioTransport):
         try:
             data = await self.stream.receive_some(READ_SIZE)
         except Exception as error:
-            self._note(error)
+            if not self.lost:
+                self._note(error)
             self._peer_ended = True
             self.cut()
             return None
@@ -228,11 +229,9 @@ class StreamTransport(TrioTransport):
             data = await self._receive_some()
         finally:
             self._left.set()
-        if data is None:
-            return False
         if data and self._only is not None:
             self.go_on(*self._only.receive(data))
-        else:
+        elif data is not None:
             self._receive_eof()
         return True
 

@@ -34,7 +34,11 @@ class TrioTransport(LoggedTransport):
         raise NotImplementedError
 
     async def read_here(self) -> bool:
-        """Read some in the calling task, which receives, if no other task reads; return whether that was done."""
+        """Read some in the calling task, which receives, if no other task reads.
+
+        Returns:
+            Whether that was done, or has failed: the transport may have ended meanwhile.
+        """
         raise NotImplementedError
 
     def read_on(self) -> None:

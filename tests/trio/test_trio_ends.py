@@ -1,0 +1,73 @@
+"""How connections end on trio that are cut: whoever receives is told, and nothing is written after what was not written whole."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from on_trio import Relay, echo, listening
+
+from mintws import ConnectionClosed
+from mintws.trio import connect
+
+#: A peer is given up soon.
+SOON = {"ping_interval": 0.3, "ping_timeout": 0.3, "close_timeout": 0.3}
+
+
+@pytest.fixture(params=[False, True], ids=["", "tls"])
+def both(request, tls_contexts):
+    """The contexts of a server and of a client."""
+    return tls_contexts if request.param else (None, None)
+
+
+def where(port: int, context) -> str:
+    return f"wss://localhost:{port}/" if context else f"ws://127.0.0.1:{port}/"
+
+
+async def exchange(websocket) -> None:
+    """Have the task that receives read by itself: it waits for each message."""
+    for _ in range(10):
+        await websocket.send("hello")
+        assert await websocket.recv() == "hello"
+
+
+@pytest.mark.parametrize("how", ["keepalive", "close", "cancelled nursery"])
+def test_a_recv_ends_when_its_connection_is_cut(run, http, both, how):
+    codes = []
+
+    async def handler(websocket):
+        with pytest.raises(ConnectionClosed) as closed:
+            await echo(websocket)
+        codes.append(closed.value.code)
+        ended.set()
+
+    async def main():
+        nonlocal ended
+        ended = trio.Event()
+        async with listening(handler, ssl=both[0], **SOON) as server, trio.open_nursery() as relaying:
+            relay = Relay(server.port)
+            relaying.start_soon(relay.run)
+            async with trio.open_nursery() as nursery:
+                opening = connect(where(relay.port, both[1]), http=http, ssl=both[1], nursery=nursery, **SOON)
+                websocket = await opening
+                await exchange(websocket)
+                relay.stop()
+                if how == "close":
+                    relaying.start_soon(websocket.close)
+                if how == "cancelled nursery":
+                    relaying.start_soon(cancel_soon, nursery.cancel_scope)
+                bound = trio.current_time() + 10
+                with pytest.raises(ConnectionClosed) as closed, trio.CancelScope(shield=True, deadline=bound):
+                    await websocket.recv()
+                assert (closed.value.code, closed.value.clean) == (1006, False)
+                await ended.wait()
+            relaying.cancel_scope.cancel()
+        assert codes == [1006]
+        assert not server.tasks
+
+    ended: trio.Event
+    run(main)
+
+
+async def cancel_soon(scope: trio.CancelScope) -> None:
+    await trio.sleep(0.1)
+    scope.cancel()
