@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
+import trio.testing
 from on_trio import Relay, echo, listening
 
 from mintws import ConnectionClosed
 from mintws.trio import connect
+from mintws.trio.streamed import StreamTransport
 
 #: A peer is given up soon.
 SOON = {"ping_interval": 0.3, "ping_timeout": 0.3, "close_timeout": 0.3}
@@ -71,3 +75,42 @@ def test_a_recv_ends_when_its_connection_is_cut(run, http, both, how):
 async def cancel_soon(scope: trio.CancelScope) -> None:
     await trio.sleep(0.1)
     scope.cancel()
+
+
+def test_nothing_is_written_after_what_was_not_written_whole(run, http, both, monkeypatch):
+    written: dict[StreamTransport, bytearray] = {}
+    put = StreamTransport._put
+
+    def record(transport, data):
+        written.setdefault(transport, bytearray()).extend(data)
+        put(transport, data)
+
+    async def main():
+        async with listening(ssl=both[0], window=1 << 22, close_timeout=1) as server, trio.open_nursery() as relaying:
+            relay = Relay(server.port)
+            relaying.start_soon(relay.run)
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
+            sock.connect(("127.0.0.1", relay.port))
+            async with trio.open_nursery() as nursery:
+                target = where(relay.port, both[1])
+                opening = connect(target, http=http, sock=sock, ssl=both[1], nursery=nursery, extensions=())
+                websocket = await opening
+                await exchange(websocket)
+                relay.stop()
+                nursery.start_soon(websocket.send, bytes(1_000_000))
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                websocket.send_nowait(bytes(1000), max_unsent=1 << 30)
+                # The client could write again, and is cut instead.
+                relay.take()
+                nursery.cancel_scope.cancel()
+            relay.take()
+            relaying.cancel_scope.cancel()
+        ours = bytes(written[websocket._protocol])
+        # A handshake of TLS comes before.
+        taken = bytes(relay.taken[relay.taken.index(ours[:32]) :])
+        assert len(taken) < len(ours)
+        assert ours.startswith(taken)
+
+    monkeypatch.setattr(StreamTransport, "_put", record)
+    run(main)

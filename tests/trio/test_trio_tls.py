@@ -11,7 +11,9 @@ import trio.testing
 from on_trio import listening
 
 from mintws import ConnectError, Http2, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.tls import Tls
 from mintws.trio import connect, connect_http2
+from mintws.trio.tls import TlsStream
 
 
 def wss(server, target: str = "/") -> str:
@@ -163,3 +165,69 @@ def test_tls_is_spoken_on_any_stream(run, http, tls_contexts):
 def test_what_is_no_stream_is_a_type_error():
     with pytest.raises(TypeError, match="receive_some"):
         connect("ws://localhost/", stream=object())
+
+
+class Pipe:
+    """A stream of prepared bytes, which keeps half of a write that is never done if it is blocked."""
+
+    def __init__(self, *incoming: bytes) -> None:
+        self.incoming = list(incoming)
+        self.sent = b""
+        self.blocked = False
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        return self.incoming.pop(0) if self.incoming else b""
+
+    async def send_all(self, data, /) -> None:
+        if self.blocked:
+            self.sent += bytes(data[: len(data) // 2])
+            await trio.sleep_forever()
+        self.sent += bytes(data)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def shaken(tls_contexts) -> tuple[Tls, Tls]:
+    """A server and a client whose handshake is done."""
+    server = Tls(tls_contexts[0], Role.SERVER)
+    client = Tls(tls_contexts[1], Role.CLIENT, server_hostname="localhost")
+    reply = client.start()
+    while reply:
+        _, answer = server.receive(reply)
+        reply = client.receive(answer)[1] if answer else b""
+    return server, client
+
+
+def test_no_close_notify_follows_a_write_that_was_cancelled(run, tls_contexts):
+    async def main():
+        pipe = Pipe()
+        stream = TlsStream(pipe, shaken(tls_contexts)[1], b"")
+        await stream.send_all(b"whole")
+        pipe.blocked = True
+        with trio.move_on_after(0.01):
+            await stream.send_all(b"half")
+        pipe.blocked, sent = False, pipe.sent
+        await stream.aclose()
+        assert pipe.sent == sent
+
+    run(main)
+
+
+def test_a_write_waits_for_the_one_that_is_under_way(run, tls_contexts):
+    class Slow(Pipe):
+        async def send_all(self, data, /) -> None:
+            for byte in bytes(data):
+                await trio.lowlevel.checkpoint()
+                self.sent += bytes([byte])
+
+    async def main():
+        pipe = Slow()
+        server, client = shaken(tls_contexts)
+        stream = TlsStream(pipe, client, b"")
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(stream.send_all, b"hello")
+        assert server.receive(pipe.sent)[0] == b"hello" * 2
+
+    run(main)

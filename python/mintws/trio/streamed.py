@@ -503,7 +503,8 @@ class StreamTransport(TrioTransport):
 
     def _send_last(self) -> None:
         """Write what the system takes at once of what is left, as the transport is cut."""
-        if self._send_now is None:
+        if self._send_now is None or self._unwritten > len(self._output):
+            # Nothing is written after what was not written whole: the peer would take it for the rest of that.
             return
         try:
             while self._output:

@@ -86,6 +86,9 @@ class TlsStream:
         self._stream = stream
         self._tls = tls
         self._early = early
+        #: What waits until a write that is under way has ended.
+        self._output = b""
+        self._writing = False
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
         """Wait for plaintext, and return some, which may be more than `max_bytes`; none if the peer has ended its half."""
@@ -94,20 +97,32 @@ class TlsStream:
             if not ciphertext:
                 ciphertext = bytes(await self._stream.receive_some(READ_SIZE))
             plaintext, reply = self._tls.receive(ciphertext)
-            await _send(self._stream, reply)
+            await self._write(reply)
             if plaintext or self._tls.end is not None:
                 return plaintext
 
     async def send_all(self, data: bytes | bytearray | memoryview, /) -> None:
         """Encrypt and write all bytes."""
-        await self._stream.send_all(self._tls.send(bytes(data)))
+        await self._write(self._tls.send(bytes(data)))
 
     async def aclose(self) -> None:
-        """Send close_notify and end both halves."""
+        """Send close_notify, unless a write was cancelled or has failed, and end both halves."""
         try:
-            await _send(self._stream, self._tls.close())
+            if not self._writing:
+                await self._write(self._tls.close())
         finally:
             await self._stream.aclose()
+
+    async def _write(self, ciphertext: bytes) -> None:
+        """Write ciphertext after what is being written: a task that reads may have an answer to a KeyUpdate."""
+        self._output += ciphertext
+        if self._writing:
+            return
+        self._writing = True
+        while self._output:
+            output, self._output = self._output, b""
+            await self._stream.send_all(output)
+        self._writing = False
 
 
 async def linger(stream: Stream, timeouts: TlsTimeouts) -> None:
