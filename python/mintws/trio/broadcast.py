@@ -36,6 +36,7 @@ def broadcast(
 
     Raises:
         LocalProtocolError: the message may not be sent, or an argument is out of range; nothing was sent.
+        RuntimeError: a WebSocket belongs to another run, maybe of another thread; nothing was sent.
         TypeError: an argument has a wrong type; nothing was sent.
 
     An exception of `slow`, or of an extension of your own, is raised after the message was sent to all others.

@@ -72,6 +72,7 @@ class StreamTransport(TrioTransport):
         "_session",
         "_sleeping",
         "_tls",
+        "_token",
         "_unwritten",
         "blocked_senders",
         "closing",
@@ -104,6 +105,7 @@ class StreamTransport(TrioTransport):
         self.id = next(numbers)
         self.stream = stream
         self._session = session
+        self._token = trio.lowlevel.current_trio_token()
         self.timeouts = session.timeouts
         self.peer = Peer(address_of(stream), None if tls is None else tls.ssl_object)
         #: None before it is known which version is spoken.
@@ -423,6 +425,19 @@ class StreamTransport(TrioTransport):
                 self.full = True
                 self._reads = self.is_reading
             self._wake_writer()
+
+    def check_run(self) -> None:
+        if self.lost:
+            # Nothing is written.
+            return
+        try:
+            token = trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            token = None
+        if token is not self._token:
+            raise RuntimeError(
+                "the WebSocket belongs to another run of trio: call it there, by trio.from_thread.run_sync()"
+            )
 
     def post(self, websocket: WebSocket) -> None:
         self._posted.append(websocket)

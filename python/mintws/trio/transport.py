@@ -29,6 +29,10 @@ class TrioTransport(LoggedTransport):
     ready_list: ReadyList
     blocked_senders: set[Any]
 
+    def check_run(self) -> None:
+        """Raise `RuntimeError` if this belongs to another run than the calling one."""
+        raise NotImplementedError
+
     def post(self, websocket: Any) -> None:
         """Have frames written that a WebSocket has collected, when the task that sends them waits at the latest."""
         raise NotImplementedError

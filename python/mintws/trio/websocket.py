@@ -17,6 +17,7 @@ from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
+from mintws.extensions import Deflate
 from mintws.session import Ordered
 from mintws.trio.stream import Stream
 from mintws.trio.transport import TrioTransport
@@ -127,6 +128,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         Raises:
             ConnectionClosed: the WebSocket has ended, or is closing.
             LocalProtocolError: the message may not be sent, or a message in fragments is under way: `send` waits for it. Nothing was sent.
+            RuntimeError: the WebSocket belongs to another run; nothing was sent.
             SendBufferFull: more than `max_unsent` bytes wait to be sent; nothing was sent.
             TypeError: `message` is not a whole message.
         """
@@ -364,9 +366,18 @@ def send_to_all(websockets: list[WebSocket], event: Any, compress: bool | None, 
 
     Raises:
         LocalProtocolError: the message may not be sent.
+        RuntimeError: a WebSocket belongs to another run; nothing was sent.
+        TypeError: one of them is not a WebSocket; nothing was sent.
+
+    An exception of an extension is raised after the message was sent to all others.
     """
+    for websocket in websockets:
+        if not isinstance(websocket, WebSocket):
+            raise TypeError("a message is broadcast to WebSockets of mintws.trio alone")
+        websocket._protocol.check_run()
     fates: Fates[WebSocket] = [], [], [], []
     sent, crowded, within, gone = fates
+    failure: Exception | None = None
     for websocket in websockets:
         if websocket._gone() or websocket.connection.state > State.OPEN:
             gone.append(websocket)
@@ -375,8 +386,28 @@ def send_to_all(websockets: list[WebSocket], event: Any, compress: bool | None, 
         elif websocket._fragmenting:
             within.append(websocket)
         else:
-            websocket._has_sent()
-            websocket._encode(event, compress)
-            websocket._post(False)
-            sent.append(websocket)
-    return fates
+            try:
+                websocket._has_sent()
+                websocket._encode(_passing(event, websocket.connection), compress)
+                websocket._post(False)
+            except Exception as error:
+                # A failure must not affect the others.
+                failure = failure or error
+            else:
+                sent.append(websocket)
+    if failure is None:
+        return fates
+    try:
+        raise failure
+    finally:
+        # This frame is in its traceback.
+        del failure
+
+
+def _passing(event: Any, connection: Connection) -> Any:
+    """Return a message as it passes the extensions of a connection: those of your own take no prepared one."""
+    agreed = connection.extensions
+    if not isinstance(event, PreparedMessage) or all(isinstance(it.transform, Deflate) for it in agreed):
+        return event
+    is_text, content = event._content
+    return Text(content.decode()) if is_text else Binary(content)
