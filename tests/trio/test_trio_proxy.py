@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from functools import partial
 
 import pytest
@@ -136,3 +138,30 @@ def test_a_silent_proxy_is_named(proxied):
                 pass
 
     proxied(HttpProxy(status=b""), work)
+
+
+@pytest.mark.parametrize("proxy_tls", [False, True])
+def test_a_refusal_whose_body_is_cut_off_is_the_refusal(run, tls_contexts, proxy_tls):
+    async def refuse(stream) -> None:
+        sock = stream.socket
+        if proxy_tls:
+            stream = trio.SSLStream(stream, tls_contexts[0], server_side=True, https_compatible=True)
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 100\r\n\r\nhello")
+        await trio.sleep(0.2)
+        # What closes it resets it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            listener, *_ = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+            port = listener.socket.getsockname()[1]
+            proxy = f"{'https' if proxy_tls else 'http'}://localhost:{port}"
+            with pytest.raises(ProxyError) as refused:
+                async with connect("ws://example.invalid/", proxy=proxy, proxy_ssl=tls_contexts[1]):
+                    pass
+            assert (refused.value.status, refused.value.body) == (407, b"hello")
+            nursery.cancel_scope.cancel()
+
+    run(main)

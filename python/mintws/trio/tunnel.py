@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 import trio
 
@@ -76,7 +77,8 @@ async def _open(to: Destination, proxy: Proxy, attempt: Attempt) -> Stream:
             await _receive(stream, tunnel)
         if tunnel.failure is not None:
             attempt.failure = unreachable(to.url, tunnel.failure, ConnectTimeout, proxy)
-            with trio.move_on_after(REFUSAL_WAIT):
+            # The refusal is known, even if its body is cut off.
+            with trio.move_on_after(REFUSAL_WAIT), suppress(OSError, trio.BrokenResourceError):
                 while not tunnel.done:
                     await _receive(stream, tunnel)
             raise unreachable(to.url, tunnel.failure, ConnectTimeout, proxy)
