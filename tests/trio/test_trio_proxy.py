@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from functools import partial
 
@@ -10,7 +11,7 @@ import pytest
 import trio
 from on_trio import listening, url
 
-from mintws import ConnectTimeout, ProxyError
+from mintws import ConnectionClosed, ConnectTimeout, ProxyError
 from mintws.trio import connect, connect_http2
 
 
@@ -165,3 +166,29 @@ def test_a_refusal_whose_body_is_cut_off_is_the_refusal(run, tls_contexts, proxy
             nursery.cancel_scope.cancel()
 
     run(main)
+
+
+def test_a_tunnel_in_tls_that_ends_without_close_notify_is_named_as_the_cause(proxied, tls_contexts):
+    class Cutting(HttpProxy):
+        async def serve(self, stream) -> None:
+            tls = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
+            self.asked.append(await tls.receive_some())
+            await tls.send_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+            server = await trio.open_tcp_stream("127.0.0.1", target)
+            async with server:
+                await server.send_all(await tls.receive_some())
+                await tls.send_all(await server.receive_some())
+                await stream.send_eof()
+
+    async def work(where):
+        nonlocal target
+        async with listening() as server:
+            target = server.port
+            async with connect(url(server), proxy=where, proxy_ssl=tls_contexts[1]) as websocket:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await websocket.recv()
+        assert closed.value.code == 1006
+        assert isinstance(websocket.ending.error.__cause__, ssl.SSLEOFError)
+
+    target = 0
+    proxied(Cutting(tls=tls_contexts[0]), work)

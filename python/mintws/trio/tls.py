@@ -91,15 +91,22 @@ class TlsStream:
         self._writing = False
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
-        """Wait for plaintext, and return some, which may be more than `max_bytes`; none if the peer has ended its half."""
-        while True:
+        """Wait for plaintext, and return some, which may be more than `max_bytes`; none after the peer's close_notify.
+
+        Raises:
+            ssl.SSLError: the stream ended without it, so that something may be missing (RFC 8446 §6.1), or a record is wrong.
+        """
+        while self._tls.end is None:
             ciphertext, self._early = self._early, b""
             if not ciphertext:
                 ciphertext = bytes(await self._stream.receive_some(READ_SIZE))
             plaintext, reply = self._tls.receive(ciphertext)
             await self._write(reply)
-            if plaintext or self._tls.end is not None:
+            if plaintext:
                 return plaintext
+        if isinstance(self._tls.end, ssl.SSLZeroReturnError):
+            return b""
+        raise self._tls.end
 
     async def send_all(self, data: bytes | bytearray | memoryview, /) -> None:
         """Encrypt and write all bytes."""
