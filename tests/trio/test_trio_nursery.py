@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from functools import partial
 
@@ -63,6 +64,21 @@ def test_a_cancelled_nursery_ends_its_connections(run, http):
             assert websocket.close_code == 1006
             with pytest.raises(ConnectionClosed):
                 await websocket.recv()
+
+    run(main)
+
+
+@pytest.mark.parametrize("opener", [connect, connect_http2])
+def test_an_opening_in_a_closed_nursery_leaves_no_socket(run, opener):
+    async def main():
+        async with listening() as server:
+            async with trio.open_nursery() as nursery:
+                pass
+            with socket.socket() as sock:
+                sock.connect(("127.0.0.1", server.port))
+                with pytest.raises(RuntimeError, match="Nursery is closed"):
+                    await opener(url(server), sock=sock, nursery=nursery)
+                assert sock.fileno() == -1
 
     run(main)
 

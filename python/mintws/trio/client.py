@@ -268,7 +268,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         settings = self._settings
         transport = await connector.connect(http, settings.timeouts, settings.options, attempt)
         transport.single = True
-        transport.begin_in(nursery, shield=shield)
+        await transport.begin_in(nursery, shield=shield)
         try:
             websocket: WebSocket = await transport.open(request, attempt)
         except BaseException:
@@ -352,7 +352,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
             window=self._window,
             max_concurrent_streams=self._max_concurrent_streams,
         )
-        transport.begin_in(nursery, shield=shield)
+        await transport.begin_in(nursery, shield=shield)
         await transport.settings(attempt)
         return Http2Client(transport, self._url, self._product)
 

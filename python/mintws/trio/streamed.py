@@ -149,9 +149,17 @@ class StreamTransport(TrioTransport):
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
 
-    def begin_in(self, nursery: trio.Nursery, *, shield: bool) -> None:
-        """Have a nursery run it; see `run`."""
-        nursery.start_soon(partial(self.run, shield=shield))
+    async def begin_in(self, nursery: trio.Nursery, *, shield: bool) -> None:
+        """Have a nursery run it; see `run`.
+
+        Raises:
+            RuntimeError: the nursery is closed; so is the stream then.
+        """
+        try:
+            nursery.start_soon(partial(self.run, shield=shield))
+        except BaseException:
+            await aclose_now(self.stream)
+            raise
 
     async def run(self, *, shield: bool = False) -> None:
         """Carry bytes both ways until the transport is gone.
