@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from mintws import (
+    Close,
     ConnectError,
     ConnectionClosed,
     ConnectTimeout,
@@ -16,7 +17,7 @@ from mintws import (
     RemoteProtocolError,
     UpgradeError,
 )
-from mintws.session import RETRY_AFTER_MOST, Backoff, Reconnect, retry_after
+from mintws.session import RETRY_AFTER_MOST, Backoff, CloseStatus, Reconnect, retry_after
 
 #: Sun, 06 Nov 1994 08:49:37 GMT.
 THEN = 784111777.0
@@ -113,6 +114,23 @@ def test_what_may_pass_is_tried_again(error):
 @pytest.mark.parametrize("error", STOPPED, ids=repr)
 def test_a_close_that_was_meant_ends_the_loop(error):
     assert backoff().failed(0, error, 0).then == "stop"
+
+
+LEFT = RemoteProtocolError("the peer left without a Close", code=1006)
+
+
+@pytest.mark.parametrize("code", [1000, 3000, 4999, None])
+@pytest.mark.parametrize("end", [{"error": LEFT}, {"cause": "no Close came"}, {"received": Close(1012)}], ids=str)
+def test_a_close_of_ours_that_was_meant_ends_the_loop_however_the_peer_ends(code, end):
+    closed = CloseStatus(sent=Close(code), **end).exception()
+    assert closed.code in (1006, 1012)
+    assert backoff().failed(0, closed, 0).then == "stop"
+
+
+def test_other_closes_of_ours_do_not_end_the_loop():
+    answer = Close(1012)
+    for status in (CloseStatus(sent=Close(1011), error=LEFT), CloseStatus(sent=answer, received=answer)):
+        assert backoff().failed(0, status.exception(), 0).then == 0.5
 
 
 @pytest.mark.parametrize("error", RAISED, ids=named)

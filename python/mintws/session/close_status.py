@@ -56,12 +56,15 @@ class CloseStatus:
         return self.received is not None and self.sent is not None
 
     @property
+    def _own(self) -> Close | None:
+        """Our Close, unless it repeats the peer's, to answer it."""
+        return None if self.sent is self.received else self.sent
+
+    @property
     def ended_by(self) -> Literal["us", "peer"] | None:
         """The side that closed first, or failed the connection; `None` if the transport ended by itself."""
         if self.received is not None:
-            # The answer to a Close repeats it.
-            first = self.sent is not None and self.sent is not self.received and self.sent.code == self.received.code
-            return "us" if first else "peer"
+            return "us" if self._own is not None and self._own.code == self.received.code else "peer"
         if self.error is not None and self.error.code == 1006 and not self.cause:
             return None
         return "us" if self.error is not None or self.cause or self.sent is not None else None

@@ -16,6 +16,7 @@ from mintws.errors import (
     RemoteProtocolError,
     UpgradeError,
 )
+from mintws.session.close_status import CloseStatus
 from mintws.session.timeouts import check_seconds
 
 #: The longest time, in seconds, that a server's Retry-After is waited for.
@@ -194,12 +195,20 @@ def _passes(status: int | None) -> bool:
     return status is not None and (status == 429 or 500 <= status <= 599 or status in _SOCKS_REPLIES)
 
 
+def _is_meant(code: int | None) -> bool:
+    """Whether a Close with this status code, or without one, ends the loop."""
+    return code in (None, 1000, 1005) or 3000 <= code <= 4999
+
+
 def _rule(error: ConnectError | ConnectionClosed) -> Literal["retry", "stop", "raise"]:
     """Return what follows a failure."""
     if isinstance(error, ConnectionClosed):
-        if error.code in RETRY_CODES:
-            return "retry"
-        return "stop" if error.code in (1000, 1005) or 3000 <= error.code <= 4999 else "raise"
+        status = error._status
+        own = status._own if isinstance(status, CloseStatus) else None
+        # What we have closed so is meant, however the peer has ended then.
+        if _is_meant(error.code) or (own is not None and _is_meant(own.code)):
+            return "stop"
+        return "retry" if error.code in RETRY_CODES else "raise"
     refusal = _refusal(error)
     if refusal is not None:
         return "retry" if _passes(refusal.status) else "raise"
