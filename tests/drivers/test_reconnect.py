@@ -11,8 +11,10 @@ import ssl
 
 import pytest
 from drivers.conftest import listening, url
+from drivers.raw import close_alone, silent_server
 
 from mintws import (
+    Close,
     ConnectError,
     ConnectionClosed,
     ConnectTimeout,
@@ -237,6 +239,145 @@ def test_a_websocket_that_ends_within_its_own_block_is_left_to_the_rule(run, htt
 
     run(work())
     assert heard == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("of the body")], ids=repr)
+def test_a_block_that_ends_while_its_websocket_is_open_goes_on_as_none_does(run, http, caplog, error):
+    caplog.set_level(logging.INFO, "mintws.client")
+    codes, failures, opened = [], [], []
+
+    async def handler(websocket):
+        await websocket.wait_closed()
+        codes.append(websocket.close_code)
+
+    async def work():
+        async with listening(handler) as server:
+            policy = Reconnect(first=0.01, longest=0.02, decide=failures.append)
+            async for websocket in connect(url(server), http=http, reconnect=policy):
+                opened.append(websocket)
+                with contextlib.suppress(ValueError):
+                    async with websocket:
+                        if len(opened) == 3:
+                            break
+                        if error is not None:
+                            raise error
+
+    run(work())
+    assert codes == [1000 if error is None else 1011] * 2 + [1000]
+    assert failures == []
+    assert caplog.text.count("the loop has gone on; connecting again in") == 2
+
+
+def test_a_close_within_the_block_ends_the_loop(run, http):
+    opened = []
+
+    async def work():
+        async with listening() as server:
+            async for websocket in connect(url(server), http=http, reconnect=SOON):
+                opened.append(websocket)
+                async with websocket:
+                    await websocket.close()
+
+    run(work())
+    assert len(opened) == 1
+
+
+async def leave(connection, event, writer):
+    """Leave without a Close when one comes."""
+    if isinstance(event, Close):
+        writer.close()
+
+
+@pytest.mark.parametrize("code", [1000, 4000, None])
+def test_a_close_of_this_side_ends_the_loop_though_the_peer_sends_none(run, http, code):
+    ends = []
+
+    async def work():
+        async with silent_server(http, answer=leave) as address:
+            async for websocket in connect(address, http=http, reconnect=SOON):
+                await websocket.close(code)
+                ends.append(websocket.close_code)
+
+    run(work())
+    assert ends == [1006]
+
+
+def test_a_cancelled_wait_for_the_next_websocket_goes_on_where_it_was(run):
+    attempts = []
+    asked = asyncio.Event()
+
+    def decide(failure):
+        attempts.append(failure.attempts)
+        asked.set()
+        return 0.5 if len(attempts) == 1 else "stop"
+
+    async def work():
+        loop = asyncio.get_running_loop()
+        policy = Reconnect(first=0, longest=0, decide=decide)
+        websockets = aiter(connect(f"ws://127.0.0.1:{free_port()}", reconnect=policy))
+        waiting = asyncio.ensure_future(anext(websockets))
+        await asked.wait()
+        began = loop.time()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        for _ in range(2):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(websockets), 0.01)
+        assert attempts == [1]
+        with pytest.raises(StopAsyncIteration):
+            await anext(websockets)
+        assert loop.time() - began > 0.4
+        assert attempts == [1, 2]
+
+    run(work())
+
+
+def test_a_decision_that_is_cancelled_is_asked_for_again(run):
+    asked = []
+
+    async def decide(failure):
+        asked.append(failure)
+        if len(asked) == 1:
+            await asyncio.sleep(100)
+        return "raise"
+
+    async def work():
+        websockets = aiter(connect(f"ws://127.0.0.1:{free_port()}", reconnect=Reconnect(decide=decide)))
+        waiting = asyncio.ensure_future(anext(websockets))
+        while not asked:
+            await asyncio.sleep(0.005)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(ConnectError):
+            await anext(websockets)
+        with pytest.raises(StopAsyncIteration):
+            await anext(websockets)
+
+    run(work())
+    assert asked[0] is asked[1]
+
+
+def test_a_websocket_whose_close_is_cancelled_by_the_loop_is_followed_by_another(run, http):
+    released = asyncio.Event()
+
+    async def answer(connection, event, writer):
+        await released.wait()
+        await close_alone(connection, event, writer)
+
+    async def work():
+        async with silent_server(http, answer=answer) as address:
+            websockets = aiter(connect(address, http=http, reconnect=SOON))
+            first = await anext(websockets)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(websockets), 0.01)
+            released.set()
+            second = await anext(websockets)
+            assert (first.close_code, second.state) == (1000, State.OPEN)
+            second.transport.abort()
+
+    run(work())
 
 
 def test_the_end_of_another_websocket_is_an_error_of_the_body(run, http):

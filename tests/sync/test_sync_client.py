@@ -468,6 +468,22 @@ def test_a_client_connects_again(http):
     assert got == ["news 1 a", "news 2 b", "news 3 c"]
 
 
+def test_a_block_that_ends_while_its_websocket_is_open_is_followed_by_another(http):
+    codes, opened = [], []
+
+    def handler(websocket):
+        websocket.wait_closed()
+        codes.append(websocket.close_code)
+
+    with listening(handler) as server:
+        for websocket in connect(url(server), http=http, reconnect=Reconnect(first=0.01, longest=0.01)):
+            opened.append(websocket)
+            with websocket:
+                if len(opened) == 3:
+                    websocket.close()
+    assert codes == [1000] * 3
+
+
 def test_a_loop_that_is_left_closes_its_websocket():
     codes = []
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from http.cookiejar import CookieJar
 
 import pytest
 import trio
 from on_trio import listening, url
 
-from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError, UpgradeReject
+from mintws import (
+    Close,
+    ConnectError,
+    ConnectionClosed,
+    Http1,
+    Http2,
+    LocalProtocolError,
+    Role,
+    UpgradeAccept,
+    UpgradeError,
+    UpgradeReject,
+    UpgradeRequest,
+)
 from mintws.trio import Reconnect, basic_auth, connect
 
 SOON = Reconnect(first=0.01, longest=0.02)
@@ -106,6 +119,81 @@ def test_cancellation_ends_the_wait_for_the_next_attempt(run):
             assert scope.cancelled_caught
 
     run(main)
+
+
+def test_a_wait_that_was_cancelled_goes_on_where_it_was(run):
+    attempts = []
+
+    def decide(failure):
+        attempts.append(failure.attempts)
+        return 0.5 if len(attempts) == 1 else "stop"
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            reconnect = Reconnect(first=0, longest=0, decide=decide)
+            websockets = aiter(connect("ws://127.0.0.1:9/", nursery=nursery, reconnect=reconnect))
+            while not attempts:
+                with trio.move_on_after(0.05):
+                    await anext(websockets)
+            for _ in range(2):
+                with trio.move_on_after(0.01) as scope:
+                    await anext(websockets)
+                assert scope.cancelled_caught
+            assert attempts == [1]
+            with pytest.raises(StopAsyncIteration):
+                await anext(websockets)
+
+    run(main)
+    assert attempts == [1, 2]
+
+
+def test_a_block_that_ends_while_its_websocket_is_open_is_followed_by_another(run, http):
+    codes, opened = [], []
+
+    async def handler(websocket):
+        await websocket.wait_closed()
+        codes.append(websocket.close_code)
+
+    async def main():
+        async with listening(handler) as server, trio.open_nursery() as nursery:
+            async for websocket in connect(url(server), http=http, nursery=nursery, reconnect=SOON):
+                opened.append(websocket)
+                async with websocket:
+                    if len(opened) == 3:
+                        await websocket.close()
+
+    run(main)
+    assert codes == [1000] * 3
+
+
+def test_a_close_of_this_side_ends_the_loop_though_the_peer_sends_none(run, http):
+    ends = []
+
+    async def leave(stream):
+        """Open WebSockets, and leave without a Close when one comes."""
+        carrier = (Http1 if http == "1.1" else Http2)(Role.SERVER)
+        await stream.send_all(carrier.start())
+        async for data in stream:
+            events, reply = carrier.receive(data)
+            await stream.send_all(reply)
+            for connection, event in events:
+                if isinstance(event, UpgradeRequest):
+                    await stream.send_all(connection.send(UpgradeAccept()))
+                elif isinstance(event, Close):
+                    return
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, leave, 0, host="127.0.0.1"))
+            port = listeners[0].socket.getsockname()[1]
+            address = f"ws://127.0.0.1:{port}/"
+            async for websocket in connect(address, http=http, nursery=nursery, reconnect=SOON):
+                await websocket.close()
+                ends.append(websocket.close_code)
+            nursery.cancel_scope.cancel()
+
+    run(main)
+    assert ends == [1006]
 
 
 def test_connecting_again_needs_a_nursery_and_no_stream(run):

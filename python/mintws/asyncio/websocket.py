@@ -20,7 +20,7 @@ from mintws.events import (
     State,
     Text,
 )
-from mintws.session import Ordered
+from mintws.session import LoopBody, Ordered
 
 #: What is sent as one message.
 Message: TypeAlias = WholeMessage | Iterable[Any] | AsyncIterable[Any]
@@ -47,15 +47,15 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         "_protocol",
         "_session",
         "_traced",
+        "body",
         "connection",
-        "reconnects",
     )
 
     _protocol: LoopTransport
 
     def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
-        self.reconnects = False
+        self.body = LoopBody.NONE
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
@@ -71,7 +71,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         ended = self._is_left_to_loop(error)
-        self.discard()
+        self.end_body()
         if error is None or ended:
             await self.close()
         else:

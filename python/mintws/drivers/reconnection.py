@@ -9,9 +9,8 @@ from typing import Generic, TypeVar
 
 from mintws.drivers import log
 from mintws.drivers.websocket import LoggedWebSocket
-from mintws.errors import ConnectError, ConnectionClosed
-from mintws.events import State
-from mintws.session import Backoff, Reconnect
+from mintws.errors import ConnectError
+from mintws.session import Backoff, Failure, LoopBody, Reconnect
 from mintws.url import Url
 
 W = TypeVar("W", bound=LoggedWebSocket)
@@ -33,6 +32,9 @@ class Reconnecting(Generic[W]):
         self._policy = policy
         self._backoff = Backoff(policy, random.random)
         self._done = False
+        #: The failure that nothing has followed yet, and the time of the next attempt.
+        self._failure: Failure | None = None
+        self._next_at: float | None = None
         self.websocket: W | None = None
 
     def now(self) -> float:
@@ -58,53 +60,67 @@ class Reconnecting(Generic[W]):
     async def next(self) -> W | None:
         """Close the WebSocket that the body is done with, and open the next one; return `None` at the end of the loop.
 
+        A call that is cancelled can be made again, and goes on where it was.
+
         Raises:
             ConnectError: it does not open, and the client does not try again.
             ConnectionClosed: the last one had ended in a way after which the client does not connect again.
         """
         if self.websocket is not None:
             await self._leave(self.websocket)
-        while not self._done:
+        while True:
+            if self._failure is not None:
+                await self._mend(self._failure)
+            if self._done:
+                return None
+            if self._next_at is not None:
+                await self.pause(max(0.0, self._next_at - self.now()))
+                self._next_at = None
             try:
                 websocket = await self.open()
             except ConnectError as error:
-                if await self._mend(error):
-                    raise
+                self._failure = self._backoff.failed(self.now(), error, time.time())
             else:
-                websocket.reconnects = True
+                websocket.body = LoopBody.RUNS
                 self.websocket = websocket
                 self._backoff.opened(self.now())
                 return websocket
-        return None
 
     async def _leave(self, websocket: W) -> None:
-        """Close a WebSocket, and wait until the next one may be opened.
-
-        Raises:
-            ConnectionClosed: as from `next`.
-        """
-        was_open = websocket.state is State.OPEN
-        websocket.discard()
+        """Close a WebSocket, and set what follows it."""
+        websocket.end_body()
         await self.close(websocket)
         self.websocket = None
-        if was_open:
-            delay = self._backoff.left(self.now())
+        now = self.now()
+        if websocket.body is LoopBody.LEFT:
+            delay = self._backoff.left(now)
             log.connects_again(self._url, "the loop has gone on", delay)
-            await self.pause(delay)
-            return
-        closed = websocket.ending.exception()
-        if await self._mend(closed):
-            raise closed
+            self._next_at = now + delay
+        else:
+            self._failure = self._backoff.failed(now, websocket.ending.exception(), time.time())
 
-    async def _mend(self, error: ConnectError | ConnectionClosed) -> bool:
-        """Wait until the next attempt, or end the loop; return whether the error is to be raised."""
-        self._done = True
-        failure = self._backoff.failed(self.now(), error, time.time())
-        answer = None if self._policy.decide is None else self._policy.decide(failure)
-        then = self._backoff.settle(failure, await answer if isinstance(answer, Awaitable) else answer)
-        log.connects_again(self._url, error, then)
-        if isinstance(then, str):
-            return then == "raise"
-        await self.pause(then)
-        self._done = False
-        return False
+    async def _mend(self, failure: Failure) -> None:
+        """Set the time of the next attempt, or end the loop.
+
+        Raises:
+            ConnectError, ConnectionClosed: the error of the failure, which is to be raised.
+        """
+        decide = self._policy.decide
+        try:
+            answer = None if decide is None else decide(failure)
+            then = self._backoff.settle(failure, await answer if isinstance(answer, Awaitable) else answer)
+            log.connects_again(self._url, failure.error, then)
+            if then == "raise":
+                raise failure.error
+        except Exception:
+            self._failure = None
+            self._done = True
+            raise
+        finally:
+            # The error holds the frames that it has left.
+            del failure
+        self._failure = None
+        if then == "stop":
+            self._done = True
+        else:
+            self._next_at = self.now() + then

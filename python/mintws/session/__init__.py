@@ -6,7 +6,7 @@ from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
 from mintws.session.close_status import CLEAN_CODES, CloseStatus
 from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
-from mintws.session.drive import DriverTransport, DriverWebSocket, Owner
+from mintws.session.drive import DriverTransport, DriverWebSocket, LoopBody, Owner
 from mintws.session.driver import Messages, Transport, TransportState
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
@@ -74,6 +74,7 @@ __all__ = [
     "HttpVersion",
     "IdleTimeout",
     "Keepalive",
+    "LoopBody",
     "Messages",
     "Order",
     "Ordered",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
@@ -32,6 +33,14 @@ class Owner(ReferenceType["DriverWebSocket"]):
     __slots__ = ()
 
 
+class LoopBody(Enum):
+    """What the body of a loop that connects again does with a WebSocket."""
+
+    NONE = "it is of no such loop"
+    RUNS = "it has it"
+    LEFT = "it has ended while the WebSocket was open"
+
+
 class DriverWebSocket(MessageQueue):
     """A driver's WebSocket without its I/O and without the tasks that wait for it.
 
@@ -44,8 +53,8 @@ class DriverWebSocket(MessageQueue):
 
     __slots__ = ()
 
-    #: Whether another one follows it, because it is one of a client that connects again.
-    reconnects = False
+    #: A loop that connects again has it.
+    body = LoopBody.NONE
 
     connection: Connection
     _protocol: DriverTransport
@@ -205,11 +214,17 @@ class DriverWebSocket(MessageQueue):
 
     def _ends_quietly(self, closed: ConnectionClosed) -> bool:
         """Whether its end ends an iteration over messages without an error."""
-        return self.reconnects or (closed.clean and closed.code in CLEAN_CODES)
+        return self.body is not LoopBody.NONE or (closed.clean and closed.code in CLEAN_CODES)
+
+    def end_body(self) -> None:
+        """Discard the messages that are left, and record whether the body of the loop has ended while it was open."""
+        if self.body is LoopBody.RUNS and self.state is State.OPEN:
+            self.body = LoopBody.LEFT
+        self.discard()
 
     def _is_left_to_loop(self, error: object) -> bool:
         """Whether an error of the body is the end of this WebSocket, which the loop that connects again decides on."""
-        return self.reconnects and self.ending.is_of(error)
+        return self.body is not LoopBody.NONE and self.ending.is_of(error)
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's, or answer the peer's if it has been received."""

@@ -58,7 +58,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        self.discard()
+        self.end_body()
         if error is None or isinstance(error, Exception):
             self.close(1000 if error is None else 1011)
         else:

@@ -18,7 +18,7 @@ from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
 from mintws.extensions import Deflate
-from mintws.session import Ordered
+from mintws.session import LoopBody, Ordered
 from mintws.trio.stream import Stream
 from mintws.trio.transport import TrioTransport
 from mintws.trio.waiter import Waiter
@@ -58,8 +58,8 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         "_session",
         "_traced",
         "_whole",
+        "body",
         "connection",
-        "reconnects",
     )
 
     _protocol: TrioTransport
@@ -69,7 +69,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     def __init__(self, protocol: TrioTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
-        self.reconnects = False
+        self.body = LoopBody.NONE
         #: The task that waits for a message.
         self._reader: trio.lowlevel.Task | None = None
         #: Tasks that wait for room, for the end of a message in fragments, and for the end.
@@ -95,7 +95,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         ended = self._is_left_to_loop(error)
-        self.discard()
+        self.end_body()
         if error is None or ended:
             await self.close()
         else:
