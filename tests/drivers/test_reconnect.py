@@ -660,3 +660,20 @@ def test_headers_that_do_not_come_are_named_when_time_is_up(run):
                 await connect(url(server), headers=headers, open_timeout=0.05)
 
     run(work())
+
+
+@pytest.mark.parametrize("open_timeout", [10.0, None])
+@pytest.mark.parametrize("error", [TimeoutError, asyncio.TimeoutError, OSError])
+def test_what_a_callable_for_headers_raises_is_raised_as_it_is(run, error, open_timeout):
+    raised = error("the token service is down")
+
+    async def headers():
+        raise raised
+
+    async def work():
+        async with listening() as server:
+            with pytest.raises(error) as told:
+                await connect(url(server), headers=headers, open_timeout=open_timeout)
+            assert told.value is raised
+
+    run(work())

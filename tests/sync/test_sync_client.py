@@ -484,6 +484,17 @@ def test_a_block_that_ends_while_its_websocket_is_open_is_followed_by_another(ht
     assert codes == [1000] * 3
 
 
+def test_what_a_callable_for_headers_raises_is_raised_as_it_is():
+    raised = TimeoutError("the token service is down")
+
+    def headers():
+        raise raised
+
+    with pytest.raises(TimeoutError) as told:
+        connect("ws://127.0.0.1:9/", headers=headers).open()
+    assert told.value is raised
+
+
 def test_a_loop_that_is_left_closes_its_websocket():
     codes = []
 

@@ -282,3 +282,19 @@ def test_cookies_are_kept_in_a_jar_and_credentials_are_asked_for(run, http):
     seen: list[dict[str, str]] = []
     run(main)
     assert seen == [{}, {"tea": "mint"}, {}]
+
+
+@pytest.mark.parametrize("error", [TimeoutError, trio.TooSlowError])
+def test_what_a_callable_for_headers_raises_is_raised_as_it_is(run, error):
+    raised = error("the token service is down")
+
+    async def headers():
+        raise raised
+
+    async def main():
+        with pytest.raises(error) as told:
+            async with connect("ws://127.0.0.1:9/", headers=headers):
+                pass
+        assert told.value is raised
+
+    run(main)

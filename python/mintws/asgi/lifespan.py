@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from mintws.asgi.messages import App, Message
-from mintws.asyncio.timers import limited
+from mintws.asyncio.timers import Late, limited
 from mintws.errors import LocalProtocolError, MintWSError
 from mintws.session import END_WAIT
 
@@ -87,7 +87,7 @@ class Lifespan:
         try:
             failure = await asyncio.shield(self._stopped)
             # It has said so, and may go on for a moment.
-            with suppress(asyncio.TimeoutError):
+            with suppress(Late):
                 await limited(asyncio.wait([self._task]), END_WAIT)
         finally:
             self.cancel()

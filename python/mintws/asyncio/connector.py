@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from mintws.asyncio.protocol import ConnectionProtocol
 from mintws.asyncio.tcp import connect_tcp, hand_over, resolve
-from mintws.asyncio.timers import limited
+from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, default_context, proxy_context, shared_buffers
 from mintws.asyncio.tunnel import TunnelProtocol
 from mintws.connection import Options
@@ -72,7 +72,7 @@ class LoopAttempt(Attempt):
         except ConnectError as error:
             self.log(error)
             raise
-        except asyncio.TimeoutError:
+        except Late:
             # A frame that holds what it raises would wait for the collector.
             raise self.late(timeout) from None
 

@@ -14,7 +14,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.asyncio.listener import Listener
 from mintws.asyncio.protocol import ConnectionProtocol
-from mintws.asyncio.timers import limited
+from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
@@ -262,7 +262,7 @@ class Server(ServerSettings):
                 protocol.close()
             gone = [protocol.gone for protocol in self.protocols]
             if gone:
-                with contextlib.suppress(asyncio.TimeoutError):
+                with contextlib.suppress(Late):
                     await limited(asyncio.wait(gone), END_WAIT)
         finally:
             if not self._loop_is_closed:
@@ -294,7 +294,7 @@ class Server(ServerSettings):
 
     async def _wait_for_work(self, timeout: float | None) -> None:
         """Wait until no work is under way, but that of the calling task."""
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(Late):
             await limited(self._when_idle(), timeout)
 
     async def _when_idle(self) -> None:

@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class Late(Exception):
+    """Time is up."""
+
+
 def rearm(
     timer: asyncio.Handle | None, loop: asyncio.AbstractEventLoop, deadline: float | None, call: Callable[[], None]
 ) -> asyncio.Handle | None:
@@ -33,15 +37,21 @@ if sys.version_info >= (3, 11):
         the traceback hold.
 
         Raises:
-            TimeoutError: time is up.
+            Late: time is up.
         """
-        async with asyncio.timeout(seconds):
-            return await work
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await work
+        except TimeoutError:
+            # What is waited for may raise one of its own.
+            if limit.expired():
+                raise Late from None
+            raise
 
 else:
 
     async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Wait for a coroutine for so many seconds; `asyncio.TimeoutError` if time is up."""
+        """Wait for a coroutine for so many seconds; `Late` if time is up."""
         task, expired = asyncio.current_task(), False
         assert task is not None
 
@@ -55,7 +65,7 @@ else:
             return await work
         except asyncio.CancelledError:
             if expired:
-                raise asyncio.TimeoutError from None
+                raise Late from None
             raise
         finally:
             if timer is not None:

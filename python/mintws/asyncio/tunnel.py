@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mintws.asyncio.timers import limited
+from mintws.asyncio.timers import Late, limited
 from mintws.session import REFUSAL_WAIT, Tunnel
 
 
@@ -32,7 +32,7 @@ class TunnelProtocol(asyncio.Protocol):
         if self._tunnel.failure is not None:
             try:
                 await limited(self._whole(), REFUSAL_WAIT)
-            except asyncio.TimeoutError:
+            except Late:
                 pass
 
     async def _whole(self) -> None:
