@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import pytest
@@ -217,3 +218,8 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "python_socks", None)
     with pytest.raises(LocalProtocolError, match=r"pip install mintws\[socks\]"):
         tunnel_to(parse_proxy("socks5h://proxy.example"), "example.com", 443)
+
+
+def test_a_tunnel_that_is_never_started_is_not_warned_of():
+    tunnel_to(parse_proxy("socks5h://proxy.example"), "example.com", 443)
+    gc.collect()

@@ -35,10 +35,14 @@ class SocksTunnel:
         self.rest = b""
         self._sent = b""
         self._wanted = 0
-        self._work: Coroutine[Any, Any, Any] = _connector(proxy).connect(_Stream(self), host, port)  # type: ignore[arg-type]
+        self._connector = _connector(proxy)
+        self._server = host, port
+        self._work: Coroutine[Any, Any, Any]
 
     def start(self) -> bytes:
         """Return the first message."""
+        # Not before: a coroutine that never runs is warned of, and the proxy may be out of reach.
+        self._work = self._connector.connect(_Stream(self), *self._server)  # type: ignore[arg-type]
         return self._go_on()
 
     def receive(self, data: bytes) -> bytes:
