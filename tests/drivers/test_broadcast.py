@@ -33,6 +33,7 @@ from mintws import (
     Transform,
 )
 from mintws.asyncio import broadcast, connect, connect_http2
+from mintws.drivers.broadcast import deliver
 
 MIB = 1 << 20
 KINDS = [
@@ -236,6 +237,32 @@ def test_a_function_is_told_of_those_that_are_skipped(run, http):
             assert await taken(clients) == ["more"] * 3
 
     run(main())
+
+
+class Crowded:
+    """A WebSocket on which too much waits, and whose Close raises."""
+
+    closes = 0
+
+    def _begin_close(self, code, reason):
+        self.closes += 1
+        raise RuntimeError(f"the Close of {id(self)}")
+
+
+def test_all_that_are_skipped_or_closed_are_seen_to_though_each_raises():
+    def crowd(websockets, message, compress, max_unsent):
+        return [], websockets, [], []
+
+    def broken(websocket):
+        told.append(websocket)
+        raise RuntimeError(f"what slow does to {id(websocket)}")
+
+    members, told = [Crowded() for _ in range(3)], []
+    for slow in (broken, "close"):
+        with pytest.raises(RuntimeError, match=str(id(members[0]))):
+            deliver(crowd, members, "news", compress=None, max_unsent=0, slow=slow)
+    assert told == members
+    assert [it.closes for it in members] == [1, 1, 1]
 
 
 def test_those_that_have_ended_are_gone(run, http):

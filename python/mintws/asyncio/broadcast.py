@@ -40,6 +40,7 @@ def broadcast(
         RuntimeError: a WebSocket belongs to the loop of another thread; nothing was sent.
         TypeError: an argument has a wrong type; nothing was sent.
 
-    An exception of `slow`, or of an extension of your own, is raised after the message was sent to all others.
+    An exception of `slow`, or of an extension of your own, is raised after the message was sent to all others: the first one, when `slow`
+    was called with all that are skipped.
     """
     return deliver(_core.send_to_all, websockets, message, compress=compress, max_unsent=max_unsent, slow=slow)

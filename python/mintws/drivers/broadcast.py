@@ -64,13 +64,27 @@ def deliver(
         result = Broadcast(sent, crowded + within, [], gone)
     else:
         result = Broadcast(sent, within, crowded, gone)
-    for websocket in result.closed:
-        assert close is not None
-        websocket._begin_close(close.code, close.reason)
+    if close is not None:
+        _tell_all(result.closed, lambda websocket: websocket._begin_close(close.code, close.reason))
     if callable(slow):
-        for websocket in result.skipped:
-            slow(websocket)
+        _tell_all(result.skipped, slow)
     return result
+
+
+def _tell_all(websockets: list[W], tell: Callable[[W], object]) -> None:
+    """Call a function with each WebSocket; what it raises first is raised when all have had their turn."""
+    errors: list[Exception] = []
+    for websocket in websockets:
+        try:
+            tell(websocket)
+        except Exception as error:
+            errors.append(error)
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        # The error holds this frame.
+        del errors
 
 
 def whole(message: Any, call: str) -> Text | Binary | PreparedMessage:
