@@ -17,6 +17,7 @@ from drivers.raw import open_by_hand
 from mintws import Connection, Http1, Http2, Role
 from mintws.cli.certificate import make_certificate
 from mintws.sync import Server, WebSocket, serve
+from mintws.sync.background import Background
 
 #: Seconds for what must happen soon, on a machine with much to do.
 SOON = 10.0
@@ -127,3 +128,17 @@ def accepting(http: str, talk: Callable[[socket.socket, Connection], object]) ->
         talk(sock, open_by_hand(sock, carrier))
 
     return serve_one
+
+
+def speak_first(sock: socket.socket) -> None:
+    """Serve HTTP/2, whose server need not wait for the client."""
+    carrier = Http2(Role.SERVER)
+    sock.sendall(carrier.start())
+    while data := sock.recv(65536):
+        sock.sendall(carrier.receive(data)[1])
+
+
+def delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the background be quicker than the thread that opens a connection."""
+    add = Background.add
+    monkeypatch.setattr(Background, "add", lambda self, member: (add(self, member), time.sleep(0.05)))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from drivers.raw import blocking_server
-from sync.conftest import SOON, accepting, listening, until, url
+from sync.conftest import SOON, accepting, delay, listening, speak_first, until, url
 
 from mintws import (
     Binary,
@@ -373,6 +373,16 @@ def test_a_socket_or_a_path_or_a_local_address_is_used(tmp_path):
             assert server.port == 0
             with connect("ws://localhost/", path=str(path)) as websocket:
                 assert websocket.recv(SOON) == "by a path"
+
+
+def test_a_server_that_speaks_before_the_transport_begins_is_heard(monkeypatch):
+    delay(monkeypatch)
+
+    with blocking_server(speak_first) as port:
+        sock = socket.create_connection(("127.0.0.1", port))
+        assert sock.recv(1, socket.MSG_PEEK)
+        with connect_http2("ws://server.invalid", sock=sock, open_timeout=SOON) as client:
+            assert client.http.can_open
 
 
 def test_an_opening_is_made_once():

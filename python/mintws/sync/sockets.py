@@ -96,8 +96,9 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
 
     def start(self) -> None:
         """Begin to read and write."""
-        background().add(self)
         with self.lock:
+            # What the background reads waits for the lock: nothing may come before `connected`.
+            background().add(self)
             if self._tls is None:
                 self.connected()
             else:
