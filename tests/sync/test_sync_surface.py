@@ -43,7 +43,6 @@ MISSING = {
     *[f"Broadcast.{name}" for name in ("__init__", "closed", "gone", "sent", "skipped")],
     "broadcast.__init__",
     "WebSocket.send_nowait",
-    *[f"{name}({argument})" for name in ("connect", "connect_http2") for argument in ("proxy", "proxy_ssl")],
 }
 #: In place of the coroutines and of `async with`.
 COROUTINES = ("(awaited)", ".__aenter__", ".__aexit__", ".__aiter__", ".__anext__", ".__await__")

@@ -126,6 +126,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
         local_addr: the host and the port to connect from.
         sock, path: instead of these, a socket that is connected already, such as the tunnel of a proxy, or the path of a Unix socket.
+        proxy: the URL of a proxy, "http://user:password@proxy.example:3128" or with "https", "socks4", "socks4a", "socks5" or "socks5h",
+            that connects to the server; `None` for none. "auto" is that of the environment: `https_proxy` for "wss://", `http_proxy`
+            for "ws://", else `all_proxy`, unless `no_proxy` names the server. SOCKS needs the extra `mintws[socks]`.
+        proxy_ssl: the TLS context for a proxy "https://"; if `None`, one that checks certificates against those of the system.
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
         cookies: an `http.cookiejar.CookieJar`, whose cookies are sent, unless a Cookie is among the headers, and which keeps those that
             servers set.
@@ -139,9 +143,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         UpgradeError: the server answered no, or by a redirect that is not followed. The body of its answer is waited for at most a second,
             within the open timeout.
         ExtendedConnectDisabled: `http` is "2", and the server takes no WebSockets over it.
+        ProxyError: the proxy did not open a tunnel.
         ConnectTimeout: the server did not answer within the open timeout; the message says what was waited for.
         ConnectError: the server cannot be reached, or the connection ended before the answer; `__cause__` is the error of the
-            system or of TLS. The three above are such errors too, and all of them an `OSError`.
+            system or of TLS. The four above are such errors too, and all of them an `OSError`.
         LocalProtocolError: an argument is wrong, or it was opened before.
     """
 
@@ -164,6 +169,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -188,7 +195,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             redirects,
             cookies,
         )
-        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, None, None, None)
+        to = Destination(
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, None, proxy, proxy_ssl
+        )
         self._connector = Connector(to)
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
@@ -251,8 +260,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
-        ssl, server_hostname, host, port, family, local_addr, sock, path, open_timeout, close_timeout, ping_interval, ping_timeout,
-            options: as in `connect`.
+        ssl, server_hostname, host, port, family, local_addr, sock, path, proxy, proxy_ssl, open_timeout, close_timeout, ping_interval,
+            ping_timeout, options: as in `connect`.
         window: what the server may send on one stream before the application takes it, in bytes: 65535 to 2^31-1. One stream is as fast as
             a window for each round trip.
         max_concurrent_streams: how many WebSockets and requests may be open at a time, where that is less than the server takes; further
@@ -278,6 +287,8 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         path: str | None = None,
+        proxy: str | None = "auto",
+        proxy_ssl: tls.SSLContext | None = None,
         open_timeout: float | None = 10.0,
         close_timeout: float = 10.0,
         ping_interval: float | None = 20.0,
@@ -291,7 +302,9 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
         self._connector = Connector(
-            Destination(self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, None, None, None)
+            Destination(
+                self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, None, proxy, proxy_ssl
+            )
         )
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
         self._options = options

@@ -20,6 +20,7 @@ from mintws.sync.deadlines import deadline_after, seconds_until
 from mintws.sync.parking import Late
 from mintws.sync.sockets import SocketTransport
 from mintws.sync.tcp import connect_tcp
+from mintws.sync.tunnel import open_tunnel
 from mintws.tls import Tls
 from mintws.url import Url
 
@@ -92,7 +93,9 @@ class Connector:
         """
         url = self.destination.url
         try:
-            sock = self._open(attempt, deadline)
+            sock, early = self._open(attempt, deadline, timeouts.close_timeout)
+        except ConnectError:
+            raise
         except OSError as error:
             raise unreachable(url, error, ConnectTimeout) from error
         try:
@@ -104,7 +107,7 @@ class Connector:
             attempt.begin_tls()
         transport = ClientSocket(sock, timeouts, side, url, http, options, streams)
         try:
-            transport.start()
+            transport.start(early)
             transport.wait(transport.parking, lambda: transport.begun or transport.lost, deadline)
             if not transport.begun:
                 raise transport.unreachable(transport.error) from transport.error
@@ -114,16 +117,18 @@ class Connector:
             raise
         return transport
 
-    def _open(self, attempt: Attempt, deadline: float | None) -> socket.socket:
-        """Return a connected socket."""
+    def _open(self, attempt: Attempt, deadline: float | None, close_timeout: float) -> tuple[socket.socket, bytes]:
+        """Return a connected socket, and what has come on it already."""
         to = self.destination
         if to.sock is not None:
-            return to.sock
+            return to.sock, b""
         if to.path is not None:
             attempt.awaits = "the connection"
-            return _connect_unix(to.path, deadline)
+            return _connect_unix(to.path, deadline), b""
+        if (proxy := to.proxy) is not None:
+            return open_tunnel(to, proxy, attempt, deadline, close_timeout)
         attempt.awaits = "the TCP connection"
-        return connect_tcp(to.host, to.port, to.family, to.local_addr, deadline)
+        return connect_tcp(to.host, to.port, to.family, to.local_addr, deadline), b""
 
     def _secure(self, http: HttpVersion) -> Tls:
         """Make our side of TLS."""

@@ -94,8 +94,8 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
 
     # What threads of the application call.
 
-    def start(self) -> None:
-        """Begin to read and write."""
+    def start(self, early: bytes = b"") -> None:
+        """Begin to read and write; `early` has been read already."""
         with self.lock:
             # What the background reads waits for the lock: nothing may come before `connected`.
             background().add(self)
@@ -105,6 +105,8 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
                 self._put(self._tls.start())
                 if self._tls.end is not None:
                     self._fail_handshake(self._tls.end)
+            if early:
+                self._receive_chunk(early)
             self.arm()
 
     def attend(self) -> None:

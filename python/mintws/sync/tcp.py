@@ -46,6 +46,21 @@ def connect_tcp(
                 key.fileobj.close()  # type: ignore[union-attr]
 
 
+def resolve(host: str, port: int, family: int, deadline: float | None) -> str:
+    """Return the first address of a name.
+
+    Args:
+        host, port: the server.
+        family, deadline: as in `connect_tcp`.
+
+    Raises:
+        Late: the deadline has passed.
+        OSError: it has none.
+    """
+    *_, place = _resolve(host, port, family, deadline)[0]
+    return str(place[0])
+
+
 def _race(
     selector: selectors.BaseSelector, addresses: deque[Any], local: list[Any] | None, deadline: float | None
 ) -> socket.socket:
