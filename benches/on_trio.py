@@ -1,8 +1,8 @@
 """Echo servers on trio: `python benches/on_trio.py`, in microseconds of CPU time a message, and as ratios to the floor.
 
-The floor is a loop over a `trio.SocketStream`, or over TLS a `trio.SSLStream`, that writes each chunk as it came: neither decodes nor
-makes a frame. The native load generator has the other core, and loads the servers by turns; the figure is the minimum of all rounds. This
-file is not called trio.py: scripts of this folder would import it in place of trio.
+The floor is a loop over a `trio.SocketStream` that writes each chunk as it came: it neither decodes nor makes a frame. The native load
+generator has the other core, and loads the servers by turns; the figure is the minimum of all rounds. This file is not called trio.py:
+scripts of this folder would import it in place of trio.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 import logging
-import ssl
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -44,10 +43,10 @@ async def floor(stream: Any) -> None:
         await stream.send_all(data)
 
 
-async def serve_floor(tls: ssl.SSLContext | None) -> None:
+async def serve_floor() -> None:
     async def carry(stream: Any) -> None:
         try:
-            await floor(stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
+            await floor(stream)
         except trio.BrokenResourceError:
             pass
 
@@ -56,19 +55,19 @@ async def serve_floor(tls: ssl.SSLContext | None) -> None:
     await trio.serve_listeners(carry, listeners)
 
 
-async def serve_mintws(tls: ssl.SSLContext | None) -> None:
+async def serve_mintws() -> None:
     from mintws.trio import serve
 
     async def echo(websocket: Any) -> None:
         async for message in websocket:
             await websocket.send(message)
 
-    async with serve(echo, "127.0.0.1", 0, extensions=(), ping_interval=None, ssl=tls) as server:
+    async with serve(echo, "127.0.0.1", 0, extensions=(), ping_interval=None) as server:
         print(server.port, flush=True)
         await server.serve_forever()
 
 
-async def serve_trio_websocket(tls: ssl.SSLContext | None) -> None:
+async def serve_trio_websocket() -> None:
     from trio_websocket import ConnectionClosed, serve_websocket
 
     async def echo(request: Any) -> None:
@@ -80,7 +79,7 @@ async def serve_trio_websocket(tls: ssl.SSLContext | None) -> None:
             pass
 
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, echo, "127.0.0.1", 0, tls))
+        server = await nursery.start(partial(serve_websocket, echo, "127.0.0.1", 0, None))
         print(server.port, flush=True)
 
 
@@ -136,7 +135,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.serve:
         logging.disable(logging.CRITICAL)
-        trio.run(SERVERS[args.serve], None)
+        trio.run(SERVERS[args.serve])
         return
     measure.build_load()
     print(measure.describe(measure.machine()))
