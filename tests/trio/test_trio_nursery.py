@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from on_trio import echo, listening, url
+from on_trio import Relay, echo, listening, url
 
 from mintws import ConnectError, ConnectionClosed, ConnectTimeout, LocalProtocolError, UpgradeError, UpgradeReject
 from mintws.trio import connect, connect_http2, serve
@@ -105,6 +105,46 @@ def test_errors_of_a_block_are_not_wrapped(run, http):
     codes: list[int] = []
     run(main)
     assert codes == [1011]
+
+
+@pytest.mark.parametrize("cancelled_after", [0, 0.2])
+@pytest.mark.parametrize("opener", ["connect", "connect in a nursery", "websocket", "connect_http2", "serve"])
+def test_errors_of_a_block_go_on_though_its_closing_is_cancelled(run, opener, cancelled_after):
+    async def use(manager, relay, nursery) -> None:
+        async with manager as opened:
+            if opener == "connect_http2":
+                await opened.open("/")
+            if opener == "serve":
+                await connect(url(opened), nursery=nursery)
+            # Its closing waits for a peer that does not answer.
+            relay.stop()
+            scope.deadline = trio.current_time() + cancelled_after
+            raise ValueError("as it is")
+
+    async def main():
+        nonlocal scope
+        async with (
+            listening(lambda _: trio.sleep_forever(), close_timeout=0.2) as server,
+            trio.open_nursery() as nursery,
+        ):
+            relay = Relay(server.port)
+            nursery.start_soon(relay.run)
+            target = f"ws://127.0.0.1:{relay.port}/"
+            if opener == "serve":
+                manager = listening(lambda _: trio.sleep_forever())
+            elif opener == "websocket":
+                manager = await connect(target, nursery=nursery)
+            elif opener == "connect_http2":
+                manager = connect_http2(target)
+            else:
+                manager = connect(target, nursery=nursery if "nursery" in opener else None)
+            with pytest.raises(ValueError, match="as it is"):
+                with trio.CancelScope() as scope:
+                    await use(manager, relay, nursery)
+            nursery.cancel_scope.cancel()
+
+    scope: trio.CancelScope
+    run(main)
 
 
 def test_errors_of_an_opening_are_not_wrapped(run, unused_port):

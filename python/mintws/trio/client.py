@@ -37,6 +37,7 @@ from mintws.session import (
     default_offer,
     product_header,
 )
+from mintws.trio.blocks import BlockNursery, raising
 from mintws.trio.connector import Connector, TrioClientTransport, within
 from mintws.trio.reconnection import Reconnection
 from mintws.trio.stream import Stream
@@ -81,13 +82,13 @@ class _Opening(Generic[Opened]):
             self._opened = await self._open_in_nursery()
             return self._opened
         self._check_first()
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
+        self._tasks = BlockNursery()
+        nursery = await self._tasks.open()
         try:
             # The connection lasts until the block has ended, even where that is cancelled.
             self._opened = await self._open(nursery, shield=True)
         except BaseException:
-            await self._manager.__aexit__(None, None, None)
+            await self._tasks.close()
             raise
         return self._opened
 
@@ -97,7 +98,7 @@ class _Opening(Generic[Opened]):
         finally:
             if self._nursery is None:
                 self._opened._protocol.cut()
-                await self._manager.__aexit__(None, None, None)
+                await self._tasks.close()
 
     async def _open_in_nursery(self) -> Opened:
         if self._nursery is None:
@@ -377,7 +378,8 @@ class Http2Client:
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        await self.close()
+        with raising(error):
+            await self.close()
 
     async def open(
         self,

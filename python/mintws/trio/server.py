@@ -21,6 +21,7 @@ from mintws.extensions import Extension
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
 from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, TlsTimeouts, check_seconds
 from mintws.tls import Tls
+from mintws.trio.blocks import BlockNursery, raising
 from mintws.trio.listener import Listener
 from mintws.trio.stream import SocketStream, Stream, aclose_now, address_of
 from mintws.trio.streamed import StreamTransport
@@ -128,19 +129,19 @@ class serve:  # noqa: N801  (used as a function)
         self._serving: Coroutine[Any, Any, None] | None = None
 
     async def __aenter__(self) -> Server:
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
+        self._tasks = BlockNursery()
+        nursery = await self._tasks.open()
         try:
             return await self._server.listen(self._listener, self._ssl, nursery)
         except BaseException:
-            await self._manager.__aexit__(None, None, None)
+            await self._tasks.close()
             raise
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
-            await self._server.close()
+            await self._server.__aexit__(kind, error, trace)
         finally:
-            await self._manager.__aexit__(None, None, None)
+            await self._tasks.close()
 
     # A call is a coroutine too, as `nursery.start` and `nursery.start_soon` want it.
 
@@ -214,7 +215,8 @@ class Server(ServerSettings):
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        await self.close()
+        with raising(error):
+            await self.close()
 
     @property
     def is_full(self) -> bool:

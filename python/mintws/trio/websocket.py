@@ -19,6 +19,7 @@ from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
 from mintws.extensions import Deflate
 from mintws.session import LoopBody, Ordered
+from mintws.trio.blocks import raising
 from mintws.trio.stream import Stream
 from mintws.trio.transport import TrioTransport
 from mintws.trio.waiter import Waiter
@@ -99,7 +100,8 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         if error is None or ended:
             await self.close()
         else:
-            await self.close(1011 if isinstance(error, Exception) else 1001)
+            with raising(error):
+                await self.close(1011 if isinstance(error, Exception) else 1001)
         return ended
 
     @_method

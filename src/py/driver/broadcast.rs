@@ -70,7 +70,7 @@ fn member(websocket: Bound<'_, PyAny>) -> PyResult<Bound<'_, WebSocketBase>> {
     let Ok(websocket) = websocket.cast_into::<WebSocketBase>() else {
         return Err(PyTypeError::new_err("a message is broadcast to WebSockets of mintws.asyncio alone"));
     };
-    WebSocketBase::state_in_thread(&websocket)?;
+    drop(WebSocketBase::state_in_thread(&websocket)?);
     Ok(websocket)
 }
 
