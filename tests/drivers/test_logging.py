@@ -7,6 +7,7 @@ import contextlib
 import logging
 import re
 import socket
+import sys
 
 import pytest
 from drivers.conftest import listening, url
@@ -224,6 +225,27 @@ def test_what_the_application_raises_is_an_error_with_peer_and_path(run, http, c
     assert re.fullmatch(rf"[\d.]+: 127\.0\.0\.1:\d+ /chat: {says}", record.getMessage())
     assert record.exc_info
     assert record.name == "mintws.server"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has no TaskGroup")
+def test_the_end_of_its_websocket_in_a_task_group_is_no_failure_of_a_handler(run, http, caplog):
+    ended = asyncio.Event()
+
+    async def handler(websocket):
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(websocket.recv())
+        finally:
+            ended.set()
+
+    async def work():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http):
+                pass
+            await ended.wait()
+
+    run(work())
+    assert [it for it in caplog.records if it.levelno == logging.ERROR] == []
 
 
 def test_a_client_logs_what_did_not_open(run, log):

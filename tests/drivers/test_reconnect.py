@@ -8,6 +8,7 @@ import gc
 import logging
 import socket
 import ssl
+import sys
 
 import pytest
 from drivers.conftest import listening, url
@@ -280,6 +281,49 @@ def test_a_close_within_the_block_ends_the_loop(run, http):
 
     run(work())
     assert len(opened) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has no TaskGroup")
+def test_a_websocket_that_ends_within_a_task_group_in_its_block_is_left_to_the_rule(run, http):
+    heard = []
+
+    async def receive(websocket):
+        while True:
+            heard.append(await websocket.recv())
+
+    async def work():
+        async with listening(closing(1001, 1012, 1000)) as server:
+            async for websocket in connect(url(server), http=http, reconnect=SOON):
+                async with websocket, asyncio.TaskGroup() as group:
+                    group.create_task(receive(websocket))
+
+    run(work())
+    assert heard == ["0", "1", "2"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has no TaskGroup")
+def test_a_group_with_another_error_leaves_the_loop(run):
+    async def fail(begun):
+        begun.set()
+        try:
+            await asyncio.sleep(100)
+        finally:
+            raise ValueError("of the body")
+
+    async def body(websocket):
+        async with websocket, asyncio.TaskGroup() as group:
+            begun = asyncio.Event()
+            group.create_task(fail(begun))
+            await begun.wait()
+            await websocket.recv()
+            await websocket.recv()
+
+    async def work():
+        async with listening(closing(1012)) as server:
+            with pytest.raises(ExceptionGroup):  # noqa: F821
+                await follow(connect(url(server), reconnect=SOON), body)
+
+    run(work())
 
 
 async def leave(connection, event, writer):

@@ -133,6 +133,24 @@ def test_other_closes_of_ours_do_not_end_the_loop():
         assert backoff().failed(0, status.exception(), 0).then == 0.5
 
 
+class Group(Exception):
+    """What has the form of an exception group, which Python has from 3.11 on."""
+
+    def __init__(self, *exceptions):
+        super().__init__("a group")
+        self.exceptions = exceptions
+
+
+def test_a_group_is_of_a_status_whose_exceptions_it_has_alone():
+    status, other = CloseStatus(), CloseStatus()
+    own = status.exception()
+    assert status.is_of(own)
+    assert status.is_of(Group(own, Group(status.exception(), own)))
+    for error in (None, KeyboardInterrupt(), other.exception(), ConnectionClosed(1000), Group(own, ValueError())):
+        assert not status.is_of(error)
+    assert not status.is_of(Group(Group(own), other.exception()))
+
+
 @pytest.mark.parametrize("error", RAISED, ids=named)
 def test_what_will_not_pass_is_raised(error):
     failure = backoff().failed(0, error, 0)

@@ -277,6 +277,27 @@ def test_a_handler_that_fails_ends_its_websocket_alone(run, http, caplog):
     ] * 2
 
 
+def test_the_end_of_its_websocket_in_a_nursery_is_no_failure_of_a_handler(run, http, caplog):
+    ended = trio.Event()
+
+    async def handler(websocket):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(websocket.recv)
+        finally:
+            ended.set()
+
+    async def main():
+        async with listening(handler) as server:
+            async with connect(url(server), http=http):
+                pass
+            await ended.wait()
+
+    with caplog.at_level(logging.ERROR, "mintws.server"):
+        run(main)
+    assert caplog.records == []
+
+
 def test_each_call_is_a_checkpoint(run, http):
     async def main():
         async with listening() as server, trio.open_nursery() as nursery:

@@ -166,6 +166,43 @@ def test_a_block_that_ends_while_its_websocket_is_open_is_followed_by_another(ru
     assert codes == [1000] * 3
 
 
+def test_a_websocket_that_ends_within_a_nursery_in_its_block_is_left_to_the_rule(run, http):
+    heard = []
+
+    async def receive(websocket):
+        while True:
+            heard.append(await websocket.recv())
+
+    async def main():
+        async with listening(closing(1001, 1012)) as server, trio.open_nursery() as nursery:
+            async for websocket in connect(url(server), http=http, nursery=nursery, reconnect=SOON):
+                async with websocket, trio.open_nursery() as inner:
+                    inner.start_soon(receive, websocket)
+
+    run(main)
+    assert heard == ["0", "1", "2"]
+
+
+def test_a_cancellation_beside_the_end_of_the_websocket_is_all_that_leaves_the_loop(run):
+    async def end(websocket, scope):
+        try:
+            await websocket.recv()
+            await websocket.recv()
+        finally:
+            scope.cancel()
+
+    async def main():
+        async with listening(closing(1012)) as server, trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                async for websocket in connect(url(server), nursery=nursery, reconnect=Reconnect(first=60)):
+                    async with websocket, trio.open_nursery() as inner:
+                        inner.start_soon(end, websocket, scope)
+                        await trio.sleep_forever()
+            assert scope.cancelled_caught
+
+    run(main)
+
+
 def test_a_close_of_this_side_ends_the_loop_though_the_peer_sends_none(run, http):
     ends = []
 

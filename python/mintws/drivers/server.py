@@ -294,7 +294,8 @@ class ServerTransport(LoggedTransport):
         if failure is None:
             return 1000
         # That its own WebSocket has ended is no failure of the handler; that another has is one.
-        if not isinstance(failure, ConnectionClosed) or websocket.state is State.OPEN:
+        ended = isinstance(failure, ConnectionClosed) or websocket.ending.is_of(failure)
+        if not ended or websocket.state is State.OPEN:
             log.failed(self, websocket.connection, "the handler of a WebSocket failed", failure)
         return 1011
 

@@ -77,5 +77,9 @@ class CloseStatus:
         return closed
 
     def is_of(self, error: object) -> bool:
-        """Whether an exception was made by this status."""
+        """Whether an exception was made by this status, or is a group of such alone."""
+        # Before Python 3.11 a library has the class of groups.
+        within = getattr(error, "exceptions", None)
+        if isinstance(within, tuple):
+            return all(map(self.is_of, within))
         return isinstance(error, ConnectionClosed) and error._status is self
