@@ -187,6 +187,17 @@ async def answer_at_once(reader, writer):
     writer.close()
 
 
+@pytest.mark.parametrize("early", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_bytes_before_the_request_are_named_as_the_cause(run, early):
+    async def work():
+        async with proxy(answering(OPENED + early, close=False)) as port:
+            with pytest.raises(ConnectError, match="bytes came that answer no request") as told:
+                await connect("ws://server.invalid", http="1.1", proxy=f"http://127.0.0.1:{port}")
+            assert isinstance(told.value.__cause__, RemoteProtocolError)
+
+    run(work())
+
+
 @pytest.mark.parametrize("pieces", [1, 5, 1000])
 def test_an_answer_in_pieces_is_one_and_the_servers_first_bytes_may_come_with_it(run, pieces):
     async def talk(reader, writer, port):

@@ -176,8 +176,8 @@ class Attempt:
     Attributes:
         awaits: what the server has not done yet.
         refusal: its no, whose body had not ended when time was up.
-        id: the number of the transport, once there is one.
         failure: the same of a proxy.
+        id: the number of the transport, once there is one.
         multiplexed: HTTP/2 is spoken.
     """
 
@@ -554,6 +554,9 @@ class ClientTransport(LoggedTransport):
                     # That the transport has ended is told by its own error, where it has one.
                     why = self.error if error.code == 1006 and self.error is not None else error
                     opening.set_exception(self.unreachable(why))
+            case Failed(error) if opening is None and not self.multiplexed and self.error is None:
+                # The peer was quicker than the request, whose opening is told this.
+                self.error = error
 
     def receive_ordinary(self, event: Any) -> None:
         if not self.multiplexed:
