@@ -135,7 +135,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             servers set.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` none is, and with
-            `path` none to another origin.
+            `path` none to another origin. It gets a client's certificate of `ssl`, if it asks for one.
         reconnect: when `for` connects again.
         options: see `Options`.
 
