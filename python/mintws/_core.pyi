@@ -364,6 +364,13 @@ class Endpoint:
         If an exception is raised, the next call returns `events` too.
         """
 
+    def _cork_message(self, message: PreparedMessage | Text | Binary, *, compress: bool | None = None) -> None:
+        """Encode a whole message, which `cork` holds back. A prepared message passes extensions of your own as its event does.
+
+        Raises:
+            LocalProtocolError, TypeError: as from `send`.
+        """
+
     def _keep(self, events: list[Any]) -> None:
         """Keep events that an exception holds back. They come first with the next ones."""
 
@@ -889,6 +896,9 @@ class BlockingWebSocket(MessageQueue):
 
     def _post(self, now: bool) -> None:
         """Write the frames held back: `now`, or unless a batch does it."""
+
+    def _post_with(self, others: Sequence[BlockingWebSocket]) -> None:
+        """Write the frames held back of this WebSocket and of others on the same socket, together, unless batches do it."""
 
     def _begin_batch(self) -> None:
         """Hold back frames until `_end_batch`."""

@@ -121,6 +121,10 @@ class LoggedWebSocket(DriverWebSocket):
     def _encode(self, event: Any, compress: bool | None) -> None:
         self._encode_by(self.connection.send, event, compress)
 
+    def _encode_whole(self, message: Any, compress: bool | None) -> None:
+        """Encode a message that goes to many: a prepared one passes extensions of the application's own."""
+        self._encode_by(self.connection._cork_message, message, compress)
+
     def _encode_by(self, encode: Any, event: Any, compress: bool | None) -> Any:
         if self._gone():
             raise self.ending.exception()

@@ -1,17 +1,21 @@
-"""WebSockets for threads: `connect`, `connect_http2` and `serve`, over HTTP/1.1 and HTTP/2."""
+"""WebSockets for threads: `connect`, `connect_http2`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
+from mintws.drivers.broadcast import Broadcast
 from mintws.session import Failure, Reconnect, basic_auth
+from mintws.sync.broadcast import broadcast
 from mintws.sync.client import Http2Client, connect, connect_http2
 from mintws.sync.server import Server, serve
 from mintws.sync.websocket import WebSocket
 
 __all__ = [
+    "Broadcast",
     "Failure",
     "Http2Client",
     "Reconnect",
     "Server",
     "WebSocket",
     "basic_auth",
+    "broadcast",
     "connect",
     "connect_http2",
     "serve",

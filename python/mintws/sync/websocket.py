@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
 from mintws.connection import Connection
-from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.broadcast import MAX_UNSENT, Fates, check_max_unsent, whole
+from mintws.drivers.messages import LARGE, Fragments, WholeMessage, event_of, no_message
 from mintws.drivers.websocket import LoggedWebSocket
-from mintws.errors import ConnectionClosed, LocalProtocolError
+from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
 from mintws.session import Ordered
 from mintws.sync.background import background
@@ -27,6 +29,15 @@ else:
 
 #: What is sent as one message.
 Message: TypeAlias = str | Buffer | Text | Binary | PreparedMessage | Iterable[Any]
+
+
+class _Fate(Enum):
+    """What becomes of a WebSocket that a message is to be sent on without waiting, in the order of `Fates`."""
+
+    SENT = auto()
+    CROWDED = auto()
+    WITHIN = auto()
+    GONE = auto()
 
 
 class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
@@ -76,6 +87,33 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             ConnectionClosed, TimeoutError, LocalProtocolError: as from `recv`.
         """
         return self._receive(timeout)
+
+    def send_nowait(self, message: WholeMessage, *, compress: bool | None = None, max_unsent: int = MAX_UNSENT) -> None:
+        """Send a message without waiting, unless too much waits to be sent.
+
+        The message is written as by `send`. What the system does not take at once waits in the transport, or, over HTTP/2, for the peer's
+        flow control.
+
+        Args:
+            message: a whole message: `str`, bytes, `Text`, `Binary` or a `PreparedMessage`.
+            compress: as in `send`.
+            max_unsent: the message is not sent if `unsent` is more than this, in bytes.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended, or is closing.
+            LocalProtocolError: the message may not be sent, or a message in fragments is under way: `send` waits for it. Nothing was sent.
+            SendBufferFull: more than `max_unsent` bytes wait to be sent; nothing was sent.
+            TypeError: `message` is not a whole message.
+        """
+        check_max_unsent(max_unsent)
+        event = whole(message, "send_nowait")
+        _, crowded, within, gone = send_to_all([self], event, compress, max_unsent)
+        if gone:
+            raise self.ending.exception()
+        if crowded:
+            raise SendBufferFull(self.unsent, max_unsent)
+        if within:
+            raise LocalProtocolError("a message in fragments is being sent: use send(), which waits for its end")
 
     def send_many(self, messages: Iterable[Any], *, compress: bool | None = None, timeout: float | None = None) -> None:
         """Send several messages, and write them together.
@@ -267,6 +305,21 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             # Also if a signal has interrupted it when it was encoded.
             self._post(False)
 
+    def _offer(
+        self, event: Text | Binary | PreparedMessage, compress: bool | None, max_unsent: int, posted: list[WebSocket]
+    ) -> _Fate:
+        """Encode a message, unless it would have to wait; `posted` gets this WebSocket if its frames are to be written."""
+        if self._gone() or self.connection.state > State.OPEN:
+            return _Fate.GONE
+        if self.unsent > max_unsent:
+            return _Fate.CROWDED
+        if self._fragmenting is not None:
+            return _Fate.WITHIN
+        posted.append(self)
+        self._encode_whole(event, compress)
+        self._has_sent()
+        return _Fate.SENT
+
     def _take(self) -> Text | Binary | None:
         """Take a message that has come; `None` if there is none yet."""
         event = self._take_event()
@@ -380,3 +433,40 @@ def _fragments(message: Any) -> Iterable[Any]:
     if isinstance(message, Iterable) and not isinstance(message, dict):
         return message
     raise no_message(message)
+
+
+def send_to_all(
+    websockets: list[WebSocket], event: Text | Binary | PreparedMessage, compress: bool | None, max_unsent: int
+) -> Fates[WebSocket]:
+    """Send a whole message on each WebSocket that takes one without waiting. Those on one transport are written together.
+
+    Raises:
+        LocalProtocolError: the message may not be sent.
+        TypeError: one of them is not a WebSocket; nothing was sent.
+
+    An exception of an extension is raised after the message was sent to all others.
+    """
+    transports: dict[ThreadTransport, list[WebSocket]] = {}
+    for websocket in websockets:
+        if not isinstance(websocket, WebSocket):
+            raise TypeError("a message is broadcast to WebSockets of mintws.sync alone")
+        transports.setdefault(websocket._protocol, []).append(websocket)
+    fates: dict[WebSocket, _Fate] = {}
+    errors: list[Exception] = []
+    for transport, members in transports.items():
+        posted: list[WebSocket] = []
+        with transport.lock:
+            try:
+                for websocket in members:
+                    try:
+                        fates[websocket] = websocket._offer(event, compress, max_unsent, posted)
+                    except Exception as error:
+                        errors.append(error)
+            finally:
+                # Also if a signal has interrupted it.
+                if posted:
+                    posted[0]._post_with(posted[1:])
+    if errors:
+        raise errors[0]
+    sent, crowded, within, gone = ([it for it in websockets if fates[it] is fate] for fate in _Fate)
+    return sent, crowded, within, gone

@@ -243,12 +243,39 @@ impl BlockingWebSocket {
         let py = slf.py();
         let (socket, connection) = {
             let this = slf.get().state(py)?;
-            if !now && this.batches > 0 && this.connection.get().workings(py)?.corked_len() <= BATCH {
+            if !now && this.collects(py)? {
                 return Ok(());
             }
             (this.socket.bind(py).clone(), this.connection.bind(py).clone())
         };
         SocketBase::write_frames(&socket, &connection)
+    }
+
+    /// Write the frames held back of this WebSocket and of others on the same socket, together, unless batches do it.
+    #[allow(clippy::needless_pass_by_value, reason = "that is how arguments come from Python")]
+    fn _post_with(slf: &Bound<'_, Self>, others: Vec<Bound<'_, Self>>) -> PyResult<()> {
+        if others.is_empty() {
+            return Self::_post(slf, false);
+        }
+        let py = slf.py();
+        let socket = slf.get().state(py)?.socket.bind(py).clone();
+        let mut frames = Vec::new();
+        let mut flushed = Ok(());
+        for websocket in std::iter::once(slf).chain(&others) {
+            let connection = {
+                let this = websocket.get().state(py)?;
+                if this.collects(py)? {
+                    continue;
+                }
+                this.connection.bind(py).clone()
+            };
+            match Endpoint::flush(&connection) {
+                Ok(due) => frames.extend_from_slice(due.as_bytes()),
+                // A failure must not affect the others.
+                Err(error) => flushed = flushed.and(Err(error)),
+            }
+        }
+        SocketBase::write(&socket, PyBytes::new(py, &frames).as_any()).and(flushed)
     }
 
     /// Hold back frames until `_end_batch`.
@@ -269,6 +296,13 @@ impl BlockingWebSocket {
         visit.call(&this.socket)?;
         visit.call(&this.reader)?;
         visit.call(&this.connection)
+    }
+}
+
+impl State {
+    /// Whether a batch holds back the frames.
+    fn collects(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.batches > 0 && self.connection.get().workings(py)?.corked_len() <= BATCH)
     }
 }
 

@@ -381,6 +381,15 @@ impl Endpoint {
         })
     }
 
+    /// Encode a whole message, which `cork` holds back. A prepared message passes extensions of your own as its event does.
+    ///
+    /// Raises:
+    ///     LocalProtocolError, TypeError: as from `send`.
+    #[pyo3(signature = (message, *, compress=None))]
+    fn _cork_message(&self, message: &Bound<'_, PyAny>, compress: Option<bool>) -> PyResult<()> {
+        self.workings(message.py())?.cork_message(message, compress).map(|_| ())
+    }
+
     /// Keep events that an exception holds back. They come first with the next ones.
     fn _keep<'py>(slf: &Bound<'py, Self>, events: &Bound<'py, PyList>) -> PyResult<()> {
         let kept = events.get_slice(0, events.len());
