@@ -9,9 +9,10 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from on_trio import listening, url
 
-from mintws import ConnectionClosed, ConnectTimeout, ProxyError
+from mintws import ConnectionClosed, ConnectTimeout, LocalProtocolError, ProxyError
 from mintws.trio import connect, connect_http2
 
 
@@ -192,3 +193,16 @@ def test_a_tunnel_in_tls_that_ends_without_close_notify_is_named_as_the_cause(pr
 
     target = 0
     proxied(Cutting(tls=tls_contexts[0]), work)
+
+
+def test_a_stream_that_is_given_with_another_way_is_named(run):
+    async def main() -> None:
+        stream = trio.testing.memory_stream_pair()[0]
+        for way, told in (
+            ({"port": 7}, "`sock`, `path` or `stream` is given instead"),
+            ({"proxy": "a"}, "`stream` is connected"),
+        ):
+            with pytest.raises(LocalProtocolError, match=told):
+                connect("ws://server.invalid/", stream=stream, **way)
+
+    run(main)

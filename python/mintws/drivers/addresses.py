@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Literal
 
 from mintws.errors import LocalProtocolError
@@ -42,11 +43,14 @@ def check_address(
     port: object,
     family: object,
     local_addr: object,
-    sock: object,
-    path: object,
-    transport: object,
+    connected: Mapping[str, object],
 ) -> None:
-    """Raise for an address that is none, or that is given in more than one way. A transport is only counted."""
+    """Raise for an address that is none, or that is given in more than one way.
+
+    Args:
+        host, port, family, local_addr: see `connect`.
+        connected: the other ways by the names of their arguments, `sock` and `path` among them. What else there is, is only counted.
+    """
     if port is not None:
         check_int("port", port, 1, 65535)
     if not isinstance(family, int):
@@ -60,24 +64,27 @@ def check_address(
             check_int("the port of local_addr", number, 0, 65535)
         case _:
             raise TypeError(f"local_addr is a pair of a host and a port, not {local_addr!r}")
-    check_socket(sock, path)
+    check_socket(connected["sock"], connected["path"])
     tcp = host is not None or port is not None or family or local_addr is not None
-    if sum(it is not None for it in (sock, path, transport)) + bool(tcp) > 1:
+    if sum(it is not None for it in connected.values()) + bool(tcp) > 1:
+        *names, last = (f"`{name}`" for name in connected)
         raise LocalProtocolError(
-            "`sock`, `path` or `transport` is given instead of `host`, `port`, `family` and `local_addr`"
+            f"{', '.join(names)} or {last} is given instead of `host`, `port`, `family` and `local_addr`"
         )
 
 
-def check_proxy(proxy: object, sock: object, path: object, transport: object) -> Literal["auto"] | Proxy | None:
+def check_proxy(proxy: object, connected: Mapping[str, object]) -> Literal["auto"] | Proxy | None:
     """Give the proxy that was given by its URL, "auto" for that of the environment, or none: what is connected already needs none.
+
+    Args:
+        proxy: see `connect`.
+        connected: as for `check_address`.
 
     Raises:
         LocalProtocolError: it is no URL of a proxy, or was given with what is connected already.
         TypeError: it is no `str`.
     """
-    own = next(
-        (name for name, it in (("sock", sock), ("path", path), ("transport", transport)) if it is not None), None
-    )
+    own = next((name for name, it in connected.items() if it is not None), None)
     if proxy is None or (proxy == "auto" and own is not None):
         return None
     if own is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl as tls
+from collections.abc import Mapping
 
 from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
 from mintws.drivers.client import Reach
@@ -22,7 +23,7 @@ class Destination:
 
     Args:
         url, ssl, server_hostname, host, port, family, local_addr, sock, path, proxy, proxy_ssl: see `connect`.
-        opened: what the caller has connected, if it is no socket.
+        opened: what the caller has connected, if it is no socket, by the name of its argument.
 
     Attributes:
         reach: where else the client can connect to.
@@ -43,7 +44,7 @@ class Destination:
         local_addr: tuple[str, int] | None,
         sock: socket.socket | None,
         path: str | None,
-        opened: object,
+        opened: Mapping[str, object],
         proxy: str | Proxy | None,
         proxy_ssl: tls.SSLContext | None,
     ) -> None:
@@ -51,7 +52,8 @@ class Destination:
         check_context(proxy_ssl, Role.CLIENT)
         if ssl is not None and not url.secure:
             raise LocalProtocolError("a TLS context was given for a URL without TLS: write wss://")
-        check_address(host, port, family, local_addr, sock, path, opened)
+        ways = {"sock": sock, "path": path, **opened}
+        check_address(host, port, family, local_addr, ways)
         self.url = url
         self.ssl = ssl
         name = url.server_name if server_hostname is None else ascii_name("server_hostname", server_hostname)
@@ -62,9 +64,9 @@ class Destination:
         self.local_addr = None if local_addr is None else (ascii_name("local_addr", local_addr[0]), local_addr[1])
         self.sock = sock
         self.path = path
-        self._given_proxy = check_proxy(proxy, sock, path, opened)
+        self._given_proxy = check_proxy(proxy, ways)
         self.proxy_ssl = proxy_ssl
-        connected = sock is not None or opened is not None
+        connected = sock is not None or any(it is not None for it in opened.values())
         self.reach = Reach.ONCE if connected else Reach.ORIGIN if path is not None else Reach.ANYWHERE
         self.origin = (url.authority, self.server_hostname, host, port, path, connected, self._given_proxy)
 
@@ -72,8 +74,8 @@ class Destination:
         """Return what reaches a URL, the own one or one that a server has redirected to."""
         if (url.secure, url.authority) == (self.url.secure, self.url.authority):
             return self
-        place = (self.family, self.local_addr, None, None, None)
-        return Destination(url, self.ssl, None, None, None, *place, self._given_proxy, self.proxy_ssl)
+        place = (self.family, self.local_addr, None, None)
+        return Destination(url, self.ssl, None, None, None, *place, {}, self._given_proxy, self.proxy_ssl)
 
     @property
     def proxy(self) -> Proxy | None:

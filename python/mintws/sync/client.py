@@ -135,7 +135,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             servers set.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` none is, and with
-            `path` none to another origin. It gets a client's certificate of `ssl`, if it asks for one.
+            `path` none to another origin. Another origin gets the client's certificate in `ssl`, if it
+            asks for one.
         reconnect: when `for` connects again.
         options: see `Options`.
 
@@ -195,9 +196,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             redirects,
             cookies,
         )
-        to = Destination(
-            where, ssl, server_hostname, host, port, family, local_addr, sock, path, None, proxy, proxy_ssl
-        )
+        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl)
         self._connector = Connector(to)
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
@@ -303,7 +302,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         self._product = product_header("User-Agent", user_agent_header)
         self._connector = Connector(
             Destination(
-                self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, None, proxy, proxy_ssl
+                self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl
             )
         )
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)

@@ -157,7 +157,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             servers set.
         redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` or `stream` none
-            is, and with `path` none to another origin. It gets a client's certificate of `ssl`, if it asks for one.
+            is, and with `path` none to another origin. Another origin gets the client's certificate in
+            `ssl`, if it asks for one.
         reconnect: when `async for` connects again.
         options: see `Options`.
 
@@ -219,8 +220,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             redirects,
             cookies,
         )
+        opened = {"stream": stream}
         to = Destination(
-            where, ssl, server_hostname, host, port, family, local_addr, sock, path, stream, proxy, proxy_ssl
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
         )
         self._connector = Connector(to, stream)
         self._nursery = nursery
@@ -329,8 +331,9 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         check_streams(window, max_concurrent_streams)
         self._url = parse(url)
         self._product = product_header("User-Agent", user_agent_header)
+        opened = {"stream": stream}
         to = Destination(
-            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, stream, proxy, proxy_ssl
+            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
         )
         self._connector = Connector(to, stream)
         self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
