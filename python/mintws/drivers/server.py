@@ -279,7 +279,8 @@ class ServerTransport(LoggedTransport):
             BaseException: what the handler has raised, if it is no `Exception`: it was cancelled, or the process ends.
         """
         if isinstance(raised, Exception | None):
-            await websocket.close(self.end_handled(websocket, raised))
+            # That of threads is none to be awaited.
+            await LoggedWebSocket.close(websocket, self.end_handled(websocket, raised))
             return
         self.leave_handled(websocket, 1001 if isinstance(raised, self.cancelled) else 1011)
         try:
