@@ -38,7 +38,7 @@ def broadcast(
         LocalProtocolError: the message may not be sent, or an argument is out of range; nothing was sent.
         TypeError: an argument has a wrong type; nothing was sent.
 
-    An exception of `slow`, or of an extension of your own, is raised after the message was sent to all others. A call that a signal
-    interrupts may have sent it to some.
+    An exception of `slow`, or of an extension of your own, is raised after the message was sent to all others: the first one, when `slow`
+    was called with all that are skipped. A call that a signal interrupts may have sent it to some.
     """
     return deliver(send_to_all, websockets, message, compress=compress, max_unsent=max_unsent, slow=slow)

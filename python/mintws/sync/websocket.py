@@ -466,7 +466,11 @@ def send_to_all(
                 # Also if a signal has interrupted it.
                 if posted:
                     posted[0]._post_with(posted[1:])
-    if errors:
-        raise errors[0]
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        # The error holds this frame.
+        del errors
     sent, crowded, within, gone = ([it for it in websockets if fates[it] is fate] for fate in _Fate)
     return sent, crowded, within, gone

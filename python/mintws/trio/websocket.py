@@ -17,7 +17,6 @@ from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
 from mintws.events import Binary, PreparedMessage, State, Text
-from mintws.extensions import Deflate
 from mintws.session import LoopBody, Ordered
 from mintws.trio.blocks import raising
 from mintws.trio.stream import Stream
@@ -390,7 +389,7 @@ def send_to_all(websockets: list[WebSocket], event: Any, compress: bool | None, 
         else:
             try:
                 websocket._has_sent()
-                websocket._encode(_passing(event, websocket.connection), compress)
+                websocket._encode_whole(event, compress)
                 websocket._post(False)
             except Exception as error:
                 # A failure must not affect the others.
@@ -404,12 +403,3 @@ def send_to_all(websockets: list[WebSocket], event: Any, compress: bool | None, 
     finally:
         # This frame is in its traceback.
         del failure
-
-
-def _passing(event: Any, connection: Connection) -> Any:
-    """Return a message as it passes the extensions of a connection: those of your own take no prepared one."""
-    agreed = connection.extensions
-    if not isinstance(event, PreparedMessage) or all(isinstance(it.transform, Deflate) for it in agreed):
-        return event
-    is_text, content = event._content
-    return Text(content.decode()) if is_text else Binary(content)
