@@ -183,7 +183,7 @@ def test_a_websocket_that_ends_within_a_nursery_in_its_block_is_left_to_the_rule
     assert heard == ["0", "1", "2"]
 
 
-def test_a_cancellation_beside_the_end_of_the_websocket_is_all_that_leaves_the_loop(run):
+def test_the_end_of_the_websocket_beside_a_cancellation_leaves_the_loop_as_from_any_nursery(run):
     async def end(websocket, scope):
         try:
             await websocket.recv()
@@ -193,12 +193,19 @@ def test_a_cancellation_beside_the_end_of_the_websocket_is_all_that_leaves_the_l
 
     async def main():
         async with listening(closing(1012)) as server, trio.open_nursery() as nursery:
-            with trio.CancelScope() as scope:
-                async for websocket in connect(url(server), nursery=nursery, reconnect=Reconnect(first=60)):
-                    async with websocket, trio.open_nursery() as inner:
-                        inner.start_soon(end, websocket, scope)
-                        await trio.sleep_forever()
-            assert scope.cancelled_caught
+            opening = connect(url(server), nursery=nursery, reconnect=Reconnect(first=60))
+            with (
+                pytest.RaisesGroup(ConnectionClosed, flatten_subgroups=True),
+                trio.CancelScope() as scope,
+            ):
+                await follow(opening, scope)
+            assert scope.cancel_called
+
+    async def follow(opening, scope):
+        async for websocket in opening:
+            async with websocket, trio.open_nursery() as inner:
+                inner.start_soon(end, websocket, scope)
+                await trio.sleep_forever()
 
     run(main)
 
