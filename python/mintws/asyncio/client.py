@@ -33,6 +33,7 @@ from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import (
     PRODUCT,
+    RECONNECT,
     REDIRECTS,
     HttpVersion,
     Reconnect,
@@ -49,9 +50,6 @@ if TYPE_CHECKING:
 #: What clients offer that say nothing of extensions: those of one loop share contexts.
 _offers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Extension, ...]] = WeakKeyDictionary()
 
-
-#: How clients connect again that say nothing of it.
-RECONNECT = Reconnect()
 
 Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 

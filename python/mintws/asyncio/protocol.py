@@ -87,9 +87,9 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         self.http: Http1 | Http2 = None  # type: ignore[assignment]
         #: The transport is gone.
         self._lost = False
-        #: It may be before that is told.
         #: Its end has come, and waits for turns of the loop with what came before.
         self._loses = False
+        #: It may be gone before that is told.
         self._ends_early = False
         self.error = None
         #: Either half of it can end by itself: not under TLS.

@@ -15,7 +15,7 @@ from mintws.session.pending_pings import PendingPings
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.proxy import PROXY_PORTS, Proxy, bypasses_proxy, environment_proxy, parse_proxy
-from mintws.session.reconnect import RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
+from mintws.session.reconnect import RECONNECT, RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
 from mintws.session.redirect import REDIRECTS, Redirects
 from mintws.session.requests import (
     LEAST_RATE,
@@ -49,6 +49,7 @@ __all__ = [
     "PRODUCT",
     "PROXY_PORTS",
     "READER_WAIT",
+    "RECONNECT",
     "REDIRECTS",
     "REFILL_INTERVAL",
     "REFUSAL_WAIT",

@@ -82,6 +82,10 @@ class Reconnect:
             raise TypeError(f"decide is a function that takes a Failure, not {self.decide!r}")
 
 
+#: How clients connect again that say nothing of it.
+RECONNECT = Reconnect()
+
+
 class Backoff:
     """The state of one reconnecting client.
 

@@ -31,6 +31,7 @@ from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import (
     PRODUCT,
+    RECONNECT,
     REDIRECTS,
     HttpVersion,
     Reconnect,
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
 #: The offer of clients that say nothing of extensions, which share contexts.
 _offers: list[tuple[Extension, ...]] = []
 _offers_lock = threading.Lock()
-
-#: How clients connect again that say nothing of it.
-RECONNECT = Reconnect()
 
 Opened = TypeVar("Opened", bound=AbstractContextManager[Any])
 

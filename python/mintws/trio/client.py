@@ -29,6 +29,7 @@ from mintws.extensions import Extension
 from mintws.limits import STREAM_WINDOW, check_streams
 from mintws.session import (
     PRODUCT,
+    RECONNECT,
     REDIRECTS,
     HttpVersion,
     Reconnect,
@@ -60,9 +61,6 @@ class _Connected(Protocol):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None: ...
 
-
-#: How clients connect again that say nothing of it.
-RECONNECT = Reconnect()
 
 Opened = TypeVar("Opened", bound=_Connected)
 
