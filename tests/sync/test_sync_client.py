@@ -173,6 +173,32 @@ def test_a_message_in_fragments_is_not_mixed_with_those_of_other_threads(http, w
         assert [websocket.recv(SOON), websocket.recv(SOON)] == ["beginend", "after"]
 
 
+def test_a_message_waits_for_one_in_fragments_that_begins_just_before_it(http, works):
+    def fragments():
+        yield "one, "
+        begun.set()
+        more.wait(SOON)
+        yield "two"
+
+    def wait_turn(deadline):
+        if begun.is_set():
+            # This thread has looked again.
+            more.set()
+        waits(deadline)
+        if threading.current_thread() is threading.main_thread() and not begun.is_set():
+            works.begin(websocket.send, fragments())
+            assert begun.wait(SOON)
+
+    begun, more = threading.Event(), threading.Event()
+    with listening() as server, connect(url(server), http=http) as websocket:
+        waits, websocket._wait_turn = websocket._wait_turn, wait_turn
+        try:
+            websocket.send("whole", timeout=SOON)
+        finally:
+            more.set()
+        assert [websocket.recv(SOON), websocket.recv(SOON)] == ["one, two", "whole"]
+
+
 def test_a_thread_cannot_send_within_its_own_fragments():
     with listening() as server, connect(url(server)) as websocket:
 

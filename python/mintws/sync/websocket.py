@@ -285,14 +285,24 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             if event is None:
                 self._send_fragments(_fragments(message), compress, deadline)
                 return
-            self._wait_turn(deadline)
-            with self._protocol.lock:
-                self._send_event(event, compress)
+            while not self._send_in_turn(event, compress, deadline):
+                pass
             self._wait_for_room(deadline)
         except Late:
             raise TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)") from None
 
     # Its own parts.
+
+    def _send_in_turn(
+        self, event: Text | Binary | PreparedMessage, compress: bool | None, deadline: float | None
+    ) -> bool:
+        """Send a message that is not in fragments; return whether that was done, and no message in fragments came before."""
+        self._wait_turn(deadline)
+        with self._protocol.lock:
+            if not self._is_its_turn():
+                return False
+            self._send_event(event, compress)
+            return True
 
     def _send_event(self, event: Text | Binary | PreparedMessage, compress: bool | None) -> None:
         self._has_sent()
