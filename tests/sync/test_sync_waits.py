@@ -8,11 +8,12 @@ import time
 
 import pytest
 from drivers.raw import blocking_server, reset
-from sync.conftest import SOON, accepting, by_hand, listening, until, url
+from sync.conftest import SOON, accepting, by_hand, left_threads, listening, until, url
 from wire import CLOSE, PING, PONG, masked
 
 from mintws import Close, ConnectionClosed, Text
 from mintws.sync import connect, connect_http2
+from mintws.sync.background import background
 
 QUICK = {"ping_interval": 0.1, "ping_timeout": 0.1}
 
@@ -217,3 +218,15 @@ def test_a_close_of_a_peer_that_reads_nothing_more_is_seen_by_who_sends():
             except ConnectionClosed as closed:
                 codes.append(closed.code)
         assert codes == [4000]
+
+
+def test_what_is_told_to_a_background_that_has_ended_has_no_effect():
+    with listening() as server, connect(url(server)) as websocket:
+        transport = websocket.transport
+    until(lambda: not left_threads())
+    transport.watch()
+    transport.expires_at = 0.0
+    background().schedule(transport)
+    with listening() as server, connect(url(server)) as websocket:
+        websocket.send("again")
+        assert websocket.recv(SOON) == "again"

@@ -95,6 +95,9 @@ class Background:
     def watch(self, member: Member) -> None:
         """Call `process` of a member, whose interest has changed, or which has something to do."""
         with self._lock:
+            if self._thread is None:
+                # The member has been removed.
+                return
             self._changed.add(member)
             self._wake()
 
@@ -109,6 +112,8 @@ class Background:
     def schedule(self, member: Member) -> None:
         """Call `expire` of a member at its `expires_at`, which has become earlier."""
         with self._lock:
+            if self._thread is None:
+                return
             heapq.heappush(self._timers, (member.expires_at, next(self._numbers), member))
             if member.expires_at < self._wakes_at:
                 self._wake()
