@@ -220,6 +220,23 @@ def test_a_close_of_a_peer_that_reads_nothing_more_is_seen_by_who_sends():
         assert codes == [4000]
 
 
+@pytest.mark.parametrize("timeout", [0, 0.2])
+def test_recv_times_out_though_something_comes_all_the_time(timeout):
+    def wait_leading(seconds):
+        # Control frames, say.
+        assert time.monotonic() < begun + SOON / 2
+        return True
+
+    with listening() as server, connect(url(server)) as websocket:
+        waits, websocket._wait_leading = websocket._wait_leading, wait_leading
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError, match="no message came within"):
+            websocket.recv(timeout)
+        websocket._wait_leading = waits
+        websocket.send("after")
+        assert websocket.recv(SOON) == "after"
+
+
 def test_what_is_told_to_a_background_that_has_ended_has_no_effect():
     with listening() as server, connect(url(server)) as websocket:
         transport = websocket.transport

@@ -263,10 +263,12 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         with self._protocol.lock:
             event = self._take()
         while event is None:
-            if not self._wait_message(deadline):
-                raise TimeoutError(f"no message came within {timeout:g} s (`timeout`)")
+            came = self._wait_message(deadline)
             with self._protocol.lock:
                 event = self._take()
+            if event is None and (not came or seconds_until(deadline) == 0):
+                # Control frames and parts of messages may have come all the time.
+                raise TimeoutError(f"no message came within {timeout:g} s (`timeout`)")
         return event
 
     def _next(self) -> str | bytes | None:
