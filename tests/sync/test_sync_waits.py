@@ -121,6 +121,32 @@ def test_a_send_that_timed_out_is_sent_once(http):
     assert got == [large, "after"]
 
 
+def test_a_send_of_many_names_the_timeout_of_the_caller(http):
+    end = threading.Event()
+    with listening(lambda websocket: end.wait(SOON), extensions=(), limit=None) as server:
+        with connect(url(server), http=http, extensions=(), close_timeout=0.1) as websocket:
+            for messages in [bytes(64 << 20)] * 2, ["small"]:
+                with pytest.raises(TimeoutError, match=r"the peer did not take enough within 0\.1 s \(`timeout`\)"):
+                    websocket.send_many(messages, timeout=0.1)
+        end.set()
+
+
+def test_a_send_that_waits_returns_when_the_websocket_ends(http, works):
+    def send():
+        websocket.send(bytes(64 << 20))
+        with pytest.raises(ConnectionClosed):
+            websocket.send("next")
+
+    end = threading.Event()
+    with listening(lambda websocket: end.wait(SOON), extensions=(), limit=None) as server:
+        with connect(url(server), http=http, extensions=(), close_timeout=0.1) as websocket:
+            thread = works.begin(send)
+            until(lambda: websocket.blocked_senders)
+            websocket.close()
+            thread.join(SOON)
+        end.set()
+
+
 def test_a_peer_that_takes_nothing_is_given_up():
     reasons = []
 

@@ -128,13 +128,16 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
                 were sent.
         """
         deadline = deadline_after(timeout)
-        with self.batch():
-            for message in messages:
-                self.send(message, compress=compress, timeout=seconds_until(deadline))
         try:
+            with self.batch():
+                for message in messages:
+                    if deadline is None:
+                        self.send(message, compress=compress)
+                    else:
+                        self._send_until(deadline, message, compress)
             self._wait_for_room(deadline)
         except Late:
-            raise TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)") from None
+            raise _not_taken(timeout) from None
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -281,19 +284,22 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             raise
 
     def _send(self, message: Any, compress: bool | None, timeout: float | None) -> None:
-        deadline = deadline_after(timeout)
-        event = event_of(message)
         try:
-            if event is None:
-                self._send_fragments(_fragments(message), compress, deadline)
-                return
-            while not self._send_in_turn(event, compress, deadline):
-                pass
-            self._wait_for_room(deadline)
+            self._send_until(deadline_after(timeout), message, compress)
         except Late:
-            raise TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)") from None
+            raise _not_taken(timeout) from None
 
     # Its own parts.
+
+    def _send_until(self, deadline: float | None, message: Any, compress: bool | None) -> None:
+        """Send a message; raise `Late` if the system has not taken it by the deadline."""
+        event = event_of(message)
+        if event is None:
+            self._send_fragments(_fragments(message), compress, deadline)
+            return
+        while not self._send_in_turn(event, compress, deadline):
+            pass
+        self._wait_for_room(deadline)
 
     def _send_in_turn(
         self, event: Text | Binary | PreparedMessage, compress: bool | None, deadline: float | None
@@ -439,6 +445,10 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         with self._protocol.lock:
             self._send_event(event, compress)
         self._wait_for_room(deadline)
+
+
+def _not_taken(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"the peer did not take enough within {timeout:g} s (`timeout`)")
 
 
 def _fragments(message: Any) -> Iterable[Any]:
