@@ -720,11 +720,15 @@ class Lock:
     """A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
 
     It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
+
+    It belongs to the process that made it: after a fork the child gets `LocalProtocolError` instead of it.
     """
 
     def __new__(cls) -> Self: ...
     def __enter__(self) -> None: ...
     def __exit__(self, *_error: object) -> None: ...
+    @staticmethod
+    def _leave_to_parent() -> None: ...
 
 @disjoint_base
 class SocketBase:

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from mintws import _core
+
 logger = logging.getLogger("mintws.sync")
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -245,6 +247,7 @@ def background() -> Background:
 def _forget_parent() -> None:
     """Leave the connections of the parent, whose thread a fork does not have, to the parent."""
     global _background  # noqa: PLW0603
+    _core.Lock._leave_to_parent()
     _background = Background()
 
 

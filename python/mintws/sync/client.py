@@ -427,7 +427,7 @@ class Http2Client:
         """Close all WebSockets with 1000, then the connection. A call that is interrupted leaves the rest to the background."""
         transport = self._transport
         try:
-            transport.carry_out_all([LoggedWebSocket.close(it) for it in list(transport.websockets)])
+            transport.carry_out_all(LoggedWebSocket.close(it) for it in list(transport.websockets))
         finally:
             with transport.lock:
                 transport.close()

@@ -159,6 +159,7 @@ class Server(ServerSettings):
         #: What handles and answers, and for which transport.
         self.threads: dict[threading.Thread, ServerSocket] = {}
         self._listening: list[ListeningSocket] = []
+        self._process = _core.Lock()
         self._begun = self._closed = False
         #: Guards and tells of changes of all of these; no lock of a transport is taken within it.
         self._changed = threading.Condition()
@@ -198,6 +199,7 @@ class Server(ServerSettings):
     @property
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
+        self._check_process()
         with self._changed:
             transports = list(self.transports)
         return frozenset(websocket for transport in transports for websocket in list(transport.websockets))
@@ -208,6 +210,7 @@ class Server(ServerSettings):
 
     def wait_closed(self) -> None:
         """Wait until `close` is done."""
+        self._check_process()
         with self._changed:
             self._changed.wait_for(lambda: self._closed)
 
@@ -227,6 +230,7 @@ class Server(ServerSettings):
         Raises:
             LocalProtocolError, TypeError: an argument is wrong; the server goes on.
         """
+        self._check_process()
         if timeout is not None:
             check_seconds("timeout", timeout)
         _core.check_close(code, reason)
@@ -247,6 +251,7 @@ class Server(ServerSettings):
         Raises:
             LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
+        self._check_process()
         _core.check_close(code, reason)
         self._leave()
         for websocket in self.websockets:
@@ -280,6 +285,11 @@ class Server(ServerSettings):
             sock.close()
             return
         ServerSocket(sock, self, side).start()
+
+    def _check_process(self) -> None:
+        """Raise `LocalProtocolError` in a fork of the process that the server belongs to."""
+        with self._process:
+            pass
 
     def _leave(self) -> None:
         """Take nothing new."""

@@ -72,7 +72,11 @@ class ThreadTransport(LoggedTransport):
         Raises:
             Late: the deadline has passed; the coroutine was told.
         """
-        return self._carry_on(coroutine, partial(coroutine.send, None), deadline)
+        try:
+            return self._carry_on(coroutine, partial(coroutine.send, None), deadline)
+        finally:
+            # It has not begun in a fork of the process.
+            coroutine.close()
 
     def carry_out_all(self, coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
         """Carry coroutines of a lower layer out, all at the same time."""

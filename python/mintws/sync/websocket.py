@@ -233,7 +233,8 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         background().call(self._leave)
 
     def _leave(self) -> None:
-        with self._protocol.lock:
+        # A fork leaves it to its parent.
+        with contextlib.suppress(LocalProtocolError), self._protocol.lock:
             super().leave()
 
     # What the layers below call, under the lock.

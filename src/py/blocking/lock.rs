@@ -7,11 +7,20 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::py::errors::local;
+
+/// How often this process was forked off another since the first of them began.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
 /// A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
 ///
 /// It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
+///
+/// It belongs to the process that made it: after a fork the child gets `LocalProtocolError` instead of it.
 #[pyclass(frozen, module = "mintws._core")]
 pub struct Lock {
+    /// The count of forks of the process that made it.
+    forks: u64,
     /// The number of the thread that holds it; 0 if none does.
     owner: AtomicU64,
     depth: AtomicUsize,
@@ -26,8 +35,9 @@ pub struct Held<'a>(&'a Lock);
 #[pymethods]
 impl Lock {
     #[new]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
+            forks: FORKS.load(Ordering::Relaxed),
             owner: AtomicU64::new(0),
             depth: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -36,8 +46,8 @@ impl Lock {
         }
     }
 
-    fn __enter__(&self, py: Python<'_>) {
-        self.take(py);
+    fn __enter__(&self, py: Python<'_>) -> PyResult<()> {
+        self.take(py)
     }
 
     #[pyo3(signature = (*_error))]
@@ -48,16 +58,22 @@ impl Lock {
         self.free();
         Ok(())
     }
+
+    /// Leave all locks to the parent: this process was forked off it.
+    #[staticmethod]
+    fn _leave_to_parent() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Lock {
     /// Holds the lock, after waiting for it.
-    pub fn hold(&self, py: Python<'_>) -> Held<'_> {
-        self.take(py);
-        Held(self)
+    pub fn hold(&self, py: Python<'_>) -> PyResult<Held<'_>> {
+        self.take(py)?;
+        Ok(Held(self))
     }
 
-    /// Holds the lock, unless another thread does.
+    /// Holds the lock, unless another thread does, or it belongs to another process.
     #[inline]
     pub fn try_hold(&self) -> Option<Held<'_>> {
         self.try_take().then(|| Held(self))
@@ -66,7 +82,7 @@ impl Lock {
     #[inline]
     fn try_take(&self) -> bool {
         let (owner, this) = (self.owner.load(Ordering::Relaxed), this_thread());
-        if owner != 0 && owner != this {
+        if (owner != 0 && owner != this) || !self.is_ours() {
             return false;
         }
         self.owner.store(this, Ordering::SeqCst);
@@ -74,8 +90,18 @@ impl Lock {
         true
     }
 
-    fn take(&self, py: Python<'_>) {
+    #[inline]
+    fn is_ours(&self) -> bool {
+        self.forks == FORKS.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, py: Python<'_>) -> PyResult<()> {
         while !self.try_take() {
+            if !self.is_ours() {
+                return Err(local(
+                    "connections and servers belong to the process that opened them, of which this one is a fork: open others here",
+                ));
+            }
             self.waiting.fetch_add(1, Ordering::SeqCst);
             py.detach(|| {
                 let mut waits = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +112,7 @@ impl Lock {
             });
             self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
+        Ok(())
     }
 
     #[inline]

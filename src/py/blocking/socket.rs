@@ -461,7 +461,7 @@ impl SocketBase {
         let (descriptor, mut chunk, size) = this.begin_read(py)?;
         let read = wait_and_read(py, descriptor, &mut chunk[..size], deadline);
         let (taken, look) = {
-            let _held = this.lock().hold(py);
+            let _held = this.lock().hold(py)?;
             this.state(py)?.leads = Leads::Left;
             let taken = match read {
                 Err(interruption) => Err(interruption),

@@ -212,7 +212,7 @@ impl BlockingWebSocket {
         let deadline = seconds.and_then(|seconds| Instant::now().checked_add(seconds));
         let socket = slf.get().state(py)?.socket.bind(py).clone();
         {
-            let _held = socket.get().lock().hold(py);
+            let _held = socket.get().lock().hold(py)?;
             if !Self::begin_leading(slf, &socket)? {
                 return Ok(None);
             }
