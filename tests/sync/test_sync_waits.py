@@ -273,3 +273,26 @@ def test_what_is_told_to_a_background_that_has_ended_has_no_effect():
     with listening() as server, connect(url(server)) as websocket:
         websocket.send("again")
         assert websocket.recv(SOON) == "again"
+
+
+def test_threads_that_send_have_their_turns(http, works):
+    """The one that has the lock frees it while the system takes a message, and holds it again before another is awake."""
+    end = threading.Event()
+    sent = [0, 0, 0]
+
+    def send(number):
+        while not end.is_set():
+            websocket.send("x")
+            sent[number] += 1
+
+    with listening(lambda websocket: [None for _ in websocket]) as server, connect(url(server), http=http) as websocket:
+        threads = [works.begin(send, number) for number in range(len(sent))]
+        time.sleep(2.0)
+        begin = time.monotonic()
+        websocket.ping(timeout=SOON)
+        took = time.monotonic() - begin
+        end.set()
+        for thread in threads:
+            thread.join(SOON)
+    assert min(sent) > max(sent) / 10
+    assert took < SOON / 2

@@ -1,7 +1,10 @@
 //! A reentrant lock.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -11,8 +14,13 @@ use crate::py::errors::local;
 
 /// How often this process was forked off another since the first of them began.
 static FORKS: AtomicU64 = AtomicU64::new(0);
+/// How long a thread waits, at most, while others take the lock that ask for it later.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
+///
+/// Whoever frees it wakes the first thread that waits, and makes that its owner if it has waited for a millisecond. To do so each time
+/// would be fair too, but each message of two threads that send would cost switches between them.
 ///
 /// It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
 ///
@@ -24,9 +32,15 @@ pub struct Lock {
     /// The number of the thread that holds it; 0 if none does.
     owner: AtomicU64,
     depth: AtomicUsize,
+    /// The threads that wait for it, and how many they are.
+    waiters: Mutex<VecDeque<Waiter>>,
     waiting: AtomicUsize,
-    mutex: Mutex<()>,
-    freed: Condvar,
+}
+
+struct Waiter {
+    number: u64,
+    thread: Thread,
+    since: Instant,
 }
 
 /// A lock that is held until this is dropped.
@@ -40,9 +54,8 @@ impl Lock {
             forks: FORKS.load(Ordering::Relaxed),
             owner: AtomicU64::new(0),
             depth: AtomicUsize::new(0),
+            waiters: Mutex::new(VecDeque::new()),
             waiting: AtomicUsize::new(0),
-            mutex: Mutex::new(()),
-            freed: Condvar::new(),
         }
     }
 
@@ -85,7 +98,7 @@ impl Lock {
         if (owner != 0 && owner != this) || !self.is_ours() {
             return false;
         }
-        self.owner.store(this, Ordering::SeqCst);
+        self.owner.store(this, Ordering::Release);
         self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         true
     }
@@ -96,23 +109,37 @@ impl Lock {
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<()> {
-        while !self.try_take() {
-            if !self.is_ours() {
-                return Err(local(
-                    "connections and servers belong to the process that opened them, of which this one is a fork: open others here",
-                ));
-            }
-            self.waiting.fetch_add(1, Ordering::SeqCst);
+        if self.try_take() {
+            return Ok(());
+        }
+        if !self.is_ours() {
+            return Err(local(
+                "connections and servers belong to the process that opened them, of which this one is a fork: open others here",
+            ));
+        }
+        self.wait(py);
+        Ok(())
+    }
+
+    /// Takes it after waiting for it.
+    #[cold]
+    fn wait(&self, py: Python<'_>) {
+        let this = this_thread();
+        self.waiters().push_back(Waiter { number: this, thread: thread::current(), since: Instant::now() });
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        loop {
             py.detach(|| {
-                let mut waits = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
-                // Whoever frees it takes the mutex after that.
-                while self.owner.load(Ordering::SeqCst) != 0 {
-                    waits = self.freed.wait(waits).unwrap_or_else(PoisonError::into_inner);
+                while ![0, this].contains(&self.owner.load(Ordering::Acquire)) {
+                    thread::park();
                 }
             });
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            // Another thread may have been quicker.
+            if self.try_take() {
+                self.waiters().retain(|waiter| waiter.number != this);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
         }
-        Ok(())
     }
 
     #[inline]
@@ -122,16 +149,25 @@ impl Lock {
         if depth > 0 {
             return;
         }
-        self.owner.store(0, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.tell();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.hand_over();
+        } else {
+            self.owner.store(0, Ordering::Release);
         }
     }
 
+    /// Frees it for the first thread that waits, alone if that has waited for long.
     #[cold]
-    fn tell(&self) {
-        drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
-        self.freed.notify_all();
+    fn hand_over(&self) {
+        let waiters = self.waiters();
+        let Some(first) = waiters.front() else { return self.owner.store(0, Ordering::Release) };
+        let owner = if first.since.elapsed() < PATIENCE { 0 } else { first.number };
+        self.owner.store(owner, Ordering::Release);
+        first.thread.unpark();
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
