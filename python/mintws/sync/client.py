@@ -350,10 +350,12 @@ class Http2Client:
             self.close()
             return
         # Whoever ends the program does not want to wait for the server.
-        with self._transport.lock:
-            for websocket in list(self._transport.websockets):
-                websocket._begin_close(1001)
-            self._transport.close()
+        self._transport.make(self._leave)
+
+    def _leave(self) -> None:
+        for websocket in list(self._transport.websockets):
+            websocket._begin_close(1001)
+        self._transport.close()
 
     def open(
         self,
@@ -429,8 +431,7 @@ class Http2Client:
         try:
             transport.carry_out_all(LoggedWebSocket.close(it) for it in list(transport.websockets))
         finally:
-            with transport.lock:
-                transport.close()
+            transport.make(transport.close)
         transport.wait(transport.parking, lambda: transport.lost, None)
         background().join()
 

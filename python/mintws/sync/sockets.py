@@ -123,6 +123,14 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         while self._soon:
             self._soon.pop(0)()
 
+    def leave_to_background(self, call: Callable[[], None]) -> None:
+        self._soon.append(call)
+        background().watch(self)
+
+    def withdraw(self, call: Callable[[], None]) -> None:
+        with suppress(ValueError):
+            self._soon.remove(call)
+
     async def drained(self) -> None:
         while self.full and not self.lost:
             room: Outcome[None] = self.new_waiter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
@@ -66,6 +67,35 @@ class ThreadTransport(LoggedTransport):
                         return
                 raise Late
 
+    def make(self, call: Callable[[], T]) -> T:
+        """Make a call under the lock, and return its result. It waits for nothing, and a signal does not interrupt it.
+
+        Signals raise in the main thread alone, for which the background makes the call.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            with self.lock:
+                return self._make_here(call)
+        left = _Left(call)
+        try:
+            with self.lock:
+                if self.lost:
+                    # The background may have ended, and little is left to be interrupted.
+                    return self._make_here(call)
+                self.leave_to_background(left)
+            left.wait()
+        except BaseException:
+            with self.lock:
+                # Either it has not been made, or it has been made whole.
+                self.withdraw(left)
+            raise
+        return left.result()
+
+    def _make_here(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        finally:
+            self.run_soon()
+
     def carry_out(self, coroutine: Coroutine[Any, Any, T], deadline: float | None = None) -> T:
         """Carry a coroutine of a lower layer out, under the lock, but for what it awaits.
 
@@ -81,32 +111,38 @@ class ThreadTransport(LoggedTransport):
     def carry_out_all(self, coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
         """Carry coroutines of a lower layer out, all at the same time."""
         begun: list[tuple[Coroutine[Any, Any, object], Awaited]] = []
-        with self.lock:
+
+        def begin() -> None:
             for coroutine in coroutines:
                 with suppress(StopIteration):
                     begun.append((coroutine, coroutine.send(None)))
-            self.run_soon()
+
+        def end() -> None:
+            for coroutine, _ in begun:
+                coroutine.close()
+
         try:
+            self.make(begin)
             while begun:
                 coroutine, awaited = begun.pop()
                 self._carry_on(coroutine, self._awaited(coroutine, awaited, None), None)
         finally:
-            with self.lock:
-                for coroutine, _ in begun:
-                    coroutine.close()
+            if begun:
+                self.make(end)
 
     def _carry_on(self, coroutine: Coroutine[Any, Any, T], step: Callable[[], Awaited], deadline: float | None) -> T:
         try:
             while True:
-                with self.lock:
-                    try:
-                        awaited = step()
-                    except StopIteration as ended:
-                        result: T = ended.value
-                        return result
-                    finally:
-                        self.run_soon()
+                try:
+                    awaited = self.make(step)
+                except StopIteration as ended:
+                    result: T = ended.value
+                    return result
                 step = self._awaited(coroutine, awaited, deadline)
+        except BaseException:
+            # It may have been interrupted, and have something to end.
+            self.make(coroutine.close)
+            raise
         finally:
             # It holds what it raises, and that this frame.
             del step
@@ -119,6 +155,14 @@ class ThreadTransport(LoggedTransport):
             return partial(coroutine.send, awaited.wait(self, deadline))
         except BaseException as error:
             return partial(coroutine.throw, error)
+
+    def leave_to_background(self, call: Callable[[], None]) -> None:
+        """Leave a call to the background, under the lock."""
+        raise NotImplementedError
+
+    def withdraw(self, call: Callable[[], None]) -> None:
+        """Leave a call no longer to the background, if it has not made it."""
+        raise NotImplementedError
 
     def attend(self) -> None:
         """Have the background read the transport, unless a thread of the application does."""
@@ -140,6 +184,38 @@ class ThreadTransport(LoggedTransport):
             default: what to return if it is not known.
         """
         raise NotImplementedError
+
+
+class _Left(Generic[T]):
+    """A call that is left to the background."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._made = threading.Lock()
+        self._made.acquire()
+
+    def __call__(self) -> None:
+        try:
+            self._result.append(self._call())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._made.release()
+
+    def wait(self) -> None:
+        self._made.acquire()
+
+    def result(self) -> T:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+            return self._result[0]
+        finally:
+            # It holds this frame.
+            del error
 
 
 class Awaited:
