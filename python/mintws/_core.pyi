@@ -719,6 +719,9 @@ class AsgiCycle:
 class Lock:
     """A reentrant lock that code of the core can hold, and test, at little cost. Use it by `with`.
 
+    Whoever frees it wakes the first thread that waits, and makes that its owner if it has waited for a millisecond. To do so each time
+    would be fair too, but each message of two threads that send would cost switches between them.
+
     It changes only under the GIL. Waiting for it is not interrupted by signals, so it must not be held while a peer is waited for.
 
     It belongs to the process that made it: after a fork the child gets `LocalProtocolError` instead of it.
@@ -808,6 +811,14 @@ class SocketBase:
     def _drop_output(self) -> None:
         """Discard what waits to be written."""
 
+@final
+class Batch:
+    """Holds back the frames of a WebSocket within `with`."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error: object) -> None:
+        """Write the frames of the batch, unless it is nested."""
+
 @disjoint_base
 class BlockingWebSocket(MessageQueue):
     """Base class of a WebSocket for threads: received-message queue, and the calls that wait."""
@@ -833,8 +844,8 @@ class BlockingWebSocket(MessageQueue):
     def _end_wait(self, reader: object) -> None:
         """Announce that this reader waits no more, if it did."""
 
-    def _take_event(self) -> Text | Binary | None:
-        """Take a message that has come, as an event; `None` if there is none. Call this under the lock."""
+    def _keep_message(self) -> bool:
+        """Keep a message that has come, to be the next that is received; return whether there is one. Call this under the lock."""
 
     def _take_resume(self) -> bool:
         """Return whether the peer was paused, and is to be resumed now."""
@@ -845,7 +856,8 @@ class BlockingWebSocket(MessageQueue):
     def recv(self, timeout: float | None = None) -> str | bytes:
         """Wait for the next message and return it.
 
-        A call that times out, or is interrupted, loses no message.
+        A call that times out, or is interrupted while it waits, loses no message. A signal that comes as the call returns may raise before
+        the caller has the message, which is lost then; in `for message in websocket:` it cannot.
 
         Args:
             timeout: seconds to wait; 0 returns a message that has come.
@@ -854,6 +866,16 @@ class BlockingWebSocket(MessageQueue):
             ConnectionClosed: the WebSocket has ended.
             TimeoutError: no message came in time.
             LocalProtocolError: another thread is receiving.
+        """
+
+    def recv_event(self, timeout: float | None = None) -> Text | Binary:
+        """Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
+
+        Args:
+            timeout: as in `recv`.
+
+        Raises:
+            ConnectionClosed, TimeoutError, LocalProtocolError: as from `recv`.
         """
 
     def __iter__(self) -> Self: ...
@@ -904,11 +926,12 @@ class BlockingWebSocket(MessageQueue):
     def _post_with(self, others: Sequence[BlockingWebSocket]) -> None:
         """Write the frames held back of this WebSocket and of others on the same socket, together, unless batches do it."""
 
-    def _begin_batch(self) -> None:
-        """Hold back frames until `_end_batch`."""
+    def batch(self) -> Batch:
+        """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
 
-    def _end_batch(self) -> None:
-        """Write the frames of the batch, unless it is nested."""
+        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
+        written with them.
+        """
 
 @final
 class Succession:

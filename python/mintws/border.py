@@ -136,11 +136,11 @@ class Blocking(Protocol):
     def _drain(self) -> None:
         """Wait until the system has what was sent; without the lock."""
 
-    def _receive(self, timeout: float | None) -> Any:
-        """Wait for the next message, or part of one, and return it as an event."""
+    def _receive(self, timeout: float | None) -> None:
+        """Wait until there is a message, or part of one, to be taken."""
 
-    def _next(self) -> Any:
-        """Wait for the next message and return it; `None` ends an iteration."""
+    def _next(self) -> bool:
+        """Wait until there is a message to be taken; return whether there is one, or the iteration ends."""
 
     def _send(self, message: Any, compress: bool | None, timeout: float | None) -> None:
         """Send a message that needs more than encoding and writing."""

@@ -180,15 +180,12 @@ pub mod blocking {
         websocket.call_method0(intern!(websocket.py(), "_drain")).map(drop)
     }
 
-    pub fn receive<'py>(
-        websocket: &Bound<'py, PyAny>,
-        timeout: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        websocket.call_method1(intern!(websocket.py(), "_receive"), (timeout,))
+    pub fn receive<'py>(websocket: &Bound<'py, PyAny>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<()> {
+        websocket.call_method1(intern!(websocket.py(), "_receive"), (timeout,)).map(drop)
     }
 
-    pub fn next<'py>(websocket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        websocket.call_method0(intern!(websocket.py(), "_next"))
+    pub fn next(websocket: &Bound<'_, PyAny>) -> PyResult<bool> {
+        websocket.call_method0(intern!(websocket.py(), "_next"))?.extract()
     }
 
     pub fn send<'py>(

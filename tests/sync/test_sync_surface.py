@@ -23,6 +23,8 @@ MEANT = {
     "Http2Client(protocol)": "connect_http2 makes it",
     "Http2Client(transport)": "connect_http2 makes it",
     "WebSocket.recv(self)": "it is a method of the core, not one that is declared in Python",
+    "WebSocket.recv_event(self)": "it is a method of the core, not one that is declared in Python",
+    "WebSocket.batch(self)": "it is a method of the core, not one that is declared in Python",
     "WebSocket.send(self)": "it is a method of the core, not one that is declared in Python",
     "WebSocket.connection": "it is among the attributes that are documented",
     **dict.fromkeys(

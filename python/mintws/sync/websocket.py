@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
@@ -77,17 +77,6 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             self._begin_close(1001)
         return self._is_left_to_loop(error)
 
-    def recv_event(self, timeout: float | None = None) -> Text | Binary:
-        """Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
-
-        Args:
-            timeout: as in `recv`.
-
-        Raises:
-            ConnectionClosed, TimeoutError, LocalProtocolError: as from `recv`.
-        """
-        return self._receive(timeout)
-
     def send_nowait(self, message: WholeMessage, *, compress: bool | None = None, max_unsent: int = MAX_UNSENT) -> None:
         """Send a message without waiting, unless too much waits to be sent.
 
@@ -138,21 +127,6 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             self._wait_for_room(deadline)
         except Late:
             raise _not_taken(timeout) from None
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
-
-        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
-        written with them.
-        """
-        with self._protocol.lock:
-            self._begin_batch()
-        try:
-            yield
-        finally:
-            with self._protocol.lock:
-                self._end_batch()
 
     def ping(self, data: bytes | None = None, *, timeout: float | None = None) -> float:
         """Ask whether the peer is there; wait for its Pong and return the seconds until it came (RFC 6455 §5.5.2).
@@ -256,33 +230,28 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             self.parking.wake()
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
-        with self._protocol.lock:
-            super()._begin_close(code, reason)
+        self._protocol.make(partial(super()._begin_close, code, reason))
 
     # What the core calls.
 
-    def _receive(self, timeout: float | None) -> Text | Binary:
-        """Wait for the next message."""
+    def _receive(self, timeout: float | None) -> None:
+        """Wait until there is a message to be taken."""
         deadline = deadline_after(timeout)
-        with self._protocol.lock:
-            event = self._take()
-        while event is None:
+        while not self._has_message():
             came = self._wait_message(deadline)
-            with self._protocol.lock:
-                event = self._take()
-            if event is None and (not came or seconds_until(deadline) == 0):
+            if not self._has_message() and (not came or seconds_until(deadline) == 0):
                 # Control frames and parts of messages may have come all the time.
                 raise TimeoutError(f"no message came within {timeout:g} s (`timeout`)")
-        return event
 
-    def _next(self) -> str | bytes | None:
-        """Wait for the next message; `None` ends an iteration."""
+    def _next(self) -> bool:
+        """Wait until there is a message to be taken; return whether there is one, or the iteration ends."""
         try:
-            return self._receive(None).data
+            self._receive(None)
         except ConnectionClosed as closed:
             if self._ends_quietly(closed):
-                return None
+                return False
             raise
+        return True
 
     def _send(self, message: Any, compress: bool | None, timeout: float | None) -> None:
         try:
@@ -339,17 +308,18 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         self._has_sent()
         return _Fate.SENT
 
-    def _take(self) -> Text | Binary | None:
-        """Take a message that has come; `None` if there is none yet."""
-        event = self._take_event()
-        if event is None and self._protocol.left(self) and self._take_resume():
-            # The background has nothing to do with it any more.
-            self._resume()
-            event = self._take_event()
-        if event is None and self._has_ended():
-            self._answer()
-            raise self.ending.exception()
-        return event
+    def _has_message(self) -> bool:
+        """Whether a message has come."""
+        with self._protocol.lock:
+            has = self._keep_message()
+            if not has and self._protocol.left(self) and self._take_resume():
+                # The background has nothing to do with it any more.
+                self._resume()
+                has = self._keep_message()
+            if not has and self._has_ended():
+                self._answer()
+                raise self.ending.exception()
+            return has
 
     def _wait_message(self, deadline: float | None) -> bool:
         """Wait until something comes; return whether something did before the deadline."""
@@ -422,15 +392,17 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     def _send_fragments(self, fragments: Iterable[Any], compress: bool | None, deadline: float | None) -> None:
         """Send an iterable as the fragments of one message; a peer that has seen some of it is told if the rest does not come."""
         ours = threading.get_ident()
-        while self._fragmenting != ours:
-            self._wait_turn(deadline)
-            with self._protocol.lock:
-                if self._gone():
-                    raise self.ending.exception()
-                if self._fragmenting is None:
-                    self._fragmenting, self._is_fragmenting = ours, True
+        # It raises if this thread sends another such message; then that is not to be ended here.
+        self._wait_turn(deadline)
         made = Fragments()
         try:
+            while self._fragmenting != ours:
+                self._wait_turn(deadline)
+                with self._protocol.lock:
+                    if self._gone():
+                        raise self.ending.exception()
+                    if self._fragmenting is None:
+                        self._fragmenting, self._is_fragmenting = ours, True
             for fragment in fragments:
                 self._send_fragment(made.next(fragment), compress, deadline)
             self._send_fragment(made.last(), compress, deadline)
@@ -440,7 +412,14 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             raise
         finally:
             with self._protocol.lock:
-                self._end_fragments()
+                if self._fragmenting == ours:
+                    # No signal raises before this, as it might at the begin of a function.
+                    self._fragmenting, self._is_fragmenting = None, False
+                try:
+                    self.parking.wake()
+                finally:
+                    # Also if a signal has interrupted it.
+                    self.parking.wake()
 
     def _send_fragment(self, event: Text | Binary, compress: bool | None, deadline: float | None) -> None:
         with self._protocol.lock:

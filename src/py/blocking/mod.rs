@@ -20,5 +20,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CAN_LEAD", system::CAN_LEAD)?;
     module.add_class::<lock::Lock>()?;
     module.add_class::<socket::SocketBase>()?;
+    module.add_class::<websocket::Batch>()?;
     module.add_class::<websocket::BlockingWebSocket>()
 }

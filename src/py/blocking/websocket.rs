@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::socket::SocketBase;
@@ -38,7 +39,7 @@ pub struct State {
     connection: Py<Endpoint>,
     /// What stands for the thread that waits for the next message.
     reader: Option<Py<PyAny>>,
-    /// A message that was taken when a signal raised, to be the next.
+    /// A message that was taken from the queue, and is to be the next that is received.
     kept: Option<Kept>,
     /// Whether the peer was paused, and is to be resumed.
     resumes: bool,
@@ -49,6 +50,10 @@ pub struct State {
     /// The number of open batches, whose end writes the frames held back.
     batches: usize,
 }
+
+/// Holds back the frames of a WebSocket within `with`.
+#[pyclass(frozen, module = "mintws._core")]
+pub struct Batch(Py<BlockingWebSocket>);
 
 /// A message, as the queue gives it.
 struct Kept {
@@ -122,11 +127,11 @@ impl BlockingWebSocket {
         Ok(())
     }
 
-    /// Take a message that has come, as an event; `None` if there is none. Call this under the lock.
-    fn _take_event<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// Keep a message that has come, to be the next that is received; return whether there is one. Call this under the lock.
+    fn _keep_message(slf: &Bound<'_, Self>) -> PyResult<bool> {
         match Self::pop(slf)? {
-            Pop::Message(message) => message.into_event().map(Some),
-            Pop::Nothing | Pop::Resumes => Ok(None),
+            Pop::Message(message) => slf.get().keep(slf.py(), message).map(|()| true),
+            Pop::Nothing | Pop::Resumes => Ok(false),
         }
     }
 
@@ -143,7 +148,8 @@ impl BlockingWebSocket {
 
     /// Wait for the next message and return it.
     ///
-    /// A call that times out, or is interrupted, loses no message.
+    /// A call that times out, or is interrupted while it waits, loses no message. A signal that comes as the call returns may raise before
+    /// the caller has the message, which is lost then; in `for message in websocket:` it cannot.
     ///
     /// Args:
     ///     timeout: seconds to wait; 0 returns a message that has come.
@@ -156,7 +162,22 @@ impl BlockingWebSocket {
     fn recv<'py>(slf: &Bound<'py, Self>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         match Self::take(slf, timeout.is_none())? {
             Some(message) => Ok(message.data),
-            None => border::blocking::receive(slf, timeout)?.getattr("data"),
+            None => Ok(Self::wait(slf, timeout)?.data),
+        }
+    }
+
+    /// Wait for the next message, or part of one, and return it as an event. The option `parts` requests parts.
+    ///
+    /// Args:
+    ///     timeout: as in `recv`.
+    ///
+    /// Raises:
+    ///     ConnectionClosed, TimeoutError, LocalProtocolError: as from `recv`.
+    #[pyo3(signature = (timeout=None))]
+    fn recv_event<'py>(slf: &Bound<'py, Self>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        match Self::take(slf, timeout.is_none())? {
+            Some(message) => message.into_event(),
+            None => Self::wait(slf, timeout)?.into_event(),
         }
     }
 
@@ -168,8 +189,12 @@ impl BlockingWebSocket {
         if let Some(message) = Self::take(slf, true)? {
             return Ok(Some(message.data));
         }
-        let message = border::blocking::next(slf)?;
-        Ok((!message.is_none()).then_some(message))
+        while border::blocking::next(slf)? {
+            if let Some(message) = Self::take_now(slf)? {
+                return Ok(Some(message.data));
+            }
+        }
+        Ok(None)
     }
 
     /// Send a message: `str` as text, bytes as binary, a `Text`, `Binary` or `PreparedMessage` as it is.
@@ -278,16 +303,12 @@ impl BlockingWebSocket {
         SocketBase::write(&socket, PyBytes::new(py, &frames).as_any()).and(flushed)
     }
 
-    /// Hold back frames until `_end_batch`.
-    fn _begin_batch(&self, py: Python<'_>) -> PyResult<()> {
-        self.state(py)?.batches += 1;
-        Ok(())
-    }
-
-    /// Write the frames of the batch, unless it is nested.
-    fn _end_batch(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().state(slf.py())?.batches -= 1;
-        Self::_post(slf, false)
+    /// Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
+    ///
+    /// They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
+    /// written with them.
+    const fn batch(slf: Py<Self>) -> Batch {
+        Batch(slf)
     }
 
     // Its parts refer to each other, and the application refers to them.
@@ -296,6 +317,35 @@ impl BlockingWebSocket {
         visit.call(&this.socket)?;
         visit.call(&this.reader)?;
         visit.call(&this.connection)
+    }
+}
+
+// A signal raises neither between an entry and the block, nor before an exit, because both are the core's.
+#[pymethods]
+impl Batch {
+    fn __enter__(&self, py: Python<'_>) -> PyResult<()> {
+        let websocket = self.0.bind(py);
+        let socket = websocket.get().state(py)?.socket.bind(py).clone();
+        let _held = socket.get().lock().hold(py);
+        websocket.get().state(py)?.batches += 1;
+        Ok(())
+    }
+
+    /// Write the frames of the batch, unless it is nested.
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let websocket = self.0.bind(py);
+        let socket = websocket.get().state(py)?.socket.bind(py).clone();
+        let _held = socket.get().lock().hold(py);
+        {
+            let mut this = websocket.get().state(py)?;
+            this.batches = this.batches.checked_sub(1).ok_or_else(|| PyRuntimeError::new_err("no batch is open"))?;
+        }
+        BlockingWebSocket::_post(websocket, false)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
     }
 }
 
@@ -332,6 +382,36 @@ impl BlockingWebSocket {
         }
     }
 
+    /// Takes the next message after waiting for it in Python, which takes none itself: a signal may raise there.
+    fn wait<'py>(slf: &Bound<'py, Self>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<Message<'py>> {
+        loop {
+            border::blocking::receive(slf, timeout)?;
+            if let Some(message) = Self::take_now(slf)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Takes the next message, if there is one.
+    fn take_now<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Message<'py>>> {
+        let py = slf.py();
+        let socket = slf.get().state(py)?.socket.bind(py).clone();
+        let _held = socket.get().lock().hold(py);
+        // As in `take`.
+        py.check_signals()?;
+        match Self::pop(slf)? {
+            Pop::Message(message) => Ok(Some(message)),
+            Pop::Nothing | Pop::Resumes => Ok(None),
+        }
+    }
+
+    /// Keeps a message, to be the next.
+    fn keep(&self, py: Python<'_>, message: Message<'_>) -> PyResult<()> {
+        let Message { kind, data, fin } = message;
+        self.state(py)?.kept = Some(Kept { kind, data: data.unbind(), fin });
+        Ok(())
+    }
+
     /// Takes a message that waits. The peer is resumed by the background, if that is due.
     fn pop<'py>(slf: &Bound<'py, Self>) -> PyResult<Pop<'py>> {
         let py = slf.py();
@@ -349,10 +429,7 @@ impl BlockingWebSocket {
         slf.get().state(py)?.owes_answer = true;
         if resumed {
             Self::resume(slf).inspect_err(|_| {
-                if let Ok(mut this) = slf.get().state(py) {
-                    let Message { kind, data, fin } = message.clone();
-                    this.kept = Some(Kept { kind, data: data.unbind(), fin });
-                }
+                let _kept = slf.get().keep(py, message.clone());
             })?;
         }
         Ok(Pop::Message(message))
