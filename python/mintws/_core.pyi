@@ -22,6 +22,7 @@ __all__ = [
     "WRITE_HIGH",
     "AsgiCycle",
     "Awaitable",
+    "Batch",
     "Binary",
     "BlockingWebSocket",
     "BurstWebSocket",
