@@ -732,7 +732,8 @@ class Lock:
     def __enter__(self) -> None: ...
     def __exit__(self, *_error: object) -> None: ...
     @staticmethod
-    def _leave_to_parent() -> None: ...
+    def _leave_to_parent() -> None:
+        """Leave all locks to the parent: this process was forked off it."""
 
 @disjoint_base
 class SocketBase:

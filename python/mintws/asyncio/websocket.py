@@ -154,6 +154,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
             ConnectionClosed: the connection ended before the Pong came.
             LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
         """
+        await self._learn_loss()
         pong: asyncio.Future[float] = self._protocol.loop.create_future()
         self._send_ping(pong, data)
         try:
@@ -202,9 +203,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         self._has_sent()
         while self._fragmenting is not None and not self._gone():
             await asyncio.shield(self._fragmenting)
-        if self.connection.state is not State.CLOSED and self._protocol.closing:
-            # Its loss says why nothing can be sent.
-            await asyncio.shield(self._protocol.gone)
+        await self._learn_loss()
         if event is None:
             await self._send_fragments(message, compress)
             return
@@ -215,6 +214,16 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
             self._encode(event, compress)
             self._post(False)
         await self._drained()
+
+    async def _send_fragment(self, fragment: Text | Binary, compress: bool | None) -> None:
+        await self._learn_loss()
+        self._encode(fragment, compress)
+        self._post(False)
+
+    async def _learn_loss(self) -> None:
+        """Wait for the loss of a transport that nothing can be written to: it says why."""
+        if self.connection.state is not State.CLOSED and self._protocol.closing:
+            await asyncio.shield(self._protocol.gone)
 
     async def _drained(self) -> None:
         """Wait until what was sent has mostly gone."""
@@ -237,13 +246,11 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         made = Fragments()
         try:
             async for fragment in _fragments(fragments):
-                self._encode(made.next(fragment), compress)
-                self._post(False)
+                await self._send_fragment(made.next(fragment), compress)
                 await self._drained()
                 if made.due:
                     await asyncio.sleep(0)
-            self._encode(made.last(), compress)
-            self._post(False)
+            await self._send_fragment(made.last(), compress)
         except BaseException as error:
             if made.begun and not isinstance(error, ConnectionClosed):
                 self._begin_close(1011, "a message was not finished")
