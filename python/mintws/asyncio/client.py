@@ -15,22 +15,24 @@ from mintws.arguments import explained
 from mintws.asyncio.connector import ClientProtocol, Connector, LoopAttempt
 from mintws.asyncio.reconnection import Reconnection
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
     CookieJar,
     GivenHeaders,
+    Http2ClientBase,
+    Http2Settings,
+    OpenedOnce,
     Reach,
     follow_redirects,
     open_by_turns,
-    upgrade_request,
 )
 from mintws.drivers.destination import Destination
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
+from mintws.events import Response, UpgradeRequest
 from mintws.extensions import Extension
-from mintws.limits import STREAM_WINDOW, check_streams
+from mintws.limits import STREAM_WINDOW
 from mintws.session import (
     PRODUCT,
     RECONNECT,
@@ -38,9 +40,7 @@ from mintws.session import (
     HttpVersion,
     Reconnect,
     Timeouts,
-    VersionChoice,
     default_offer,
-    product_header,
 )
 from mintws.url import Url, parse
 
@@ -54,12 +54,11 @@ _offers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Extension, ...]] = W
 Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 
 
-class _Opening(Generic[Opened]):
+class _Opening(OpenedOnce, Generic[Opened]):
     """An opening that is awaited, or entered, once: whoever does so closes what is opened then."""
 
     #: What was opened for the body of `async with`.
     _opened: Opened | None = None
-    _begun = False
 
     def __await__(self) -> Generator[Any, None, Opened]:
         return self._open_once().__await__()
@@ -75,12 +74,6 @@ class _Opening(Generic[Opened]):
     async def _open_once(self) -> Opened:
         self._begin()
         return await self._connect()
-
-    def _begin(self) -> None:
-        if self._begun:
-            name = type(self).__name__
-            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
-        self._begun = True
 
     async def _connect(self) -> Opened:
         raise NotImplementedError
@@ -217,8 +210,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         loop = asyncio.get_running_loop()
         connector = self._connector.to(url)
         learnt = connector.learnt(loop)
-        attempts = 1 if connector.destination.reach is Reach.ONCE else 2
-        choice = VersionChoice(self._settings.http, connector.destination.origin, learnt, attempts, loop.time())
+        choice = connector.destination.choose_version(self._settings.http, learnt, loop.time())
         return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, connector, request))
 
     async def _connect_once(
@@ -281,38 +273,32 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         max_concurrent_streams: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        check_options(options)
-        check_streams(window, max_concurrent_streams)
-        self._url = parse(url)
-        self._product = product_header("User-Agent", user_agent_header)
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = Http2Settings(where, user_agent_header, timeouts, options, window, max_concurrent_streams)
         opened = {"transport": transport}
         to = Destination(
-            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
         )
         self._connector = Connector(to, transport)
-        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        self._options = options
-        self._window = window
-        self._max_concurrent_streams = max_concurrent_streams
 
     async def _connect(self) -> Http2Client:
-        attempt = LoopAttempt(self._url)
-        return await attempt.within(self._timing.open_timeout, self._connect_once(attempt))
+        attempt = LoopAttempt(self._settings.url)
+        return await attempt.within(self._settings.timeouts.open_timeout, self._connect_once(attempt))
 
     async def _connect_once(self, attempt: LoopAttempt) -> Http2Client:
         protocol = await self._connector.connect(
             "2",
-            self._timing,
-            self._options,
+            self._settings.timeouts,
+            self._settings.options,
             attempt,
-            window=self._window,
-            max_concurrent_streams=self._max_concurrent_streams,
+            **self._settings.streams,
         )
         await protocol.settings(attempt)
-        return Http2Client(protocol, self._url, self._product)
+        return Http2Client(protocol, self._settings)
 
 
-class Http2Client:
+class Http2Client(Http2ClientBase):
     """One HTTP/2 connection to a server.
 
     Attributes:
@@ -320,13 +306,9 @@ class Http2Client:
         id: its name in the log: the number of its transport in this process.
     """
 
-    def __init__(self, protocol: ClientProtocol, url: Url, product: Headers) -> None:
-        assert protocol.http2 is not None
-        self.http = protocol.http2
-        self.id = str(protocol.id)
+    def __init__(self, protocol: ClientProtocol, settings: Http2Settings) -> None:
+        super().__init__(protocol, settings)
         self._protocol = protocol
-        self._url = url
-        self._product = product
 
     async def __aenter__(self) -> Http2Client:
         return self
@@ -354,9 +336,8 @@ class Http2Client:
             ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
         offered = _default_offer() if extensions is None else extensions
-        fields = completed(pairs(headers), self._product)
-        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
-        attempt = LoopAttempt(self._url._replace(target=target))
+        url, request = self._handshake(target, headers, subprotocols, offered, origin)
+        attempt = LoopAttempt(url)
         attempt.id = self._protocol.id
         return await attempt.within(self._protocol.timeouts.open_timeout, self._protocol.open(request, attempt))
 
@@ -386,9 +367,8 @@ class Http2Client:
 
         There is no time limit: `asyncio.wait_for` sets one.
         """
-        check_options({"limit": limit})
-        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
-        return await self._protocol.request(Request(method, target, fields, body), limit)
+        request = self._ordinary(method, target, headers, body, limit)
+        return await self._protocol.request(request, limit)
 
     async def close(self) -> None:
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""

@@ -148,10 +148,11 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
+    protocols: set[ServerProtocol]
+
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
-        self.protocols: set[ServerProtocol] = set()
         #: What handles and answers, and for which transport.
         self.tasks: dict[asyncio.Task[None], ServerProtocol] = {}
         #: Those of TLS, whether their handshake is done or not.
@@ -184,11 +185,6 @@ class Server(ServerSettings):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self.close()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more connections are taken until one has ended."""
-        return self.max_connections is not None and len(self.protocols) >= self.max_connections
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -306,12 +302,7 @@ class Server(ServerSettings):
     def _is_busy(self) -> bool:
         calling = asyncio.current_task()
         own = None if calling is None else self.tasks.get(calling)
-        open_protocols = [
-            protocol
-            for protocol in self.protocols
-            if protocol is not own and not (protocol.closing and not protocol.buffered)
-        ]
-        return bool(open_protocols or self.tasks.keys() - {calling})
+        return bool(self._open_protocols(own) or self.tasks.keys() - {calling})
 
     def _cut_off(self) -> None:
         """End what is left."""

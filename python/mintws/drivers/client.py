@@ -37,7 +37,7 @@ from mintws.events import (
 )
 from mintws.extensions import Extension
 from mintws.http1 import Http1
-from mintws.limits import INT31, check_int
+from mintws.limits import INT31, check_int, check_streams
 from mintws.session import (
     REDIRECTS,
     ClientSession,
@@ -137,6 +137,49 @@ class ClientSettings:
         """Make the request of an opening, with `offer` as its extensions if the caller has said nothing of them."""
         extensions = offer if self._extensions is None else self._extensions
         return upgrade_request(url, fields, self._subprotocols, extensions, self._origin)
+
+
+class Http2Settings:
+    """What `connect_http2` is told, but for the place where it connects to.
+
+    Args:
+        url, user_agent_header, timeouts, options, window, max_concurrent_streams: see `connect_http2`.
+
+    Attributes:
+        streams: arguments of `Http2`.
+
+    Raises:
+        LocalProtocolError, TypeError: one of them is wrong.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        user_agent_header: str | None,
+        timeouts: Timeouts,
+        options: Options,
+        window: int,
+        max_concurrent_streams: int | None,
+    ) -> None:
+        check_options(options)
+        check_streams(window, max_concurrent_streams)
+        self.url = url
+        self.product = product_header("User-Agent", user_agent_header)
+        self.timeouts = timeouts
+        self.options = options
+        self.streams = {"window": window, "max_concurrent_streams": max_concurrent_streams}
+
+
+class OpenedOnce:
+    """An opening that is made once."""
+
+    _begun = False
+
+    def _begin(self) -> None:
+        if self._begun:
+            name = type(self).__name__
+            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
+        self._begun = True
 
 
 def upgrade_request(
@@ -284,6 +327,35 @@ async def open_by_turns(
         else:
             choice.opened(now())
             return websocket
+
+
+class Http2ClientBase:
+    """One HTTP/2 connection to a server, without the I/O of its calls."""
+
+    def __init__(self, protocol: ClientTransport, settings: Http2Settings) -> None:
+        assert protocol.http2 is not None
+        self.http = protocol.http2
+        self.id = str(protocol.id)
+        self._url = settings.url
+        self._product = settings.product
+
+    def _handshake(
+        self,
+        target: str,
+        headers: GivenHeaders,
+        subprotocols: Sequence[str],
+        extensions: Sequence[Extension],
+        origin: str | None,
+    ) -> tuple[Url, UpgradeRequest]:
+        """Make the request of an opening handshake, and the URL that it is for."""
+        url = self._url._replace(target=target)
+        fields = completed(pairs(headers), self._product)
+        return url, upgrade_request(url, fields, subprotocols, extensions, origin)
+
+    def _ordinary(self, method: str, target: str, headers: GivenHeaders, body: bytes, limit: int | None) -> Request:
+        """Make an ordinary request."""
+        check_options({"limit": limit})
+        return Request(method, target, (("host", self._url.authority), *completed(pairs(headers), self._product)), body)
 
 
 class ClientTransport(LoggedTransport):

@@ -11,7 +11,7 @@ from mintws.drivers.addresses import ascii_name, check_address, check_context, c
 from mintws.drivers.client import Reach
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
-from mintws.session import HttpVersion, Proxy, environment_proxy
+from mintws.session import Http1Origins, HttpVersion, Proxy, VersionChoice, environment_proxy
 from mintws.url import Url
 
 #: What is offered by ALPN for each version that is asked for.
@@ -76,6 +76,10 @@ class Destination:
             return self
         place = (self.family, self.local_addr, None, None)
         return Destination(url, self.ssl, None, None, None, *place, {}, self._given_proxy, self.proxy_ssl)
+
+    def choose_version(self, http: HttpVersion, learnt: Http1Origins, now: float) -> VersionChoice:
+        """Begin to choose the version of HTTP; what the caller has connected is connected once."""
+        return VersionChoice(http, self.origin, learnt, 1 if self.reach is Reach.ONCE else 2, now)
 
     @property
     def proxy(self) -> Proxy | None:

@@ -46,6 +46,7 @@ class ServerSettings:
     """What `serve` is told, but for the place where it listens.
 
     Attributes:
+        protocols: the transports that are served.
         leaving: no new connections, requests and WebSockets are taken.
     """
 
@@ -63,6 +64,7 @@ class ServerSettings:
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self.max_connections: int | None = None
         self.product: Headers = ()
+        self.protocols: set[Any] = set()
         self.leaving = False
 
     def configure(
@@ -109,6 +111,15 @@ class ServerSettings:
         self.window = window
         self.max_concurrent_streams = max_concurrent_streams
         self.product = product_header("Server", server_header)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more connections are taken until one has ended."""
+        return self.max_connections is not None and len(self.protocols) >= self.max_connections
+
+    def _open_protocols(self, own: object) -> list[Any]:
+        """Give the transports that `close` waits for, but for that of the calling handler: those on which something is still to be done."""
+        return [it for it in self.protocols if it is not own and not (it.closing and not it.buffered)]
 
     def response_headers(self) -> Headers:
         """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""

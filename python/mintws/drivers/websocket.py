@@ -7,9 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from mintws.drivers import log
+from mintws.drivers.broadcast import MAX_UNSENT, Fates, check_max_unsent, whole
+from mintws.drivers.messages import WholeMessage
 from mintws.drivers.transport import LoggedTransport, Waiter
-from mintws.errors import LocalProtocolError
-from mintws.events import Close, Failed, Ping, Pong, State
+from mintws.errors import LocalProtocolError, SendBufferFull
+from mintws.events import Binary, Close, Failed, Ping, Pong, PreparedMessage, State, Text
 from mintws.session import DriverWebSocket, Order, Ordered, Owner, WebSocketSession
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class LoggedWebSocket(DriverWebSocket):
 
     _protocol: LoggedTransport
     _traced: bool
+    #: What errors advise instead of `send_nowait`.
+    _how_to_wait = "await send()"
 
     def _attach(self, protocol: LoggedTransport, connection: Connection) -> None:
         """Take the events of a connection from now on."""
@@ -57,6 +61,37 @@ class LoggedWebSocket(DriverWebSocket):
     def _end_fragments(self) -> None:
         """Let messages go on that wait behind one in fragments."""
         raise NotImplementedError
+
+    def _offer_now(self, event: Text | Binary | PreparedMessage, compress: bool | None, max_unsent: int) -> Fates[Any]:
+        """Send a whole message if that needs no waiting; tell what became of it as for a broadcast to this WebSocket alone."""
+        raise NotImplementedError
+
+    def send_nowait(self, message: WholeMessage, *, compress: bool | None = None, max_unsent: int = MAX_UNSENT) -> None:
+        """Send a message without waiting, unless too much waits to be sent.
+
+        The message is written as by `send`. What the system does not take at once waits in the transport, or, over HTTP/2, for the peer's
+        flow control.
+
+        Args:
+            message: a whole message: `str`, bytes, `Text`, `Binary` or a `PreparedMessage`.
+            compress: as in `send`.
+            max_unsent: the message is not sent if `unsent` is more than this, in bytes.
+
+        Raises:
+            ConnectionClosed: the WebSocket has ended, or is closing.
+            LocalProtocolError: the message may not be sent, or a message in fragments is under way: `send` waits for it. Nothing was sent.
+            RuntimeError: the WebSocket belongs to another loop or run; nothing was sent.
+            SendBufferFull: more than `max_unsent` bytes wait to be sent; nothing was sent.
+            TypeError: `message` is not a whole message.
+        """
+        check_max_unsent(max_unsent)
+        _, crowded, within, gone = self._offer_now(whole(message, "send_nowait"), compress, max_unsent)
+        if gone:
+            raise self.ending.exception()
+        if crowded:
+            raise SendBufferFull(self.unsent, max_unsent)
+        if within:
+            raise LocalProtocolError(f"a message in fragments is being sent: {self._how_to_wait}, which waits for its end")
 
     # What the transport calls.
 

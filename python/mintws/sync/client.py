@@ -12,23 +12,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
     CookieJar,
     GivenHeaders,
+    Http2ClientBase,
+    Http2Settings,
+    OpenedOnce,
     Reach,
     follow_redirects,
     open_by_turns,
-    upgrade_request,
 )
 from mintws.drivers.destination import Destination
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
+from mintws.events import Response, UpgradeRequest
 from mintws.extensions import Extension
-from mintws.limits import STREAM_WINDOW, check_streams
+from mintws.limits import STREAM_WINDOW
 from mintws.session import (
     PRODUCT,
     RECONNECT,
@@ -36,9 +38,7 @@ from mintws.session import (
     HttpVersion,
     Reconnect,
     Timeouts,
-    VersionChoice,
     default_offer,
-    product_header,
 )
 from mintws.sync.background import background
 from mintws.sync.connector import ClientSocket, Connector, within
@@ -59,12 +59,11 @@ _offers_lock = threading.Lock()
 Opened = TypeVar("Opened", bound=AbstractContextManager[Any])
 
 
-class _Opening(Generic[Opened]):
+class _Opening(OpenedOnce, Generic[Opened]):
     """An opening that is entered, or asked for, once: whoever does so closes what is opened then."""
 
     #: What was opened for the body of `with`.
     _opened: Opened | None = None
-    _begun = False
 
     def __enter__(self) -> Opened:
         self._opened = self.open()
@@ -81,18 +80,12 @@ class _Opening(Generic[Opened]):
             ConnectError: as from the class.
             LocalProtocolError: it was opened before.
         """
-        self._check_first()
+        self._begin()
         try:
             return self._connect()
         except BaseException:
             background().join()
             raise
-
-    def _check_first(self) -> None:
-        if self._begun:
-            name = type(self).__name__
-            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
-        self._begun = True
 
     def _connect(self) -> Opened:
         raise NotImplementedError
@@ -201,7 +194,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._reconnect = reconnect
 
     def __iter__(self) -> Iterator[WebSocket]:
-        self._check_first()
+        self._begin()
         if self._connector.destination.reach is Reach.ONCE:
             raise LocalProtocolError("`sock` is connected once: a client that connects again does not take it")
         return Reconnection(self._settings.url, self._reconnect, self._connect)
@@ -221,9 +214,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self, attempt: Attempt, deadline: float | None, url: Url, request: UpgradeRequest
     ) -> WebSocket:
         connector, now = self._connector.to(url), time.monotonic
-        to = connector.destination
-        attempts = 1 if to.reach is Reach.ONCE else 2
-        choice = VersionChoice(self._settings.http, to.origin, connector.learnt, attempts, now())
+        choice = connector.destination.choose_version(self._settings.http, connector.learnt, now())
 
         async def open_once(http: HttpVersion, attempt: Attempt) -> WebSocket:
             return self._connect_once(connector, request, http, attempt, deadline)
@@ -294,39 +285,31 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         max_concurrent_streams: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        check_options(options)
-        check_streams(window, max_concurrent_streams)
-        self._url = parse(url)
-        self._product = product_header("User-Agent", user_agent_header)
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = Http2Settings(where, user_agent_header, timeouts, options, window, max_concurrent_streams)
         self._connector = Connector(
-            Destination(
-                self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl
-            )
+            Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl)
         )
-        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        self._options = options
-        self._window = window
-        self._max_concurrent_streams = max_concurrent_streams
 
     def _connect(self) -> Http2Client:
-        attempt = Attempt(self._url)
-        return within(attempt, self._timing.open_timeout, partial(self._connect_once, attempt))
+        attempt = Attempt(self._settings.url)
+        return within(attempt, self._settings.timeouts.open_timeout, partial(self._connect_once, attempt))
 
     def _connect_once(self, attempt: Attempt, deadline: float | None) -> Http2Client:
         transport = self._connector.connect(
             "2",
-            self._timing,
-            self._options,
+            self._settings.timeouts,
+            self._settings.options,
             attempt,
             deadline,
-            window=self._window,
-            max_concurrent_streams=self._max_concurrent_streams,
+            **self._settings.streams,
         )
         transport.carry_out(transport.settings(attempt), deadline)
-        return Http2Client(transport, self._url, self._product)
+        return Http2Client(transport, self._settings)
 
 
-class Http2Client:
+class Http2Client(Http2ClientBase):
     """One HTTP/2 connection to a server, which threads may share.
 
     Attributes:
@@ -334,13 +317,9 @@ class Http2Client:
         id: its name in the log: the number of its transport in this process.
     """
 
-    def __init__(self, transport: ClientSocket, url: Url, product: Headers) -> None:
-        assert transport.http2 is not None
-        self.http = transport.http2
-        self.id = str(transport.id)
+    def __init__(self, transport: ClientSocket, settings: Http2Settings) -> None:
+        super().__init__(transport, settings)
         self._transport = transport
-        self._url = url
-        self._product = product
 
     def __enter__(self) -> Http2Client:
         return self
@@ -377,9 +356,8 @@ class Http2Client:
             ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
         offered = _default_offer() if extensions is None else extensions
-        fields = completed(pairs(headers), self._product)
-        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
-        attempt = Attempt(self._url._replace(target=target))
+        url, request = self._handshake(target, headers, subprotocols, offered, origin)
+        attempt = Attempt(url)
         attempt.id = self._transport.id
         transport = self._transport
 
@@ -416,10 +394,8 @@ class Http2Client:
             ConnectionClosed: the connection ended, or the stream was reset, before the response was whole.
             TimeoutError: the response was not whole in time; the request is taken back.
         """
-        check_options({"limit": limit})
         deadline = deadline_after(timeout)
-        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
-        request = Request(method, target, fields, body)
+        request = self._ordinary(method, target, headers, body, limit)
         try:
             return self._transport.carry_out(self._transport.request(request, limit), deadline)
         except Late:

@@ -150,11 +150,12 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
+    protocols: set[ServerSocket]
+
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
-        #: Those whose TLS handshake is done, and those that have it before them.
-        self.transports: set[ServerSocket] = set()
+        #: Transports that have their TLS handshake before them.
         self.shaking: set[ServerSocket] = set()
         #: What handles and answers, and for which transport.
         self.threads: dict[threading.Thread, ServerSocket] = {}
@@ -187,11 +188,6 @@ class Server(ServerSettings):
         self.close()
 
     @property
-    def is_full(self) -> bool:
-        """Whether no more connections are taken until one has ended."""
-        return self.max_connections is not None and len(self.transports) >= self.max_connections
-
-    @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The sockets that are listened on: none before and after."""
         return tuple(it.sock for it in self._listening)
@@ -201,7 +197,7 @@ class Server(ServerSettings):
         """Those that are open now."""
         self._check_process()
         with self._changed:
-            transports = list(self.transports)
+            transports = list(self.protocols)
         return frozenset(websocket for transport in transports for websocket in list(transport.websockets))
 
     def serve_forever(self) -> None:
@@ -262,7 +258,7 @@ class Server(ServerSettings):
                 transport.cut()
             with self._changed:
                 self._changed.wait_for(lambda: not self._other_threads(), END_WAIT)
-            for transport in list(self.transports):
+            for transport in list(self.protocols):
                 with transport.lock:
                     transport.close()
             self._wait_for_work(END_WAIT)
@@ -298,7 +294,7 @@ class Server(ServerSettings):
         for it in listening:
             it.cut()
         with self._changed:
-            transports, shaking = list(self.transports), list(self.shaking)
+            transports, shaking = list(self.protocols), list(self.shaking)
         for transport in transports:
             with transport.lock:
                 transport.leave()
@@ -314,10 +310,7 @@ class Server(ServerSettings):
 
     def _is_busy(self) -> bool:
         own = self.threads.get(threading.current_thread())
-        return bool(
-            self._other_threads()
-            or [it for it in self.transports if it is not own and not (it.closing and not it.buffered)]
-        )
+        return bool(self._other_threads() or self._open_protocols(own))
 
     def _other_threads(self) -> list[threading.Thread]:
         return [it for it in self.threads if it is not threading.current_thread()]
@@ -329,7 +322,7 @@ class Server(ServerSettings):
     def _cut_off(self) -> None:
         """End what is left."""
         with self._changed:
-            transports = [*self.transports, *self.shaking]
+            transports = [*self.protocols, *self.shaking]
         for transport in transports:
             transport.cut()
         with self._changed:
@@ -360,9 +353,9 @@ class ServerSocket(ServerTransport, SocketTransport):
         server = self._server
         with server._changed:
             server.shaking.discard(self)
-            count, full = len(server.transports), server.is_full
+            count, full = len(server.protocols), server.is_full
             if not (full or server.leaving):
-                server.transports.add(self)
+                server.protocols.add(self)
         if full or server.leaving:
             if not server.leaving:
                 log.turned_away(self, count)
@@ -393,7 +386,7 @@ class ServerSocket(ServerTransport, SocketTransport):
         super().lose()
         server = self._server
         with server._changed:
-            server.transports.discard(self)
+            server.protocols.discard(self)
             server.shaking.discard(self)
         server.note_end()
 

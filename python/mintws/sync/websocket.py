@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws import _core
 from mintws.connection import Connection
-from mintws.drivers.broadcast import MAX_UNSENT, Fates, check_max_unsent, whole
-from mintws.drivers.messages import LARGE, Fragments, WholeMessage, event_of, no_message
+from mintws.drivers.broadcast import Fates
+from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
 from mintws.drivers.websocket import LoggedWebSocket
-from mintws.errors import ConnectionClosed, LocalProtocolError, SendBufferFull
+from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Binary, PreparedMessage, State, Text
 from mintws.session import Ordered
 from mintws.sync.background import background
@@ -51,6 +51,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         connection: the underlying `Connection`, with its request, response, extensions and subprotocol.
     """
 
+    _how_to_wait = "use send()"
     _protocol: ThreadTransport
 
     def __init__(self, protocol: ThreadTransport, connection: Connection) -> None:
@@ -78,32 +79,10 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             self._begin_close(1001)
         return self._is_left_to_loop(error)
 
-    def send_nowait(self, message: WholeMessage, *, compress: bool | None = None, max_unsent: int = MAX_UNSENT) -> None:
-        """Send a message without waiting, unless too much waits to be sent.
-
-        The message is written as by `send`. What the system does not take at once waits in the transport, or, over HTTP/2, for the peer's
-        flow control.
-
-        Args:
-            message: a whole message: `str`, bytes, `Text`, `Binary` or a `PreparedMessage`.
-            compress: as in `send`.
-            max_unsent: the message is not sent if `unsent` is more than this, in bytes.
-
-        Raises:
-            ConnectionClosed: the WebSocket has ended, or is closing.
-            LocalProtocolError: the message may not be sent, or a message in fragments is under way: `send` waits for it. Nothing was sent.
-            SendBufferFull: more than `max_unsent` bytes wait to be sent; nothing was sent.
-            TypeError: `message` is not a whole message.
-        """
-        check_max_unsent(max_unsent)
-        event = whole(message, "send_nowait")
-        _, crowded, within, gone = send_to_all([self], event, compress, max_unsent)
-        if gone:
-            raise self.ending.exception()
-        if crowded:
-            raise SendBufferFull(self.unsent, max_unsent)
-        if within:
-            raise LocalProtocolError("a message in fragments is being sent: use send(), which waits for its end")
+    def _offer_now(
+        self, event: Text | Binary | PreparedMessage, compress: bool | None, max_unsent: int
+    ) -> Fates[WebSocket]:
+        return send_to_all([self], event, compress, max_unsent)
 
     def send_many(self, messages: Iterable[Any], *, compress: bool | None = None, timeout: float | None = None) -> None:
         """Send several messages, and write them together.

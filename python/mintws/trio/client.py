@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import trio
 
 from mintws.arguments import explained
-from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
+from mintws.connection import DEFAULT_LIMIT, Connection, Options
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
     CookieJar,
     GivenHeaders,
+    Http2ClientBase,
+    Http2Settings,
+    OpenedOnce,
     Reach,
     follow_redirects,
     open_by_turns,
-    upgrade_request,
 )
 from mintws.drivers.destination import Destination
 from mintws.errors import LocalProtocolError
-from mintws.events import Headers, Request, Response, UpgradeRequest, completed, pairs
+from mintws.events import Response, UpgradeRequest
 from mintws.extensions import Extension
-from mintws.limits import STREAM_WINDOW, check_streams
+from mintws.limits import STREAM_WINDOW
 from mintws.session import (
     PRODUCT,
     RECONNECT,
@@ -34,9 +36,7 @@ from mintws.session import (
     HttpVersion,
     Reconnect,
     Timeouts,
-    VersionChoice,
     default_offer,
-    product_header,
 )
 from mintws.trio.blocks import BlockNursery, raising
 from mintws.trio.connector import Connector, TrioClientTransport, within
@@ -65,12 +65,11 @@ class _Connected(Protocol):
 Opened = TypeVar("Opened", bound=_Connected)
 
 
-class _Opening(Generic[Opened]):
+class _Opening(OpenedOnce, Generic[Opened]):
     """An opening that is entered, or awaited, once. Its tasks run in the caller's nursery, or in one that lasts as long as the block."""
 
     _nursery: trio.Nursery | None
     _opened: Opened
-    _begun = False
 
     def __await__(self) -> Generator[Any, None, Opened]:
         return self._open_in_nursery().__await__()
@@ -79,7 +78,7 @@ class _Opening(Generic[Opened]):
         if self._nursery is not None:
             self._opened = await self._open_in_nursery()
             return self._opened
-        self._check_first()
+        self._begin()
         self._tasks = BlockNursery()
         nursery = await self._tasks.open()
         try:
@@ -104,14 +103,8 @@ class _Opening(Generic[Opened]):
             raise LocalProtocolError(
                 f"{name}() needs a nursery for its tasks: write `async with {name}(...)`, or give it one by nursery="
             )
-        self._check_first()
+        self._begin()
         return await self._open(self._nursery, shield=False)
-
-    def _check_first(self) -> None:
-        if self._begun:
-            name = type(self).__name__
-            raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
-        self._begun = True
 
     async def _open(self, nursery: trio.Nursery, *, shield: bool) -> Opened:
         raise NotImplementedError
@@ -233,7 +226,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             raise LocalProtocolError(
                 "a client that connects again needs a nursery for its tasks: give it one by nursery="
             )
-        self._check_first()
+        self._begin()
         if self._connector.destination.reach is Reach.ONCE:
             raise LocalProtocolError(
                 "`sock` and `stream` are connected once: a client that connects again takes neither"
@@ -251,9 +244,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self, attempt: Attempt, nursery: trio.Nursery, shield: bool, url: Url, request: UpgradeRequest
     ) -> WebSocket:
         connector, now = self._connector.to(url), trio.current_time
-        to = connector.destination
-        attempts = 1 if to.reach is Reach.ONCE else 2
-        choice = VersionChoice(self._settings.http, to.origin, connector.learnt, attempts, now())
+        choice = connector.destination.choose_version(self._settings.http, connector.learnt, now())
         once = partial(self._open_once, connector, request, nursery=nursery, shield=shield)
         return await open_by_turns(choice, attempt, now, once)
 
@@ -325,41 +316,35 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         max_concurrent_streams: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        check_options(options)
-        check_streams(window, max_concurrent_streams)
-        self._url = parse(url)
-        self._product = product_header("User-Agent", user_agent_header)
+        timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
+        where = parse(url)
+        self._settings = Http2Settings(where, user_agent_header, timeouts, options, window, max_concurrent_streams)
         opened = {"stream": stream}
         to = Destination(
-            self._url, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
+            where, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
         )
         self._connector = Connector(to, stream)
-        self._timing = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        self._options = options
-        self._window = window
-        self._max_concurrent_streams = max_concurrent_streams
         self._nursery = nursery
 
     async def _open(self, nursery: trio.Nursery, *, shield: bool) -> Http2Client:
-        attempt = Attempt(self._url)
+        attempt = Attempt(self._settings.url)
         opening = partial(self._open_once, attempt, nursery, shield)
-        return await within(attempt, self._timing.open_timeout, opening)
+        return await within(attempt, self._settings.timeouts.open_timeout, opening)
 
     async def _open_once(self, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> Http2Client:
         transport = await self._connector.connect(
             "2",
-            self._timing,
-            self._options,
+            self._settings.timeouts,
+            self._settings.options,
             attempt,
-            window=self._window,
-            max_concurrent_streams=self._max_concurrent_streams,
+            **self._settings.streams,
         )
         await transport.begin_in(nursery, shield=shield)
         await transport.settings(attempt)
-        return Http2Client(transport, self._url, self._product)
+        return Http2Client(transport, self._settings)
 
 
-class Http2Client:
+class Http2Client(Http2ClientBase):
     """One HTTP/2 connection to a server.
 
     Attributes:
@@ -367,13 +352,9 @@ class Http2Client:
         id: its name in the log: the number of its transport in this process.
     """
 
-    def __init__(self, protocol: TrioClientTransport, url: Url, product: Headers) -> None:
-        assert protocol.http2 is not None
-        self.http = protocol.http2
-        self.id = str(protocol.id)
+    def __init__(self, protocol: TrioClientTransport, settings: Http2Settings) -> None:
+        super().__init__(protocol, settings)
         self._protocol = protocol
-        self._url = url
-        self._product = product
 
     async def __aenter__(self) -> Http2Client:
         return self
@@ -402,9 +383,8 @@ class Http2Client:
             ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
         offered = _default_offer() if extensions is None else extensions
-        fields = completed(pairs(headers), self._product)
-        request = upgrade_request(self._url._replace(target=target), fields, subprotocols, offered, origin)
-        attempt = Attempt(self._url._replace(target=target))
+        url, request = self._handshake(target, headers, subprotocols, offered, origin)
+        attempt = Attempt(url)
         attempt.id = self._protocol.id
         opening = partial(self._protocol.open, request, attempt)
         websocket: WebSocket = await within(attempt, self._protocol.timeouts.open_timeout, opening)
@@ -436,9 +416,8 @@ class Http2Client:
 
         There is no time limit: `trio.fail_after` sets one.
         """
-        check_options({"limit": limit})
-        fields = (("host", self._url.authority), *completed(pairs(headers), self._product))
-        return await self._protocol.request(Request(method, target, fields, body), limit)
+        request = self._ordinary(method, target, headers, body, limit)
+        return await self._protocol.request(request, limit)
 
     async def close(self) -> None:
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""

@@ -183,10 +183,11 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
+    protocols: set[TrioServerTransport]
+
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
-        self.protocols: set[TrioServerTransport] = set()
         #: What handles and answers: the task that does so, how it is cancelled, and for which transport.
         self.tasks: dict[trio.lowlevel.Task, tuple[trio.CancelScope, TrioServerTransport]] = {}
         self._listening: list[socket.socket] = []
@@ -217,11 +218,6 @@ class Server(ServerSettings):
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         with raising(error):
             await self.close()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more connections are taken until one has ended."""
-        return self.max_connections is not None and len(self.protocols) >= self.max_connections
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -327,12 +323,7 @@ class Server(ServerSettings):
 
     def _is_busy(self) -> bool:
         _, own = self.tasks.get(trio.lowlevel.current_task(), (None, None))
-        open_protocols = [
-            protocol
-            for protocol in self.protocols
-            if protocol is not own and not (protocol.closing and not protocol.buffered)
-        ]
-        return bool(open_protocols or self._other_tasks())
+        return bool(self._open_protocols(own) or self._other_tasks())
 
     def _cut_off(self) -> None:
         """End what is left."""
