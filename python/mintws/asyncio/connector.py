@@ -17,7 +17,7 @@ from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, default_context, proxy_context, shared_buffers
 from mintws.asyncio.tunnel import TunnelProtocol
 from mintws.connection import Options
-from mintws.drivers.client import Attempt, ClientTransport, unreachable
+from mintws.drivers.client import CLIENT_SLOTS, Attempt, ClientTransport, unreachable
 from mintws.drivers.destination import ALPN, Destination
 from mintws.errors import (
     ConnectError,
@@ -235,19 +235,7 @@ def _give_protocol(transport: asyncio.Transport, protocol: ClientTls | ClientPro
 class ClientProtocol(ClientTransport, ConnectionProtocol):
     """A client's transport."""
 
-    __slots__ = (
-        "_openings",
-        "_options",
-        "_outliving",
-        "_responses",
-        "_streams",
-        "_url",
-        "_version",
-        "_waiting",
-        "http2",
-        "ready",
-        "single",
-    )
+    __slots__ = (*CLIENT_SLOTS, "_outliving")
 
     _session: ClientSession
 

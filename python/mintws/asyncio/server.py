@@ -19,7 +19,15 @@ from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.drivers import log
-from mintws.drivers.server import Respond, ServerSettings, ServerTransport, Upgrade, logger, server_context
+from mintws.drivers.server import (
+    SERVER_SLOTS,
+    Respond,
+    ServerSettings,
+    ServerTransport,
+    Upgrade,
+    logger,
+    server_context,
+)
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.extensions import Extension
@@ -320,11 +328,7 @@ class Server(ServerSettings):
 class ServerProtocol(ServerTransport, ConnectionProtocol):
     """A server's transport."""
 
-    __slots__ = (
-        "_preface",
-        "_server",
-        "_working",
-    )
+    __slots__ = SERVER_SLOTS
 
     _server: Server
     _session: ServerSession

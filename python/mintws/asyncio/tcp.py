@@ -8,8 +8,7 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 
-#: How long an address has for itself before the next one is tried too, in seconds (RFC 8305 §5).
-DELAY = 0.25
+from mintws.drivers.addresses import ADDRESS_DELAY
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -26,7 +25,7 @@ async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, 
     remote = [_scoped(address) for address in await _resolve(host, port, family)]
     local = None if local_addr is None else await _resolve(*local_addr, family)
     try:
-        return await start_connection(remote, local_addr_infos=local, happy_eyeballs_delay=DELAY)
+        return await start_connection(remote, local_addr_infos=local, happy_eyeballs_delay=ADDRESS_DELAY)
     except OSError as error:
         # Frames of the library hold the errors of all addresses, and wait for the collector with whatever those hold.
         args = error.with_traceback(None).args

@@ -6,13 +6,17 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Literal
+from itertools import zip_longest
+from typing import Any, Literal
 
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.limits import check_int
 from mintws.session import Proxy, parse_proxy
 from mintws.url import ascii_host, ipv6_host
+
+#: Seconds that an address of a name has for itself before the next one is tried too (RFC 8305 §5).
+ADDRESS_DELAY = 0.25
 
 
 def check_context(context: object, role: Role) -> None:
@@ -92,6 +96,20 @@ def check_proxy(proxy: object, connected: Mapping[str, object]) -> Literal["auto
     if proxy == "auto":
         return "auto"
     return proxy if isinstance(proxy, Proxy) else parse_proxy(proxy)  # type: ignore[arg-type]
+
+
+def alternating(addresses: list[Any]) -> list[Any]:
+    """Order the addresses of a name so that their families alternate, beginning with that of the first (RFC 8305 §4)."""
+    first = [it for it in addresses if it[0] == addresses[0][0]]
+    others = [it for it in addresses if it[0] != addresses[0][0]]
+    return [it for pair in zip_longest(first, others) for it in pair if it is not None]
+
+
+def no_answer(errors: list[OSError]) -> OSError:
+    """Make the error of a name of whose addresses none answers."""
+    if len({error.errno for error in errors}) == 1:
+        return errors[0]
+    return OSError(f"no address answers: {'; '.join(map(str, errors))}")
 
 
 def ascii_name(argument: str, host: object) -> str:

@@ -358,6 +358,21 @@ class Http2ClientBase:
         return Request(method, target, (("host", self._url.authority), *completed(pairs(headers), self._product)), body)
 
 
+#: The slots of a client's transport, for its subclass: of several bases only one can have any.
+CLIENT_SLOTS = (
+    "_openings",
+    "_options",
+    "_responses",
+    "_streams",
+    "_url",
+    "_version",
+    "_waiting",
+    "http2",
+    "ready",
+    "single",
+)
+
+
 class ClientTransport(LoggedTransport):
     """A client's transport, without its I/O.
 

@@ -142,6 +142,10 @@ def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None, *,
     return context
 
 
+#: The slots of a server's transport, for its subclass: of several bases only one can have any.
+SERVER_SLOTS = ("_preface", "_server", "_working")
+
+
 class ServerTransport(LoggedTransport):
     """A server's transport, without its I/O.
 

@@ -91,7 +91,9 @@ class LoggedWebSocket(DriverWebSocket):
         if crowded:
             raise SendBufferFull(self.unsent, max_unsent)
         if within:
-            raise LocalProtocolError(f"a message in fragments is being sent: {self._how_to_wait}, which waits for its end")
+            raise LocalProtocolError(
+                f"a message in fragments is being sent: {self._how_to_wait}, which waits for its end"
+            )
 
     # What the transport calls.
 

@@ -9,14 +9,11 @@ import socket
 import threading
 import time
 from collections import deque
-from itertools import zip_longest
 from typing import Any
 
+from mintws.drivers.addresses import ADDRESS_DELAY, alternating, no_answer
 from mintws.sync.deadlines import seconds_until
 from mintws.sync.parking import Late
-
-#: Seconds that an address has for itself before the next one is tried too (RFC 8305 §5).
-DELAY = 0.25
 
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)})
 
@@ -36,7 +33,7 @@ def connect_tcp(
         Late: the deadline has passed.
         OSError: the name has no address, or none answers.
     """
-    remote = _alternating(_resolve(host, port, family, deadline))
+    remote = alternating(_resolve(host, port, family, deadline))
     local = None if local_addr is None else _resolve(*local_addr, family, deadline)
     with selectors.DefaultSelector() as selector:
         try:
@@ -71,7 +68,7 @@ def _race(
         if deadline is not None and now >= deadline:
             raise Late
         if addresses and (now >= next_at or not selector.get_map()):
-            next_at = now + DELAY
+            next_at = now + ADDRESS_DELAY
             try:
                 selector.register(_begin(addresses.popleft(), local), selectors.EVENT_WRITE)
             except OSError as error:
@@ -89,9 +86,7 @@ def _race(
             errors.append(OSError(failed, f"Connect call failed: {os.strerror(failed)}"))
             sock.close()
             next_at = now
-    if len({error.errno for error in errors}) == 1:
-        raise errors[0]
-    raise OSError(f"no address answers: {'; '.join(map(str, errors))}")
+    raise no_answer(errors)
 
 
 def _begin(address: Any, local: list[Any] | None) -> socket.socket:
@@ -140,10 +135,3 @@ def _resolve(host: str, port: int, family: int, deadline: float | None) -> list[
     if failed:
         raise failed[0]
     return found
-
-
-def _alternating(addresses: list[Any]) -> list[Any]:
-    """Order addresses so that their families alternate (RFC 8305 §4)."""
-    first = [it for it in addresses if it[0] == addresses[0][0]]
-    others = [it for it in addresses if it[0] != addresses[0][0]]
-    return [it for pair in zip_longest(first, others) for it in pair if it is not None]

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import trio
 
 from mintws.connection import Options
-from mintws.drivers.client import Attempt, ClientTransport, unreachable
+from mintws.drivers.client import CLIENT_SLOTS, Attempt, ClientTransport, unreachable
 from mintws.drivers.destination import ALPN, Destination
 from mintws.errors import ConnectError, ConnectTimeout
 from mintws.events import Role
@@ -147,18 +147,7 @@ class Connector:
 class TrioClientTransport(ClientTransport, StreamTransport):
     """A client's transport."""
 
-    __slots__ = (
-        "_openings",
-        "_options",
-        "_responses",
-        "_streams",
-        "_url",
-        "_version",
-        "_waiting",
-        "http2",
-        "ready",
-        "single",
-    )
+    __slots__ = CLIENT_SLOTS
 
     _session: ClientSession
 

@@ -14,7 +14,15 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
 from mintws.drivers import log
-from mintws.drivers.server import Respond, ServerSettings, ServerTransport, Upgrade, logger, server_context
+from mintws.drivers.server import (
+    SERVER_SLOTS,
+    Respond,
+    ServerSettings,
+    ServerTransport,
+    Upgrade,
+    logger,
+    server_context,
+)
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.extensions import Extension
@@ -404,11 +412,7 @@ class Server(ServerSettings):
 class TrioServerTransport(ServerTransport, StreamTransport):
     """A server's transport."""
 
-    __slots__ = (
-        "_preface",
-        "_server",
-        "_working",
-    )
+    __slots__ = SERVER_SLOTS
 
     _server: Server
     _session: ServerSession

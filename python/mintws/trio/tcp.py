@@ -7,8 +7,7 @@ from typing import Any
 
 import trio
 
-#: How long an address has for itself before the next one is tried too, in seconds (RFC 8305 §5).
-DELAY = 0.25
+from mintws.drivers.addresses import ADDRESS_DELAY, alternating, no_answer
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -36,13 +35,13 @@ async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, 
             connected.append(sock)
             nursery.cancel_scope.cancel()
 
-    addresses = _alternating(await _resolve(host, port, family))
+    addresses = alternating(await _resolve(host, port, family))
     try:
         async with trio.open_nursery() as nursery:
             for address in addresses:
                 failed = trio.Event()
                 nursery.start_soon(attempt, address, failed)
-                with trio.move_on_after(DELAY):
+                with trio.move_on_after(ADDRESS_DELAY):
                     await failed.wait()
     except BaseException:
         for sock in connected:
@@ -52,9 +51,7 @@ async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, 
         for sock in connected[1:]:
             sock.close()
         return connected[0]
-    if len({error.errno for error in errors}) == 1:
-        raise errors[0]
-    raise OSError(f"no address answers: {'; '.join(map(str, errors))}")
+    raise no_answer(errors)
 
 
 async def resolve(host: str, port: int, family: int) -> str:
@@ -98,11 +95,3 @@ async def _connect(address: Any, local: list[Any] | None) -> socket.socket:
 
 async def _resolve(host: str, port: int, family: int) -> list[Any]:
     return list(await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM))
-
-
-def _alternating(addresses: list[Any]) -> list[Any]:
-    """Have the families take turns, beginning with that of the first address (RFC 8305 §4)."""
-    first = [it for it in addresses if it[0] == addresses[0][0]]
-    others = [it for it in addresses if it[0] != addresses[0][0]]
-    turns = [it for pair in zip(first, others, strict=False) for it in pair]
-    return turns + first[len(others) :] + others[len(first) :]
