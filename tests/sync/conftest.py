@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from drivers.raw import open_by_hand
+from drivers.conftest import tls_contexts  # noqa: F401  (fixtures)
+from drivers.raw import blocking_server, open_by_hand
 
-from mintws import Connection, Http1, Http2, Role
-from mintws.cli.certificate import make_certificate
+from mintws import Binary, Close, Connection, Http1, Http2, Role, Text
 from mintws.sync import Server, WebSocket, serve
 from mintws.sync.background import Background
 
 #: Seconds for what must happen soon, on a machine with much to do.
 SOON = 10.0
+
+
+@pytest.fixture(params=["1.1", "2"])
+def http(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def echo(websocket: WebSocket) -> None:
@@ -53,22 +56,6 @@ def until(done: Callable[[], object]) -> None:
 def _no_thread_is_left() -> Iterator[None]:
     yield
     until(lambda: not left_threads())
-
-
-@pytest.fixture(params=["1.1", "2"])
-def http(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS contexts of a server that is called localhost, and of clients that trust it."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    for path, text in zip((certificate, key), make_certificate(), strict=True):
-        path.write_text(text, encoding="ascii")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    return server, ssl.create_default_context(cafile=str(certificate))
 
 
 class Works:
@@ -128,6 +115,32 @@ def accepting(http: str, talk: Callable[[socket.socket, Connection], object]) ->
         talk(sock, open_by_hand(sock, carrier))
 
     return serve_one
+
+
+@contextlib.contextmanager
+def taking_later(http: str) -> Iterator[tuple[str, threading.Event, list[str | bytes]]]:
+    """Serve a WebSocket by hand, from which nothing is read at first: its URL, what has it be read, and the messages that came then."""
+    begin = threading.Event()
+    got: list[str | bytes] = []
+
+    def take(sock: socket.socket) -> None:
+        carrier: Any = (Http1 if http == "1.1" else Http2)(Role.SERVER, limit=None)
+        connection = open_by_hand(sock, carrier)
+        begin.wait(SOON)
+        while data := sock.recv(1 << 20):
+            events, reply = carrier.receive(data)
+            for _, event in events:
+                if isinstance(event, Close):
+                    reply += connection.send(event)
+                elif isinstance(event, (Text, Binary)):
+                    got.append(event.data)
+            sock.sendall(reply)
+
+    with blocking_server(take) as port:
+        try:
+            yield f"ws://127.0.0.1:{port}/", begin, got
+        finally:
+            begin.set()
 
 
 def speak_first(sock: socket.socket) -> None:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from drivers.raw import blocking_server, open_by_hand
-from sync.conftest import SOON, accepting, by_hand, listening, until, url
+from drivers.raw import blocking_server
+from sync.conftest import SOON, accepting, by_hand, listening, taking_later, until, url
 
-from mintws import Binary, Close, ConnectionClosed, Http1, Http2, Role, State, Text
+from mintws import ConnectionClosed, State
 from mintws.events import Response
 from mintws.sync import connect, connect_http2
 
@@ -75,25 +75,9 @@ def test_a_ping_and_a_close_are_interrupted(http):
 
 
 def test_a_send_is_interrupted_and_goes_out_once(http):
-    begin = threading.Event()
-    got = []
-
-    def take_later(sock):
-        carrier = (Http1 if http == "1.1" else Http2)(Role.SERVER, limit=None)
-        connection = open_by_hand(sock, carrier)
-        begin.wait(SOON)
-        while data := sock.recv(1 << 20):
-            events, reply = carrier.receive(data)
-            for _, event in events:
-                if isinstance(event, Close):
-                    reply += connection.send(event)
-                elif isinstance(event, (Text, Binary)):
-                    got.append(event.data)
-            sock.sendall(reply)
-
-    with blocking_server(take_later) as port:
-        with connect(f"ws://127.0.0.1:{port}/", http=http, extensions=()) as websocket:
-            large = bytes(16 << 20)
+    large = bytes(16 << 20)
+    with taking_later(http) as (place, begin, got):
+        with connect(place, http=http, extensions=()) as websocket:
             interrupted(lambda: websocket.send(large), 0.3)
             begin.set()
             websocket.send("after", timeout=SOON)

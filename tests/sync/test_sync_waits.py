@@ -8,7 +8,7 @@ import time
 
 import pytest
 from drivers.raw import blocking_server, reset
-from sync.conftest import SOON, accepting, by_hand, left_threads, listening, until, url
+from sync.conftest import SOON, accepting, by_hand, left_threads, listening, taking_later, until, url
 from wire import CLOSE, PING, PONG, masked
 
 from mintws import Close, ConnectionClosed, Text
@@ -103,16 +103,9 @@ def test_messages_wait_within_bounds_and_none_is_lost(http):
 
 
 def test_a_send_that_timed_out_is_sent_once(http):
-    begin = threading.Event()
-    got = []
-
-    def handler(websocket):
-        begin.wait(SOON)
-        got.extend(websocket)
-
-    with listening(handler, extensions=(), limit=None) as server:
-        with connect(url(server), http=http, extensions=()) as websocket:
-            large = bytes(64 << 20)
+    large = bytes(16 << 20)
+    with taking_later(http) as (place, begin, got):
+        with connect(place, http=http, extensions=()) as websocket:
             with pytest.raises(TimeoutError, match=r"the peer did not take enough within 0\.1 s \(`timeout`\)"):
                 websocket.send(large, timeout=0.1)
             begin.set()
@@ -122,29 +115,29 @@ def test_a_send_that_timed_out_is_sent_once(http):
 
 
 def test_a_send_of_many_names_the_timeout_of_the_caller(http):
-    end = threading.Event()
-    with listening(lambda websocket: end.wait(SOON), extensions=(), limit=None) as server:
-        with connect(url(server), http=http, extensions=(), close_timeout=0.1) as websocket:
-            for messages in [bytes(64 << 20)] * 2, ["small"]:
-                with pytest.raises(TimeoutError, match=r"the peer did not take enough within 0\.1 s \(`timeout`\)"):
-                    websocket.send_many(messages, timeout=0.1)
-        end.set()
+    with (
+        taking_later(http) as (place, _, _),
+        connect(place, http=http, extensions=(), close_timeout=0.1) as websocket,
+    ):
+        for messages in [bytes(16 << 20)] * 2, ["small"]:
+            with pytest.raises(TimeoutError, match=r"the peer did not take enough within 0\.1 s \(`timeout`\)"):
+                websocket.send_many(messages, timeout=0.1)
 
 
 def test_a_send_that_waits_returns_when_the_websocket_ends(http, works):
     def send():
-        websocket.send(bytes(64 << 20))
+        websocket.send(bytes(16 << 20))
         with pytest.raises(ConnectionClosed):
             websocket.send("next")
 
-    end = threading.Event()
-    with listening(lambda websocket: end.wait(SOON), extensions=(), limit=None) as server:
-        with connect(url(server), http=http, extensions=(), close_timeout=0.1) as websocket:
-            thread = works.begin(send)
-            until(lambda: websocket.blocked_senders)
-            websocket.close()
-            thread.join(SOON)
-        end.set()
+    with (
+        taking_later(http) as (place, _, _),
+        connect(place, http=http, extensions=(), close_timeout=0.1) as websocket,
+    ):
+        thread = works.begin(send)
+        until(lambda: websocket.blocked_senders)
+        websocket.close()
+        thread.join(SOON)
 
 
 def test_a_peer_that_takes_nothing_is_given_up():

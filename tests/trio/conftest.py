@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-
-from mintws.cli.certificate import make_certificate
+from drivers.conftest import tls_contexts  # noqa: F401  (fixtures)
 
 BOUND = 20.0
 
@@ -27,17 +24,6 @@ def run() -> Callable[..., Any]:
         return trio.run(bounded, **how)
 
     return run
-
-
-@pytest.fixture
-def tls_contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS contexts of a server that is called localhost, and of clients that trust it."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    for path, text in zip((certificate, key), make_certificate(), strict=True):
-        path.write_text(text, encoding="ascii")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    return server, ssl.create_default_context(cafile=str(certificate))
 
 
 @pytest.fixture(params=["1.1", "2"])
