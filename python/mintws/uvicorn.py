@@ -137,7 +137,7 @@ class _UvicornProtocol(ServerProtocol):
             super().receive_handshake(connection, event)
             return
         scope = websocket_scope(
-            connection, event, self.transport, root_path=self._config.root_path, state=self._app_state
+            connection, event, self._transport, root_path=self._config.root_path, state=self._app_state
         )
         scope["asgi"]["version"] = self._config.asgi_version
         if self._is_crowded():
@@ -239,7 +239,7 @@ class _Http2Protocol(_UvicornProtocol):
         config = self._config
         scope = http_scope(
             request,
-            self.transport,
+            self._transport,
             http_version="2",
             extensions=EXTENSIONS,
             root_path=config.root_path,

@@ -819,3 +819,26 @@ def test_a_transport_over_tls_can_be_asked_in_each_turn_of_the_loop_until_it_is_
                 await asyncio.sleep(0)
 
     run(work())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_nothing_is_written_after_the_transport_was_ended_by_the_user(run, http, tls_contexts, end, tls) -> None:
+    server_context, client_context = tls_contexts if tls else (None, None)
+
+    async def hang_up(websocket):
+        await websocket.recv()
+        getattr(websocket.transport, end)()
+        # Neither this nor the Close of a handler that returns.
+        await websocket.send("too late")
+
+    async def work():
+        async with listening(hang_up, ssl=server_context) as server:
+            address = f"{'wss' if tls else 'ws'}://localhost:{server.port}/"
+            websocket = await connect(address, host="127.0.0.1", http=http, ssl=client_context)
+            await websocket.send("hang up")
+            with pytest.raises(ConnectionClosed) as closed:
+                await websocket.recv()
+            assert closed.value.code == 1006
+
+    run(work())

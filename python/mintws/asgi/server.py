@@ -194,7 +194,7 @@ class AsgiProtocol(ServerProtocol):
                 self._lose_requests()
             return
         server = self._server
-        scope = websocket_scope(connection, event, self.transport, root_path=server.root_path, state=server.state)
+        scope = websocket_scope(connection, event, self._transport, root_path=server.root_path, state=server.state)
         cycle = self._undecided[connection] = WebSocketCycle(self, connection, scope, server.application)
         self._start_task(self._run_cycle(connection, cycle))
 
@@ -252,7 +252,7 @@ class AsgiProtocol(ServerProtocol):
         server = self._server
         scope = http_scope(
             request,
-            self.transport,
+            self._transport,
             http_version=self._http_version,
             extensions=EXTENSIONS,
             root_path=server.root_path,

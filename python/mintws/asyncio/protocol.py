@@ -55,6 +55,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         "_lost",
         "_session",
         "_timer",
+        "_transport",
         "_wakes_at",
         "blocked_senders",
         "error",
@@ -65,7 +66,6 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         "loop",
         "peer",
         "timeouts",
-        "transport",
         "websockets",
     )
 
@@ -82,7 +82,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         self._wakes_at = math.inf
         self.timeouts = session.timeouts
         self.id = next(numbers)
-        self.transport = None  # type: ignore[assignment]
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]
         #: None before it is known which version is spoken.
         self.http: Http1 | Http2 = None  # type: ignore[assignment]
         #: The transport is gone.
@@ -107,15 +107,15 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
     # What asyncio calls, beside what the core does.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]
         # Some transports do not know it any more when they have ended.
         self.peer = Peer(transport.get_extra_info("peername"), transport.get_extra_info("ssl_object"))
-        self._writer = self.transport.write
-        self._is_closing = self.transport.is_closing
-        self._buffer_size = self.transport.get_write_buffer_size
+        self._writer = self._transport.write
+        self._is_closing = self._transport.is_closing
+        self._buffer_size = self._transport.get_write_buffer_size
         self._send = _send_of(transport)
         self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
-        self.half_closes = self.transport.can_write_eof()
+        self.half_closes = self._transport.can_write_eof()
         _write_at_once(transport.get_extra_info("socket"))
 
     def eof_received(self) -> bool:
@@ -154,7 +154,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         self._wake_senders()
         self.gone.set_result(None)
         # Where the peer closed first, TLS transports of Python 3.10 think that they are still open.
-        self.transport.close()
+        self._transport.close()
 
     # Downwards.
 
@@ -211,14 +211,14 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
 
     @property
     def buffered(self) -> int:
-        return 0 if self.lost else self.transport.get_write_buffer_size()
+        return 0 if self.lost else self._transport.get_write_buffer_size()
 
     @property
     def unsent(self) -> int:
         """How many bytes the peer has not taken yet, as far as is known."""
-        if self.lost or self.transport.is_closing():
+        if self.lost or self._transport.is_closing():
             return 0
-        return self.transport.get_write_buffer_size() + _in_system(self.transport.get_extra_info("socket"))
+        return self._transport.get_write_buffer_size() + _in_system(self._transport.get_extra_info("socket"))
 
     @property
     def is_reading(self) -> bool:
@@ -250,7 +250,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         match step:
             case Step.CLOSE:
                 self._writer = None
-                self.transport.close()
+                self._transport.close()
             case Step.LINGER:
                 self._writer = None
                 self._linger()
@@ -267,14 +267,20 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         """Read the transport, or not, as the session wants; take its end if that has waited for what came before."""
         if self._loses and not self._behind:
             self.lose()
-        if self.lost or self.transport.is_closing():
+        if self.lost or self._transport.is_closing():
             return
         if self.is_reading:
-            self.transport.resume_reading()
+            self._transport.resume_reading()
         else:
-            self.transport.pause_reading()
+            self._transport.pause_reading()
 
     # Ends.
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport. Whoever asks for it can end it or write to it, so all is written by its `write` from then on."""
+        self._send = None
+        return self._transport
 
     @property
     def lost(self) -> bool:
@@ -283,7 +289,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
 
     @property
     def _has_socket(self) -> bool:
-        return self.transport.get_extra_info("socket") is not None
+        return self._transport.get_extra_info("socket") is not None
 
     def left(self, websocket: DriverWebSocket) -> bool:
         return super().left(websocket) or self.loop.is_closed()
@@ -294,23 +300,23 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         return self._writer is None
 
     def _linger(self) -> None:
-        if self.transport.is_closing():
+        if self._transport.is_closing():
             return
         if self.half_closes:
             try:
-                self.transport.write_eof()
+                self._transport.write_eof()
             except OSError:
                 # The peer was quicker, which the transport does not know yet.
-                self.transport.abort()
+                self._transport.abort()
                 return
-        self.transport.resume_reading()
+        self._transport.resume_reading()
 
     def cut(self) -> None:
         """End the transport at once."""
         if self._loses:
             self.lose()
         elif not self.lost:
-            self.transport.abort()
+            self._transport.abort()
 
 
 def _write_at_once(sock: Any) -> None:

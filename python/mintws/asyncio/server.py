@@ -342,11 +342,11 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._server.leaving:
-            self.transport.abort()
+            self._transport.abort()
             return
         if self._server.is_full:
             log.turned_away(self, len(self._server.protocols))
-            self.transport.abort()
+            self._transport.abort()
             return
         self._server.protocols.add(self)
         chosen = transport.get_extra_info("ssl_object")

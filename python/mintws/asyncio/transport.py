@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mintws.drivers.transport import LoggedTransport
 
@@ -21,6 +21,10 @@ class LoopTransport(LoggedTransport):
     __slots__ = ()
 
     loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
     gone: asyncio.Future[None]
     blocked_senders: set[Any]
+
+    if TYPE_CHECKING:
+
+        @property
+        def transport(self) -> asyncio.Transport: ...
