@@ -289,3 +289,28 @@ def test_threads_that_send_have_their_turns(http, works):
             thread.join(SOON)
     assert min(sent) > max(sent) / 10
     assert took < SOON / 2
+
+
+@pytest.mark.parametrize("call", ["close", "recv after send"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_write_that_fails_leaves_nobody_waiting(http, call, tls, tls_contexts) -> None:
+    server_context, client_context = tls_contexts if tls else (None, None)
+    with (
+        listening(ssl=server_context) as server,
+        connect(
+            f"{'wss' if tls else 'ws'}://localhost:{server.port}", host="127.0.0.1", http=http, ssl=client_context
+        ) as websocket,
+    ):
+        websocket.send("x")
+        assert websocket.recv() == "x"
+        # Nobody reads the socket for a while after that.
+        websocket.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        began = time.monotonic()
+        if call != "close":
+            websocket.send("y")
+            with pytest.raises(ConnectionClosed, match="1006"):
+                websocket.recv(SOON)
+        websocket.close()
+        # Not the close timeout.
+        assert time.monotonic() - began < 5
+        assert websocket.close_code == 1006

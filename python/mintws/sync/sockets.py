@@ -308,10 +308,10 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         self._reading = False
         background().watch(self)
         stays = self._session.receive_eof(self)
-        if not self.closing:
+        if self._unwritable or not self.closing:
             self.receive(b"")
             self.close_if_done()
-        if not (stays and self.speaks) and not self.lost and self._last is None:
+        if (self._unwritable or not (stays and self.speaks)) and not self.lost and self._last is None:
             self.take_step(Step.CLOSE)
 
     def receive(self, data: bytes) -> None:
