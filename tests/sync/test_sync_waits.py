@@ -38,7 +38,9 @@ def test_a_silent_peer_is_given_up(http, receives, works):
 
 
 def test_a_peer_that_answers_is_kept_with_or_without_a_reader(http, works):
-    with listening(**QUICK) as server, connect(url(server), http=http, **QUICK) as websocket:
+    # A machine with much to do may take its time.
+    kept = {"ping_interval": 0.1, "ping_timeout": 2.0}
+    with listening(**kept) as server, connect(url(server), http=http, **kept) as websocket:
         for _ in range(2):
             thread = works.begin(lambda: [websocket.recv(SOON)])
             time.sleep(0.4)
@@ -314,3 +316,26 @@ def test_a_write_that_fails_leaves_nobody_waiting(http, call, tls, tls_contexts)
         # Not the close timeout.
         assert time.monotonic() - began < 5
         assert websocket.close_code == 1006
+
+
+@pytest.mark.parametrize("call", ["wait_closed", "close"])
+@pytest.mark.parametrize("end", ["fin", "rst"])
+def test_unread_messages_do_not_block_the_end_of_a_transport_that_is_gone(http, end, call, works) -> None:
+    def talk(sock, connection):
+        sock.sendall(connection.send(Text("x")) * 3)
+        waits.wait(SOON)
+        if end == "rst":
+            reset(sock)
+
+    waits = threading.Event()
+    with blocking_server(accepting(http, talk)) as port:
+        websocket = connect(f"ws://127.0.0.1:{port}", http=http, ping_interval=None).open()
+        assert websocket.recv() == "x"
+        until(lambda: websocket.waiting == 2)
+        waiting = works.begin(getattr(websocket, call))
+        # It waits for a reader, a second at most, when the transport ends.
+        time.sleep(0.1)
+        waits.set()
+        waiting.join(5)
+        assert websocket.close_code is not None
+        assert not waiting.is_alive()

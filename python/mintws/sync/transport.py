@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -25,9 +26,11 @@ class ThreadTransport(LoggedTransport):
         lock: guards the transport and its WebSockets.
         parking: the threads that wait for a change of the transport.
         ready_list: the WebSockets that have received something, or are full.
+        expires_at: when to call `expire`; infinity if never.
     """
 
     parking: Parking
+    expires_at: float
 
     if TYPE_CHECKING:
 
@@ -50,22 +53,29 @@ class ThreadTransport(LoggedTransport):
         Raises:
             Late: the deadline has passed.
         """
+        until = math.inf if deadline is None else deadline
         while True:
             with self.lock:
                 if done():
                     return
                 place = parking.enter()
                 self.attend()
+                # The background does not keep the time of a transport that has ended.
+                expires_at = self.expires_at if self.lost else math.inf
             try:
-                woken = park(place, None if deadline is None else deadline - self.now())
+                wakes_at = min(until, expires_at)
+                woken = park(place, None if wakes_at == math.inf else wakes_at - self.now())
             finally:
                 with self.lock:
                     parking.leave(place)
             if not woken:
                 with self.lock:
+                    if self.now() >= expires_at:
+                        self.expire()
                     if done():
                         return
-                raise Late
+                if self.now() >= until:
+                    raise Late
 
     def make(self, call: Callable[[], T]) -> T:
         """Make a call under the lock, and return its result. It waits for nothing, and a signal does not interrupt it.
