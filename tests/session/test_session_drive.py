@@ -38,6 +38,7 @@ class Line(DriverTransport):
         self.websockets = set()
         self.half_closes = True
         self.closing = self.lost = False
+        self.error = None
         self.heard = self.written = self.unsent = 0
         self._session = (ServerSession if role is Role.SERVER else ClientSession)(0.0, TIMING)
         self.http = self._session.http = http

@@ -34,7 +34,6 @@ class LoggedTransport(DriverTransport):
         id: its number in this process.
         peer: who is at the other end.
         timeouts: how long to wait for the peer.
-        error: what ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
         logger, level: where is logged, and at which level what is no frame.
 
     A subclass that is a client's or a server's has `adopt`, `new_waiter`, `call_soon`, `drained` and `update_reading` too.
@@ -45,7 +44,6 @@ class LoggedTransport(DriverTransport):
     id: int
     peer: Peer
     timeouts: Timeouts
-    error: Exception | None
     logger: logging.Logger
     level: int
 

@@ -105,7 +105,8 @@ class LoggedWebSocket(DriverWebSocket):
 
     def _end(self, event: Close | Failed) -> None:
         if isinstance(event, Failed) and event.error.code == 1006 and event.error.__cause__ is None:
-            event.error.__cause__ = self._protocol.error
+            # A GOAWAY is named already.
+            event.error.__cause__ = None if self._protocol.http.goaway else self._protocol.error
         super()._end(event)
         self._wake_senders()
 

@@ -22,6 +22,7 @@ class CloseStatus:
         error: the peer's fault. If the peer left, `__cause__` is the error of the transport, if there was one.
         cause: the reason why we ended it without a Close of the peer, for a log.
         discarded: the number of messages discarded after it was closed here.
+        loss: the reason why nothing more can be sent, while what tells of the end comes after messages that are unread.
     """
 
     received: Close | None = None
@@ -29,6 +30,7 @@ class CloseStatus:
     error: RemoteProtocolError | None = None
     cause: str = ""
     discarded: int = 0
+    loss: str = ""
 
     @property
     def code(self) -> int:
@@ -48,7 +50,7 @@ class CloseStatus:
             return self.received.reason
         if self.cause or self.error is not None:
             return self.cause or str(self.error)
-        return self.sent.reason if self.sent is not None else ""
+        return self.sent.reason if self.sent is not None else self.loss
 
     @property
     def clean(self) -> bool:

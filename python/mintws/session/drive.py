@@ -122,6 +122,9 @@ class DriverWebSocket(MessageQueue):
         """The close status in detail."""
         ending = self._session.ending
         ending.discarded = self.discarded
+        if self._gone():
+            error = self._protocol.error
+            ending.loss = "the transport is lost" if error is None else f"the transport is lost: {error!r}"
         return ending
 
     @property
@@ -306,12 +309,14 @@ class DriverTransport(Transport):
     Attributes:
         http: the HTTP connection, once its version is known.
         websockets: the open WebSockets on it.
+        error: what ended it: the transport's own error, or the fault of the peer that ended the whole HTTP/2 connection.
     """
 
     __slots__ = ()
 
     http: Http1 | Http2
     websockets: set[Any]
+    error: Exception | None
     multiplexed: bool
     _session: TransportSession
 

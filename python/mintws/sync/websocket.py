@@ -122,9 +122,10 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         """
         deadline = deadline_after(timeout)
         pong: Outcome[float] = Outcome(self.parking)
-        with self._protocol.lock:
-            self._send_ping(pong, data)
         try:
+            self._learn_loss(deadline)
+            with self._protocol.lock:
+                self._send_ping(pong, data)
             self._protocol.wait(self.parking, pong.done, deadline)
             return pong.result()
         except Late:
@@ -345,6 +346,11 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             return protocol.lost or self.connection.state is State.CLOSED
         return self._fragmenting is None or self._gone()
 
+    def _learn_loss(self, deadline: float | None) -> None:
+        """Wait for the loss of a transport that nothing can be written to: it says why."""
+        if self._protocol.closing:
+            self._protocol.wait(self.parking, self._is_its_turn, deadline)
+
     def _drain(self) -> None:
         self._wait_for_room(None)
 
@@ -402,6 +408,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
                     self.parking.wake()
 
     def _send_fragment(self, event: Text | Binary, compress: bool | None, deadline: float | None) -> None:
+        self._learn_loss(deadline)
         with self._protocol.lock:
             self._send_event(event, compress)
         self._wait_for_room(deadline)

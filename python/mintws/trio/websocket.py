@@ -159,6 +159,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
             ConnectionClosed: the connection ended before the Pong came.
             LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
         """
+        await self._learn_loss()
         pong: Waiter[float] = Waiter()
         self._send_ping(pong, data)
         self._protocol.read_on()
@@ -231,9 +232,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         self._has_sent()
         while self._fragmenting and not self._gone():
             await self._whole.park()
-        if self.connection.state is not State.CLOSED and self._protocol.closing:
-            # Its loss says why nothing can be sent.
-            await self._protocol.gone.wait()
+        await self._learn_loss()
         if event is None:
             await self._send_fragments(message, compress)
             return
@@ -296,9 +295,15 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
             self._end_fragments()
 
     async def _send_fragment(self, fragment: Text | Binary, compress: bool | None) -> None:
+        await self._learn_loss()
         self._encode(fragment, compress)
         self._post(False)
         await self._drained()
+
+    async def _learn_loss(self) -> None:
+        """Wait for the loss of a transport that nothing can be written to: it says why."""
+        if self.connection.state is not State.CLOSED and self._protocol.closing:
+            await self._protocol.gone.wait()
 
     async def _drained(self) -> None:
         """Wait until what was sent has mostly gone; let other tasks run in any case."""
