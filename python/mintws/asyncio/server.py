@@ -19,6 +19,7 @@ from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.drivers import log
+from mintws.drivers.listener import port_of
 from mintws.drivers.server import (
     SERVER_SLOTS,
     Respond,
@@ -132,11 +133,14 @@ class serve:  # noqa: N801  (used as a function)
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
         )
-        self._listener = Listener(host, port, sock, path, backlog, reuse_port)
+        self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
         self._ssl = server_context(ssl, http2=http2)
 
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
         return Server(handler, timeouts, options)
+
+    def _make_listener(self, *place: Any) -> Any:
+        return Listener(*place)
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._server.listen(self._listener, self._ssl).__await__()
@@ -180,8 +184,7 @@ class Server(ServerSettings):
             self._listeners = await listener.listen(lambda: self.make_protocol(loop))
         else:
             self._listeners = await listener.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
-        name = self.sockets[0].getsockname()
-        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        self.port = port_of(self.sockets)
         return self
 
     def make_protocol(self, loop: asyncio.AbstractEventLoop) -> ServerProtocol:

@@ -127,6 +127,12 @@ class ListenAddress:
         return list(opened.values())
 
 
+def port_of(sockets: Sequence[Any]) -> int:
+    """Return the port that sockets listen on; 0 for a Unix socket, and for none."""
+    name = sockets[0].getsockname() if sockets else None
+    return int(name[1]) if isinstance(name, tuple) else 0
+
+
 async def _resolve(host: str | None, port: int, look_up: LookUp) -> list[_Address]:
     """Give the addresses of a host; those of all interfaces for none. Only a name is looked up."""
     kind = socket.SOCK_STREAM

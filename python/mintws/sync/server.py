@@ -15,6 +15,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
 from mintws.drivers import log
+from mintws.drivers.listener import port_of
 from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
 from mintws.errors import LocalProtocolError
 from mintws.events import Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -177,8 +178,7 @@ class Server(ServerSettings):
             raise LocalProtocolError("a server listens once: call serve() again")
         self._begun = True
         self._listening = listener.listen(partial(self._accept, ssl))
-        name = self.sockets[0].getsockname()
-        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        self.port = port_of(self.sockets)
         return self
 
     def __enter__(self) -> Server:

@@ -14,6 +14,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
 from mintws.drivers import log
+from mintws.drivers.listener import port_of
 from mintws.drivers.server import (
     SERVER_SLOTS,
     Respond,
@@ -214,8 +215,7 @@ class Server(ServerSettings):
         self._listened = True
         self._nursery = nursery
         self._listening = await listener.listen()
-        name = self._listening[0].getsockname()
-        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        self.port = port_of(self._listening)
         for sock in self._listening:
             nursery.start_soon(self._accept, sock, ssl)
         return self
