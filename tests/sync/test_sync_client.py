@@ -29,6 +29,20 @@ from mintws.events import Response
 from mintws.sync import Reconnect, connect, connect_http2
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_RDWR, socket.SHUT_RD])
+def test_an_opening_fails_at_once_where_the_server_has_left_before_the_request_is_written(http, how):
+    ours, theirs = socket.socketpair()
+    theirs.shutdown(how)
+    if how is socket.SHUT_RD:
+        theirs.close()
+    begun = time.monotonic()
+    with pytest.raises(ConnectError) as failed:
+        connect("ws://localhost/", sock=ours, http=http, open_timeout=SOON).open()
+    assert isinstance(failed.value.__cause__, BrokenPipeError)
+    assert time.monotonic() - begun < SOON / 2
+    theirs.close()
+
+
 def test_messages_of_each_kind_come_back(http):
     with listening() as server, connect(url(server), http=http) as websocket:
         for message in ("text", b"bytes", "", "x" * 1_000_000, b"\0" * 300_000):
