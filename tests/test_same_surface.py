@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import mintws.asyncio
+import mintws.asyncio.testing
 
-#: The drivers that are compared with asyncio's.
-DRIVERS = ["mintws.trio"]
+#: The modules that are compared with those of asyncio's driver.
+DRIVERS = ["mintws.trio", "mintws.trio.testing"]
 
 #: What a driver has in place of a name or an argument of asyncio's, and why. The keys are `name`, `Class.member` or `call(argument)`.
 MEANT: dict[str, dict[str, str]] = {
@@ -33,6 +34,14 @@ MEANT: dict[str, dict[str, str]] = {
         "WebSocket.ssl_object": "trio has streams: WebSocket.transport.get_extra_info",
         "Server.listen(nursery)": "serve calls it, with the nursery",
         "Server.make_protocol": "it is for the ASGI server, which is asyncio's",
+    },
+    "mintws.trio.testing": {
+        "serve_in_memory(task_status)": "nursery.start gives it",
+        "serve_in_memory.send": "a call of serve is a coroutine, for nursery.start",
+        "serve_in_memory.throw": "a call of serve is a coroutine, for nursery.start",
+        "serve_in_memory.close": "a call of serve is a coroutine, for nursery.start",
+        "MemoryServer.listen(nursery)": "serve_in_memory calls it, with the nursery",
+        "MemoryServer.make_protocol": "it is for the ASGI server, which is asyncio's",
     },
 }
 
@@ -71,8 +80,9 @@ def documented(found: Any) -> list[str]:
 
 
 def differences(module: ModuleType) -> set[str]:
-    """Find what differs between a driver and asyncio's."""
-    ours, theirs = surface(mintws.asyncio), surface(module)
+    """Find what differs between a module of a driver and that of asyncio's."""
+    own = mintws.asyncio.testing if module.__name__.endswith(".testing") else mintws.asyncio
+    ours, theirs = surface(own), surface(module)
     found = set(ours.keys() ^ theirs.keys())
     for name in ours.keys() & theirs.keys():
         one, other = ours[name], theirs[name]

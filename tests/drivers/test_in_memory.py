@@ -84,12 +84,18 @@ def test_a_pair_is_closed_though_nobody_reads_and_the_block_raises(run, http):
 
 
 def test_a_wrong_argument_is_told_at_once(run):
-    async def work():
-        with pytest.raises(TypeError, match="use limit"):
-            async with pair(max_size=5):
-                pass
+    with pytest.raises(TypeError, match=r"pair\(\) has no argument max_size: use limit"):
+        pair(max_size=5)
+    for wrong in ("chat", "", ".example/", "/#fragment"):
         with pytest.raises(LocalProtocolError):
-            async with pair("no path"):
+            pair(wrong)
+
+    async def work():
+        once = pair()
+        async with once:
+            pass
+        with pytest.raises(LocalProtocolError, match="listens once"):
+            async with once:
                 pass
 
     run(work())

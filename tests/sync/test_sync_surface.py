@@ -10,6 +10,9 @@ import pytest
 from test_same_surface import differences, surface
 
 import mintws.sync
+import mintws.sync.testing
+
+MODULES = [mintws.sync, mintws.sync.testing]
 
 #: What differs beside coroutines, and why.
 MEANT = {
@@ -38,18 +41,25 @@ MEANT = {
         "a loop has its own ways to limit the time",
     ),
 }
+#: The same for tests without a network.
+MEANT_FOR_TESTING = {
+    "serve_in_memory.listen": "nothing is awaited: it stands for `await serve_in_memory(...)`",
+    "MemoryServer.make_protocol": "it is for the ASGI server, which is asyncio's",
+    "MemoryServer.guard_hooks": "serve_in_memory calls it",
+}
 #: In place of the coroutines and of `async with`.
 COROUTINES = ("(awaited)", ".__aenter__", ".__aexit__", ".__aiter__", ".__anext__", ".__await__")
 
 
-def test_it_differs_only_where_it_is_meant():
-    found = {it for it in differences(mintws.sync) if not it.endswith(COROUTINES)}
-    assert found == MEANT.keys()
+@pytest.mark.parametrize(("module", "meant"), [(mintws.sync, MEANT), (mintws.sync.testing, MEANT_FOR_TESTING)])
+def test_it_differs_only_where_it_is_meant(module, meant):
+    found = {it for it in differences(module) if not it.endswith(COROUTINES)}
+    assert found == meant.keys()
 
 
-@pytest.mark.parametrize("name", surface(mintws.sync))
-def test_each_name_is_documented_and_has_types(name):
-    found = surface(mintws.sync)[name]
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in MODULES for name in surface(module)])
+def test_each_name_is_documented_and_has_types(module, name):
+    found = surface(module)[name]
     if isinstance(found, property):
         typing.get_type_hints(found.fget)
     elif callable(found):
@@ -57,7 +67,7 @@ def test_each_name_is_documented_and_has_types(name):
         typing.get_type_hints(found)
     if not name.rpartition(".")[2].startswith("__") and (callable(found) or isinstance(found, property)):
         owner, _, member = name.partition(".")
-        assert inspect.getdoc(getattr(getattr(mintws.sync, owner), member) if member else found)
+        assert inspect.getdoc(getattr(getattr(module, owner), member) if member else found)
 
 
 @pytest.mark.parametrize("name", mintws.sync.__all__)

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mappin
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from mintws.arguments import explained
 from mintws.asyncio.client import connect, connect_http2
 from mintws.asyncio.connector import ClientProtocol, Connector
 from mintws.asyncio.memory import MemoryTransport, memory_transports
 from mintws.asyncio.server import Handler, Server, serve
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Options
+from mintws.connection import Connection, Options
 from mintws.drivers.client import Attempt, unreachable
 from mintws.drivers.destination import Destination
-from mintws.drivers.memory import reaching, refused
+from mintws.drivers.memory import reaching, refused, url_of
 from mintws.errors import ConnectTimeout
 from mintws.extensions import Extension
 from mintws.session import HttpVersion, Timeouts
@@ -133,22 +134,8 @@ class _MemoryConnector(Connector):
         return await Connector(self.destination, transport).connect(http, timeouts, options, attempt, **streams)
 
 
-@asynccontextmanager
-async def pair(
-    target: str = "/",
-    *,
-    http: Literal["1.1", "2"] = "1.1",
-    headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    subprotocols: Sequence[str] = (),
-    extensions: Sequence[Extension] | None = None,
-    close_timeout: float = 10.0,
-    ping_interval: float | None = 20.0,
-    ping_timeout: float | None = 20.0,
-    **options: Unpack[Options],
-) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
-    """Open a pair of connected WebSockets in memory, and close both when the block ends.
-
-    It is entered: `async with pair() as (client, server):`.
+class pair:  # noqa: N801  (used as a function)
+    """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
         target: path and query of the request.
@@ -159,25 +146,32 @@ async def pair(
     Raises:
         LocalProtocolError, TypeError: an argument is wrong.
     """
-    opened: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
-    over = asyncio.Event()
 
-    async def handler(websocket: WebSocket) -> None:
-        opened.set_result(websocket)
-        await over.wait()
-
-    serving = serve_in_memory(
-        handler,
-        subprotocols=subprotocols,
-        extensions=extensions,
-        close_timeout=close_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        **options,
-    )
-    async with serving as memory:
-        connecting = memory.connect(
-            f"ws://localhost{target}",
+    @explained(Connection)
+    def __init__(
+        self,
+        target: str = "/",
+        *,
+        http: Literal["1.1", "2"] = "1.1",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        **options: Unpack[Options],
+    ) -> None:
+        self._serving = serve_in_memory(
+            self._handle,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            close_timeout=close_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            **options,
+        )
+        self._connecting = self._serving._server.connect(
+            url_of(target),
             http=http,
             headers=headers,
             subprotocols=subprotocols,
@@ -187,8 +181,24 @@ async def pair(
             ping_timeout=ping_timeout,
             **options,
         )
-        async with connecting as client:
+
+    async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
+        self._block = self._open()
+        return await self._block.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._block.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
+        self._opened: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        async with self._serving, self._connecting as client:
             try:
-                yield client, await opened
+                yield client, await self._opened
             finally:
-                over.set()
+                self._over.set()
+
+    async def _handle(self, websocket: WebSocket) -> None:
+        self._opened.set_result(websocket)
+        await self._over.wait()

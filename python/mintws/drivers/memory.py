@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from mintws.errors import LocalProtocolError
+
 T = TypeVar("T")
 
 #: The most bytes that are on their way in one direction.
@@ -27,8 +29,8 @@ class Pipe:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._ended = self._abandoned = False
-        self.readable: Callable[[], None] = _nothing
-        self.writable: Callable[[], None] = _nothing
+        self.readable: Callable[[], object] = _nothing
+        self.writable: Callable[[], object] = _nothing
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -42,8 +44,11 @@ class Pipe:
         """Write what there is room for, and return how many bytes that is.
 
         Raises:
+            BrokenPipeError: the writer has ended it.
             ConnectionResetError: the reader has gone.
         """
+        if self._ended:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         if self._abandoned:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         with memoryview(data) as given:
@@ -98,6 +103,17 @@ def reaching(kind: type[T], change: Callable[[Any], Any]) -> type[T]:
         self._connector = change(self._connector)
 
     return type(kind.__name__, (kind,), {"__init__": init, "__doc__": kind.__doc__})
+
+
+def url_of(target: str) -> str:
+    """Return the URL of a path and query of a server in memory.
+
+    Raises:
+        LocalProtocolError: it does not begin with "/".
+    """
+    if not target.startswith("/"):
+        raise LocalProtocolError(f'target is path and query, and begins with "/", not {target!r}')
+    return f"ws://localhost{target}"
 
 
 def _nothing() -> None:

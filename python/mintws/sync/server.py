@@ -110,7 +110,7 @@ class serve:  # noqa: N801  (used as a function)
             if inspect.iscoroutinefunction(hook):
                 raise TypeError(f"{name} is called by a thread, which cannot await {hook!r}: use mintws.asyncio.serve")
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
-        self._server = Server(handler, timeouts, options)
+        self._server = self._make_server(handler, timeouts, options)
         self._server.configure(
             respond=respond,
             upgrade=upgrade,
@@ -124,8 +124,14 @@ class serve:  # noqa: N801  (used as a function)
             server_header=server_header,
         )
         self._server.guard_hooks()
-        self._listener = Listener(host, port, sock, path, backlog, reuse_port)
+        self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
         self._ssl = server_context(ssl, http2=http2)
+
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
+        return Server(handler, timeouts, options)
+
+    def _make_listener(self, *place: Any) -> Any:
+        return Listener(*place)
 
     def __enter__(self) -> Server:
         return self.listen()

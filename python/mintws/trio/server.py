@@ -119,7 +119,7 @@ class serve:  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
-        self._server = Server(handler, timeouts, options)
+        self._server = self._make_server(handler, timeouts, options)
         self._server.configure(
             respond=respond,
             upgrade=upgrade,
@@ -132,10 +132,16 @@ class serve:  # noqa: N801  (used as a function)
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
         )
-        self._listener = Listener(host, port, sock, path, backlog, reuse_port)
+        self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
         self._ssl = server_context(ssl, http2=http2)
         self._task_status = task_status
         self._serving: Coroutine[Any, Any, None] | None = None
+
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
+        return Server(handler, timeouts, options)
+
+    def _make_listener(self, *place: Any) -> Any:
+        return Listener(*place)
 
     async def __aenter__(self) -> Server:
         self._tasks = BlockNursery()

@@ -92,7 +92,7 @@ def address_of(stream: Any) -> Any:
     """Return the address of the peer, or `None` if the stream does not tell."""
     sock = stream.sock if isinstance(stream, SocketStream) else getattr(stream, "socket", None)
     try:
-        return None if sock is None else sock.getpeername()
+        return getattr(stream, "peername", None) if sock is None else sock.getpeername()
     except OSError:
         return None
 

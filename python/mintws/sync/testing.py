@@ -1,0 +1,194 @@
+"""Tests without a network: a server in memory, with clients of its own, and a pair of connected WebSockets."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from mintws.arguments import explained
+from mintws.connection import Connection, Options
+from mintws.drivers.client import Attempt
+from mintws.drivers.destination import Destination
+from mintws.drivers.memory import reaching, refused, url_of
+from mintws.extensions import Extension
+from mintws.session import Timeouts
+from mintws.sync.client import connect, connect_http2
+from mintws.sync.connector import Connector
+from mintws.sync.listener import ListeningSocket
+from mintws.sync.server import Handler, Server, serve
+from mintws.sync.websocket import WebSocket
+from mintws.url import Url
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["MemoryServer", "pair", "serve_in_memory"]
+
+
+class serve_in_memory(serve):  # noqa: N801  (used as a function)
+    """Serve WebSockets without a network: `with serve_in_memory(handler) as server:`, or `server = serve_in_memory(handler).listen()`.
+
+    `server.connect` and `server.connect_http2` connect to it, by pairs of sockets of the system that have no address. All else is as with
+    `serve`: handshakes, hooks, versions of HTTP, and TLS where `ssl` is given.
+
+    Args:
+        handler: see `serve`.
+        host, port, sock, path, backlog, reuse_port: not used.
+        options: these, and all other arguments: see `serve`.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+    """
+
+    _server: MemoryServer
+
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> MemoryServer:
+        return MemoryServer(handler, timeouts, options)
+
+    def _make_listener(self, *place: Any) -> _MemoryListener:
+        return self._server.listener
+
+    def __enter__(self) -> MemoryServer:
+        return self.listen()
+
+    def listen(self) -> MemoryServer:
+        super().listen()
+        return self._server
+
+
+class MemoryServer(Server):
+    """A server in memory, which only its own clients reach.
+
+    Attributes:
+        connect: connects to this server: `mintws.sync.connect` with the same arguments. The URL names no place: any host and any port
+            lead to this server, in redirects too, and arguments that say how a server is reached are not used. "wss://" needs a server
+            with `ssl`.
+        connect_http2: the same for `mintws.sync.connect_http2`.
+    """
+
+    connect: type[connect]
+    connect_http2: type[connect_http2]
+
+    def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
+        super().__init__(handler, timeouts, options)
+        self.listener = _MemoryListener()
+        self.connect = reaching(connect, self._reach)
+        self.connect_http2 = reaching(connect_http2, self._reach)
+
+    def _reach(self, connector: Connector) -> Connector:
+        return _MemoryConnector(connector.destination, self._dial)
+
+    def _dial(self) -> socket.socket:
+        accepted = self.listener.accepted
+        if self.leaving or accepted is None:
+            raise refused()
+        ours, theirs = socket.socketpair()
+        accepted(theirs)
+        return ours
+
+
+class _MemoryListener:
+    """Where a server in memory takes connections.
+
+    Attributes:
+        accepted: takes one, once the server listens.
+    """
+
+    accepted: Callable[[socket.socket], None] | None = None
+
+    def listen(self, accepted: Callable[[socket.socket], None]) -> list[ListeningSocket]:
+        self.accepted = accepted
+        return []
+
+
+class _MemoryConnector(Connector):
+    """What reaches a server in memory, by a new pair of sockets each time.
+
+    Args:
+        destination: where the client thinks that the server is.
+        dial: connects a socket.
+    """
+
+    def __init__(self, destination: Destination, dial: Callable[[], socket.socket]) -> None:
+        super().__init__(destination)
+        self._dial = dial
+
+    def to(self, url: Url) -> Connector:
+        return _MemoryConnector(self.destination.to(url), self._dial)
+
+    def _open(self, attempt: Attempt, deadline: float | None, close_timeout: float) -> tuple[socket.socket, bytes]:
+        return self._dial(), b""
+
+
+class pair:  # noqa: N801  (used as a function)
+    """Open a pair of connected WebSockets in memory: `with pair() as (client, server):`. Both are closed when it ends.
+
+    Args:
+        target: path and query of the request.
+        http: the version of HTTP.
+        headers: further headers of the request.
+        subprotocols, extensions, close_timeout, ping_interval, ping_timeout, options: those of both, as in `connect` and `serve`.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        target: str = "/",
+        *,
+        http: Literal["1.1", "2"] = "1.1",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        **options: Unpack[Options],
+    ) -> None:
+        self._serving = serve_in_memory(
+            self._handle,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            close_timeout=close_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            **options,
+        )
+        self._connecting = self._serving._server.connect(
+            url_of(target),
+            http=http,
+            headers=headers,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            close_timeout=close_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            **options,
+        )
+
+    def __enter__(self) -> tuple[WebSocket, WebSocket]:
+        self._block = self._open()
+        return self._block.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._block.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[WebSocket, WebSocket]]:
+        self._opened: queue.SimpleQueue[WebSocket] = queue.SimpleQueue()
+        self._over = threading.Event()
+        with self._serving, self._connecting as client:
+            try:
+                yield client, self._opened.get()
+            finally:
+                self._over.set()
+
+    def _handle(self, websocket: WebSocket) -> None:
+        self._opened.put(websocket)
+        self._over.wait()

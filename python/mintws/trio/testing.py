@@ -1,0 +1,190 @@
+"""Tests without a network: a server in memory, with clients of its own, and a pair of connected WebSockets."""
+
+from __future__ import annotations
+
+import socket
+import ssl as tls
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+
+from mintws.arguments import explained
+from mintws.connection import Connection, Options
+from mintws.drivers.client import Attempt
+from mintws.drivers.destination import Destination
+from mintws.drivers.memory import reaching, refused, url_of
+from mintws.extensions import Extension
+from mintws.session import Timeouts
+from mintws.trio.client import connect, connect_http2
+from mintws.trio.connector import Connector
+from mintws.trio.listener import Listener
+from mintws.trio.memory import MemoryStream, memory_streams
+from mintws.trio.server import Handler, Server, serve
+from mintws.trio.stream import Stream
+from mintws.trio.websocket import WebSocket
+from mintws.url import Url
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["MemoryServer", "pair", "serve_in_memory"]
+
+
+class serve_in_memory(serve):  # noqa: N801  (used as a function)
+    """Serve WebSockets without a network: `async with serve_in_memory(handler) as server:`, or `nursery.start(serve_in_memory, handler)`.
+
+    `server.connect` and `server.connect_http2` connect to it. All else is as with `serve`: handshakes, hooks, versions of HTTP, and TLS
+    where `ssl` is given.
+
+    Args:
+        handler: see `serve`.
+        host, port, sock, path, backlog, reuse_port: not used.
+        options: these, and all other arguments: see `serve`.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+    """
+
+    _server: MemoryServer
+
+    def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> MemoryServer:
+        return MemoryServer(handler, timeouts, options)
+
+    def _make_listener(self, *place: Any) -> _MemoryListener:
+        return _MemoryListener()
+
+    async def __aenter__(self) -> MemoryServer:
+        await super().__aenter__()
+        return self._server
+
+
+class MemoryServer(Server):
+    """A server in memory, which only its own clients reach.
+
+    Attributes:
+        connect: connects to this server: `mintws.trio.connect` with the same arguments. The URL names no place: any host and any port
+            lead to this server, in redirects too, and arguments that say how a server is reached are not used. "wss://" needs a server
+            with `ssl`.
+        connect_http2: the same for `mintws.trio.connect_http2`.
+    """
+
+    connect: type[connect]
+    connect_http2: type[connect_http2]
+
+    def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
+        super().__init__(handler, timeouts, options)
+        self._ssl: tls.SSLContext | None = None
+        self.connect = reaching(connect, self._reach)
+        self.connect_http2 = reaching(connect_http2, self._reach)
+
+    async def listen(self, listener: Listener, ssl: tls.SSLContext | None, nursery: trio.Nursery) -> Server:
+        self._ssl = ssl
+        return await super().listen(listener, ssl, nursery)
+
+    def _reach(self, connector: Connector) -> Connector:
+        return _MemoryConnector(connector.destination, self._dial)
+
+    def _dial(self) -> MemoryStream:
+        if self.leaving or not self._listened:
+            raise refused()
+        ours, theirs = memory_streams()
+        self._nursery.start_soon(self._carry, theirs, self._ssl)
+        return ours
+
+
+class _MemoryListener:
+    """Where a server in memory listens: nowhere."""
+
+    async def listen(self) -> list[socket.socket]:
+        return []
+
+
+class _MemoryConnector(Connector):
+    """What reaches a server in memory, by a new stream each time.
+
+    Args:
+        destination: where the client thinks that the server is.
+        dial: connects a stream.
+    """
+
+    def __init__(self, destination: Destination, dial: Callable[[], MemoryStream]) -> None:
+        super().__init__(destination, None)
+        self._dial = dial
+
+    def to(self, url: Url) -> Connector:
+        return _MemoryConnector(self.destination.to(url), self._dial)
+
+    async def _open(self, attempt: Attempt) -> Stream:
+        return self._dial()
+
+
+class pair:  # noqa: N801  (used as a function)
+    """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
+
+    Args:
+        target: path and query of the request.
+        http: the version of HTTP.
+        headers: further headers of the request.
+        subprotocols, extensions, close_timeout, ping_interval, ping_timeout, options: those of both, as in `connect` and `serve`.
+
+    Raises:
+        LocalProtocolError, TypeError: an argument is wrong.
+    """
+
+    @explained(Connection)
+    def __init__(
+        self,
+        target: str = "/",
+        *,
+        http: Literal["1.1", "2"] = "1.1",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        extensions: Sequence[Extension] | None = None,
+        close_timeout: float = 10.0,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        **options: Unpack[Options],
+    ) -> None:
+        self._serving = serve_in_memory(
+            self._handle,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            close_timeout=close_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            **options,
+        )
+        self._connecting = self._serving._server.connect(
+            url_of(target),
+            http=http,
+            headers=headers,
+            subprotocols=subprotocols,
+            extensions=extensions,
+            close_timeout=close_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            **options,
+        )
+
+    async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
+        self._block = self._open()
+        return await self._block.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._block.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
+        self._give, opened = trio.open_memory_channel[WebSocket](1)
+        self._over = trio.Event()
+        async with self._serving, self._connecting as client:
+            try:
+                yield client, await opened.receive()
+            finally:
+                self._over.set()
+
+    async def _handle(self, websocket: WebSocket) -> None:
+        self._give.send_nowait(websocket)
+        await self._over.wait()
