@@ -36,6 +36,7 @@ MEANT = {
                 f"WebSocket.{name}(timeout)"
                 for name in ("ping", "recv", "recv_event", "send", "send_many", "wait_closed")
             ],
+            "WebSocketLike.recv(timeout)",
             "Http2Client.request(timeout)",
         ],
         "a loop has its own ways to limit the time",

@@ -5,15 +5,18 @@ from mintws.asyncio.client import Http2Client, connect, connect_http2
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.broadcast import Broadcast
-from mintws.session import Failure, Reconnect, basic_auth
+from mintws.drivers.like import WebSocketLike
+from mintws.session import Failure, Reconnect, Router, basic_auth
 
 __all__ = [
     "Broadcast",
     "Failure",
     "Http2Client",
     "Reconnect",
+    "Router",
     "Server",
     "WebSocket",
+    "WebSocketLike",
     "basic_auth",
     "broadcast",
     "connect",

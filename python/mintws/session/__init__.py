@@ -26,6 +26,7 @@ from mintws.session.requests import (
     default_response,
     text_response,
 )
+from mintws.session.router import Router
 from mintws.session.server import ServerSession
 from mintws.session.socks import SocksTunnel
 from mintws.session.streams import ClosedStreams, HalfClosedTimeout
@@ -86,6 +87,7 @@ __all__ = [
     "Reconnect",
     "Redirects",
     "RequestTimeouts",
+    "Router",
     "ServerSession",
     "Signs",
     "SocksTunnel",

@@ -1,9 +1,10 @@
 """WebSockets for threads: `connect`, `connect_http2`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
 from mintws.drivers.broadcast import Broadcast
-from mintws.session import Failure, Reconnect, basic_auth
+from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.sync.broadcast import broadcast
 from mintws.sync.client import Http2Client, connect, connect_http2
+from mintws.sync.like import WebSocketLike
 from mintws.sync.server import Server, serve
 from mintws.sync.websocket import WebSocket
 
@@ -12,8 +13,10 @@ __all__ = [
     "Failure",
     "Http2Client",
     "Reconnect",
+    "Router",
     "Server",
     "WebSocket",
+    "WebSocketLike",
     "basic_auth",
     "broadcast",
     "connect",

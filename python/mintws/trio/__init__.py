@@ -6,7 +6,8 @@ except ImportError as missing:
     raise ImportError("mintws.trio needs trio, which `pip install mintws[trio]` brings along") from missing
 
 from mintws.drivers.broadcast import Broadcast
-from mintws.session import Failure, Reconnect, basic_auth
+from mintws.drivers.like import WebSocketLike
+from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.trio.broadcast import broadcast
 from mintws.trio.client import Http2Client, connect, connect_http2
 from mintws.trio.server import Server, serve
@@ -17,8 +18,10 @@ __all__ = [
     "Failure",
     "Http2Client",
     "Reconnect",
+    "Router",
     "Server",
     "WebSocket",
+    "WebSocketLike",
     "basic_auth",
     "broadcast",
     "connect",
