@@ -23,3 +23,15 @@ def test_each_path_has_its_handler(http):
         with pytest.raises(UpgradeError) as refused:
             server.connect("ws://localhost/chat", http=http).open()
         assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("wrap", [lambda handler: Router({"/": handler}), lambda handler: lambda it: handler(it)])
+def test_a_coroutine_function_that_is_no_handler_for_threads_is_told(caplog, wrap):
+    async def handler(websocket):
+        raise NotImplementedError
+
+    with serve_in_memory(wrap(handler)) as server:
+        with server.connect("ws://localhost/") as websocket:
+            websocket.wait_closed(timeout=10)
+            assert websocket.close_code == 1011
+    assert "which cannot await" in caplog.text

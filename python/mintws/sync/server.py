@@ -174,7 +174,7 @@ class Server(ServerSettings):
 
     def guard_hooks(self) -> None:
         """Have the handler and the hooks run without the lock of the transport."""
-        self.handler = partial(_unlocked, self.handler)
+        self.handler = partial(_unlocked, partial(_handle, self.handler))
         self.respond = None if self.respond is None else partial(_unlocked, self.respond)
         self.upgrade = None if self.upgrade is None else partial(_unlocked, self.upgrade)
 
@@ -441,6 +441,14 @@ class ServerSocket(ServerTransport, SocketTransport):
 
 #: What a thread works for: the transport, and the coroutines that follow.
 _own = threading.local()
+
+
+def _handle(handler: Handler, websocket: WebSocket) -> None:
+    """Run a handler; raise `TypeError` for one that returns a coroutine, as a `Router` of coroutine functions does."""
+    work = handler(websocket)
+    if inspect.iscoroutine(work):
+        work.close()
+        raise TypeError(f"the handler is called by a thread, which cannot await {work!r}: use mintws.asyncio.serve")
 
 
 def _unlocked(call: Callable[..., Any], *args: Any) -> Unlocked:
