@@ -49,7 +49,7 @@ class serve_in_memory(serve):  # noqa: N801  (used as a function)
         return MemoryServer(handler, timeouts, options)
 
     def _make_listener(self, *place: Any) -> _MemoryListener:
-        return self._server.listener
+        return self._server._listener
 
     def __await__(self) -> Generator[Any, None, MemoryServer]:
         return self.__aenter__().__await__()
@@ -74,7 +74,7 @@ class MemoryServer(Server):
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
-        self.listener = _MemoryListener()
+        self._listener = _MemoryListener()
         self.connect = reaching(connect, self._reach)
         self.connect_http2 = reaching(connect_http2, self._reach)
 
@@ -84,7 +84,7 @@ class MemoryServer(Server):
     def _dial(self) -> MemoryTransport:
         if self.leaving:
             raise refused()
-        return self.listener.dial()
+        return self._listener.dial()
 
 
 class _MemoryListener:

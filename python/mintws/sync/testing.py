@@ -50,7 +50,7 @@ class serve_in_memory(serve):  # noqa: N801  (used as a function)
         return MemoryServer(handler, timeouts, options)
 
     def _make_listener(self, *place: Any) -> _MemoryListener:
-        return self._server.listener
+        return self._server._listener
 
     def __enter__(self) -> MemoryServer:
         return self.listen()
@@ -75,7 +75,7 @@ class MemoryServer(Server):
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
-        self.listener = _MemoryListener()
+        self._listener = _MemoryListener()
         self.connect = reaching(connect, self._reach)
         self.connect_http2 = reaching(connect_http2, self._reach)
 
@@ -83,7 +83,7 @@ class MemoryServer(Server):
         return _MemoryConnector(connector.destination, self._dial)
 
     def _dial(self) -> socket.socket:
-        accepted = self.listener.accepted
+        accepted = self._listener.accepted
         if self.leaving or accepted is None:
             raise refused()
         ours, theirs = socket.socketpair()
