@@ -10,7 +10,7 @@ import ssl
 import pytest
 from drivers.conftest import echo, listening, url
 from drivers.raw import silent_server
-from wire import GOAWAY, RST_STREAM, h2_frame
+from wire import GOAWAY, RST_STREAM, SETTINGS, h2_frame
 
 from mintws import (
     Close,
@@ -28,7 +28,7 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import connect, connect_http2
-from mintws.events import Response
+from mintws.events import RequestStarted, Response
 
 
 def secure(server, target="/"):
@@ -206,6 +206,32 @@ def test_a_connection_that_the_server_is_leaving_is_told_as_such(run):
                 for call in (*waiting, client.open(), client.request("GET", "/")):
                     with pytest.raises(ConnectError, match="takes no new streams"):
                         await asyncio.wait_for(call, 5)
+
+    run(work())
+
+
+def test_room_for_a_stream_that_comes_after_many_frames_in_one_chunk_is_noticed(run):
+    def limit(streams):
+        return h2_frame(SETTINGS, 0, 0, (3).to_bytes(2, "big") + streams.to_bytes(4, "big"))
+
+    def answer(http, connection, event):
+        if isinstance(event, UpgradeRequest):
+            return limit(1) + connection.send(UpgradeAccept())
+        if isinstance(event, Text):
+            pings = h2_frame(6, 0, 0, bytes(8)) * 40
+            return pings + limit(2)
+        if isinstance(event, RequestStarted):
+            return http.respond(event.request, Response(204))
+        return b""
+
+    async def work():
+        async with server_by_hand(answer) as address:
+            async with connect_http2(address, close_timeout=0.1) as client:
+                websocket = await client.open()
+                waiting = asyncio.ensure_future(client.request("GET", "/"))
+                await asyncio.sleep(0)
+                await websocket.send("more")
+                assert (await asyncio.wait_for(waiting, 5)).status == 204
 
     run(work())
 

@@ -7,9 +7,25 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trio.testing
+from drivers.raw import blocking_server
 from on_trio import listening, url
+from wire import SETTINGS, h2_frame
 
-from mintws import Binary, ConnectionClosed, LocalProtocolError, Ping, PreparedMessage, State, Text
+from mintws import (
+    Binary,
+    Close,
+    ConnectionClosed,
+    Http2,
+    LocalProtocolError,
+    Ping,
+    PreparedMessage,
+    Role,
+    State,
+    Text,
+    UpgradeAccept,
+    UpgradeRequest,
+)
+from mintws.events import RequestStarted, Response
 from mintws.trio import connect, connect_http2
 
 
@@ -203,6 +219,41 @@ def test_many_websockets_share_a_connection(run):
             async with trio.open_nursery() as nursery:
                 for number in range(50):
                     nursery.start_soon(talk, client, number)
+
+    run(main)
+
+
+def test_room_for_a_stream_that_comes_after_many_frames_in_one_chunk_is_noticed(run):
+    def limit(streams):
+        return h2_frame(SETTINGS, 0, 0, (3).to_bytes(2, "big") + streams.to_bytes(4, "big"))
+
+    def talk(sock):
+        http = Http2(Role.SERVER)
+        sock.sendall(http.start())
+        while data := sock.recv(65536):
+            events, reply = http.receive(data)
+            for connection, event in events:
+                if isinstance(event, UpgradeRequest):
+                    reply += limit(1) + connection.send(UpgradeAccept())
+                elif isinstance(event, Text):
+                    reply += h2_frame(6, 0, 0, bytes(8)) * 40 + limit(2)
+                elif isinstance(event, RequestStarted):
+                    reply += http.respond(event.request, Response(204))
+                elif isinstance(event, Close):
+                    reply += connection.send(event)
+            sock.sendall(reply)
+
+    async def ask(client):
+        with trio.fail_after(5):
+            assert (await client.request("GET", "/")).status == 204
+
+    async def main():
+        with blocking_server(talk) as port:
+            async with connect_http2(f"ws://127.0.0.1:{port}") as client, trio.open_nursery() as nursery:
+                websocket = await client.open()
+                nursery.start_soon(ask, client)
+                await trio.sleep(0)
+                await websocket.send("more")
 
     run(main)
 

@@ -264,6 +264,10 @@ class ClientProtocol(ClientTransport, ConnectionProtocol):
         super().receive(data, begun)
         self.check_received()
 
+    def catch_up(self) -> None:
+        super().catch_up()
+        self.check_received()
+
     def outlive(self) -> None:
         """Go on until the transport has ended, though nobody waits for that; a loop that ends before cuts it."""
         if self._outliving is None and not self.lost:

@@ -169,5 +169,9 @@ class TrioClientTransport(ClientTransport, StreamTransport):
         super().receive(data)
         self.check_received()
 
+    def catch_up(self) -> None:
+        super().catch_up()
+        self.check_received()
+
     def outlive(self) -> None:
         """Go on until the transport has ended: the nursery that it runs in waits for that."""

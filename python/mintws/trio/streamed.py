@@ -290,8 +290,7 @@ class StreamTransport(TrioTransport):
         self.receive(data)
         while self.multiplexed and self.behind:
             await trio.lowlevel.checkpoint()
-            self._begin_turn()
-            self.go_on(*self.http._catch_up())  # type: ignore[union-attr]
+            self.catch_up()
 
     def _receive_eof(self) -> None:
         """Take the end of the peer's half."""
@@ -316,6 +315,11 @@ class StreamTransport(TrioTransport):
         if self.multiplexed:
             self._begin_turn()
         self.go_on(*self.http.receive(data))
+
+    def catch_up(self) -> None:
+        """Take what has waited for a turn, over HTTP/2."""
+        self._begin_turn()
+        self.go_on(*self.http._catch_up())  # type: ignore[union-attr]
 
     @property
     def behind(self) -> bool:
