@@ -234,6 +234,11 @@ class Carrier(ABC):
         """Whether nothing more is expected from the peer."""
         return False
 
+    @property
+    def unprocessed(self) -> bool:
+        """Whether the server has certainly not processed the request, which can be sent again elsewhere (RFC 9113 §8.7)."""
+        return False
+
 
 class Connection(_core.Endpoint):
     """One end of one WebSocket, without I/O.

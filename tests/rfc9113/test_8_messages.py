@@ -8,9 +8,11 @@ from wire import (
     END_HEADERS,
     END_STREAM,
     GET,
+    GOAWAY,
     H2_PING,
     HEADERS,
     RST_STREAM,
+    SETTINGS,
     H2Peer,
     fault,
     h2_frame,
@@ -481,3 +483,32 @@ def test_stream_that_was_refused_was_not_seen_by_the_application():
     assert events == []
     _, reply = peer.http.receive(h2_frame(H2_PING, 0, 0, bytes(8)))
     assert [kind for kind, *_ in h2_frames(reply)] == [H2_PING]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "unprocessed"),
+    [
+        (h2_frame(RST_STREAM, 0, 1, (7).to_bytes(4, "big")), True),
+        (h2_frame(RST_STREAM, 0, 1, (8).to_bytes(4, "big")), False),
+        (h2_frame(GOAWAY, 0, 0, bytes(8)), True),
+        (h2_frame(GOAWAY, 0, 0, (1).to_bytes(4, "big") + bytes(4)), False),
+        (b"", False),
+    ],
+    ids=["REFUSED_STREAM", "CANCEL", "GOAWAY below it", "GOAWAY", "the end"],
+)
+def test_a_client_knows_which_request_was_not_processed(ended_by, unprocessed):
+    # §8.7: it may be made again.
+    peer, connection = asked()
+    peer.http.receive(ended_by)
+    assert connection.carrier.unprocessed is unprocessed
+
+
+def test_a_request_that_was_never_sent_was_not_processed():
+    peer, _ = asked()
+    peer.http.receive(h2_frame(SETTINGS, 0, 0, (3).to_bytes(2, "big") + (1).to_bytes(4, "big")))
+    assert (peer.http.streams, peer.http.stream_limit) == (1, 1)
+    waiting = peer.http.open()
+    waiting.send(UpgradeRequest("example.com"))
+    assert (peer.http.streams, waiting.carrier.number) == (2, 0)
+    peer.http.receive(b"")
+    assert waiting.carrier.unprocessed

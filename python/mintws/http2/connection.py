@@ -176,6 +176,16 @@ class Http2:
         return self._wire.has_room
 
     @property
+    def streams(self) -> int:
+        """On a client, how many streams are open, or wait to be."""
+        return self.h2.open_outbound_streams + len(self._streams.waiting)
+
+    @property
+    def stream_limit(self) -> int:
+        """On a client, how many streams may be open at a time (RFC 9113 §5.1.2)."""
+        return self._wire.stream_limit
+
+    @property
     def leaving(self) -> bool:
         """Whether no new streams are begun any more."""
         return self._wire.leaving
@@ -503,7 +513,7 @@ class Http2:
         for number in [it for it in self.h2.streams if it > last and it % 2 == ours]:
             stream = self._streams.get(number)
             if stream is not None:
-                events += stream.lose(f"the {self._wire.peer} went away before it saw the request: {self.goaway}")
+                events += stream.refuse(f"the {self._wire.peer} went away before it saw the request: {self.goaway}")
             if not isinstance(stream, WebSocketStream):
                 # What was not seen may be asked again elsewhere (§8.7).
                 events.append((None, MessageReset(number, ErrorCodes.REFUSED_STREAM)))

@@ -123,6 +123,10 @@ class HttpStream:
         """Say what it means that nothing more comes."""
         return []
 
+    def refuse(self, message: str) -> Events:
+        """Say what it means that the peer has not processed the request, and never will (RFC 9113 §6.8)."""
+        return self.lose(message)
+
     def leave(self) -> None:
         """Send and receive nothing more on the stream."""
         self._wire.sender.close(self.number)

@@ -40,6 +40,8 @@ class WebSocketStream(HttpStream, Carrier):
         self._rejection: Rejection | None = None
         #: The caller wants no more for now.
         self._paused = False
+        #: The server has said that it has not processed the request.
+        self._refused = False
 
     @property
     def connection(self) -> Connection:
@@ -104,6 +106,10 @@ class WebSocketStream(HttpStream, Carrier):
     @property
     def refusal(self) -> Rejection | None:
         return self._rejection
+
+    @property
+    def unprocessed(self) -> bool:
+        return self._refused or self.number == 0
 
     # What the HTTP/2 connection calls.
 
@@ -170,10 +176,15 @@ class WebSocketStream(HttpStream, Carrier):
                 self.leave()
                 return events
             case h2.events.StreamReset():
+                self._refused = event.error_code == ErrorCodes.REFUSED_STREAM
                 events = self.lose(f"the peer reset the stream with {code_name(event.error_code)}")
                 self.leave()
                 return events
         return []
+
+    def refuse(self, message: str) -> Events:
+        self._refused = True
+        return self.lose(message)
 
     def lose(self, message: str) -> Events:
         events = self._reject() if self._rejection else []

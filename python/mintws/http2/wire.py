@@ -166,10 +166,14 @@ class Wire:
         return bool(self.h2.remote_settings.enable_connect_protocol)
 
     @property
+    def stream_limit(self) -> int:
+        """How many streams a client may have open at a time (RFC 9113 §5.1.2)."""
+        return min(self.h2.remote_settings.max_concurrent_streams, self._own_limit)
+
+    @property
     def has_room(self) -> bool:
-        """Whether a client may begin one more stream now (RFC 9113 §5.1.2)."""
-        limit = min(self.h2.remote_settings.max_concurrent_streams, self._own_limit)
-        return not self.leaving and self.h2.open_outbound_streams < limit
+        """Whether a client may begin one more stream now."""
+        return not self.leaving and self.h2.open_outbound_streams < self.stream_limit
 
     def check_can_open(self) -> None:
         """Raise if the client can open no more WebSockets."""
