@@ -15,6 +15,7 @@ from mintws import (
     ExtendedConnectDisabled,
     LocalProtocolError,
     MintWSError,
+    PoolClosed,
     ProxyError,
     RemoteProtocolError,
     ResponseTooLarge,
@@ -26,6 +27,7 @@ from mintws.asyncio.connector import _ConnectTimeout
 ERRORS = [
     LocalProtocolError("what to do"),
     ExtendedConnectDisabled("what to do"),
+    PoolClosed("closed"),
     RemoteProtocolError("what broke", code=1007, section="RFC 6455 §8.1", status=400),
     RemoteProtocolError("too much", code=1009, hint="raise it"),
     ConnectError("where to, and why not", errno=111),
@@ -63,6 +65,7 @@ def test_an_error_that_is_copied_or_pickled_says_the_same(error, again):
         (UpgradeError(403), {ConnectError}),
         (ProxyError(""), {ConnectError}),
         (ExtendedConnectDisabled(""), {ConnectError, LocalProtocolError}),
+        (PoolClosed(""), {ConnectError, LocalProtocolError}),
     ],
     ids=lambda it: "",
 )

@@ -65,6 +65,10 @@ class ExtendedConnectDisabled(ConnectError, LocalProtocolError):
     """
 
 
+class PoolClosed(ConnectError, LocalProtocolError):
+    """The pool is closed, or was closed while the WebSocket was being opened."""
+
+
 class UpgradeError(ConnectError):
     """The server refused the WebSocket (RFC 6455 §4.2.2).
 

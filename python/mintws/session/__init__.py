@@ -2,7 +2,7 @@
 
 from mintws.session.basic_auth import basic_auth, credentials
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
-from mintws.session.client import PARTING, REFUSAL_WAIT, ClientSession
+from mintws.session.client import CHECK_WAIT, PARTING, REFUSAL_WAIT, ClientSession
 from mintws.session.close_status import CLEAN_CODES, CloseStatus
 from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
@@ -12,6 +12,7 @@ from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pending_pings import PendingPings
+from mintws.session.pool import RETRIES, SILENCE, ConnectionPool, PoolRequest, PoolStep, SharedConnection
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.proxy import PROXY_PORTS, Proxy, bypasses_proxy, environment_proxy, parse_proxy
@@ -38,6 +39,7 @@ from mintws.session.version import HTTP1_LIFETIME, HTTP1_ORIGINS, Http1Origins, 
 from mintws.session.websocket import STALL, WebSocketSession
 
 __all__ = [
+    "CHECK_WAIT",
     "CLEAN_CODES",
     "END_WAIT",
     "FEW",
@@ -55,7 +57,9 @@ __all__ = [
     "REFILL_INTERVAL",
     "REFUSAL_WAIT",
     "REPLIES_HIGH",
+    "RETRIES",
     "RETRY_AFTER_MOST",
+    "SILENCE",
     "STALL",
     "UNDECODED_HIGH",
     "WRITE_HIGH",
@@ -66,6 +70,7 @@ __all__ = [
     "CloseStatus",
     "ClosedStreams",
     "Closing",
+    "ConnectionPool",
     "Deadlines",
     "DriverTransport",
     "DriverWebSocket",
@@ -82,6 +87,8 @@ __all__ = [
     "Ordered",
     "Owner",
     "PendingPings",
+    "PoolRequest",
+    "PoolStep",
     "Preface",
     "Proxy",
     "Reconnect",
@@ -89,6 +96,7 @@ __all__ = [
     "RequestTimeouts",
     "Router",
     "ServerSession",
+    "SharedConnection",
     "Signs",
     "SocksTunnel",
     "Step",

@@ -13,12 +13,14 @@ from mintws.session.transport import TransportSession
 PARTING = 0.1
 #: Seconds to wait for the body of a refusal after its head.
 REFUSAL_WAIT = 1.0
+#: Seconds to wait for a sign of life after a PING.
+CHECK_WAIT = 2.0
 
 
 class ClientSession(TransportSession):
     """The rules of a client's transport."""
 
-    __slots__ = ("_let_go_at", "_parts", "_refused_at")
+    __slots__ = ("_check_at", "_idle_until", "_let_go_at", "_parts", "_refused_at")
 
     def __init__(self, now: float, timeouts: Timeouts) -> None:
         super().__init__(now, timeouts)
@@ -28,10 +30,14 @@ class ClientSession(TransportSession):
         self._let_go_at: float | None = None
         #: The deadlines for the bodies of refusals, earliest first.
         self._refused_at: dict[Connection, float] = {}
+        #: The deadline for a sign of life, and the time at which an idle connection of a pool is to be closed.
+        self._check_at: float | None = None
+        self._idle_until: float | None = None
 
     @property
     def deadline(self) -> float | None:
-        return earliest(super().deadline, self._let_go_at, next(iter(self._refused_at.values()), None))
+        refused_at = next(iter(self._refused_at.values()), None)
+        return earliest(super().deadline, self._let_go_at, refused_at, self._check_at, self._idle_until)
 
     def _expire(self, now: float, transport: TransportState) -> Due:
         due = super()._expire(now, transport)
@@ -74,6 +80,28 @@ class ClientSession(TransportSession):
             self.forget(connection)
         return late
 
+    def check(self, now: float) -> Due:
+        """Ask beneath all WebSockets whether the server is there (PING, RFC 9113 §6.7)."""
+        assert self.http is not None
+        assert self.http.multiplexed
+        self._check_at = now + CHECK_WAIT
+        return Due(self.http.probe())
+
+    def end_check(self) -> None:
+        """Wait for a sign of life no longer."""
+        self._check_at = None
+
+    def is_unanswered(self, now: float) -> bool:
+        """Whether no sign of life has come in time."""
+        return self._check_at is not None and now >= self._check_at
+
+    def rest(self, until: float | None) -> Due | None:
+        """Set the time at which a pool is to be asked whether the connection is still idle; `None` if it is in use."""
+        if until == self._idle_until:
+            return None
+        self._idle_until = until
+        return Due()
+
     def lose(self) -> Due:
-        self._let_go_at = None
+        self._let_go_at = self._check_at = self._idle_until = None
         return super().lose()

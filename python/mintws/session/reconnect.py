@@ -12,6 +12,7 @@ from mintws.errors import (
     ConnectionClosed,
     ExtendedConnectDisabled,
     LocalProtocolError,
+    PoolClosed,
     ProxyError,
     RemoteProtocolError,
     UpgradeError,
@@ -221,4 +222,5 @@ def _rule(error: ConnectError | ConnectionClosed) -> Literal["retry", "stop", "r
         return "retry" if cause.code == 1006 else "raise"
     # `ssl.SSLCertVerificationError`: the next certificate will hardly be another.
     wrong_certificate = hasattr(cause, "verify_code")
-    return "raise" if wrong_certificate or isinstance(error, ExtendedConnectDisabled) else "retry"
+    wrong_call = isinstance(error, (ExtendedConnectDisabled, PoolClosed))
+    return "raise" if wrong_certificate or wrong_call else "retry"
