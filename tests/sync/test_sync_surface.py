@@ -18,6 +18,7 @@ MODULES = [mintws.sync, mintws.sync.testing]
 MEANT = {
     "connect(transport)": "there is no transport of a loop",
     "connect_http2(transport)": "there is no transport of a loop",
+    "Pool.connect(transport)": "there is no transport of a loop",
     "connect.open": "nothing is awaited: it stands for `await connect(...)`",
     "connect_http2.open": "nothing is awaited: it stands for `await connect_http2(...)`",
     "serve.listen": "nothing is awaited: it stands for `await serve(...)`",

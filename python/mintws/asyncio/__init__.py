@@ -1,7 +1,8 @@
-"""WebSockets for asyncio: `connect`, `connect_http2`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
+"""WebSockets for asyncio: `connect`, `connect_http2`, `Pool`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
 from mintws.asyncio.broadcast import broadcast
 from mintws.asyncio.client import Http2Client, connect, connect_http2
+from mintws.asyncio.pool import Pool
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.broadcast import Broadcast
@@ -12,6 +13,7 @@ __all__ = [
     "Broadcast",
     "Failure",
     "Http2Client",
+    "Pool",
     "Reconnect",
     "Router",
     "Server",

@@ -174,10 +174,12 @@ class OpenedOnce:
     """An opening that is made once."""
 
     _begun = False
+    #: What it is called, if not by its class.
+    _name = ""
 
     def _begin(self) -> None:
         if self._begun:
-            name = type(self).__name__
+            name = self._name or type(self).__name__
             raise LocalProtocolError(f"{name}() opens one connection, and did so already: call {name}() again")
         self._begun = True
 
@@ -222,9 +224,10 @@ class Attempt:
         failure: the same of a proxy.
         id: the number of the transport, once there is one.
         multiplexed: HTTP/2 is spoken.
+        unprocessed: the server has certainly not processed the last request.
     """
 
-    __slots__ = ("_url", "awaits", "failure", "id", "multiplexed", "refusal")
+    __slots__ = ("_url", "awaits", "failure", "id", "multiplexed", "refusal", "unprocessed")
 
     #: The class of the error that time is up.
     timeout_error: type[ConnectTimeout] = ConnectTimeout
@@ -240,6 +243,7 @@ class Attempt:
         self.failure: ConnectError | None = None
         self.id = 0
         self.multiplexed = False
+        self.unprocessed = True
 
     def begin_tls(self) -> None:
         """Go on to wait for TLS: its handshake begins when TCP is connected."""
@@ -360,6 +364,7 @@ class Http2ClientBase:
 
 #: The slots of a client's transport, for its subclass: of several bases only one can have any.
 CLIENT_SLOTS = (
+    "_check",
     "_openings",
     "_options",
     "_responses",
@@ -368,9 +373,17 @@ CLIENT_SLOTS = (
     "_version",
     "_waiting",
     "http2",
+    "pool",
     "ready",
     "single",
 )
+
+
+class Sharing(Protocol):
+    """A pool, which shares transports between its users."""
+
+    def changed(self, transport: Any) -> None:
+        """Take that streams of a transport may have ended, that it may take no new ones, or that it has ended."""
 
 
 class ClientTransport(LoggedTransport):
@@ -382,17 +395,20 @@ class ClientTransport(LoggedTransport):
         http2: the HTTP connection, if it is one of HTTP/2.
         ready: the server's SETTINGS have come, or never will: `check_open` tells.
         single: the transport is for one WebSocket and ends with it.
+        pool: the pool that has it.
     """
 
     __slots__ = ()
 
     _session: ClientSession
+    _check: Any
     _openings: dict[Connection, Any]
     _responses: dict[int, tuple[Any, int | None]]
     _waiting: list[Any]
     http2: Http2 | None
     ready: Any
     single: bool
+    pool: Sharing | None
 
     logger = logger
     #: What fails is raised, so nobody need look here for it.
@@ -416,7 +432,10 @@ class ClientTransport(LoggedTransport):
         self._responses = {}
         #: Requests that wait for a stream.
         self._waiting = []
+        #: What waits for a sign of life.
+        self._check = None
         self.single = False
+        self.pool = None
         self.ready = self.new_waiter()
 
     def outlive(self) -> None:
@@ -452,12 +471,20 @@ class ClientTransport(LoggedTransport):
             raise self.unreachable(RemoteProtocolError(why, section="RFC 7301 §3.2"))
         attempt.id, attempt.multiplexed = self.id, self.multiplexed
 
-    async def open(self, request: UpgradeRequest, attempt: Attempt) -> Any:
+    async def open(
+        self, request: UpgradeRequest, attempt: Attempt, begun: Callable[[Connection], None] | None = None
+    ) -> Any:
         """Open a WebSocket.
+
+        Args:
+            request: the request.
+            attempt: what is waited for.
+            begun: called with its connection when its stream counts among those of the transport.
 
         Raises:
             ConnectError: the server refuses it, or the connection ends before its answer.
         """
+        attempt.unprocessed = True
         self.check_open()
         opening = self.new_waiter()
         connection = self.http.open()
@@ -465,10 +492,13 @@ class ClientTransport(LoggedTransport):
         self._openings[connection] = opening
         try:
             self.write(connection.send(request))
+            if begun is not None:
+                begun(connection)
             return await opening
         except BaseException:
+            attempt.unprocessed = connection.carrier.unprocessed
             if isinstance(connection.response, UpgradeAccept):
-                self._drop(connection)
+                self.drop(connection)
             elif not self.lost:
                 attempt.awaits, attempt.refusal = self._awaited_by(connection), connection.refusal
                 self.say_last(connection.abort())
@@ -479,7 +509,7 @@ class ClientTransport(LoggedTransport):
             del opening
             self._session.forget(connection)
 
-    def _drop(self, connection: Connection) -> None:
+    def drop(self, connection: Connection) -> None:
         """Abort the WebSocket of a connection that has opened, but whom nobody waits for."""
         for websocket in list(self.websockets):
             if websocket.connection is connection:
@@ -550,9 +580,57 @@ class ClientTransport(LoggedTransport):
             return "the server's SETTINGS"
         return "a free stream" if self.multiplexed and not connection.carrier.number else "the server's answer"
 
+    async def check(self) -> bool:
+        """Return whether the server is there: whether anything comes from it within `CHECK_WAIT` seconds after a PING."""
+        if self.lost or self.closing:
+            return False
+        self._check = answer = self.new_waiter()
+        try:
+            self.obey(self._session.check(self.now()))
+            alive: bool = await answer
+            return alive
+        finally:
+            self._end_check(alive=False)
+
+    def _end_check(self, *, alive: bool) -> None:
+        answer, self._check = self._check, None
+        self._session.end_check()
+        if answer is not None and not answer.done():
+            answer.set_result(alive)
+
     @property
     def shared(self) -> bool:
         return self.multiplexed and not self.single
+
+    @property
+    def usable(self) -> bool:
+        """Whether WebSockets can be opened on it, over HTTP/2."""
+        return not (self.lost or self.closing) and self.http2 is not None and self.http2.can_open is True
+
+    @property
+    def streams(self) -> int:
+        """The number of streams that are open, or wait to be, over HTTP/2."""
+        return 0 if self.http2 is None else self.http2.streams
+
+    @property
+    def stream_limit(self) -> int:
+        """How many streams may be open at a time, over HTTP/2."""
+        return 0 if self.http2 is None else self.http2.stream_limit
+
+    def leave_pool(self) -> None:
+        """Close it with its pool. A transport of one WebSocket ends by that, unless it has not opened yet."""
+        if not self.single:
+            self.close()
+        elif self._openings:
+            self.cut()
+
+    def rest(self, until: float | None) -> None:
+        """Set the time at which its pool is to be asked whether it is still idle; `None` if it is in use."""
+        self.obey(self._session.rest(until))
+
+    def _tell_pool(self) -> None:
+        if self.pool is not None:
+            self.pool.changed(self)
 
     def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
@@ -571,18 +649,29 @@ class ClientTransport(LoggedTransport):
         for connection in self._openings:
             if connection.refusal is not None:
                 self.obey(self._session.refuse(self.now(), connection))
+        if self._check is not None:
+            self._end_check(alive=True)
         self._offer_room()
+        self._tell_pool()
 
     def expire(self) -> None:
         for connection in self._session.refused(self.now()):
             opening, refusal = self._openings[connection], connection.refusal
             if not opening.done() and refusal is not None:
                 opening.set_exception(refused(refusal))
+        if self._session.is_unanswered(self.now()):
+            self._end_check(alive=False)
         super().expire()
+        self._tell_pool()
 
     def say_last(self, data: bytes) -> None:
         super().say_last(data)
         self._offer_room()
+        self._tell_pool()
+
+    def let_go(self, websocket: DriverWebSocket) -> None:
+        super().let_go(websocket)
+        self._tell_pool()
 
     def _offer_room(self) -> None:
         """Let requests go on that wait for a stream, where one has ended."""
@@ -620,6 +709,8 @@ class ClientTransport(LoggedTransport):
         for waiting in [self.ready, *self._waiting]:
             if not waiting.done():
                 waiting.set_result(None)
+        self._end_check(alive=False)
+        self._tell_pool()
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         opening: Waiter[Any] | None = self._openings.get(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl as tls
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
 from mintws.drivers.client import Reach
@@ -80,6 +80,20 @@ class Destination:
     def choose_version(self, http: HttpVersion, learnt: Http1Origins, now: float) -> VersionChoice:
         """Begin to choose the version of HTTP; what the caller has connected is connected once."""
         return VersionChoice(http, self.origin, learnt, 1 if self.reach is Reach.ONCE else 2, now)
+
+    @property
+    def route(self) -> Hashable:
+        """What connections to the same server have in common that are made in the same way, so that one can be used for another."""
+        return (
+            self.url.secure,
+            self.origin,
+            self.host,
+            self.ssl,
+            self.family,
+            self.local_addr,
+            self.proxy,
+            self.proxy_ssl,
+        )
 
     @property
     def proxy(self) -> Proxy | None:

@@ -1,4 +1,4 @@
-"""WebSockets for trio: `connect`, `connect_http2`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
+"""WebSockets for trio: `connect`, `connect_http2`, `Pool`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
 try:
     import trio as _trio  # noqa: F401
@@ -10,6 +10,7 @@ from mintws.drivers.like import WebSocketLike
 from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.trio.broadcast import broadcast
 from mintws.trio.client import Http2Client, connect, connect_http2
+from mintws.trio.pool import Pool
 from mintws.trio.server import Server, serve
 from mintws.trio.websocket import WebSocket
 
@@ -17,6 +18,7 @@ __all__ = [
     "Broadcast",
     "Failure",
     "Http2Client",
+    "Pool",
     "Reconnect",
     "Router",
     "Server",
