@@ -192,7 +192,7 @@ impl Decoder {
             most,
             left: 0,
             inflates: true,
-            received: Traffic { messages: 0, frames: 0, bytes: 0 },
+            received: Traffic { messages: 0, frames: 0, bytes: 0, compressed: 0, inflated: 0 },
         }
     }
 
@@ -494,8 +494,10 @@ impl Decoder {
                 if !due {
                     return Ok(None);
                 }
+                let inflated_before = self.buffer.len();
                 let mut outcome =
                     inflater.inflate(input, self.most, &mut self.buffer).map(|taken| self.left = input.len() - taken);
+                self.received.count_compressed(input.len() - self.left, self.buffer.len() - inflated_before);
                 last &= self.left == 0;
                 if last && outcome.is_ok() {
                     outcome = inflater.finish();

@@ -251,6 +251,9 @@ impl Encoder {
             compression.deflater.forget();
         }
         self.sent.count(len, true);
+        if compressed {
+            self.sent.count_compressed(payload.len(), len);
+        }
         let rsv = if compressed { RSV1 } else { 0 };
         self.cut(out, Header { fin: true, rsv, opcode, payload_len: 0, masking_key: None }, payload);
         Ok(())
@@ -262,10 +265,12 @@ impl Encoder {
         !self.masks() && self.fits(payload_len) && self.unfinished.is_none()
     }
 
-    /// Counts such a frame for a message of `len` bytes, which may be `compressed` with an empty window.
-    pub fn share(&mut self, len: usize, compressed: bool) {
+    /// Counts such a frame, with a payload of `payload_len` bytes, for a message of `len` bytes, which may be `compressed` with an empty
+    /// window.
+    pub fn share(&mut self, payload_len: usize, len: usize, compressed: bool) {
         if compressed {
             self.forget();
+            self.sent.count_compressed(payload_len, len);
         }
         self.sent.count(len, true);
         self.sent.frames += 1;
@@ -395,6 +400,7 @@ impl Encoder {
         if let (true, Some(compression)) = (compressed, &mut self.compression) {
             self.compressed.clear();
             compression.deflater.compress(payload, fin, &mut self.compressed);
+            self.sent.count_compressed(self.compressed.len(), payload.len());
         }
         Ok((header, compressed))
     }

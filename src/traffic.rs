@@ -9,6 +9,10 @@ pub struct Traffic {
     pub frames: u64,
     /// Uncompressed payload bytes of messages.
     pub bytes: u64,
+    /// Payload bytes of compressed messages, as they are on the wire.
+    pub compressed: u64,
+    /// The bytes of these without compression.
+    pub inflated: u64,
 }
 
 impl Traffic {
@@ -17,6 +21,12 @@ impl Traffic {
     pub const fn count(&mut self, len: usize, fin: bool) {
         self.messages += fin as u64;
         self.bytes += len as u64;
+    }
+
+    /// Counts the payload of a compressed message, or of a part of it, besides [`Self::count`].
+    pub const fn count_compressed(&mut self, compressed: usize, inflated: usize) {
+        self.compressed += compressed as u64;
+        self.inflated += inflated as u64;
     }
 
     /// Undoes the last count.

@@ -338,6 +338,10 @@ class Endpoint:
     def _traffic(self) -> list[int]:
         """The number of messages, frames and payload bytes received, and of those sent."""
 
+    @property
+    def _compressed_traffic(self) -> list[int]:
+        """The number of payload bytes of compressed messages, as they are on the wire, and without compression: received, and sent."""
+
     def _sent(self, kind: str) -> None:
         """Change the state for a sent event; raise `LocalProtocolError` if it may not be sent."""
 

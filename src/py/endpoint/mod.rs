@@ -181,6 +181,15 @@ impl Endpoint {
         Ok([received.messages, received.frames, received.bytes, sent.messages, sent.frames, sent.bytes])
     }
 
+    /// The number of payload bytes of compressed messages, as they are on the wire, and without compression: received, and sent.
+    #[getter(_compressed_traffic)]
+    fn compressed_traffic(&self, py: Python<'_>) -> PyResult<[u64; 4]> {
+        let this = self.workings(py)?;
+        let received = this.decoder.as_ref().map(|decoder| decoder.received).unwrap_or_default();
+        let sent = this.encoder.sent;
+        Ok([received.compressed, received.inflated, sent.compressed, sent.inflated])
+    }
+
     /// Prepare the state after the opening handshake, which takes effect when that is done.
     #[pyo3(signature = (
         *, carrier, limit, memory_limit, max_frame, parts, auto_pong, text_as_bytes, seed, rsv, transforms, inflate, deflate, pool

@@ -182,7 +182,7 @@ impl Workings {
         let frame = message.frame(py, window_bits)?;
         let payload = frame.payload(py);
         if self.encoder.shares(payload.len()) {
-            self.encoder.share(len, window_bits.is_some());
+            self.encoder.share(payload.len(), len, window_bits.is_some());
             return Ok(frame.bytes(py));
         }
         let mut out = Vec::new();
