@@ -137,6 +137,20 @@ class Counters(NamedTuple):
     bytes_sent: int
 
 
+class CompressedCounters(NamedTuple):
+    """The compressed messages of a connection since its opening handshake, which `Counters` counts too.
+
+    Attributes:
+        compressed_received, compressed_sent: payload bytes as they are on the wire.
+        inflated_received, inflated_sent: the same messages without compression.
+    """
+
+    compressed_received: int
+    inflated_received: int
+    compressed_sent: int
+    inflated_sent: int
+
+
 class Rejection(NamedTuple):
     """A response that rejects a WebSocket, while its body is received."""
 
@@ -218,6 +232,10 @@ class Carrier(ABC):
     def abort(self) -> bytes:
         """End at once, without a closing handshake."""
         return b""
+
+    def refuse(self) -> bytes:
+        """End at once, before the request was processed in any way."""
+        return self.abort()
 
     @property
     def buffered(self) -> int:
@@ -335,6 +353,11 @@ class Connection(_core.Endpoint):
         return Counters(*self._traffic)
 
     @property
+    def compressed_counters(self) -> CompressedCounters:
+        """The number of bytes of compressed messages received and sent."""
+        return CompressedCounters(*self._compressed_traffic)
+
+    @property
     def buffered(self) -> int:
         """The number of sent bytes that the peer's flow control holds back; always 0 over HTTP/1.1."""
         return self.carrier.buffered
@@ -365,6 +388,14 @@ class Connection(_core.Endpoint):
         """
         self._abandon()
         return self.carrier.abort()
+
+    def refuse(self) -> bytes:
+        """Refuse a request that nothing was done for, so that the client may send it again; return bytes to write now.
+
+        Over HTTP/2 the stream is reset with REFUSED_STREAM (RFC 9113 §8.7). HTTP/1.1 has no such thing: reject it with 503.
+        """
+        self._abandon()
+        return self.carrier.refuse()
 
     def stream_reject(self, reject: UpgradeReject) -> tuple[StreamedBody, bytes]:
         """Refuse the WebSocket, as `send` does, but with a body of which `reject` has only the first part.

@@ -454,3 +454,32 @@ def test_a_task_that_receives_while_another_closes_is_told_what_that_has_said(ru
 
     run(work())
     assert seen == [{"type": "websocket.disconnect", "code": 4001, "reason": "enough"}] * 2
+
+
+def test_handshakes_over_the_limit_are_refused_until_one_is_decided(run):
+    async def app(scope, receive, send):
+        await receive()
+        if scope["path"] == "/slow":
+            await end.wait()
+        await send({"type": "websocket.close"} if scope["path"] == "/no" else ACCEPT)
+        await receive()
+
+    async def work():
+        async with serving(app, max_handshakes=1) as server:
+            slow = asyncio.ensure_future(connect(url(server, "/slow"), http="1.1")._connect())
+            while not server.statistics().handshakes:
+                await asyncio.sleep(0.01)
+            with pytest.raises(UpgradeError, match="503"):
+                await connect(url(server), http="1.1")
+            end.set()
+            async with await slow:
+                # It is open, and its application still runs.
+                for _ in range(2):
+                    with pytest.raises(UpgradeError, match="403"):
+                        await connect(url(server, "/no"))
+                await (await connect(url(server))).close()
+            found = server.statistics()
+            assert (found.refused["max_handshakes"], found.refused["rejected"], found.websockets_opened) == (1, 2, 2)
+
+    end = asyncio.Event()
+    run(work())

@@ -52,6 +52,8 @@ class Arguments(Options, total=False):
     extensions: Sequence[Extension] | None
     http2: bool
     max_connections: int | None
+    max_connections_per_address: int | None
+    max_handshakes: int | None
     window: int
     max_concurrent_streams: int
     server_header: str | None
@@ -76,7 +78,8 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
             "on" does not, and "off" does not ask.
         root_path: the path that the application is mounted at, with a slash at its beginning and none at its end.
         arguments: see `mintws.asyncio.serve`, which has the same: `sock`, `path`, `backlog`, `reuse_port`, `ssl`, `extensions`, `http2`,
-            `max_connections`, `window`, `max_concurrent_streams`, `server_header`, the timeouts, and `Options`.
+            `max_connections`, `max_connections_per_address`, `max_handshakes`, `window`, `max_concurrent_streams`, `server_header`, the
+            timeouts, and `Options`.
 
     Raises:
         LocalProtocolError, TypeError: an argument is wrong.
@@ -193,6 +196,8 @@ class AsgiProtocol(ServerProtocol):
                 # Nobody waits for the response of a connection that has failed.
                 self._lose_requests()
             return
+        if not self.begin_opening(connection):
+            return
         server = self._server
         scope = websocket_scope(connection, event, self._transport, root_path=server.root_path, state=server.state)
         cycle = self._undecided[connection] = WebSocketCycle(self, connection, scope, server.application)
@@ -204,6 +209,7 @@ class AsgiProtocol(ServerProtocol):
         finally:
             # It is there still where the refusal was sent in parts.
             self._undecided.pop(connection, None)
+            self.end_opening(connection)
 
     def receive_ordinary(self, event: Any) -> None:
         # Nothing is collected.
@@ -233,12 +239,15 @@ class AsgiProtocol(ServerProtocol):
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> WebSocket | None:
         websocket: WebSocket | None = super().answer(connection, answer)
         self._undecided.pop(connection, None)
+        self.end_opening(connection)
         if isinstance(connection.response, UpgradeReject):
             log.refused(self, connection, f"{connection.response.status}, by the application")
         return websocket
 
     def log_answer(self, scope: MutableMapping[str, Any], answer: UpgradeAccept | UpgradeReject) -> None:
-        """Log nothing more than the driver does."""
+        """Count a refusal. Nothing more is logged than the driver logs."""
+        if isinstance(answer, UpgradeReject):
+            self._server.count_refusal("rejected")
 
     def leave(self) -> None:
         for cycle in list(self._undecided.values()):

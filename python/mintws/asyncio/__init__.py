@@ -7,6 +7,7 @@ from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.broadcast import Broadcast
 from mintws.drivers.like import WebSocketLike
+from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Reconnect",
     "Router",
     "Server",
+    "ServerStatistics",
     "WebSocket",
     "WebSocketLike",
     "basic_auth",

@@ -18,7 +18,6 @@ from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
-from mintws.drivers import log
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import (
     SERVER_SLOTS,
@@ -26,7 +25,6 @@ from mintws.drivers.server import (
     ServerSettings,
     ServerTransport,
     Upgrade,
-    logger,
     server_context,
 )
 from mintws.errors import LocalProtocolError
@@ -40,6 +38,7 @@ from mintws.session import (
     Step,
     Timeouts,
     TlsTimeouts,
+    Visit,
     check_seconds,
 )
 from mintws.tls import Tls, TlsBuffers
@@ -78,6 +77,10 @@ class serve:  # noqa: N801  (used as a function)
             in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
         max_connections: how many connections there may be at a time; any more are closed at once. `None` is no limit.
+        max_connections_per_address: the same for the connections of one client address, or of one IPv6 network of 64 bits. Behind a proxy
+            that is the proxy's.
+        max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
+            handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -108,6 +111,8 @@ class serve:  # noqa: N801  (used as a function)
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
         max_connections: int | None = None,
+        max_connections_per_address: int | None = None,
+        max_handshakes: int | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -129,6 +134,8 @@ class serve:  # noqa: N801  (used as a function)
             origins=origins,
             http2=http2,
             max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            max_handshakes=max_handshakes,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -344,14 +351,13 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._server.leaving:
+        server = self._server
+        if self.visit is None and not server.leaving:
+            self.visit = server.admit(self.peer.address, secure=False)
+        if self.visit is None or server.leaving:
             self._transport.abort()
             return
-        if self._server.is_full:
-            log.turned_away(self, len(self._server.protocols))
-            self._transport.abort()
-            return
-        self._server.protocols.add(self)
+        server.protocols.add(self)
         chosen = transport.get_extra_info("ssl_object")
         self.speak_chosen(None if chosen is None else chosen.selected_alpn_protocol(), secure=chosen is not None)
 
@@ -369,6 +375,7 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
     def lose(self) -> None:
         super().lose()
         self._server.protocols.discard(self)
+        self._server.depart(self.visit)
         self._server.note_end()
 
     def end_chunk(self, crowded: Sequence[WebSocket], replied: int, look: bool) -> None:
@@ -407,7 +414,7 @@ def _begin_handler(handler: Handler, websocket: WebSocket) -> Any:
 class ServerTls(TlsProtocol):
     """TLS on a server's transport."""
 
-    __slots__ = ("_context", "_server")
+    __slots__ = ("_context", "_server", "_visit")
 
     lingers = True
 
@@ -418,27 +425,33 @@ class ServerTls(TlsProtocol):
         super().__init__(buffers, loop, TlsTimeouts(loop.time(), timeouts.open_timeout, timeouts.close_timeout))
         self._server = server
         self._context = context
+        #: `None` before it is admitted.
+        self._visit: Visit | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self._server
+        if not server.leaving:
+            self._visit = server.admit(transport.get_extra_info("peername"), secure=True)
+        if self._visit is None:
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        server.channels.add(self)
         super().connection_made(transport)
-        self._server.channels.add(self)
-        if self._server.leaving:
-            self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._server.channels.discard(self)
+        self._server.depart(self._visit)
 
     def begin(self) -> Tls:
         return Tls(self._context, Role.SERVER, buffers=self._buffers)
 
     def make(self) -> ServerProtocol:
-        return self._server.make_protocol(self._loop)
+        assert self._visit is not None
+        self._server.shaken(self._visit)
+        protocol = self._server.make_protocol(self._loop)
+        protocol.visit = self._visit
+        return protocol
 
     def failed(self, error: Exception) -> None:
-        address = log.address_of(self._transport.get_extra_info("peername"))
-        if isinstance(error, OSError):
-            logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
-        else:
-            # It is of a context of the application's own class.
-            logger.error("- TLS handshake failed: %s", address, exc_info=error)
+        self._server.fail_handshake(self._transport.get_extra_info("peername"), error)

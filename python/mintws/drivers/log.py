@@ -88,9 +88,18 @@ def refused(protocol: Transport, connection: Connection, why: object) -> None:
         protocol.logger.log(protocol.level, "%s refused: %s: %s", name(protocol, connection), where, shown(str(why)))
 
 
-def turned_away(protocol: Transport, count: int) -> None:
-    """Log that a connection was closed at once, because there are `count` of them."""
-    protocol.logger.log(protocol.level, "%s refused: %s: there are %d connections", protocol.id, peer(protocol), count)
+def turned_away(logger: logging.Logger, address: object, why: str) -> None:
+    """Log that a connection was closed at once."""
+    logger.info("- refused: %s: %s", address_of(address), why)
+
+
+def tls_failed(logger: logging.Logger, address: object, error: Exception) -> None:
+    """Log that the TLS handshake of a client failed."""
+    if isinstance(error, OSError):
+        logger.info("- TLS handshake failed: %s: %s", address_of(address), shown(str(error)))
+    else:
+        # It is of a context of the application's own class.
+        logger.error("- TLS handshake failed: %s", address_of(address), exc_info=error)
 
 
 def ended(protocol: Transport, websocket: DriverWebSocket) -> None:

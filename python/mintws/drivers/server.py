@@ -7,6 +7,7 @@ import logging
 import ssl as tls
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -14,18 +15,22 @@ from mintws import origin
 from mintws.connection import DEFAULT_LIMIT, Connection, Options, check_options
 from mintws.drivers import log
 from mintws.drivers.addresses import check_context
+from mintws.drivers.statistics import Refusal, ServerStatistics, Statistics
 from mintws.drivers.transport import LoggedTransport
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed
 from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
-from mintws.limits import INT31, MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_int, check_streams
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
+    Admission,
     DriverWebSocket,
     Preface,
     ServerSession,
     Timeouts,
+    Visit,
+    busy,
     check_origin,
     choose_subprotocol,
     date,
@@ -62,10 +67,13 @@ class ServerSettings:
         self.http2 = True
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
-        self.max_connections: int | None = None
+        self.admission = Admission()
         self.product: Headers = ()
         self.protocols: set[Any] = set()
         self.leaving = False
+        #: What is counted, under a lock where there are threads.
+        self.counts = Statistics()
+        self.changing: AbstractContextManager[object] = nullcontext()
 
     def configure(
         self,
@@ -77,6 +85,8 @@ class ServerSettings:
         origins: Sequence[str | None] | None,
         http2: bool,
         max_connections: int | None,
+        max_connections_per_address: int | None,
+        max_handshakes: int | None,
         window: int,
         max_concurrent_streams: int,
         server_header: str | None,
@@ -105,9 +115,7 @@ class ServerSettings:
             import mintws.http2  # noqa: F401
         self.http2 = http2
         check_streams(window, max_concurrent_streams)
-        if max_connections is not None:
-            check_int("max_connections", max_connections, 1, INT31, " connections")
-        self.max_connections = max_connections
+        self.admission = Admission(max_connections, max_connections_per_address, max_handshakes)
         self.window = window
         self.max_concurrent_streams = max_concurrent_streams
         self.product = product_header("Server", server_header)
@@ -115,7 +123,57 @@ class ServerSettings:
     @property
     def is_full(self) -> bool:
         """Whether no more connections are taken until one has ended."""
-        return self.max_connections is not None and len(self.protocols) >= self.max_connections
+        return self.admission.is_full
+
+    def statistics(self) -> ServerStatistics:
+        """Give the counters of the server as they are now, for an exporter of metrics.
+
+        This takes a microsecond or two for each open WebSocket. What passes on a WebSocket is counted by its connection anyway.
+        """
+        with self.changing:
+            transports = list(self.protocols)
+        for transport in transports:
+            transport.count_traffic()
+        with self.changing:
+            return self.counts.snapshot(self.admission)
+
+    def admit(self, address: object, *, secure: bool) -> Visit | None:
+        """Take a connection; `None` if it is one too many, which is logged: it is to be closed without an answer.
+
+        Args:
+            address: that of the client.
+            secure: whether its TLS handshake begins; `shaken` ends that.
+        """
+        with self.changing:
+            admitted = self.admission.enter(address, secure=secure)
+            if isinstance(admitted, Visit):
+                self.counts.accepted += 1
+                return admitted
+            self.counts.refused[admitted] += 1
+            why = self.admission.describe(admitted)
+        log.turned_away(logger, address, why)
+        return None
+
+    def shaken(self, visit: Visit) -> None:
+        """Count the TLS handshake of a connection as done."""
+        with self.changing:
+            self.admission.shaken(visit)
+
+    def depart(self, visit: Visit | None) -> None:
+        """Count a connection no more, which has ended or was not taken."""
+        if visit is not None:
+            with self.changing:
+                self.admission.leave(visit)
+
+    def count_refusal(self, why: Refusal) -> None:
+        """Count a connection or a handshake that was refused."""
+        with self.changing:
+            self.counts.refused[why] += 1
+
+    def fail_handshake(self, address: object, error: Exception) -> None:
+        """Log and count a TLS handshake that failed."""
+        self.count_refusal("tls")
+        log.tls_failed(logger, address, error)
 
     def _open_protocols(self, own: object) -> list[Any]:
         """Give the transports that `close` waits for, but for that of the calling handler: those on which something is still to be done."""
@@ -143,11 +201,14 @@ def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None, *,
 
 
 #: The slots of a server's transport, for its subclass: of several bases only one can have any.
-SERVER_SLOTS = ("_preface", "_server", "_working")
+SERVER_SLOTS = ("_preface", "_server", "_working", "visit")
 
 
 class ServerTransport(LoggedTransport):
     """A server's transport, without its I/O.
+
+    Attributes:
+        visit: the connection as the server has admitted it; `None` before.
 
     A subclass calls `_begin_server` first, and has `spawn` and what `LoggedTransport` asks for.
     """
@@ -158,14 +219,16 @@ class ServerTransport(LoggedTransport):
     _server: ServerSettings
     _preface: Preface | None
     _working: int
+    visit: Visit | None
 
     logger = logger
     level = logging.INFO
     #: What a task raises that is cancelled.
     cancelled: type[BaseException]
 
-    def _begin_server(self, server: ServerSettings) -> None:
+    def _begin_server(self, server: ServerSettings, visit: Visit | None = None) -> None:
         self._server = server
+        self.visit = visit
         #: While the client's first bytes are to tell which version of HTTP it speaks.
         self._preface = None
         #: Tasks that answer: the transport is not closed before they are done.
@@ -201,10 +264,12 @@ class ServerTransport(LoggedTransport):
 
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         if isinstance(event, UpgradeRequest):
-            self._start_task(self._serve(connection, event))
+            if self.begin_opening(connection):
+                self._start_task(self._serve(connection, event))
         elif isinstance(event, Failed):
             if event.error.code != 1006:
                 log.refused(self, connection, event.error)
+                self._server.count_refusal("invalid")
             self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
@@ -213,6 +278,41 @@ class ServerTransport(LoggedTransport):
         request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
+
+    def begin_opening(self, connection: Connection) -> bool:
+        """Begin to answer an opening handshake, up to `end_opening`; refuse it if too many are under way, and return `False`.
+
+        A client over HTTP/2 learns that nothing was done for its request, and may send it again.
+        """
+        server = self._server
+        with server.changing:
+            begins = server.admission.begin_opening(connection)
+        if not begins:
+            server.count_refusal("max_handshakes")
+            log.refused(self, connection, "too many handshakes are under way")
+            self.write(connection.refuse() if self.multiplexed else connection.send(busy()))
+            self.proceed()
+        return begins
+
+    def end_opening(self, connection: Connection) -> None:
+        """Count an opening handshake as answered."""
+        with self._server.changing:
+            self._server.admission.openings.discard(connection)
+
+    def add(self, websocket: DriverWebSocket) -> None:
+        super().add(websocket)
+        with self._server.changing:
+            self._server.counts.opened += 1
+
+    def count_end(self, websocket: DriverWebSocket) -> None:
+        with self._server.changing:
+            self._server.counts.end(websocket)
+
+    def count_traffic(self) -> None:
+        """Count what has passed on the open WebSockets."""
+        with self._server.changing:
+            for websocket in self.websockets:
+                self._server.counts.add(websocket)
 
     def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
@@ -232,31 +332,35 @@ class ServerTransport(LoggedTransport):
     async def _serve(self, connection: Connection, request: UpgradeRequest) -> None:
         """Answer a handshake and run the handler."""
         answer: UpgradeAccept | UpgradeReject
+        refusal: Refusal
         connection.owner = self
         connection.request = request = replace(request, peer=self.peer)
         try:
-            answer, why = await self._decide(connection, request)
+            answer, refusal, why = await self._decide(connection, request)
         except Exception as error:
-            why = "the upgrade hook failed"
+            refusal, why = "failed", "the upgrade hook failed"
             log.failed(self, connection, why, error)
             answer = UpgradeReject(500)
         except BaseException:
             # It is cancelled, or the process ends: the client should not wait for an answer.
             if not self.lost and connection.state is State.REQUESTED:
+                self._server.count_refusal("closing")
                 self.write(connection.send(UpgradeReject(503)))
                 self.proceed()
             raise
         finally:
             connection.owner = None
+            self.end_opening(connection)
         if self._server.leaving:
-            answer, why = UpgradeReject(503), "the server is closing"
+            answer, refusal, why = UpgradeReject(503), "closing", "the server is closing"
         try:
             websocket = self.answer(connection, answer)
         except Exception as error:
-            why = "the answer to the handshake is not allowed"
+            refusal, why = "failed", "the answer to the handshake is not allowed"
             log.failed(self, connection, why, error)
             websocket = self.answer(connection, UpgradeReject(500))
         if isinstance(connection.response, UpgradeReject):
+            self._server.count_refusal(refusal)
             log.refused(self, connection, f"{connection.response.status}, {why}")
         if websocket is not None:
             # A task of its own, so that this one's frame does not live as long as the WebSocket.
@@ -323,24 +427,25 @@ class ServerTransport(LoggedTransport):
 
     async def _decide(
         self, connection: Connection, request: UpgradeRequest
-    ) -> tuple[UpgradeAccept | UpgradeReject, str]:
-        """Give the answer to a handshake and, for a refusal, whose it is."""
+    ) -> tuple[UpgradeAccept | UpgradeReject, Refusal, str]:
+        """Give the answer to a handshake and, for a refusal, how it counts, and whose it is for the log."""
         server = self._server
         refused = check_origin(request, server.origins)
         if refused is not None:
             sent = [value for key, value in request.headers if key.lower() == "origin"]
-            return refused, f"not for a page of {' and of '.join(sent) or 'no origin'}"
+            return refused, "origin", f"not for a page of {' and of '.join(sent) or 'no origin'}"
         answer = None
         if server.upgrade is not None:
             answer = server.upgrade(connection, request)
             if inspect.isawaitable(answer):
                 answer = await answer
         if isinstance(answer, UpgradeReject):
-            return answer, "by the upgrade hook"
+            return answer, "rejected", "by the upgrade hook"
         if not isinstance(answer, UpgradeAccept | None):
             raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
         accept = UpgradeAccept() if answer is None else answer
-        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), ""
+        # It is only a refusal where it is not allowed.
+        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), "failed", ""
 
     async def _respond(self, request: Request) -> None:
         """Answer an ordinary request, and go on with the next when there is room for its answer."""

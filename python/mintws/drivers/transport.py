@@ -63,6 +63,9 @@ class LoggedTransport(DriverTransport):
         """Wait until the transport has room."""
         raise NotImplementedError
 
+    def count_end(self, websocket: Any) -> None:
+        """Count a WebSocket that has ended."""
+
     def update_reading(self) -> None:
         """Read the transport, or not, as the session wants."""
         raise NotImplementedError

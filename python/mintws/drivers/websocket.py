@@ -124,6 +124,7 @@ class LoggedWebSocket(DriverWebSocket):
             if token is not None and not token.done():
                 token.set_exception(self.ending.exception())
         log.ended(self._protocol, self)
+        self._protocol.count_end(self)
 
     def _trace(self, way: Literal["received", "sent"], event: object) -> None:
         """Log a frame, if frames are logged."""

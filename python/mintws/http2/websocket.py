@@ -103,6 +103,10 @@ class WebSocketStream(HttpStream, Carrier):
         self.reset(ErrorCodes.CANCEL)
         return self._wire.take()
 
+    def refuse(self) -> bytes:
+        self.reset(ErrorCodes.REFUSED_STREAM)
+        return self._wire.take()
+
     @property
     def refusal(self) -> Rejection | None:
         return self._rejection

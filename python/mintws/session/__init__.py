@@ -1,5 +1,6 @@
 """The rules shared by drivers, without I/O and without a clock. The time, in seconds, is an argument."""
 
+from mintws.session.admission import Admission, Limit, Visit, busy
 from mintws.session.basic_auth import basic_auth, credentials
 from mintws.session.bounds import FEW, REPLIES_HIGH, UNDECODED_HIGH, WRITE_HIGH
 from mintws.session.client import CHECK_WAIT, PARTING, REFUSAL_WAIT, ClientSession
@@ -64,6 +65,7 @@ __all__ = [
     "UNDECODED_HIGH",
     "WRITE_HIGH",
     "Action",
+    "Admission",
     "Backoff",
     "BodyTimeout",
     "ClientSession",
@@ -81,6 +83,7 @@ __all__ = [
     "HttpVersion",
     "IdleTimeout",
     "Keepalive",
+    "Limit",
     "LoopBody",
     "Messages",
     "Order",
@@ -109,8 +112,10 @@ __all__ = [
     "TransportState",
     "Tunnel",
     "VersionChoice",
+    "Visit",
     "WebSocketSession",
     "basic_auth",
+    "busy",
     "bypasses_proxy",
     "check_origin",
     "check_seconds",

@@ -1,6 +1,7 @@
 """WebSockets for threads: `connect`, `connect_http2`, `Pool`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
 from mintws.drivers.broadcast import Broadcast
+from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.sync.broadcast import broadcast
 from mintws.sync.client import Http2Client, connect, connect_http2
@@ -17,6 +18,7 @@ __all__ = [
     "Reconnect",
     "Router",
     "Server",
+    "ServerStatistics",
     "WebSocket",
     "WebSocketLike",
     "basic_auth",

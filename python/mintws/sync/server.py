@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
-from mintws.drivers import log
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
 from mintws.errors import LocalProtocolError
 from mintws.events import Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
-from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, check_seconds
+from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, Visit, check_seconds
 from mintws.sync.background import background
 from mintws.sync.deadlines import deadline_after, seconds_until
 from mintws.sync.listener import Listener, ListeningSocket
-from mintws.sync.sockets import SocketTransport
+from mintws.sync.sockets import SocketTransport, address_of
 from mintws.sync.transport import Unlocked
 from mintws.sync.websocket import WebSocket
 from mintws.tls import Tls
@@ -65,6 +64,10 @@ class serve:  # noqa: N801  (used as a function)
             in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
         max_connections: how many connections there may be at a time; any more are closed at once. `None` is no limit.
+        max_connections_per_address: the same for the connections of one client address, or of one IPv6 network of 64 bits. Behind a proxy
+            that is the proxy's.
+        max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
+            handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -95,6 +98,8 @@ class serve:  # noqa: N801  (used as a function)
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
         max_connections: int | None = None,
+        max_connections_per_address: int | None = None,
+        max_handshakes: int | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -119,6 +124,8 @@ class serve:  # noqa: N801  (used as a function)
             origins=origins,
             http2=http2,
             max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            max_handshakes=max_handshakes,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -170,7 +177,7 @@ class Server(ServerSettings):
         self._process = _core.Lock()
         self._begun = self._closed = False
         #: Guards and tells of changes of all of these; no lock of a transport is taken within it.
-        self._changed = threading.Condition()
+        self._changed = self.changing = threading.Condition()
 
     def guard_hooks(self) -> None:
         """Have the handler and the hooks run without the lock of the transport."""
@@ -279,14 +286,19 @@ class Server(ServerSettings):
 
     def _accept(self, ssl: tls.SSLContext | None, sock: socket.socket) -> None:
         """Serve a connection."""
+        visit = None if self.leaving else self.admit(address_of(sock.getpeername), secure=ssl is not None)
+        if visit is None:
+            sock.close()
+            return
         try:
             side = None if ssl is None else Tls(ssl, Role.SERVER)
         except Exception:
             # It is of a context of the application's own class.
             logger.exception("a connection failed")
             sock.close()
+            self.depart(visit)
             return
-        ServerSocket(sock, self, side).start()
+        ServerSocket(sock, self, side, visit).start()
 
     def _check_process(self) -> None:
         """Raise `LocalProtocolError` in a fork of the process that the server belongs to."""
@@ -349,33 +361,28 @@ class ServerSocket(ServerTransport, SocketTransport):
     #: Threads are not cancelled.
     cancelled = GeneratorExit
 
-    def __init__(self, sock: socket.socket, server: Server, side: Tls | None) -> None:
+    def __init__(self, sock: socket.socket, server: Server, side: Tls | None, visit: Visit) -> None:
         session = ServerSession(self.now(), server.timeouts)
         SocketTransport.__init__(self, sock, session, side, server.timeouts.open_timeout)
-        self._begin_server(server)
+        self._begin_server(server, visit)
         server.shaking.add(self)
 
     def connected(self) -> None:
         server = self._server
         with server._changed:
             server.shaking.discard(self)
-            count, full = len(server.protocols), server.is_full
-            if not (full or server.leaving):
-                server.protocols.add(self)
-        if full or server.leaving:
+            if self.visit is not None:
+                server.shaken(self.visit)
             if not server.leaving:
-                log.turned_away(self, count)
+                server.protocols.add(self)
+        if server.leaving:
             self.cut()
             return
         tls = self.peer.tls
         self.speak_chosen(None if tls is None else tls.selected_alpn_protocol(), secure=tls is not None)
 
     def failed(self, error: Exception) -> None:
-        address = log.address_of(self.peer.address)
-        if isinstance(error, OSError):
-            logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
-        else:
-            logger.error("- TLS handshake failed: %s", address, exc_info=error)
+        self._server.fail_handshake(self.peer.address, error)
 
     def receive(self, data: bytes) -> None:
         if self._preface is not None:
@@ -394,7 +401,12 @@ class ServerSocket(ServerTransport, SocketTransport):
         with server._changed:
             server.protocols.discard(self)
             server.shaking.discard(self)
+        server.depart(self.visit)
         server.note_end()
+
+    def count_traffic(self) -> None:
+        with self.lock:
+            super().count_traffic()
 
     def go_on(self, events: Sequence[tuple[Connection | None, Any]], reply: bytes) -> None:
         super().go_on(events, reply)

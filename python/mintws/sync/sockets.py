@@ -80,7 +80,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         self._soon: list[Callable[[], None]] = []
         _prepare(sock)
         self._attach(descriptor=sock.fileno())
-        self.peer = Peer(_name(sock.getpeername), None if tls is None else tls.ssl_object)
+        self.peer = Peer(address_of(sock.getpeername), None if tls is None else tls.ssl_object)
 
     # What a subclass has.
 
@@ -480,7 +480,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
             case "socket":
                 return self._sock
             case "sockname":
-                return _name(self._sock.getsockname)
+                return address_of(self._sock.getsockname)
             case "ssl_object" if tls is not None:
                 return tls
             case "sslcontext" if tls is not None:
@@ -501,7 +501,8 @@ def _prepare(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _name(getter: Callable[[], Any]) -> Any:
+def address_of(getter: Callable[[], Any]) -> Any:
+    """Give the address that a method of a socket tells, or `None` for one that is lost already."""
     try:
         return getter()
     except OSError:

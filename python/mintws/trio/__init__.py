@@ -7,6 +7,7 @@ except ImportError as missing:
 
 from mintws.drivers.broadcast import Broadcast
 from mintws.drivers.like import WebSocketLike
+from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.trio.broadcast import broadcast
 from mintws.trio.client import Http2Client, connect, connect_http2
@@ -22,6 +23,7 @@ __all__ = [
     "Reconnect",
     "Router",
     "Server",
+    "ServerStatistics",
     "WebSocket",
     "WebSocketLike",
     "basic_auth",

@@ -75,6 +75,10 @@ class serve:  # noqa: N801  (used as a function)
             in that send no Origin. See `session.check_origin` for what holds if nothing is said.
         http2: whether HTTP/2 is spoken.
         max_connections: how many connections there may be at a time; any more are closed at once. `None` is no limit.
+        max_connections_per_address: the same for the connections of one client address, or of one IPv6 network of 64 bits. Behind a proxy
+            that is the proxy's.
+        max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
+            handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -106,6 +110,8 @@ class serve:  # noqa: N801  (used as a function)
         origins: Sequence[str | None] | None = None,
         http2: bool = True,
         max_connections: int | None = None,
+        max_connections_per_address: int | None = None,
+        max_handshakes: int | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -128,6 +134,8 @@ class serve:  # noqa: N801  (used as a function)
             origins=origins,
             http2=http2,
             max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            max_handshakes=max_handshakes,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -372,28 +380,31 @@ class Server(ServerSettings):
 
     async def _carry(self, stream: Stream, ssl: tls.SSLContext | None) -> None:
         """Serve a connection."""
+        visit = None if self.leaving else self.admit(address_of(stream), secure=ssl is not None)
         try:
+            if visit is None:
+                return
             secure, early = None, b""
             if ssl is not None:
                 shaken = await self._shake_hands(stream, ssl)
                 if shaken is None:
                     return
+                self.shaken(visit)
                 secure, early = shaken
             protocol = TrioServerTransport(stream, self, secure, early)
-            if self.is_full:
-                log.turned_away(protocol, len(self.protocols))
-            elif not self.leaving:
+            if not self.leaving:
                 await protocol.serve(None if secure is None else secure.ssl_object.selected_alpn_protocol())
         except Exception:
             # One connection does not end the others.
             logger.exception("- %s: the connection failed", log.address_of(address_of(stream)))
         finally:
+            self.depart(visit)
             await aclose_now(stream)
 
     async def _shake_hands(self, stream: Stream, ssl: tls.SSLContext) -> tuple[Tls, bytes] | None:
         """Do the handshake of TLS; give what came after it, or `None` if it was not done."""
         timeouts = TlsTimeouts(trio.current_time(), self.timeouts.open_timeout, self.timeouts.close_timeout)
-        address = log.address_of(address_of(stream))
+        address = address_of(stream)
         with trio.CancelScope() as scope:
             self._shaking.add(scope)
             if self.leaving:
@@ -403,13 +414,14 @@ class Server(ServerSettings):
                     secure = Tls(ssl, Role.SERVER, buffers=shared_buffers())
                     return secure, await shake_hands(stream, secure)
                 late = f"the TLS handshake did not end within {timeouts.handshake_timeout:g} s"
-                logger.info("- TLS handshake failed: %s: %s", address, late)
-            except (OSError, trio.BrokenResourceError) as error:
-                logger.info("- TLS handshake failed: %s: %s", address, log.shown(str(error)))
+                self.fail_handshake(address, TimeoutError(late))
+            except trio.BrokenResourceError as error:
+                self.fail_handshake(address, ConnectionError(str(error)))
+            except OSError as error:
+                self.fail_handshake(address, error)
                 await linger(stream, timeouts)
             except Exception as error:
-                # It is of a context of the application's own class.
-                logger.error("- TLS handshake failed: %s", address, exc_info=error)
+                self.fail_handshake(address, error)
             finally:
                 self._shaking.discard(scope)
         return None
