@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from urllib.parse import parse_qs
 
@@ -129,19 +130,23 @@ class State(IntEnum):
 class Peer:
     """The other end of a transport, provided by the driver that owns the transport.
 
-    Copies and pickles keep only the address, because the TLS object belongs to the transport.
+    Copies and pickles lack the TLS object, because it belongs to the transport.
 
     Attributes:
         address: the result of `socket.getpeername`: a tuple that begins with host and port, or the path of a Unix socket, which is empty
-            if the other end is not bound to one.
+            if the other end is not bound to one. Behind a proxy that is trusted to tell it, that of the proxy's client.
         tls: the `ssl.SSLObject` of a transport with TLS, or `None`.
+        proxy: the address of such a proxy, which is the other end of the transport; `None` if there is none.
+        tlvs: the type and value of each TLV of a PROXY header.
     """
 
     address: Any
     tls: Any = None
+    proxy: Any = field(default=None, kw_only=True)
+    tlvs: tuple[tuple[int, bytes], ...] = field(default=(), kw_only=True)
 
-    def __reduce__(self) -> tuple[type[Peer], tuple[Any]]:
-        return Peer, (self.address,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Peer, proxy=self.proxy, tlvs=self.tlvs), (self.address,)
 
     @property
     def certificate(self) -> dict[str, Any] | None:

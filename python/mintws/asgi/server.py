@@ -28,7 +28,7 @@ from mintws.errors import LocalProtocolError
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.http1 import Http1
-from mintws.session import Timeouts
+from mintws.session import Network, Timeouts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,6 +54,7 @@ class Arguments(Options, total=False):
     max_connections: int | None
     max_connections_per_address: int | None
     max_handshakes: int | None
+    proxy_protocol: Sequence[Network] | None
     window: int
     max_concurrent_streams: int
     server_header: str | None
@@ -78,8 +79,8 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
             "on" does not, and "off" does not ask.
         root_path: the path that the application is mounted at, with a slash at its beginning and none at its end.
         arguments: see `mintws.asyncio.serve`, which has the same: `sock`, `path`, `backlog`, `reuse_port`, `ssl`, `extensions`, `http2`,
-            `max_connections`, `max_connections_per_address`, `max_handshakes`, `window`, `max_concurrent_streams`, `server_header`, the
-            timeouts, and `Options`.
+            `max_connections`, `max_connections_per_address`, `max_handshakes`, `proxy_protocol`, `window`, `max_concurrent_streams`,
+            `server_header`, the timeouts, and `Options`.
 
     Raises:
         LocalProtocolError, TypeError: an argument is wrong.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mintws import _core
+from mintws.asyncio.relayed import RelayedTransport
 from mintws.asyncio.timers import rearm
 from mintws.asyncio.transport import LoopTransport
 from mintws.asyncio.websocket import WebSocket
@@ -113,7 +114,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         self._writer = self._transport.write
         self._is_closing = self._transport.is_closing
         self._buffer_size = self._transport.get_write_buffer_size
-        self._send = _send_of(transport)
+        self._send = _send_of(transport.beneath if isinstance(transport, RelayedTransport) else transport)
         self._ends_early = _TLS_ENDS_EARLY and self.peer.tls is not None and self._has_socket
         self.half_closes = self._transport.can_write_eof()
         _write_at_once(transport.get_extra_info("socket"))

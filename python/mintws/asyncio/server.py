@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +15,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.asyncio.listener import Listener
 from mintws.asyncio.protocol import ConnectionProtocol
+from mintws.asyncio.proxy_protocol import ProxyHeaderProtocol
 from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.websocket import WebSocket
@@ -34,6 +36,7 @@ from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
 from mintws.session import (
     END_WAIT,
     PRODUCT,
+    Network,
     ServerSession,
     Step,
     Timeouts,
@@ -81,6 +84,8 @@ class serve:  # noqa: N801  (used as a function)
             that is the proxy's.
         max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
             handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
+        proxy_protocol: the networks of proxies, such as `["10.0.0.0/8"]`, whose connections begin with a PROXY header that tells the
+            client's address, version 1 or 2; "unix" among them is for a Unix socket. Connections from elsewhere have none.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -113,6 +118,7 @@ class serve:  # noqa: N801  (used as a function)
         max_connections: int | None = None,
         max_connections_per_address: int | None = None,
         max_handshakes: int | None = None,
+        proxy_protocol: Sequence[Network] | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -136,6 +142,7 @@ class serve:  # noqa: N801  (used as a function)
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
             max_handshakes=max_handshakes,
+            proxy_protocol=proxy_protocol,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -174,8 +181,8 @@ class Server(ServerSettings):
         self.port = 0
         #: What handles and answers, and for which transport.
         self.tasks: dict[asyncio.Task[None], ServerProtocol] = {}
-        #: Those of TLS, whether their handshake is done or not.
-        self.channels: set[ServerTls] = set()
+        #: Those of TLS, whether their handshake is done or not, and those whose PROXY header is awaited.
+        self.channels: set[ServerTls | ProxyHeaderProtocol] = set()
         self._listeners: list[asyncio.Server] = []
         self._closed: asyncio.Future[None] | None = None
         #: What waits for the work that is under way: done when some of it has ended.
@@ -187,10 +194,15 @@ class Server(ServerSettings):
             raise LocalProtocolError("a server listens once: call serve() again")
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
+        make: Callable[[], ServerProtocol | ServerTls]
         if ssl is None:
-            self._listeners = await listener.listen(lambda: self.make_protocol(loop))
+            make = partial(self.make_protocol, loop)
         else:
-            self._listeners = await listener.listen(partial(ServerTls, shared_buffers(loop), loop, self, ssl))
+            make = partial(ServerTls, shared_buffers(loop), loop, self, ssl)
+        first: Callable[[], asyncio.BaseProtocol] = make
+        if self.proxies is not None:
+            first = partial(ProxyHeaderProtocol, loop, self, self.channels, ssl is not None, make)
+        self._listeners = await listener.listen(first)
         self.port = port_of(self.sockets)
         return self
 
@@ -352,6 +364,9 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         server = self._server
+        relayed = transport.get_extra_info("relayed_peer")
+        if relayed is not None:
+            self.peer = replace(relayed, tls=self.peer.tls)
         if self.visit is None and not server.leaving:
             self.visit = server.admit(self.peer.address, secure=False)
         if self.visit is None or server.leaving:
@@ -414,7 +429,7 @@ def _begin_handler(handler: Handler, websocket: WebSocket) -> Any:
 class ServerTls(TlsProtocol):
     """TLS on a server's transport."""
 
-    __slots__ = ("_context", "_server", "_visit")
+    __slots__ = ("_context", "_server", "visit")
 
     lingers = True
 
@@ -426,13 +441,14 @@ class ServerTls(TlsProtocol):
         self._server = server
         self._context = context
         #: `None` before it is admitted.
-        self._visit: Visit | None = None
+        self.visit: Visit | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._server
-        if not server.leaving:
-            self._visit = server.admit(transport.get_extra_info("peername"), secure=True)
-        if self._visit is None:
+        if self.visit is None and not server.leaving:
+            self.visit = server.admit(transport.get_extra_info("peername"), secure=True)
+        if self.visit is None or server.leaving:
+            server.depart(self.visit)
             transport.abort()  # type: ignore[attr-defined]
             return
         server.channels.add(self)
@@ -441,16 +457,16 @@ class ServerTls(TlsProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._server.channels.discard(self)
-        self._server.depart(self._visit)
+        self._server.depart(self.visit)
 
     def begin(self) -> Tls:
         return Tls(self._context, Role.SERVER, buffers=self._buffers)
 
     def make(self) -> ServerProtocol:
-        assert self._visit is not None
-        self._server.shaken(self._visit)
+        assert self.visit is not None
+        self._server.shaken(self.visit)
         protocol = self._server.make_protocol(self._loop)
-        protocol.visit = self._visit
+        protocol.visit = self.visit
         return protocol
 
     def failed(self, error: Exception) -> None:

@@ -93,6 +93,11 @@ def turned_away(logger: logging.Logger, address: object, why: str) -> None:
     logger.info("- refused: %s: %s", address_of(address), why)
 
 
+def proxy_header_failed(logger: logging.Logger, address: object, why: str) -> None:
+    """Log that a proxy has sent no PROXY header."""
+    logger.info("- PROXY header failed: %s: %s", address_of(address), why)
+
+
 def tls_failed(logger: logging.Logger, address: object, error: Exception) -> None:
     """Log that the TLS handshake of a client failed."""
     if isinstance(error, OSError):

@@ -19,14 +19,29 @@ from mintws.drivers.statistics import Refusal, ServerStatistics, Statistics
 from mintws.drivers.transport import LoggedTransport
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed
-from mintws.events import Failed, Headers, Request, Response, Role, State, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import (
+    Failed,
+    Headers,
+    Peer,
+    Request,
+    Response,
+    Role,
+    State,
+    UpgradeAccept,
+    UpgradeReject,
+    UpgradeRequest,
+)
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     Admission,
     DriverWebSocket,
+    Network,
+    Networks,
     Preface,
+    ProxyHeader,
+    ProxyHeaderReader,
     ServerSession,
     Timeouts,
     Visit,
@@ -68,6 +83,8 @@ class ServerSettings:
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self.admission = Admission()
+        #: The proxies whose connections begin with a PROXY header.
+        self.proxies: Networks | None = None
         self.product: Headers = ()
         self.protocols: set[Any] = set()
         self.leaving = False
@@ -87,6 +104,7 @@ class ServerSettings:
         max_connections: int | None,
         max_connections_per_address: int | None,
         max_handshakes: int | None,
+        proxy_protocol: Sequence[Network] | None,
         window: int,
         max_concurrent_streams: int,
         server_header: str | None,
@@ -116,6 +134,7 @@ class ServerSettings:
         self.http2 = http2
         check_streams(window, max_concurrent_streams)
         self.admission = Admission(max_connections, max_connections_per_address, max_handshakes)
+        self.proxies = None if proxy_protocol is None else Networks("proxy_protocol", proxy_protocol)
         self.window = window
         self.max_concurrent_streams = max_concurrent_streams
         self.product = product_header("Server", server_header)
@@ -141,11 +160,12 @@ class ServerSettings:
         """Take a connection; `None` if it is one too many, which is logged: it is to be closed without an answer.
 
         Args:
-            address: that of the client.
+            address: that of the other end. A trusted proxy is not counted by its address: see `identify`.
             secure: whether its TLS handshake begins; `shaken` ends that.
         """
+        client = None if self.relays(address) else address
         with self.changing:
-            admitted = self.admission.enter(address, secure=secure)
+            admitted = self.admission.enter(client, secure=secure)
             if isinstance(admitted, Visit):
                 self.counts.accepted += 1
                 return admitted
@@ -153,6 +173,35 @@ class ServerSettings:
             why = self.admission.describe(admitted)
         log.turned_away(logger, address, why)
         return None
+
+    def relays(self, address: object) -> bool:
+        """Whether a connection from an address begins with a PROXY header."""
+        return self.proxies is not None and address in self.proxies
+
+    def identify(self, visit: Visit, address: object, header: ProxyHeader) -> Peer | None:
+        """Take the header of a proxy's connection; give whose it is, or `None` if that client has too many, which is logged.
+
+        Args:
+            visit: the connection.
+            address: that of the proxy.
+            header: the header.
+        """
+        if header.source is None:
+            return Peer(address, tlvs=header.tlvs)
+        with self.changing:
+            limit = self.admission.identify(visit, header.source)
+            if limit is None:
+                return Peer(header.source, proxy=address, tlvs=header.tlvs)
+            self.counts.refused[limit] += 1
+            why = self.admission.describe(limit)
+        log.turned_away(logger, header.source, why)
+        return None
+
+    def fail_proxy_header(self, address: object, reader: ProxyHeaderReader) -> None:
+        """Log and count a PROXY header that is malformed, late, or not whole. Who ends a connection without a byte looks for the server."""
+        if reader.begun or not reader.ended:
+            self.count_refusal("proxy")
+            log.proxy_header_failed(logger, address, reader.fault)
 
     def shaken(self, visit: Visit) -> None:
         """Count the TLS handshake of a connection as done."""

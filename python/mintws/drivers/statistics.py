@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 from mintws.session import Admission, DriverWebSocket, Limit
 
 #: Why a connection or a handshake was refused: see `ServerStatistics.refused`.
-Refusal: TypeAlias = Limit | Literal["tls", "invalid", "origin", "rejected", "failed", "closing"]
+Refusal: TypeAlias = Limit | Literal["tls", "proxy", "invalid", "origin", "rejected", "failed", "closing"]
 
 REFUSALS: tuple[Refusal, ...] = (*get_args(Limit), *get_args(get_args(Refusal)[1]))
 
@@ -26,8 +26,9 @@ class ServerStatistics:
         websockets: the open WebSockets.
         websockets_opened: the WebSockets that have opened.
         refused: connections and handshakes that were refused, by the reason: the name of a limit, such as "max_connections"; "tls", a TLS
-            handshake that failed; "invalid", a request against the RFCs; "origin", by `origins`; "rejected", by the `upgrade` hook or the
-            application; "failed", for an error of the hook; "closing", because the server is closing.
+            handshake that failed; "proxy", a PROXY header that was malformed, late or missing; "invalid", a request against the RFCs;
+            "origin", by `origins`; "rejected", by the `upgrade` hook or the application; "failed", for an error of the hook; "closing",
+            because the server is closing.
         closed: WebSockets that have ended, by their close code (RFC 6455 §7.1.5).
         messages_received, messages_sent: complete messages.
         bytes_received, bytes_sent: uncompressed payload bytes of messages.

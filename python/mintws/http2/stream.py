@@ -123,7 +123,7 @@ class HttpStream:
         """Say what it means that nothing more comes."""
         return []
 
-    def refuse(self, message: str) -> Events:
+    def lose_unprocessed(self, message: str) -> Events:
         """Say what it means that the peer has not processed the request, and never will (RFC 9113 §6.8)."""
         return self.lose(message)
 

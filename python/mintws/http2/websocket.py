@@ -186,7 +186,7 @@ class WebSocketStream(HttpStream, Carrier):
                 return events
         return []
 
-    def refuse(self, message: str) -> Events:
+    def lose_unprocessed(self, message: str) -> Events:
         self._refused = True
         return self.lose(message)
 

@@ -11,12 +11,14 @@ from mintws.session.drive import DriverTransport, DriverWebSocket, LoopBody, Own
 from mintws.session.driver import Messages, Transport, TransportState
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
+from mintws.session.networks import Network, Networks
 from mintws.session.opening import check_origin, choose_subprotocol, default_offer, default_willing, describe
 from mintws.session.pending_pings import PendingPings
 from mintws.session.pool import RETRIES, SILENCE, ConnectionPool, PoolRequest, PoolStep, SharedConnection
 from mintws.session.preface import Preface
 from mintws.session.product import PRODUCT, date, product_header
 from mintws.session.proxy import PROXY_PORTS, Proxy, bypasses_proxy, environment_proxy, parse_proxy
+from mintws.session.proxy_protocol import ProxyHeader, ProxyHeaderReader
 from mintws.session.reconnect import RECONNECT, RETRY_AFTER_MOST, Backoff, Failure, Reconnect, Then, retry_after
 from mintws.session.redirect import REDIRECTS, Redirects
 from mintws.session.requests import (
@@ -86,6 +88,8 @@ __all__ = [
     "Limit",
     "LoopBody",
     "Messages",
+    "Network",
+    "Networks",
     "Order",
     "Ordered",
     "Owner",
@@ -94,6 +98,8 @@ __all__ = [
     "PoolStep",
     "Preface",
     "Proxy",
+    "ProxyHeader",
+    "ProxyHeaderReader",
     "Reconnect",
     "Redirects",
     "RequestTimeouts",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Hashable
 from typing import Literal, TypeAlias
 
 from mintws.events import UpgradeReject
 from mintws.limits import INT31, check_int
+from mintws.session.networks import ip_of
 
 #: The limits, by the names of their arguments of `serve`.
 Limit: TypeAlias = Literal["max_connections", "max_connections_per_address", "max_handshakes"]
@@ -22,13 +22,14 @@ class Visit:
     """A connection of a client, from when it is accepted until it has ended.
 
     Attributes:
+        client: whose it is, if it counts by its address; otherwise `None`.
         shaking: whether its TLS handshake is under way.
     """
 
     __slots__ = ("client", "shaking")
 
-    def __init__(self, client: Hashable, *, shaking: bool) -> None:
-        self.client = client
+    def __init__(self, *, shaking: bool) -> None:
+        self.client: Hashable = None
         self.shaking = shaking
 
 
@@ -94,16 +95,25 @@ class Admission:
             return "max_connections"
         if secure and self._max_handshakes is not None and self._shaking >= self._max_handshakes:
             return "max_handshakes"
-        client = client_of(address)
-        count = self._by_client.get(client, 0)
-        if client is not None:
-            if self._max_per_address is not None and count >= self._max_per_address:
-                return "max_connections_per_address"
-            self._by_client[client] = count + 1
-        visit = Visit(client, shaking=secure)
+        visit = Visit(shaking=secure)
+        limit = self.identify(visit, address)
+        if limit is not None:
+            return limit
         self._visits.add(visit)
         self._shaking += secure
         return visit
+
+    def identify(self, visit: Visit, address: object) -> Limit | None:
+        """Count a connection as that of a client's address, if that is an IP address, or give the limit that it would exceed."""
+        client = client_of(address)
+        if client is None:
+            return None
+        count = self._by_client.get(client, 0)
+        if self._max_per_address is not None and count >= self._max_per_address:
+            return "max_connections_per_address"
+        self._by_client[client] = count + 1
+        visit.client = client
+        return None
 
     def shaken(self, visit: Visit) -> None:
         """Count the TLS handshake of a connection as done."""
@@ -143,15 +153,8 @@ class Admission:
 
 def client_of(address: object) -> Hashable:
     """Name the client of an address, which is a network for IPv6; `None` if it is not an IP address."""
-    if not isinstance(address, tuple):
-        return None
-    try:
-        ip = ipaddress.ip_address(address[0].partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    return ip.ipv4_mapped or int(ip) >> (128 - IPV6_PREFIX)
+    ip = ip_of(address)
+    return int(ip) >> (128 - IPV6_PREFIX) if ip is not None and ip.version == 6 else ip
 
 
 def busy() -> UpgradeReject:

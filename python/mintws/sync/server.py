@@ -8,6 +8,7 @@ import ssl as tls
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,13 +18,14 @@ from mintws.connection import Connection, Options
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
 from mintws.errors import LocalProtocolError
-from mintws.events import Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
+from mintws.events import Peer, Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
-from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, Visit, check_seconds
+from mintws.session import END_WAIT, PRODUCT, Network, ServerSession, Step, Timeouts, Visit, check_seconds
 from mintws.sync.background import background
 from mintws.sync.deadlines import deadline_after, seconds_until
 from mintws.sync.listener import Listener, ListeningSocket
+from mintws.sync.proxy_protocol import RelayedSocket
 from mintws.sync.sockets import SocketTransport, address_of
 from mintws.sync.transport import Unlocked
 from mintws.sync.websocket import WebSocket
@@ -68,6 +70,8 @@ class serve:  # noqa: N801  (used as a function)
             that is the proxy's.
         max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
             handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
+        proxy_protocol: the networks of proxies, such as `["10.0.0.0/8"]`, whose connections begin with a PROXY header that tells the
+            client's address, version 1 or 2; "unix" among them is for a Unix socket. Connections from elsewhere have none.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -100,6 +104,7 @@ class serve:  # noqa: N801  (used as a function)
         max_connections: int | None = None,
         max_connections_per_address: int | None = None,
         max_handshakes: int | None = None,
+        proxy_protocol: Sequence[Network] | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -126,6 +131,7 @@ class serve:  # noqa: N801  (used as a function)
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
             max_handshakes=max_handshakes,
+            proxy_protocol=proxy_protocol,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -169,8 +175,8 @@ class Server(ServerSettings):
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
-        #: Transports that have their TLS handshake before them.
-        self.shaking: set[ServerSocket] = set()
+        #: Transports that have their TLS handshake before them, or a PROXY header.
+        self.shaking: set[ServerSocket | RelayedSocket] = set()
         #: What handles and answers, and for which transport.
         self.threads: dict[threading.Thread, ServerSocket] = {}
         self._listening: list[ListeningSocket] = []
@@ -286,10 +292,40 @@ class Server(ServerSettings):
 
     def _accept(self, ssl: tls.SSLContext | None, sock: socket.socket) -> None:
         """Serve a connection."""
-        visit = None if self.leaving else self.admit(address_of(sock.getpeername), secure=ssl is not None)
+        address = address_of(sock.getpeername)
+        visit = None if self.leaving else self.admit(address, secure=ssl is not None)
         if visit is None:
             sock.close()
-            return
+        elif self.relays(address):
+            done = partial(self._end_proxy_header, ssl, visit, address)
+            relayed = RelayedSocket(sock, self.timeouts.open_timeout, done)
+            with self._changed:
+                self.shaking.add(relayed)
+            relayed.start()
+        else:
+            self._serve(ssl, sock, visit, Peer(address))
+
+    def _end_proxy_header(
+        self, ssl: tls.SSLContext | None, visit: Visit, address: object, relayed: RelayedSocket
+    ) -> None:
+        """Serve a proxy's connection whose header has come, or end it."""
+        with self._changed:
+            self.shaking.discard(relayed)
+        header = relayed.reader.header
+        peer = None
+        if header is not None and not self.leaving:
+            peer = self.identify(visit, address, header)
+        elif header is None and not relayed.is_cut:
+            self.fail_proxy_header(address, relayed.reader)
+        if peer is not None and header is not None:
+            self._serve(ssl, relayed.release(), visit, peer, header.destination)
+        else:
+            self.depart(visit)
+
+    def _serve(
+        self, ssl: tls.SSLContext | None, sock: socket.socket, visit: Visit, peer: Peer, sockname: object = None
+    ) -> None:
+        """Serve a connection that was admitted."""
         try:
             side = None if ssl is None else Tls(ssl, Role.SERVER)
         except Exception:
@@ -298,7 +334,7 @@ class Server(ServerSettings):
             sock.close()
             self.depart(visit)
             return
-        ServerSocket(sock, self, side, visit).start()
+        ServerSocket(sock, self, side, visit, peer, sockname).start()
 
     def _check_process(self) -> None:
         """Raise `LocalProtocolError` in a fork of the process that the server belongs to."""
@@ -316,8 +352,8 @@ class Server(ServerSettings):
         for transport in transports:
             with transport.lock:
                 transport.leave()
-        for transport in shaking:
-            transport.cut()
+        for waiting in shaking:
+            waiting.cut()
 
     def _wait_for_work(self, timeout: float | None) -> None:
         """Wait until no work is under way, but that of the calling thread."""
@@ -361,9 +397,14 @@ class ServerSocket(ServerTransport, SocketTransport):
     #: Threads are not cancelled.
     cancelled = GeneratorExit
 
-    def __init__(self, sock: socket.socket, server: Server, side: Tls | None, visit: Visit) -> None:
+    def __init__(
+        self, sock: socket.socket, server: Server, side: Tls | None, visit: Visit, peer: Peer, sockname: object
+    ) -> None:
         session = ServerSession(self.now(), server.timeouts)
         SocketTransport.__init__(self, sock, session, side, server.timeouts.open_timeout)
+        self.peer = replace(peer, tls=self.peer.tls)
+        #: The address that a proxy says the client has connected to.
+        self._sockname = sockname
         self._begin_server(server, visit)
         server.shaking.add(self)
 
@@ -380,6 +421,11 @@ class ServerSocket(ServerTransport, SocketTransport):
             return
         tls = self.peer.tls
         self.speak_chosen(None if tls is None else tls.selected_alpn_protocol(), secure=tls is not None)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "sockname" and self._sockname is not None:
+            return self._sockname
+        return super().get_extra_info(name, default)
 
     def failed(self, error: Exception) -> None:
         self._server.fail_handshake(self.peer.address, error)

@@ -6,6 +6,7 @@ import math
 import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
@@ -25,13 +26,25 @@ from mintws.drivers.server import (
     server_context,
 )
 from mintws.errors import LocalProtocolError
-from mintws.events import Role
+from mintws.events import Peer, Role
 from mintws.extensions import Extension
 from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
-from mintws.session import END_WAIT, PRODUCT, ServerSession, Step, Timeouts, TlsTimeouts, check_seconds
+from mintws.session import (
+    END_WAIT,
+    PRODUCT,
+    Network,
+    ProxyHeaderReader,
+    ServerSession,
+    Step,
+    Timeouts,
+    TlsTimeouts,
+    Visit,
+    check_seconds,
+)
 from mintws.tls import Tls
 from mintws.trio.blocks import BlockNursery, raising
 from mintws.trio.listener import Listener
+from mintws.trio.proxy_protocol import read_header
 from mintws.trio.stream import SocketStream, Stream, aclose_now, address_of
 from mintws.trio.streamed import StreamTransport
 from mintws.trio.tls import linger, shake_hands, shared_buffers
@@ -79,6 +92,8 @@ class serve:  # noqa: N801  (used as a function)
             that is the proxy's.
         max_handshakes: how many TLS handshakes may be under way, after which connections are closed at once, and how many opening
             handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
+        proxy_protocol: the networks of proxies, such as `["10.0.0.0/8"]`, whose connections begin with a PROXY header that tells the
+            client's address, version 1 or 2; "unix" among them is for a Unix socket. Connections from elsewhere have none.
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -112,6 +127,7 @@ class serve:  # noqa: N801  (used as a function)
         max_connections: int | None = None,
         max_connections_per_address: int | None = None,
         max_handshakes: int | None = None,
+        proxy_protocol: Sequence[Network] | None = None,
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -136,6 +152,7 @@ class serve:  # noqa: N801  (used as a function)
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
             max_handshakes=max_handshakes,
+            proxy_protocol=proxy_protocol,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
@@ -378,33 +395,59 @@ class Server(ServerSettings):
                         break
                     self._nursery.start_soon(self._carry, SocketStream(sock), ssl)
 
-    async def _carry(self, stream: Stream, ssl: tls.SSLContext | None) -> None:
+    async def _carry(self, stream: SocketStream, ssl: tls.SSLContext | None) -> None:
         """Serve a connection."""
-        visit = None if self.leaving else self.admit(address_of(stream), secure=ssl is not None)
+        peer = Peer(address_of(stream))
+        visit = None if self.leaving else self.admit(peer.address, secure=ssl is not None)
         try:
             if visit is None:
                 return
+            if self.relays(peer.address):
+                relayed = await self._read_proxy_header(stream, visit, peer.address)
+                if relayed is None:
+                    return
+                peer = relayed
             secure, early = None, b""
             if ssl is not None:
-                shaken = await self._shake_hands(stream, ssl)
+                shaken = await self._shake_hands(stream, ssl, peer.address)
                 if shaken is None:
                     return
                 self.shaken(visit)
                 secure, early = shaken
             protocol = TrioServerTransport(stream, self, secure, early)
+            protocol.peer = replace(peer, tls=protocol.peer.tls)
             if not self.leaving:
                 await protocol.serve(None if secure is None else secure.ssl_object.selected_alpn_protocol())
         except Exception:
             # One connection does not end the others.
-            logger.exception("- %s: the connection failed", log.address_of(address_of(stream)))
+            logger.exception("- %s: the connection failed", log.address_of(peer.address))
         finally:
             self.depart(visit)
             await aclose_now(stream)
 
-    async def _shake_hands(self, stream: Stream, ssl: tls.SSLContext) -> tuple[Tls, bytes] | None:
+    async def _read_proxy_header(self, stream: SocketStream, visit: Visit, address: object) -> Peer | None:
+        """Read the header of a proxy's connection; give whose that is, or `None` if it is not served."""
+        reader = ProxyHeaderReader()
+        timeout = self.timeouts.open_timeout
+        with trio.CancelScope() as scope:
+            self._shaking.add(scope)
+            if self.leaving:
+                scope.cancel()
+            try:
+                with trio.move_on_after(math.inf if timeout is None else timeout) as late:
+                    await read_header(stream.sock, reader)
+                if late.cancelled_caught:
+                    reader.fault = f"it did not come within {timeout:g} s"
+                if reader.header is not None:
+                    return self.identify(visit, address, reader.header)
+                self.fail_proxy_header(address, reader)
+            finally:
+                self._shaking.discard(scope)
+        return None
+
+    async def _shake_hands(self, stream: Stream, ssl: tls.SSLContext, address: object) -> tuple[Tls, bytes] | None:
         """Do the handshake of TLS; give what came after it, or `None` if it was not done."""
         timeouts = TlsTimeouts(trio.current_time(), self.timeouts.open_timeout, self.timeouts.close_timeout)
-        address = address_of(stream)
         with trio.CancelScope() as scope:
             self._shaking.add(scope)
             if self.leaving:
