@@ -134,19 +134,23 @@ class Peer:
 
     Attributes:
         address: the result of `socket.getpeername`: a tuple that begins with host and port, or the path of a Unix socket, which is empty
-            if the other end is not bound to one. Behind a proxy that is trusted to tell it, that of the proxy's client.
+            if the other end is not bound to one. Behind proxies that are trusted to tell it, that of their client; `None` if they do not.
         tls: the `ssl.SSLObject` of a transport with TLS, or `None`.
-        proxy: the address of such a proxy, which is the other end of the transport; `None` if there is none.
+        proxy: the address of such a proxy, the last before the server; `None` if there is none.
+        scheme, host: what the client has asked the first of the proxies for, "https" or "http" and a host with its port, if they tell.
         tlvs: the type and value of each TLV of a PROXY header.
     """
 
     address: Any
     tls: Any = None
     proxy: Any = field(default=None, kw_only=True)
+    scheme: str | None = field(default=None, kw_only=True)
+    host: str | None = field(default=None, kw_only=True)
     tlvs: tuple[tuple[int, bytes], ...] = field(default=(), kw_only=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Peer, proxy=self.proxy, tlvs=self.tlvs), (self.address,)
+        told = {"proxy": self.proxy, "scheme": self.scheme, "host": self.host, "tlvs": self.tlvs}
+        return partial(Peer, **told), (self.address,)
 
     @property
     def certificate(self) -> dict[str, Any] | None:

@@ -58,17 +58,20 @@ def parse(text: str) -> Origin | None:
     return Origin(scheme, host, port)
 
 
-def is_from(origin: str, host: str) -> bool:
+def is_from(origin: str, host: str, scheme: str | None = None) -> bool:
     """Whether a page comes from the server that it asks: host and port are equal, with the default port of the page's scheme.
 
-    The schemes are not compared. A server does not know its own, because a proxy may have terminated or added TLS.
+    The schemes are compared only if that of the request is known. A server does not know it by itself: a proxy may have ended or added TLS.
 
     Args:
         origin: the value of Origin.
         host: the value of Host or `:authority`.
+        scheme: "https" or "http", if it is known.
     """
     page = parse(origin)
-    return page is not None and page.scheme in _PORTS and page == parse(f"{page.scheme}://{host}")
+    if page is None or page.scheme not in _PORTS or scheme not in (None, page.scheme):
+        return False
+    return page == parse(f"{page.scheme}://{host}")
 
 
 def check(origin: str) -> None:

@@ -300,7 +300,7 @@ def test_what_has_ended_is_freed_without_the_collector(run, http):
 
 def test_its_arguments_are_those_of_serve_but_what_an_application_decides():
     said = inspect.signature(serve_handler).parameters
-    decided = {"origins", "respond", "subprotocols", "upgrade"}
+    decided = {"forwarded_header", "origins", "respond", "subprotocols", "trusted_proxies", "upgrade"}
     shared = {name for name, it in said.items() if it.kind is it.KEYWORD_ONLY} - decided
     assert shared == Arguments.__optional_keys__ | Arguments.__required_keys__
     for name in (*decided, "parts", "text_as_bytes"):

@@ -84,3 +84,14 @@ def test_a_server_that_closes_waits_for_no_header():
         until(lambda: server.statistics().connections)
         server.close()
         until(lambda: not server.statistics().connections)
+
+
+def test_headers_of_trusted_proxies_tell_the_client(http):
+    def handler(websocket):
+        websocket.send(str(websocket.request.peer.address))
+
+    with (
+        listening(handler, trusted_proxies=HERE) as server,
+        connect(url(server), http=http, headers={"X-Forwarded-For": "192.0.2.1"}) as websocket,
+    ):
+        assert websocket.recv(SOON) == "('192.0.2.1', 0)"

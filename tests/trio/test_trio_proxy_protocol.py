@@ -103,3 +103,12 @@ def test_a_server_that_closes_waits_for_no_header(run):
                 await until(lambda: not server.statistics().connections)
 
     run(main)
+
+
+def test_headers_of_trusted_proxies_tell_the_client(run, http):
+    async def main():
+        async with listening(tell, trusted_proxies=HERE) as server:
+            async with connect(url(server), http=http, headers={"X-Forwarded-For": "192.0.2.1"}) as websocket:
+                assert await websocket.recv() == "('192.0.2.1', 0) 127.0.0.1"
+
+    run(main)

@@ -37,7 +37,17 @@ logger = logging.getLogger("mintws.server")
 
 #: Arguments of `mintws.asyncio.serve` for what an application does by itself, or what ASGI says.
 _OF_HANDLERS = dict.fromkeys(
-    ("origins", "parts", "respond", "subprotocols", "text_as_bytes", "upgrade"), "the application sees to that"
+    (
+        "forwarded_header",
+        "origins",
+        "parts",
+        "respond",
+        "subprotocols",
+        "text_as_bytes",
+        "trusted_proxies",
+        "upgrade",
+    ),
+    "the application sees to that",
 )
 
 

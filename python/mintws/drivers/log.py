@@ -44,8 +44,11 @@ def name(protocol: Transport, connection: Connection) -> str:
 
 def place(protocol: Transport, connection: Connection) -> str:
     """Name the peer, and the path of what it was asked for or asks for."""
-    target = connection.request.target if connection.request is not None else ""
-    return f"{peer(protocol)} {path(target)}".rstrip()
+    request = connection.request
+    if request is None:
+        return peer(protocol)
+    # Proxies tell of each request whose it is.
+    return f"{address_of((request.peer or protocol.peer).address)} {path(request.target)}".rstrip()
 
 
 def peer(protocol: Transport) -> str:
@@ -55,6 +58,8 @@ def peer(protocol: Transport) -> str:
 
 def address_of(address: object) -> str:
     """Name an address of a socket."""
+    if address is None:
+        return "an unknown address"
     if not isinstance(address, tuple):
         return "a Unix socket"
     host, port = address[:2]

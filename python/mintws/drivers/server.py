@@ -37,6 +37,7 @@ from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 from mintws.session import (
     Admission,
     DriverWebSocket,
+    ForwardedHeader,
     Network,
     Networks,
     Preface,
@@ -44,6 +45,7 @@ from mintws.session import (
     ProxyHeaderReader,
     ServerSession,
     Timeouts,
+    TrustedProxies,
     Visit,
     busy,
     check_origin,
@@ -56,6 +58,9 @@ from mintws.session import (
 )
 
 logger = logging.getLogger("mintws.server")
+
+#: The body of the response to a request of which a trusted proxy tells what cannot be understood.
+MALFORMED_FORWARDED = b"a header of the proxy is malformed\n"
 
 Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
 Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], Answer | Awaitable[Answer]]
@@ -83,6 +88,8 @@ class ServerSettings:
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
         self.admission = Admission()
+        #: The proxies whose headers tell the client of a request.
+        self.trusted: TrustedProxies | None = None
         #: The proxies whose connections begin with a PROXY header.
         self.proxies: Networks | None = None
         self.product: Headers = ()
@@ -105,6 +112,8 @@ class ServerSettings:
         max_connections_per_address: int | None,
         max_handshakes: int | None,
         proxy_protocol: Sequence[Network] | None,
+        trusted_proxies: Sequence[Network] | None,
+        forwarded_header: ForwardedHeader,
         window: int,
         max_concurrent_streams: int,
         server_header: str | None,
@@ -135,6 +144,8 @@ class ServerSettings:
         check_streams(window, max_concurrent_streams)
         self.admission = Admission(max_connections, max_connections_per_address, max_handshakes)
         self.proxies = None if proxy_protocol is None else Networks("proxy_protocol", proxy_protocol)
+        trusted = TrustedProxies(trusted_proxies or (), forwarded_header)
+        self.trusted = None if trusted_proxies is None else trusted
         self.window = window
         self.max_concurrent_streams = max_concurrent_streams
         self.product = product_header("Server", server_header)
@@ -328,6 +339,11 @@ class ServerTransport(LoggedTransport):
         if isinstance(request, Request):
             self._start_task(self._respond(request))
 
+    def client_of(self, request: UpgradeRequest | Request) -> Peer | None:
+        """Give the client of a request, as trusted proxies tell; `None` if they tell what cannot be understood."""
+        trusted = self._server.trusted
+        return self.peer if trusted is None else trusted.client(self.peer, request.headers)
+
     def begin_opening(self, connection: Connection) -> bool:
         """Begin to answer an opening handshake, up to `end_opening`; refuse it if too many are under way, and return `False`.
 
@@ -383,9 +399,17 @@ class ServerTransport(LoggedTransport):
         answer: UpgradeAccept | UpgradeReject
         refusal: Refusal
         connection.owner = self
-        connection.request = request = replace(request, peer=self.peer)
+        client = self.client_of(request)
+        connection.request = request = replace(request, peer=client or self.peer)
         try:
-            answer, refusal, why = await self._decide(connection, request)
+            if client is None:
+                answer, refusal, why = (
+                    UpgradeReject(400, body=MALFORMED_FORWARDED),
+                    "invalid",
+                    "a header of the proxy is malformed",
+                )
+            else:
+                answer, refusal, why = await self._decide(connection, request)
         except Exception as error:
             refusal, why = "failed", "the upgrade hook failed"
             log.failed(self, connection, why, error)
@@ -527,7 +551,10 @@ class ServerTransport(LoggedTransport):
             request = replace(request, body=b"")
         if request.body is None or self._server.respond is None:
             return default_response(request, multiplexed=self.multiplexed)
-        response = self._server.respond(replace(request, peer=self.peer))
+        client = self.client_of(request)
+        if client is None:
+            return Response(400, body=MALFORMED_FORWARDED)
+        response = self._server.respond(replace(request, peer=client))
         if inspect.isawaitable(response):
             response = await response
         if not isinstance(response, Response):

@@ -9,6 +9,7 @@ from mintws.session.closing import GRACE, READER_WAIT, Closing, Order, Ordered
 from mintws.session.deadlines import Deadlines
 from mintws.session.drive import DriverTransport, DriverWebSocket, LoopBody, Owner
 from mintws.session.driver import Messages, Transport, TransportState
+from mintws.session.forwarded import ForwardedHeader, TrustedProxies
 from mintws.session.keepalive import Action, Keepalive, Signs
 from mintws.session.linger import END_WAIT, Due, Step, TransportEnd
 from mintws.session.networks import Network, Networks
@@ -80,6 +81,7 @@ __all__ = [
     "DriverWebSocket",
     "Due",
     "Failure",
+    "ForwardedHeader",
     "HalfClosedTimeout",
     "Http1Origins",
     "HttpVersion",
@@ -116,6 +118,7 @@ __all__ = [
     "TransportEnd",
     "TransportSession",
     "TransportState",
+    "TrustedProxies",
     "Tunnel",
     "VersionChoice",
     "Visit",

@@ -24,6 +24,7 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
     """Refuse a request from a page of another origin (RFC 6455 §10.2).
 
     Args:
+        request: the request. If trusted proxies tell the host and the scheme that the client has asked for, these are its own.
         origins: the allowed origins, such as "https://example.com". `None` among them allows clients that send no Origin, which are not
             browsers. `None` instead of a sequence allows requests without a cookie, and those from the server's own host and port.
     """
@@ -36,7 +37,8 @@ def check_origin(request: UpgradeRequest, origins: Sequence[str | None] | None) 
     elif not sent or not any(name.lower() == "cookie" for name, _ in request.headers):
         allowed = True
     else:
-        allowed = origin.is_from(sent[0], request.host)
+        host, scheme = (request.host, None) if request.peer is None else (request.peer.host, request.peer.scheme)
+        allowed = origin.is_from(sent[0], host or request.host, scheme)
     if allowed:
         return None
     return UpgradeReject(

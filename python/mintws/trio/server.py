@@ -32,6 +32,7 @@ from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW
 from mintws.session import (
     END_WAIT,
     PRODUCT,
+    ForwardedHeader,
     Network,
     ProxyHeaderReader,
     ServerSession,
@@ -94,6 +95,8 @@ class serve:  # noqa: N801  (used as a function)
             handshakes may wait for an answer, after which they are refused: with 503 or, over HTTP/2, with REFUSED_STREAM.
         proxy_protocol: the networks of proxies, such as `["10.0.0.0/8"]`, whose connections begin with a PROXY header that tells the
             client's address, version 1 or 2; "unix" among them is for a Unix socket. Connections from elsewhere have none.
+        trusted_proxies, forwarded_header: the networks of proxies whose headers tell the client's address, scheme and host for
+            `request.peer`, and which headers these are: "X-Forwarded-For", with -Proto and -Host, or "Forwarded" (RFC 7239).
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
         server_header: the Server of each response that has none; `None` leaves it out.
@@ -128,6 +131,8 @@ class serve:  # noqa: N801  (used as a function)
         max_connections_per_address: int | None = None,
         max_handshakes: int | None = None,
         proxy_protocol: Sequence[Network] | None = None,
+        trusted_proxies: Sequence[Network] | None = None,
+        forwarded_header: ForwardedHeader = "X-Forwarded-For",
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         server_header: str | None = PRODUCT,
@@ -153,6 +158,8 @@ class serve:  # noqa: N801  (used as a function)
             max_connections_per_address=max_connections_per_address,
             max_handshakes=max_handshakes,
             proxy_protocol=proxy_protocol,
+            trusted_proxies=trusted_proxies,
+            forwarded_header=forwarded_header,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
             server_header=server_header,
