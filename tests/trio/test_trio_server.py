@@ -58,6 +58,20 @@ def test_a_server_listens_on_hosts_a_path_or_a_socket(run, http, tmp_path):
     run(main)
 
 
+def test_a_server_listens_on_several_sockets(run, http):
+    async def main():
+        async with serve(echo, ["127.0.0.1", "127.0.0.2"], 0) as server:
+            assert len(server.sockets) == 2
+            for host in ("127.0.0.1", "127.0.0.2"):
+                async with connect(f"ws://{host}:{server.port}/", http=http) as websocket:
+                    await websocket.send(host)
+                    assert await websocket.recv() == host
+            await server.close()
+            assert server.sockets == ()
+
+    run(main)
+
+
 def test_an_address_in_use_is_an_error(run):
     async def main():
         async with listening() as server:

@@ -254,8 +254,7 @@ class Server(ServerSettings):
         self._nursery = nursery
         self._listening = await listener.listen()
         self.port = port_of(self._listening)
-        for sock in self._listening:
-            nursery.start_soon(self._accept, sock, ssl)
+        nursery.start_soon(self._accept_all, self._listening, ssl)
         return self
 
     async def __aenter__(self) -> Server:
@@ -381,26 +380,32 @@ class Server(ServerSettings):
             scope.cancel()
         self._closed.set()
 
-    async def _accept(self, listening: socket.socket, ssl: tls.SSLContext | None) -> None:
-        """Accept connections until the server leaves."""
+    async def _accept_all(self, listening: Sequence[socket.socket], ssl: tls.SSLContext | None) -> None:
+        """Accept connections of all sockets until the server leaves."""
         with self._accepting:
-            while not self.leaving:
-                await trio.lowlevel.wait_readable(listening)
-                for _ in range(ACCEPTED_AT_ONCE):
-                    try:
-                        sock, _ = listening.accept()
-                    except BlockingIOError:
-                        break
-                    except ConnectionError:
-                        # The client was quicker.
-                        continue
-                    except OSError as error:
-                        if self.leaving:
-                            return
-                        logger.error("no connection is accepted: %s", error)
-                        await trio.sleep(NO_ROOM_WAIT)
-                        break
-                    self._nursery.start_soon(self._carry, SocketStream(sock), ssl)
+            async with trio.open_nursery() as nursery:
+                for sock in listening:
+                    nursery.start_soon(self._accept, sock, ssl)
+
+    async def _accept(self, listening: socket.socket, ssl: tls.SSLContext | None) -> None:
+        """Accept connections of a socket until the server leaves."""
+        while not self.leaving:
+            await trio.lowlevel.wait_readable(listening)
+            for _ in range(ACCEPTED_AT_ONCE):
+                try:
+                    sock, _ = listening.accept()
+                except BlockingIOError:
+                    break
+                except ConnectionError:
+                    # The client was quicker.
+                    continue
+                except OSError as error:
+                    if self.leaving:
+                        return
+                    logger.error("no connection is accepted: %s", error)
+                    await trio.sleep(NO_ROOM_WAIT)
+                    break
+                self._nursery.start_soon(self._carry, SocketStream(sock), ssl)
 
     async def _carry(self, stream: SocketStream, ssl: tls.SSLContext | None) -> None:
         """Serve a connection."""
