@@ -54,7 +54,7 @@ _OF_HANDLERS = dict.fromkeys(
 class Arguments(Options, total=False):
     """Arguments of `mintws.asyncio.serve` that mean the same for an application."""
 
-    sock: socket.socket | None
+    sock: socket.socket | Sequence[socket.socket] | None
     path: str | None
     backlog: int | None
     reuse_port: bool

@@ -6,6 +6,7 @@ from mintws.asyncio.pool import Pool
 from mintws.asyncio.server import Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.broadcast import Broadcast
+from mintws.drivers.inherited import inherited_sockets
 from mintws.drivers.like import WebSocketLike
 from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
@@ -25,5 +26,6 @@ __all__ = [
     "broadcast",
     "connect",
     "connect_http2",
+    "inherited_sockets",
     "serve",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 from mintws.drivers.listener import ListenAddress
@@ -25,17 +26,19 @@ class Listener(ListenAddress):
         loop = asyncio.get_running_loop()
         servers: list[asyncio.Server] = []
         ours: list[socket.socket] = []
-        backlog = self.backlog
+        # Serving them sets one of its own.
+        backlogs = [self.backlog_of(sock) for sock in self._socks] or repeat(self.backlog)
         try:
             if self._path is not None:
                 servers.append(await loop.create_unix_server(protocol, self._path))
-            elif self._sock is not None:
-                servers.append(await loop.create_server(protocol, sock=self._sock))
+            elif self._socks:
+                for sock in self._socks:
+                    servers.append(await loop.create_server(protocol, sock=sock))
             else:
                 ours = await self.open_sockets(_look_up)
                 for sock in ours:
                     servers.append(await loop.create_server(protocol, sock=sock))
-            for server in servers:
+            for server, backlog in zip(servers, backlogs, strict=False):
                 _set_backlog(server, backlog)
         except BaseException:
             for server in servers:

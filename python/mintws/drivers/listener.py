@@ -44,7 +44,7 @@ class ListenAddress:
         self,
         host: str | Sequence[str] | None,
         port: int | None,
-        sock: socket.socket | None,
+        sock: socket.socket | Sequence[socket.socket] | None,
         path: str | None,
         backlog: int | None,
         reuse_port: bool,
@@ -52,11 +52,13 @@ class ListenAddress:
         named = (host is not None or port is not None) + (sock is not None) + (path is not None)
         if named != 1:
             raise LocalProtocolError("say where to listen by one of host and port, sock, and path")
-        check_socket(sock, path)
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == 0:
-            raise LocalProtocolError(
-                "sock is not bound: the system would choose a port, on all interfaces; call sock.bind() before"
-            )
+        socks = (sock,) if sock is None or isinstance(sock, socket.socket) else _sockets(sock)
+        for it in socks:
+            check_socket(it, path)
+            if it is not None and it.family in (socket.AF_INET, socket.AF_INET6) and it.getsockname()[1] == 0:
+                raise LocalProtocolError(
+                    "sock is not bound: the system would choose a port, on all interfaces; call sock.bind() before"
+                )
         if not isinstance(reuse_port, bool):
             raise TypeError(f"reuse_port is True or False, not {reuse_port!r}")
         if reuse_port and (sock is not None or path is not None):
@@ -72,15 +74,19 @@ class ListenAddress:
             raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
         self._hosts = hosts
         self._port = port or 0
-        self._sock = sock
+        self._socks = [it for it in socks if it is not None]
         self._path = path
         self._reuse_port = reuse_port
         self._backlog = backlog
 
     @property
     def backlog(self) -> int:
-        """How many connections wait in the system until they are accepted: what was asked for, or what a socket that listens has."""
-        return self._backlog or (0 if self._sock is None else _backlog_of(self._sock)) or BACKLOG
+        """How many connections wait in the system until they are accepted."""
+        return self._backlog or BACKLOG
+
+    def backlog_of(self, sock: socket.socket) -> int:
+        """The same for a socket: one of the caller's that listens keeps its own, unless another was asked for."""
+        return self._backlog or (_backlog_of(sock) if sock in self._socks else 0) or BACKLOG
 
     async def open_sockets(self, look_up: LookUp) -> list[socket.socket]:
         """Open the sockets of all hosts, on one port; they listen, with a backlog of the system's.
@@ -131,6 +137,16 @@ def port_of(sockets: Sequence[Any]) -> int:
     """Return the port that sockets listen on; 0 for a Unix socket, and for none."""
     name = sockets[0].getsockname() if sockets else None
     return int(name[1]) if isinstance(name, tuple) else 0
+
+
+def _sockets(socks: Any) -> tuple[Any, ...]:
+    """Give the sockets of a sequence."""
+    if not isinstance(socks, Iterable) or isinstance(socks, (str, bytes)):
+        raise TypeError(f"sock is a socket.socket, or a sequence of them, not {socks!r}")
+    given = tuple(socks)
+    if not given or None in given:
+        raise LocalProtocolError("sock has no socket: was one inherited?")
+    return given
 
 
 async def _resolve(host: str | None, port: int, look_up: LookUp) -> list[_Address]:

@@ -513,7 +513,9 @@ class Http2:
         for number in [it for it in self.h2.streams if it > last and it % 2 == ours]:
             stream = self._streams.get(number)
             if stream is not None:
-                events += stream.lose_unprocessed(f"the {self._wire.peer} went away before it saw the request: {self.goaway}")
+                events += stream.lose_unprocessed(
+                    f"the {self._wire.peer} went away before it saw the request: {self.goaway}"
+                )
             if not isinstance(stream, WebSocketStream):
                 # What was not seen may be asked again elsewhere (§8.7).
                 events.append((None, MessageReset(number, ErrorCodes.REFUSED_STREAM)))

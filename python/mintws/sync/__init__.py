@@ -1,6 +1,7 @@
 """WebSockets for threads: `connect`, `connect_http2`, `Pool`, `serve` and `broadcast`, over HTTP/1.1 and HTTP/2."""
 
 from mintws.drivers.broadcast import Broadcast
+from mintws.drivers.inherited import inherited_sockets
 from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
 from mintws.sync.broadcast import broadcast
@@ -25,5 +26,6 @@ __all__ = [
     "broadcast",
     "connect",
     "connect_http2",
+    "inherited_sockets",
     "serve",
 ]

@@ -35,17 +35,16 @@ class Listener(ListenAddress):
         Raises:
             OSError: a host has no address that can be listened on. Nothing is listened on.
         """
-        backlog = self.backlog
         if self._path is not None:
             sockets = [_open_unix(self._path)]
-        elif self._sock is not None:
-            sockets = [self._sock]
+        elif self._socks:
+            sockets = self._socks
         else:
             sockets = run(self.open_sockets(_look_up))
         try:
             for sock in sockets:
                 sock.setblocking(False)
-                sock.listen(backlog)
+                sock.listen(self.backlog_of(sock))
         except BaseException:
             for sock in sockets:
                 sock.close()

@@ -59,7 +59,7 @@ class serve:  # noqa: N801  (used as a function)
         handler: called with each `WebSocket`. When it returns, the WebSocket is closed with 1000; when it raises, with 1011, and the error
             is logged to "mintws.server", unless it is the `ConnectionClosed` of its own end.
         host, port: where to listen: a host or several, all interfaces if `None` or ""; port 0 is one that is free on all of them.
-        sock, path: instead of these, a socket that is bound already, or the path of a Unix socket.
+        sock, path: instead of these, a socket that is bound already or several, or the path of a Unix socket.
         backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
             already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
         reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
@@ -102,7 +102,7 @@ class serve:  # noqa: N801  (used as a function)
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        sock: socket.socket | None = None,
+        sock: socket.socket | Sequence[socket.socket] | None = None,
         path: str | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,

@@ -6,6 +6,7 @@ except ImportError as missing:
     raise ImportError("mintws.trio needs trio, which `pip install mintws[trio]` brings along") from missing
 
 from mintws.drivers.broadcast import Broadcast
+from mintws.drivers.inherited import inherited_sockets
 from mintws.drivers.like import WebSocketLike
 from mintws.drivers.statistics import ServerStatistics
 from mintws.session import Failure, Reconnect, Router, basic_auth
@@ -30,5 +31,6 @@ __all__ = [
     "broadcast",
     "connect",
     "connect_http2",
+    "inherited_sockets",
     "serve",
 ]
