@@ -2,6 +2,7 @@
 # make test      set up what is missing and run all tests
 # make peers     talk to other libraries, gateways and a browser, and install them where it can
 # make check     what must pass before a commit: format, lints, types, tests
+# make docs      build the documentation into target/docs
 # make fuzz      look for inputs that break the core, ten minutes; it takes a nightly Rust
 # make bench     measure against other libraries, about two minutes; make bench-full takes all cases
 # make wheels    build wheels and the source distribution into target/wheels: docs/wheels.md
@@ -108,6 +109,11 @@ everyday: build $(VENV)/.test
 uvloop: build $(VENV)/.test
 	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop -m "not slow" --ignore-glob 'tests/drivers/test_cli*' tests/drivers tests/asgi
 
+# The documentation, from docs/ and from docstrings, without network; a warning is an error.
+.PHONY: docs
+docs: build $(VENV)/.docs
+	$(PY) -m sphinx -E -W --keep-going -n -q -j auto docs target/docs
+
 bench: build $(VENV)/.bench
 	$(PY) benches/run.py
 
@@ -167,12 +173,13 @@ $(SET_UP): pyproject.toml $(if $(WHOLE),,environment) | python
 	@$(PIP) "maturin>=1.9,<2" $(OR_HINT)
 	@touch $@
 
-$(VENV)/.test $(VENV)/.tools $(VENV)/.bench $(VENV)/.wheels: $(SET_UP)
+$(VENV)/.test $(VENV)/.tools $(VENV)/.docs $(VENV)/.bench $(VENV)/.wheels: $(SET_UP)
 	@$(PIP) $(if $(filter .bench,$(@F)),--upgrade) --group $(GROUP$(suffix $@)) $(OR_HINT)
 	@touch $@
 
 GROUP.test := test
 GROUP.tools := check
+GROUP.docs := docs
 GROUP.bench := bench
 GROUP.wheels := wheels
 
