@@ -138,7 +138,7 @@ PYTHONS ?= $(BASE)
 check-wheels: $(VENV)/.wheels
 	$(PY) wheels/check.py $(foreach it,$(PYTHONS),--python '$(it)') $(CHECK_WHEELS)
 
-# The build that is tested, as a wheel in an environment where nothing else is.
+# The build that is tested, as a wheel in an environment where nothing else is, and a newcomer's way through the tutorial there.
 .PHONY: installed
 installed: build
 	rm -rf target/installed
@@ -146,6 +146,8 @@ installed: build
 	$(BASE) -m venv target/installed/environment
 	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo *.whl)[demo]" $(OR_HINT)
 	cd target/installed && environment/bin/mintws demo
+	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check pytest $(OR_HINT)
+	cd target/installed && environment/bin/python -m pytest -q -c /dev/null --noconftest $(abspath tests/test_tutorial.py)
 
 .PHONY: autobahn
 autobahn: build
