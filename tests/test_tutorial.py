@@ -32,6 +32,8 @@ def blocks() -> list[tuple[str, str, str]]:
 @contextmanager
 def background(command: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """Run a command, give the first line that it prints, and stop it at the end by Ctrl-C."""
+    # What is ignored, as in a job in the background of a shell, the command would ignore too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command.split(), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
