@@ -407,14 +407,14 @@ class Server(ServerSettings):
                     break
                 self._nursery.start_soon(self._carry, SocketStream(sock), ssl)
 
-    async def _carry(self, stream: SocketStream, ssl: tls.SSLContext | None) -> None:
+    async def _carry(self, stream: Stream, ssl: tls.SSLContext | None) -> None:
         """Serve a connection."""
         peer = Peer(address_of(stream))
         visit = None if self.leaving else self.admit(peer.address, secure=ssl is not None)
         try:
             if visit is None:
                 return
-            if self.relays(peer.address):
+            if isinstance(stream, SocketStream) and self.relays(peer.address):
                 relayed = await self._read_proxy_header(stream, visit, peer.address)
                 if relayed is None:
                     return
