@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -309,7 +310,9 @@ def test_a_write_that_fails_leaves_nobody_waiting(http, call, tls, tls_contexts)
         websocket.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         began = time.monotonic()
         if call != "close":
-            websocket.send("y")
+            # On a busy machine the background has read the end before.
+            with contextlib.suppress(ConnectionClosed):
+                websocket.send("y")
             with pytest.raises(ConnectionClosed, match="1006"):
                 websocket.recv(SOON)
         websocket.close()
