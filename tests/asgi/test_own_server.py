@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import socket
 import weakref
 from collections.abc import MutableMapping
 
@@ -482,4 +483,21 @@ def test_handshakes_over_the_limit_are_refused_until_one_is_decided(run):
             assert (found.refused["max_handshakes"], found.refused["rejected"], found.websockets_opened) == (1, 2, 2)
 
     end = asyncio.Event()
+    run(work())
+
+
+def test_the_scope_has_the_addresses_of_a_proxy_header(run):
+    async def app(scope, receive, send):
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": f"{scope['client']} {scope['server']}"})
+
+    async def work():
+        async with serving(app, proxy_protocol=["127.0.0.1"]) as server:
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            sock.sendall(b"PROXY TCP4 192.0.2.1 198.51.100.2 50000 443\r\n")
+            async with connect(url(server), sock=sock) as websocket:
+                told = await websocket.recv()
+        assert told.replace("[", "(").replace("]", ")") == "('192.0.2.1', 50000) ('198.51.100.2', 443)"
+
     run(work())

@@ -10,7 +10,7 @@ from drivers.conftest import listening, until, url
 from drivers.raw import raw_client
 from wire import RST_STREAM
 
-from mintws import ConnectError, Http2, LocalProtocolError, Role, State, UpgradeError, UpgradeRequest
+from mintws import ConnectError, ConnectionClosed, Http2, LocalProtocolError, Role, State, UpgradeError, UpgradeRequest
 from mintws.asyncio import connect, connect_http2
 
 
@@ -128,6 +128,20 @@ def test_a_request_that_is_refused_unprocessed_is_reset_with_refused_stream():
     assert frames[3] == RST_STREAM
     assert frames[-4:] == (7).to_bytes(4, "big")
     assert theirs.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    "headers", [[("x-a", "b" * 70_000)], [(f"x-{i}", "b") for i in range(600)]], ids=["bytes", "fields"]
+)
+def test_a_header_list_over_the_limit_ends_the_connection_and_is_counted(run, headers):
+    async def work():
+        async with listening() as server:
+            async with connect_http2(url(server)) as client:
+                with pytest.raises((ConnectError, ConnectionClosed)):
+                    await client.request("GET", "/", headers=headers)
+            assert server.statistics().refused["invalid"] == 1
+
+    run(work())
 
 
 @pytest.mark.parametrize("name", ["max_connections_per_address", "max_handshakes"])

@@ -12,7 +12,7 @@ from drivers.conftest import listening, until, url
 from drivers.raw import raw_client
 from wire import REQUEST
 
-from mintws.asyncio import connect
+from mintws.asyncio import connect, serve
 
 HERE = ["127.0.0.1"]
 HEADER = b"PROXY TCP4 192.0.2.1 198.51.100.2 50000 443\r\n"
@@ -225,3 +225,24 @@ def test_a_failed_tls_handshake_is_logged_with_the_address_of_the_client(run, tl
 def test_what_is_no_network_is_refused_where_it_is_given():
     with pytest.raises(TypeError, match="proxy_protocol"):
         listening(proxy_protocol="10.0.0.0/8")
+
+
+def test_a_proxy_may_connect_to_a_unix_socket(run, tmp_path, http):
+    async def handler(websocket):
+        await websocket.send(str(websocket.request.peer.address))
+
+    async def work():
+        path = str(tmp_path / "socket")
+        async with serve(handler, path=path, proxy_protocol=["unix"]):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(path)
+            sock.sendall(HEADER)
+            async with connect("ws://localhost/", sock=sock, http=http) as websocket:
+                assert await websocket.recv() == "('192.0.2.1', 50000)"
+        async with serve(handler, path=path, trusted_proxies=["unix"]):
+            async with connect(
+                "ws://localhost/", path=path, http=http, headers={"X-Forwarded-For": "1.2.3.4"}
+            ) as websocket:
+                assert await websocket.recv() == "('1.2.3.4', 0)"
+
+    run(work())

@@ -158,7 +158,7 @@ class ServerSettings:
     def statistics(self) -> ServerStatistics:
         """Give the counters of the server as they are now, for an exporter of metrics.
 
-        This takes a microsecond or two for each open WebSocket. What passes on a WebSocket is counted by its connection anyway.
+        This takes some microseconds for each open WebSocket. What passes on a WebSocket is counted by its connection anyway.
         """
         with self.changing:
             transports = list(self.protocols)
@@ -333,6 +333,9 @@ class ServerTransport(LoggedTransport):
             self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
+        if isinstance(event, Failed) and event.error.code != 1006 and self.error is None:
+            # What follows the first fault of a connection is of no use to anybody.
+            self._server.count_refusal("invalid")
         super().receive_ordinary(event)
         # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
         request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
@@ -367,7 +370,7 @@ class ServerTransport(LoggedTransport):
     def add(self, websocket: DriverWebSocket) -> None:
         super().add(websocket)
         with self._server.changing:
-            self._server.counts.opened += 1
+            self._server.counts.begin(websocket)
 
     def count_end(self, websocket: DriverWebSocket) -> None:
         with self._server.changing:

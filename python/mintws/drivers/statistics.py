@@ -14,6 +14,9 @@ Refusal: TypeAlias = Limit | Literal["tls", "proxy", "invalid", "origin", "rejec
 
 REFUSALS: tuple[Refusal, ...] = (*get_args(Limit), *get_args(get_args(Refusal)[1]))
 
+#: The counts of a WebSocket on which nothing has passed.
+NOTHING: tuple[int, ...] = (0,) * 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStatistics:
@@ -26,9 +29,9 @@ class ServerStatistics:
         websockets: the open WebSockets.
         websockets_opened: the WebSockets that have opened.
         refused: connections and handshakes that were refused, by the reason: the name of a limit, such as "max_connections"; "tls", a TLS
-            handshake that failed; "proxy", a PROXY header that was malformed, late or missing; "invalid", a request against the RFCs;
-            "origin", by `origins`; "rejected", by the `upgrade` hook or the application; "failed", for an error of the hook; "closing",
-            because the server is closing.
+            handshake that failed; "proxy", a PROXY header that was malformed, late or missing; "invalid", a request or an HTTP/2
+            connection against the RFCs; "origin", by `origins`; "rejected", by the `upgrade` hook or the application; "failed", for an
+            error of the hook; "closing", because the server is closing.
         closed: WebSockets that have ended, by their close code (RFC 6455 §7.1.5).
         messages_received, messages_sent: complete messages.
         bytes_received, bytes_sent: uncompressed payload bytes of messages.
@@ -58,17 +61,22 @@ class Statistics:
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.opened = 0
+        self._opened = 0
         self.refused: Counter[Refusal] = Counter(dict.fromkeys(REFUSALS, 0))
         self._closed: Counter[int] = Counter()
-        self._passed = [0] * 8
-        #: How much of what has passed on an open WebSocket is in `_passed`.
-        self._added: dict[DriverWebSocket, list[int]] = {}
+        self._passed = NOTHING
+        #: The open WebSockets, and how much of what has passed on each is in `_passed`.
+        self._open: dict[DriverWebSocket, tuple[int, ...]] = {}
+
+    def begin(self, websocket: DriverWebSocket) -> None:
+        """Count a WebSocket that has opened."""
+        self._opened += 1
+        self._open[websocket] = NOTHING
 
     def add(self, websocket: DriverWebSocket) -> None:
         """Add what has passed on an open WebSocket since the last call."""
         counters, compressed = websocket.counters, websocket.connection.compressed_counters
-        now = [
+        now = (
             counters.messages_received,
             counters.messages_sent,
             counters.bytes_received,
@@ -77,16 +85,17 @@ class Statistics:
             compressed.compressed_sent,
             compressed.inflated_received,
             compressed.inflated_sent,
-        ]
-        before = self._added.get(websocket) or [0] * len(now)
-        self._passed = [a + b - c for a, b, c in zip(self._passed, now, before, strict=True)]
-        self._added[websocket] = now
+        )
+        before = self._open[websocket]
+        self._passed = tuple(a + b - c for a, b, c in zip(self._passed, now, before, strict=True))
+        self._open[websocket] = now
 
     def end(self, websocket: DriverWebSocket) -> None:
-        """Count a WebSocket that has ended."""
-        self.add(websocket)
-        del self._added[websocket]
-        self._closed[websocket.ending.code] += 1
+        """Count a WebSocket that has ended, once."""
+        if websocket in self._open:
+            self.add(websocket)
+            del self._open[websocket]
+            self._closed[websocket.ending.code] += 1
 
     def snapshot(self, admission: Admission) -> ServerStatistics:
         """Give the counters as they are now."""
@@ -95,8 +104,8 @@ class Statistics:
             connections=admission.connections,
             connections_accepted=self.accepted,
             handshakes=admission.handshakes,
-            websockets=self.opened - self._closed.total(),
-            websockets_opened=self.opened,
+            websockets=len(self._open),
+            websockets_opened=self._opened,
             refused=dict(self.refused),
             closed=dict(self._closed),
             messages_received=passed[0],
