@@ -80,6 +80,7 @@ def test_a_malformed_header_of_a_trusted_proxy_refuses_the_request(run, http, ca
             async with connect_http2(url(server)) as client:
                 response = await client.request("GET", "/", headers={"X-Forwarded-For": "localhost"})
                 assert response.status == 400
+            assert server.statistics().refused["invalid"] == 2
 
     with caplog.at_level(logging.INFO, "mintws.server"):
         run(work())

@@ -158,7 +158,8 @@ class ServerSettings:
     def statistics(self) -> ServerStatistics:
         """Give the counters of the server as they are now, for an exporter of metrics.
 
-        This takes some microseconds for each open WebSocket. What passes on a WebSocket is counted by its connection anyway.
+        This takes some microseconds for each open WebSocket. What passes on a WebSocket is counted by its connection anyway. A server on a
+        loop is asked there, one for threads by any thread.
         """
         with self.changing:
             transports = list(self.protocols)
@@ -556,6 +557,7 @@ class ServerTransport(LoggedTransport):
             return default_response(request, multiplexed=self.multiplexed)
         client = self.client_of(request)
         if client is None:
+            self._server.count_refusal("invalid")
             return Response(400, body=MALFORMED_FORWARDED)
         response = self._server.respond(replace(request, peer=client))
         if inspect.isawaitable(response):
