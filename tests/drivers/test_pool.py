@@ -27,6 +27,7 @@ from mintws import (
     UpgradeRequest,
 )
 from mintws.asyncio import Pool, Reconnect, serve
+from mintws.asyncio.connector import ClientProtocol
 
 
 async def say(websocket, text="hello"):
@@ -440,6 +441,46 @@ def test_openings_under_way_fail_when_the_pool_is_closed(run, waits):
             raised = await asyncio.wait_for(asyncio.gather(*opening, return_exceptions=True), 5)
             assert {type(it) for it in raised} == {PoolClosed}
 
+    run(work())
+
+
+def test_openings_do_not_wait_for_the_websockets_that_a_closing_pool_waits_for(run):
+    def answer(server, number, http, connection, event):
+        if isinstance(event, Close) or (isinstance(event, UpgradeRequest) and connection.carrier.number > 1):
+            return b""
+        return take(server, number, http, connection, event)
+
+    async def work():
+        async with HandServer(answer) as server:
+            pool = Pool()
+            await h2(pool, server.url, close_timeout=1.0)
+            opening = asyncio.ensure_future(open_it(h2(pool, server.url, close_timeout=1.0)))
+            await asyncio.sleep(0.1)
+            closing = asyncio.ensure_future(pool.close())
+            with pytest.raises(PoolClosed):
+                await opening
+            assert not closing.done()
+            await closing
+
+    run(work())
+
+
+def test_an_opening_that_is_answered_when_the_pool_is_closed_fails(run, monkeypatch):
+    async def work():
+        async with HandServer() as server:
+            pool = Pool()
+
+            def close(protocol, connection, event):
+                receive(protocol, connection, event)
+                pool._transports.begin_close()
+
+            monkeypatch.setattr(ClientProtocol, "receive_handshake", close)
+            with pytest.raises(PoolClosed):
+                await h2(pool, server.url)
+            await pool.close()
+            await until(lambda: server.open == 0)
+
+    receive = ClientProtocol.receive_handshake
     run(work())
 
 

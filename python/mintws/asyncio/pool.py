@@ -9,7 +9,7 @@ from mintws.asyncio.client import connect
 from mintws.asyncio.connector import ClientProtocol, Connector
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.client import Attempt, ClientSettings
-from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, with_arguments_of
+from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter
 from mintws.errors import LocalProtocolError
 from mintws.events import UpgradeRequest
@@ -82,14 +82,17 @@ class Pool:
         Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
         """
         transports = self._transports.begin_close()
+        # One of HTTP/1.1 ends with its WebSocket.
         shared = [it for it in transports if not it.single]
+        for transport in transports:
+            transport.fail_openings(closed)
         try:
             try:
                 closing = (it.close() for transport in transports for it in list(transport.websockets))
                 await asyncio.gather(*closing, return_exceptions=True)
             finally:
-                for transport in transports:
-                    transport.leave_pool()
+                for transport in shared:
+                    transport.close()
             for transport in shared:
                 await asyncio.shield(transport.gone)
         except asyncio.CancelledError:
@@ -149,9 +152,9 @@ class _LoopOpening(PooledOpening[ClientProtocol]):
         self._connector = connector
         self._settings = settings
 
-    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> ClientProtocol:
-        settings = self._settings
-        return await self._connector.connect(http, settings.timeouts, settings.options, self.attempt, **streams)
+    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
+        timeouts, options = self._settings.timeouts, self._settings.options
+        self.connected = await self._connector.connect(http, timeouts, options, self.attempt, **streams)
 
     async def wait(self, waiter: Waiter[None]) -> None:
         await waiter  # type: ignore[misc]

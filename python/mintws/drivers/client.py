@@ -617,12 +617,15 @@ class ClientTransport(LoggedTransport):
         """How many streams may be open at a time, over HTTP/2."""
         return 0 if self.http2 is None else self.http2.stream_limit
 
-    def leave_pool(self) -> None:
-        """Close it with its pool. A transport of one WebSocket ends by that, unless it has not opened yet."""
-        if not self.single:
-            self.close()
-        elif self._openings:
-            self.cut()
+    def fail_openings(self, error: Callable[[Url], ConnectError]) -> None:
+        """Fail all openings that wait for the answer of the server.
+
+        Args:
+            error: makes the error.
+        """
+        for opening in self._openings.values():
+            if not opening.done():
+                opening.set_exception(error(self._url))
 
     def rest(self, until: float | None) -> None:
         """Set the time at which its pool is to be asked whether it is still idle; `None` if it is in use."""

@@ -45,7 +45,8 @@ class PooledOpening(Generic[T]):
         self.route: Hashable = (to.route, timeouts, frozenset(settings.options.items()))
         #: What it waits for.
         self.waiter: Waiter[None] | None = None
-        #: The connection whose request was sent.
+        #: The transport that was connected for it, and the connection whose request was sent.
+        self.connected: T | None = None
         self.begun: Connection | None = None
 
     def wake(self) -> None:
@@ -53,8 +54,8 @@ class PooledOpening(Generic[T]):
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
-    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> T:
-        """Connect a transport; see `Connector.connect` of the driver."""
+    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
+        """Set `connected` to a transport; see `Connector.connect` of the driver."""
         raise NotImplementedError
 
     async def wait(self, waiter: Waiter[None]) -> None:
@@ -120,12 +121,24 @@ class TransportPool(Generic[T]):
         self.check_open(opening.url)
         try:
             if http == "2" or (http == "auto" and opening.url.secure):
-                return await self._open_shared(opening, request, http)
-            return await self._open_single(opening, request, await self._connect(opening, http))
+                websocket = await self._open_shared(opening, request, http)
+            else:
+                websocket = await self._open_single(opening, request, await self._connect(opening, http))
         except ConnectError as error:
             if self._closed and not isinstance(error, PoolClosed):
                 raise closed(opening.url) from error
             raise
+        except BaseException:
+            transport = opening.connected
+            if transport is not None and transport.pool is None:
+                # A signal came before the pool had it.
+                transport.cut()
+                self._transports.pop(transport, None)
+            raise
+        if self._closed:
+            opening.make(websocket._protocol, websocket.leave)
+            raise closed(opening.url)
+        return websocket
 
     def check_open(self, url: Url) -> None:
         """Raise `PoolClosed` if the pool is closed."""
@@ -276,14 +289,16 @@ class TransportPool(Generic[T]):
             await opening.wait(waiter)
 
     async def _connect(self, opening: PooledOpening[T], http: HttpVersion) -> T:
-        transport = await opening.connect(http, self._streams)
+        await opening.connect(http, self._streams)
+        transport = opening.connected
+        assert transport is not None
         with self._lock:
             if not self._closed:
                 self._transports[transport] = None
+                transport.pool = self
         if self._closed:
             transport.cut()
             raise closed(opening.url)
-        transport.pool = self
         # It may have ended already.
         opening.make(transport, partial(self.changed, transport))
         return transport
@@ -304,8 +319,8 @@ class TransportPool(Generic[T]):
 
     async def _open_single(self, opening: PooledOpening[T], request: UpgradeRequest, transport: T) -> Any:
         """Open a WebSocket on a transport that it has for itself."""
-        transport.single = True
         try:
+            transport.single = True
             return await opening.carry_out(transport, transport.open(request, opening.attempt))
         except BaseException:
             transport.cut()

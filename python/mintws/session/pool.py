@@ -83,6 +83,7 @@ class PoolRequest(Generic[C]):
         self.retries = 0
 
     def order(self, step: PoolStep, connection: C | None = None) -> None:
+        """Set the next step."""
         self.connection = connection
         self.step = step
         if step is not PoolStep.WAIT:
@@ -113,14 +114,14 @@ class ConnectionPool(Generic[C]):
     is made by whoever needs it, and others wait for it as far as it will have streams for them.
 
     Args:
-        origin: the origin.
+        origin: the origin, with all else that a connection must have in common with others to be used for them.
         learnt: the origins whose servers speak HTTP/1.1 only, where each opening needs a connection of its own.
         max_connections: how many connections there may be, beside those that take no new streams; `None` is no limit.
         max_streams: how many streams of a connection are used, at most; `None` is as many as there are.
         idle_timeout: seconds after which a connection without streams is closed; `None` closes none.
 
     Attributes:
-        origin: the origin.
+        origin: the origin, as it was given.
     """
 
     def __init__(

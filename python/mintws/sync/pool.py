@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from mintws.drivers.client import Attempt, ClientSettings
-from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, with_arguments_of
+from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.events import UpgradeRequest
@@ -72,7 +72,8 @@ class Pool:
         # Whoever ends the program does not want to wait for the servers.
         for transport in self._transports.begin_close():
             transport.make(partial(_begin_close, transport, 1001))
-            transport.make(transport.leave_pool)
+            if not transport.single:
+                transport.make(transport.close)
 
     @with_arguments_of(connect)
     def connect(self, url: str, **arguments: Any) -> connect:
@@ -97,6 +98,7 @@ class Pool:
         Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
         """
         transports = self._transports.begin_close()
+        # One of HTTP/1.1 ends with its WebSocket.
         shared = [it for it in transports if not it.single]
         try:
             # All Closes go out before the first answer is waited for.
@@ -105,14 +107,16 @@ class Pool:
             for transport in transports:
                 transport.carry_out_all(LoggedWebSocket.close(it) for it in list(transport.websockets))
         finally:
-            for transport in transports:
-                transport.make(transport.leave_pool)
+            for transport in shared:
+                transport.make(transport.close)
         for transport in shared:
             transport.wait(transport.parking, partial(getattr, transport, "lost"), None)
         background().join()
 
 
 def _begin_close(transport: ClientSocket, code: int) -> None:
+    """Fail the openings on a transport, and begin to close its WebSockets."""
+    transport.fail_openings(closed)
     for websocket in list(transport.websockets):
         websocket._begin_close(code)
 
@@ -201,9 +205,9 @@ class _ThreadOpening(PooledOpening[ClientSocket]):
         self._settings = settings
         self._deadline = deadline
 
-    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> ClientSocket:
-        settings, deadline = self._settings, self._deadline
-        return self._connector.connect(http, settings.timeouts, settings.options, self.attempt, deadline, **streams)
+    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
+        timeouts, options = self._settings.timeouts, self._settings.options
+        self.connected = self._connector.connect(http, timeouts, options, self.attempt, self._deadline, **streams)
 
     async def wait(self, waiter: Waiter[None]) -> None:
         assert isinstance(waiter, _ThreadWaiter)

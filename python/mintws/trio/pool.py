@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from mintws.drivers.client import Attempt, ClientSettings
-from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, with_arguments_of
+from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter as AnyWaiter
 from mintws.errors import LocalProtocolError
 from mintws.events import UpgradeRequest
@@ -109,20 +109,22 @@ class Pool:
         Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
         """
         transports = self._transports.begin_close()
+        # One of HTTP/1.1 ends with its WebSocket.
         shared = [it for it in transports if not it.single]
+        for transport in transports:
+            transport.fail_openings(closed)
         try:
             async with trio.open_nursery() as nursery:
                 for transport in transports:
                     for websocket in list(transport.websockets):
                         nursery.start_soon(websocket.close)
-            for transport in transports:
-                transport.leave_pool()
+            for transport in shared:
+                transport.close()
             for transport in shared:
                 await transport.gone.wait()
         except BaseException:
-            for transport in transports:
-                transport.leave_pool()
             for transport in shared:
+                transport.close()
                 transport.cut()
             raise
 
@@ -185,7 +187,7 @@ class _TrioOpening(PooledOpening[TrioClientTransport]):
         self._nursery = nursery
         self._shield = shield
 
-    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> TrioClientTransport:
+    async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
         settings = self._settings
         transport = await self._connector.connect(http, settings.timeouts, settings.options, self.attempt, **streams)
         try:
@@ -194,7 +196,7 @@ class _TrioOpening(PooledOpening[TrioClientTransport]):
             await aclose_now(transport.stream)
             raise
         await transport.begin_in(self._nursery, shield=self._shield)
-        return transport
+        self.connected = transport
 
     async def wait(self, waiter: AnyWaiter[None]) -> None:
         await waiter  # type: ignore[misc]
