@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from mintws import ConnectError, ExtendedConnectDisabled
@@ -134,6 +136,19 @@ def test_as_many_connections_are_made_as_have_streams_for_all():
     opened(driver, stream_limit=3)
     asked = driver.ask(2 + 7)
     assert driver.steps(asked) == [OPEN, OPEN, CONNECT, WAIT, WAIT, CONNECT, WAIT, WAIT, CONNECT]
+
+
+def test_as_many_connections_are_made_as_take_the_place_of_those_that_the_server_leaves():
+    driver = Driver(most=2)
+    asked = driver.ask(4)
+    first = driver.connect(asked[0], stream_limit=2)
+    second = driver.connect(asked[2], stream_limit=2)
+    driver.begin(*asked)
+    waiting = driver.ask(5)
+    assert driver.steps(waiting) == [WAIT] * 5
+    first.usable = second.usable = False
+    driver.pool.update(driver.now, first)
+    assert driver.steps(waiting) == [CONNECT, WAIT, CONNECT, WAIT, WAIT]
 
 
 def test_a_limit_of_streams_is_reckoned_with_before_the_first_connection():
@@ -406,3 +421,72 @@ def test_a_thousand_openings_are_assigned_quickly():
         connections += [driver.connect(it) for it in pending]
     assert driver.steps(asked) == [OPEN] * 1000
     assert len(connections) == 10
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_no_connection_has_too_many_streams_and_no_opening_is_stranded(seed):
+    random = Random(seed)
+    driver = Driver(random.choice([None, 1, 2, 3]), random.choice([None, 2]), random.choice([0, 1.0, None]))
+    pool, asked, connections = driver.pool, [], []
+
+    def look(connection):
+        until = pool.update(driver.now, connection)
+        if until is not None and until <= driver.now:
+            connection.usable = False
+
+    def go_on(request, *, well):
+        """Do what is to be done for an opening."""
+        connection = request.connection
+        if not well and random.random() < 0.3:
+            asked.remove(request)
+            pool.leave(driver.now, request)
+        elif request.step is CONNECT and (well or random.random() < 0.7):
+            connections.append(driver.connect(request, random.choice([1, 2, 5])))
+        elif request.step is CONNECT:
+            asked.remove(request)
+            pool.leave(driver.now, request)
+        elif request.step is CHECK:
+            pool.checked(driver.now, request, alive=well or random.random() < 0.6)
+        elif request.step is OPEN and connection.usable and (well or random.random() < 0.7):
+            driver.begin(request)
+            asked.remove(request)
+        elif request.step is OPEN:
+            pool.begun(request)
+            if not pool.retry(driver.now, request):
+                asked.remove(request)
+                pool.leave(driver.now, request)
+        if connection is not None:
+            look(connection)
+
+    def check():
+        begun = [it for it in asked if it.step in (OPEN, CHECK)]
+        for connection in connections:
+            taken = sum(it.connection is connection for it in begun)
+            assert connection.streams + taken <= connection.stream_limit or not connection.usable
+        assert driver.pool.empty or asked or any(it.usable for it in connections)
+
+    for _ in range(400):
+        driver.now += random.choice([0, 0, 0.1, 3.0])
+        match random.randrange(5):
+            case 0:
+                asked += driver.ask(random.randrange(4))
+            case 1 | 2 if asked:
+                go_on(random.choice(asked), well=False)
+            case 3 if connections:
+                connection = random.choice(connections)
+                connection.streams = max(0, connection.streams - 1)
+                look(connection)
+            case 4 if connections and random.random() < 0.2:
+                connection = random.choice(connections)
+                connection.usable = False
+                look(connection)
+        check()
+    for _ in range(400):
+        for request in list(asked):
+            if request in asked and request.step is not WAIT:
+                go_on(request, well=True)
+        for connection in connections:
+            connection.streams = 0
+            look(connection)
+        check()
+    assert asked == []
