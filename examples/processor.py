@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import signal
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from typing import Any
 
 from mintws.asyncio import WebSocket, serve
 
@@ -56,17 +57,20 @@ class Processor:
             finally:
                 answers.put_nowait(None)
 
-        receiving = asyncio.create_task(receive())
+        receiving: asyncio.Task[Any] = asyncio.create_task(receive())
         try:
             while (answer := await answers.get()) is not None:
                 await websocket.send(await answer)
                 room.release()
             await receiving
         finally:
-            receiving.cancel()
+            unsent = [receiving]
             while not answers.empty():
                 if (answer := answers.get_nowait()) is not None:
-                    answer.cancel()
+                    unsent.append(answer)
+            for task in unsent:
+                task.cancel()
+            await asyncio.gather(*unsent, return_exceptions=True)
 
     async def work(self, text: str) -> str:
         """Have a number worked on; once more by new processes, where one of them has died."""
