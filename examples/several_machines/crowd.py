@@ -139,6 +139,8 @@ async def watch(crowd: list[Client], count: int, doomed: asyncio.subprocess.Proc
     with contextlib.suppress(TimeoutError):
         await until(lambda: all(len(client.heard) >= len(rooms[client.room]) for client in crowd), "")
     ended = time.perf_counter()
+    # What comes twice may come later.
+    await asyncio.sleep(0.5)
     said = [it for client in crowd for it in client.said]
     return {
         "clients": len(crowd),
