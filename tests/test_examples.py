@@ -44,7 +44,8 @@ async def started(*words: str, ends: bool = False) -> AsyncIterator[asyncio.subp
             return
         program.send_signal(signal.SIGINT)
         _, said = await asyncio.wait_for(program.communicate(), 20)
-        assert b"Traceback" not in said, said.decode()
+        # Before Python 3.11 asyncio has Ctrl-C raise in whatever runs just then, which may be a task of the server.
+        assert b"Traceback" not in said or sys.version_info < (3, 11), said.decode()
     finally:
         if program.returncode is None:
             program.kill()
@@ -57,7 +58,7 @@ async def line(program: asyncio.subprocess.Process) -> str:
 
 
 def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
+    asyncio.run(asyncio.wait_for(work, 120))
 
 
 def test_the_page_names_all_examples_and_no_other() -> None:
@@ -428,8 +429,8 @@ def test_a_transfer_that_fails_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_the_processor_answers_in_order_and_to_pings_meanwhile() -> None:
-    # Primes that take a second or so together, and what is done long before them.
-    questions = [*["99999999999973"] * 4, *map(str, range(12, 22))]
+    # Primes that take a second or so, and what the fourth process has done long before them.
+    questions = [*["99999999999973"] * 3, *map(str, range(12, 22))]
 
     async def work() -> None:
         async with started("examples/processor.py", "0") as program:
@@ -441,7 +442,7 @@ def test_the_processor_answers_in_order_and_to_pings_meanwhile() -> None:
                 with pytest.raises(asyncio.TimeoutError):
                     await asyncio.wait_for(websocket.recv(), 0.1)
                 await other.send("15")
-                assert await asyncio.wait_for(other.recv(), 20) == "3 5"
+                assert await asyncio.wait_for(other.recv(), 40) == "3 5"
                 for question in questions:
                     answer = await asyncio.wait_for(websocket.recv(), 40)
                     product = 1
