@@ -84,7 +84,8 @@ func main() {
 	select {}
 }
 GO
-timeout 300 go get github.com/gorilla/websocket@v1.5.3 github.com/coder/websocket@v1.8.15 github.com/lxzan/gws@v1.8.9 2> ../go.log
+timeout 300 go get \
+    github.com/gorilla/websocket@v1.5.3 github.com/coder/websocket@v1.8.15 github.com/lxzan/gws@v1.8.9 2> ../go.log
 timeout 300 go build -o ../go-servers .
 cd ..
 cat > node.js <<'JAVASCRIPT'
