@@ -85,14 +85,14 @@ def test_the_loop_of_the_readme_serves_a_peer() -> None:
 
 
 def test_the_loop_is_the_same_over_http2(tmp_path: Path) -> None:
-    (loop,) = (it.values for it in examples() if it.values[0].name == "guide.md" and "def drive(" in it.values[1])
+    (loop,) = (it.values for it in examples() if it.values[0].name == "sans-io.md" and "def drive(" in it.values[1])
     assert "Http1" in loop[1]
     test_example_runs(loop[0], loop[1].replace("Http1", "Http2"), None, tmp_path)
 
 
 def test_the_loop_ends_with_the_transport() -> None:
     # Even if it has left an ordinary request unanswered, and is not done.
-    (code,) = (it.values[1] for it in examples() if it.values[0].name == "guide.md" and "def drive(" in it.values[1])
+    (code,) = (it.values[1] for it in examples() if it.values[0].name == "sans-io.md" and "def drive(" in it.values[1])
     names: dict[str, Any] = {}
     exec(code[: code.index("ours, theirs")], names)
     ours, theirs = socket.socketpair()
