@@ -109,7 +109,7 @@ everyday: build $(VENV)/.test
 uvloop: build $(VENV)/.test
 	$(PY) -m pytest $(SIDE_BY_SIDE) --loop uvloop -m "not slow" --ignore-glob 'tests/drivers/test_cli*' tests/drivers tests/asgi
 
-# The documentation, from docs/ and from docstrings, without network; a warning is an error.
+# The documentation, from docs/ and from docstrings, without network; a warning is an error. Sphinx takes Python 3.11 or later.
 .PHONY: docs
 docs: build $(VENV)/.docs
 	$(PY) -m sphinx -E -W --keep-going -n -q -j auto docs target/docs
