@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import typing
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
