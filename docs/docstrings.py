@@ -10,20 +10,21 @@ import inspect
 import re
 import sys
 import typing
-from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from docutils.nodes import Element, TextElement
+from docutils.nodes import Element, Node, TextElement
 from pygments.lexers.special import TextLexer
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
+import mintws.asyncio
 from mintws import _core
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,22 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextEl
     return None
 
 
+class Driver(SphinxDirective):
+    """`.. driver:: mintws.trio` describes a driver; of what it shares with asyncio's, it tells that it is the same."""
+
+    required_arguments = 1
+
+    def run(self) -> list[Node]:
+        """Make the nodes."""
+        module = importlib.import_module(self.arguments[0])
+        shared = [name for name in module.__all__ if getattr(module, name) is getattr(mintws.asyncio, name, None)]
+        text = [f".. automodule:: {module.__name__}", f"   :exclude-members: {', '.join(shared)}", ""]
+        for name in shared:
+            kind = "class" if inspect.isclass(getattr(module, name)) else "function"
+            text += [f".. py:{kind}:: {name}", "", f"   The same as :py:obj:`mintws.asyncio.{name}`.", ""]
+        return self.parse_text_to_nodes("\n".join(text))
+
+
 def public(module: ModuleType) -> list[str]:
     """Return the public names of a module: those that it lists, or else those that it defines."""
     defined = [name for name, it in vars(module).items() if getattr(it, "__module__", "") == module.__name__]
@@ -188,5 +205,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-skip-member", skip)
     app.connect("missing-reference", resolve)
     app.connect("env-check-consistency", check)
+    app.add_directive("driver", Driver)
     app.add_lexer("haproxy", TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
