@@ -38,49 +38,37 @@ OTHERS = {*sys.stdlib_module_names, "h11", "h2", "trio", "typing_extensions", "u
 PYTHON = {*dir(builtins), *typing.__all__, *collections.abc.__all__}
 #: Types in signatures that no program has to name.
 ANONYMOUS = {"Batch", "Buffer", "Config", "CookieJar", "Opened", "Pool", "ServerState", "ThreadTransport", "W"}
-#: Members without an underscore that are for the layers above, and none of the public interface.
+#: Methods and properties without an underscore that are for the layers above, and none of the public interface.
 INTERNAL = {
-    *(
-        "awaited",
-        "awaits_pong",
-        "body",
-        "discard",
-        "discarded",
-        "end_body",
-        "leave",
-        "owes_answer",
-        "paused",
-        "taken",
-        "waiting",
-        "written",
-    ),
-    *(
-        "admit",
-        "changing",
-        "configure",
-        "count_refusal",
-        "counts",
-        "depart",
-        "fail_handshake",
-        "fail_proxy_header",
-        "guard_hooks",
-        "identify",
-        "is_full",
-        "make_protocol",
-        "note_end",
-        "proxies",
-        "relays",
-        "shaken",
-        "trusted",
-        "response_headers",
-        "channels",
-        "shaking",
-        "tasks",
-        "threads",
-        "Server.listen",
-        "AsgiServer.listen",
-    ),
-    *("about", "fill", "of_http", "of_socks", "pool"),
+    "awaited",
+    "awaits_pong",
+    "body",
+    "discard",
+    "discarded",
+    "end_body",
+    "leave",
+    "owes_answer",
+    "paused",
+    "taken",
+    "waiting",
+    "written",
+    "AsgiServer.listen",
+    "Server.listen",
+    "admit",
+    "configure",
+    "depart",
+    "fail_proxy_header",
+    "guard_hooks",
+    "identify",
+    "is_full",
+    "make_protocol",
+    "note_end",
+    "response_headers",
+    "shaken",
+    "about",
+    "fill",
+    "of_http",
+    "of_socks",
 }
 STUB = Path(_core.__file__).with_name("_core.pyi")
 
@@ -144,9 +132,15 @@ def read_signature(
 
 
 def skip(app: Sphinx, what: str, name: str, found: Any, skipped: bool, options: object) -> bool | None:
-    """Leave out members that are internal, or of a tuple, whose docstring its class has."""
-    internal = {name, getattr(found, "__qualname__", name)} & INTERNAL
-    return True if internal or type(found).__name__ == "_tuplegetter" else None
+    """Leave out members that are internal."""
+    if what not in ("class", "exception"):
+        return None
+    # The docstring of a named tuple has its fields.
+    if type(found).__name__ == "_tuplegetter":
+        return True
+    # A class of a driver names its public attributes in its docstring: comments are on internal ones.
+    shown = callable(found) or isinstance(found, property) or app.env.current_document.autodoc_module == "mintws"
+    return None if shown and not {name, getattr(found, "__qualname__", name)} & INTERNAL else True
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement) -> Element | None:
