@@ -24,7 +24,7 @@ html_title = f"mintws {release}"
 html_show_copyright = False
 html_copy_source = False
 
-# Links such as guide.md#broadcasting hold here as they do on the pages of a repository.
+# Links such as guide.md#clients hold here as they do on the pages of a repository.
 myst_heading_anchors = 4
 
 # Docstrings have names in single backticks.

@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import typing
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -126,7 +127,8 @@ def read_signature(
     if inspect.isclass(found):
         if getattr(_core, found.__name__, None) is found:
             return SIGNATURES.get(found.__name__)
-        return (re.sub("<[^<>]*>", "...", signature), None) if "Args:" in (found.__doc__ or "") else ("", None)
+        made = "Args:" in (found.__doc__ or "") or is_dataclass(found)
+        return re.sub("<[^<>]*>", "...", signature) if made else "", None
     owner = getattr(found, "__objclass__", None)
     return None if owner is None else SIGNATURES.get(f"{owner.__name__}.{found.__name__}")
 

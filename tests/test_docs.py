@@ -20,16 +20,16 @@ import websockets.sync.client
 from mintws import Http1, Role
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
-#: A block that names its file in its first line is run as such, by the test of its page.
-FILE = re.compile(r"# \w+\.py\n")
+#: Its files need each other: tests/test_tutorial.py walks it.
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+PAGES = sorted({ROOT / "README.md", *ROOT.glob("docs/*.md")} - {TUTORIAL})
 #: A block that cannot run says why in the line above it: `<!-- skip: it needs a server -->`.
 BLOCK = re.compile(
     r"^(?:<!-- skip: (?P<reason>.+?) -->\n+)?(?P<indent> *)```python\n(?P<code>.*?)^ *```$", re.DOTALL | re.MULTILINE
 )
 
 
-def examples() -> Iterator[Any]:
+def examples() -> Iterator[object]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in BLOCK.finditer(text):
@@ -39,11 +39,7 @@ def examples() -> Iterator[Any]:
             yield pytest.param(page, code, block["reason"], id=f"{page.name}:{line}")
 
 
-def runnable() -> list[Any]:
-    return [it for it in examples() if not FILE.match(it.values[1].lstrip("\n"))]
-
-
-@pytest.mark.parametrize(("page", "code", "reason"), runnable())
+@pytest.mark.parametrize(("page", "code", "reason"), list(examples()))
 def test_example_runs(page: Path, code: str, reason: str | None, tmp_path: Path) -> None:
     compile(code, page.name, "exec", dont_inherit=True)
     if reason:
@@ -106,7 +102,7 @@ def test_the_loop_ends_with_the_transport() -> None:
 
 def test_examples_are_rightly_typed(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    for i, example in enumerate(runnable()):
+    for i, example in enumerate(examples()):
         page, code, _ = example.values
         # Within a function, where `_` may be of any type.
         body = textwrap.indent(code, "    ")
