@@ -16,8 +16,6 @@ release = version = mintws.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings"]
 nitpicky = True
-# Pages that are written later have their place in the table of contents.
-suppress_warnings = ["toc.not_readable"]
 
 html_theme = "furo"
 html_title = f"mintws {release}"
