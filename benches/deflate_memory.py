@@ -1,8 +1,8 @@
 """What permessage-deflate costs in memory, by window bits and memory level: resident KiB of a context, and of a connection.
 
 Run it as `python benches/deflate_memory.py`, on Linux with glibc. Each line is measured in processes of its own, over 200 servers'
-connections that have sent, and then received, 32 messages of 4 KiB, and is a row of the table in docs/performance.md. What a deflater and an
-inflater take is measured on connections that share none, all else on connections that share theirs, and after those are there.
+connections that have sent, and then received, 32 messages of 4 KiB, and is a row of the table in docs/performance.md. What a deflater and
+an inflater take is measured on connections that share none, all else on connections that share theirs, and after those are there.
 """
 
 from __future__ import annotations
