@@ -355,7 +355,7 @@ def match(answers: Sequence[Offer], offered: Sequence[Extension | Offer]) -> lis
         agreed = next((it for it in candidates if it is not None), None)
         if agreed is None or not _fits(agreed, matched):
             unoffered = "an extension must be one that was offered, and as it was offered"
-            raise RemoteProtocolError(unoffered, section="RFC 6455 §9.1")
+            raise RemoteProtocolError(f"{unoffered}; the answer is {answer}", section="RFC 6455 §9.1")
         matched.append(agreed)
     return matched
 
