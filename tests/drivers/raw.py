@@ -135,7 +135,10 @@ def open_by_hand(sock: socket.socket, carrier: Any) -> Connection:
         if client and connection is None and carrier.can_open:
             connection = carrier.open()
             sock.sendall(connection.send(UpgradeRequest("localhost", "/")))
-        events, reply = carrier.receive(sock.recv(65536))
+        data = sock.recv(65536)
+        if not data:
+            raise ConnectionAbortedError("the peer has left")
+        events, reply = carrier.receive(data)
         sock.sendall(reply)
         for found, event in events:
             if isinstance(event, UpgradeRequest):

@@ -15,7 +15,7 @@ import pytest
 from drivers.raw import blocking_server
 from sync.conftest import SOON, accepting, by_hand, listening, taking_later, until, url
 
-from mintws import ConnectionClosed, State
+from mintws import ConnectionClosed, State, Text
 from mintws.events import Response
 from mintws.sync import connect, connect_http2
 
@@ -260,3 +260,24 @@ except KeyboardInterrupt:
             assert running.wait(SOON) == 0
             assert time.monotonic() - begin < SOON / 2
         until(lambda: not server.websockets)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_an_interrupted_start_of_the_background_leaves_it_usable(started, monkeypatch):
+    start = threading.Thread.start
+
+    def start_and_raise(thread):
+        if thread.name != "mintws":
+            start(thread)
+            return
+        monkeypatch.undo()
+        if started:
+            start(thread)
+        raise Interrupted
+
+    with blocking_server(accepting("1.1", lambda sock, connection: sock.sendall(connection.send(Text("x"))))) as port:
+        monkeypatch.setattr(threading.Thread, "start", start_and_raise)
+        with pytest.raises(Interrupted):
+            connect(f"ws://127.0.0.1:{port}").open()
+        with connect(f"ws://127.0.0.1:{port}") as websocket:
+            assert websocket.recv(SOON) == "x"

@@ -21,6 +21,8 @@ logger = logging.getLogger("mintws.sync")
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
+#: Seconds in which a thread that was started runs, on a machine with much to do.
+START_WAIT = 2.0
 #: Seconds after which a socket that a thread of the application has read itself, and no longer reads, is read here.
 UNATTENDED = 0.25
 
@@ -98,7 +100,9 @@ class Background:
         """Call `process` of a member, whose interest has changed, or which has something to do."""
         with self._lock:
             if self._thread is None:
-                # The member has been removed.
+                # The member has been removed, or was never served.
+                if member.ended:
+                    member.close_socket()
                 return
             self._changed.add(member)
             self._wake()
@@ -136,15 +140,35 @@ class Background:
         self._selector.register(woken, READ)
         self._woken = False
         self._wakes_at = 0.0
-        self._thread = threading.Thread(target=self._run, args=(woken,), name="mintws", daemon=True)
-        self._thread.start()
+        begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(woken, begun), name="mintws", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            # A signal may have raised before the thread was started, or after.
+            if not begun.wait(START_WAIT):
+                self._members.clear()
+                self._end()
+                woken.close()
+            raise
+
+    def _end(self) -> None:
+        self._thread = None
+        self._timers.clear()
+        self._selector.close()
+        self._waker.close()
 
     def _wake(self) -> None:
         if not self._woken and self._thread is not threading.current_thread():
             self._woken = True
             self._waker.send(b"\0")
 
-    def _run(self, woken: socket.socket) -> None:
+    def _run(self, woken: socket.socket, begun: threading.Event) -> None:
+        begun.set()
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                # It has begun too late.
+                return
         while self._plan():
             for key, events in self._selector.select(max(0.0, self._wakes_at - time.monotonic())):
                 if key.data is None:
@@ -171,10 +195,7 @@ class Background:
                 changed, self._changed = self._changed, set()
                 if not changed:
                     if not self._members:
-                        self._thread = None
-                        self._timers.clear()
-                        self._selector.close()
-                        self._waker.close()
+                        self._end()
                         return False
                     due = self._timers[0][0] if self._timers else now + 3600.0
                     self._wakes_at = min(due, self._check_at) if self._attended else due
