@@ -10,7 +10,7 @@ import time
 import pytest
 from drivers.raw import blocking_server, reset
 from sync.conftest import SOON, accepting, by_hand, left_threads, listening, taking_later, until, url
-from wire import CLOSE, PING, PONG, masked
+from wire import CLOSE, PING, PONG, RST_STREAM, h2_frame, masked
 
 from mintws import Close, ConnectionClosed, Text
 from mintws.sync import connect, connect_http2
@@ -342,3 +342,26 @@ def test_unread_messages_do_not_block_the_end_of_a_transport_that_is_gone(http, 
         waiting.join(5)
         assert websocket.close_code is not None
         assert not waiting.is_alive()
+
+
+def test_unread_messages_of_a_stream_do_not_block_its_end_when_the_transport_goes_too(works) -> None:
+    def talk(sock, connection):
+        sock.sendall(connection.send(Text("x")) * 3)
+        waits.wait(SOON)
+        sock.sendall(h2_frame(RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        time.sleep(0.2)
+
+    waits = threading.Event()
+    with (
+        blocking_server(accepting("2", talk)) as port,
+        connect_http2(f"ws://127.0.0.1:{port}", ping_interval=None) as client,
+    ):
+        websocket = client.open(extensions=())
+        assert websocket.recv() == "x"
+        until(lambda: websocket.waiting == 2)
+        waiting = works.begin(websocket.wait_closed)
+        time.sleep(0.1)
+        waits.set()
+        waiting.join(5)
+        assert not waiting.is_alive()
+        assert websocket.close_code == 1006

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 
 import pytest
 import trio
 import trio.testing
+from drivers.raw import blocking_server, open_by_hand
 from on_trio import Relay, echo, listening
+from wire import RST_STREAM, h2_frame
 
-from mintws import ConnectionClosed
-from mintws.trio import connect
+from mintws import ConnectionClosed, Http2, Role, Text
+from mintws.trio import connect, connect_http2
 from mintws.trio.streamed import StreamTransport
 
 #: A peer is given up soon.
@@ -114,3 +118,35 @@ def test_nothing_is_written_after_what_was_not_written_whole(run, http, both, mo
 
     monkeypatch.setattr(StreamTransport, "_put", record)
     run(main)
+
+
+@pytest.mark.parametrize("call", ["wait_closed", "close"])
+def test_unread_messages_of_a_stream_do_not_block_its_end_when_the_transport_goes_too(run, call):
+    def talk(sock):
+        connection = open_by_hand(sock, Http2(Role.SERVER))
+        sock.sendall(connection.send(Text("x")) * 3)
+        waits.wait(10)
+        sock.sendall(h2_frame(RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        time.sleep(0.2)
+
+    async def main():
+        async with (
+            connect_http2(f"ws://127.0.0.1:{port}", ping_interval=None) as client,
+            trio.open_nursery() as nursery,
+        ):
+            websocket = await client.open(extensions=())
+            assert await websocket.recv() == "x"
+            while websocket.waiting < 2:
+                await trio.sleep(0.01)
+
+            async def wait():
+                with trio.fail_after(5):
+                    await getattr(websocket, call)()
+
+            nursery.start_soon(wait)
+            await trio.sleep(0.1)
+            waits.set()
+
+    waits = threading.Event()
+    with blocking_server(talk) as port:
+        run(main)

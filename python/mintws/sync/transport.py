@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds in which the background carries out what is due.
+BACKGROUND_WAIT = 0.05
+
 
 class ThreadTransport(LoggedTransport):
     """A transport that threads share.
@@ -60,8 +63,8 @@ class ThreadTransport(LoggedTransport):
                     return
                 place = parking.enter()
                 self.attend()
-                # The background does not keep the time of a transport that has ended.
-                expires_at = self.expires_at if self.lost else math.inf
+                # The background keeps the time, but not that of a transport which has ended, be it meanwhile.
+                expires_at = self.expires_at if self.lost else max(self.expires_at, self.now()) + BACKGROUND_WAIT
             try:
                 wakes_at = min(until, expires_at)
                 woken = park(place, None if wakes_at == math.inf else wakes_at - self.now())
@@ -70,7 +73,7 @@ class ThreadTransport(LoggedTransport):
                     parking.leave(place)
             if not woken:
                 with self.lock:
-                    if self.now() >= expires_at:
+                    if self.lost and self.now() >= self.expires_at:
                         self.expire()
                     if done():
                         return

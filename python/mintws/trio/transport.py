@@ -57,8 +57,3 @@ class TrioTransport(LoggedTransport):
         """When to call `expire`; infinity if never."""
         deadline = self._session.deadline
         return math.inf if deadline is None else deadline
-
-    @property
-    def last_deadline(self) -> float:
-        """When a task that waits for the end is to call `expire`, since no other does when the transport is gone."""
-        return self.next_deadline if self.lost else math.inf

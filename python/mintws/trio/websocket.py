@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -329,12 +330,14 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         if self._session.is_over:
             await trio.lowlevel.checkpoint()
         self._protocol.read_on()
+        protocol = self._protocol
         while not self._session.is_over:
-            deadline = self._protocol.last_deadline
-            with trio.move_on_at(deadline):
+            # The transport keeps no time for what it has released: it may end at any moment.
+            alone = protocol.lost or protocol.left(self)
+            with trio.move_on_at(protocol.next_deadline if alone else math.inf):
                 await self._ends.park()
-            if self._protocol.lost:
-                self._protocol.expire()
+            if alone:
+                protocol.expire()
 
     def _unblock(self) -> None:
         """Let the core send, if nothing is to be waited for."""
