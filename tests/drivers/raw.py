@@ -126,7 +126,7 @@ def blocking_server(talk: Callable[[socket.socket], object], context: ssl.SSLCon
     assert not thread.is_alive()
 
 
-def open_by_hand(sock: socket.socket, carrier: Any) -> Connection:
+def open_by_hand(sock: socket.socket, carrier: Any, target: str = "/") -> Connection:
     """Open a WebSocket on a blocking socket, as a server or, with a request, as a client."""
     sock.sendall(carrier.start())
     client = carrier._role is Role.CLIENT
@@ -134,7 +134,7 @@ def open_by_hand(sock: socket.socket, carrier: Any) -> Connection:
     while True:
         if client and connection is None and carrier.can_open:
             connection = carrier.open()
-            sock.sendall(connection.send(UpgradeRequest("localhost", "/")))
+            sock.sendall(connection.send(UpgradeRequest("localhost", target)))
         data = sock.recv(65536)
         if not data:
             raise ConnectionAbortedError("the peer has left")
