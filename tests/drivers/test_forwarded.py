@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from ipaddress import ip_address, ip_network
 
 import pytest
 from drivers.conftest import listening, url
@@ -112,6 +113,22 @@ def test_it_goes_with_the_proxy_protocol(run):
                 assert await websocket.recv() == "('203.0.113.7', 0) 192.0.2.1 None None"
 
     run(work())
+
+
+@pytest.mark.parametrize("argument", ["trusted_proxies", "proxy_protocol"])
+@pytest.mark.parametrize(
+    ("networks", "says"),
+    [
+        ("10.0.0.0/8", r"is a sequence of networks: write \['10.0.0.0/8'\]$"),
+        (ip_network("10.0.0.0/8"), r"is a sequence of networks: write \[IPv4Network\('10.0.0.0/8'\)\]$"),
+        (ip_address("::1"), r"is a sequence of networks: write \[IPv6Address\('::1'\)\]$"),
+        (True, r'is a sequence of networks, such as \["10.0.0.0/8"\], not True$'),
+    ],
+    ids=str,
+)
+def test_what_is_no_sequence_of_networks_is_told_at_once(argument, networks, says):
+    with pytest.raises(TypeError, match=f"^{argument} {says}"):
+        listening(**{argument: networks})
 
 
 @pytest.mark.parametrize(

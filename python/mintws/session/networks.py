@@ -25,8 +25,11 @@ class Networks:
     """
 
     def __init__(self, name: str, networks: Iterable[Network]) -> None:
-        if isinstance(networks, str) or not isinstance(networks, Iterable):
+        # A network is iterable too: it gives each of its addresses.
+        if isinstance(networks, Network):
             raise TypeError(f"{name} is a sequence of networks: write [{networks!r}]")
+        if not isinstance(networks, Iterable):
+            raise TypeError(f'{name} is a sequence of networks, such as ["10.0.0.0/8"], not {networks!r}')
         self._unix = False
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         for network in networks:
