@@ -78,3 +78,15 @@ def test_passwords_are_compared_in_constant_time_whether_the_name_is_known_or_no
 def test_a_realm_that_no_header_can_have_is_refused(realm):
     with pytest.raises(LocalProtocolError, match="realm"):
         basic_auth({}, realm=realm)
+
+
+@pytest.mark.parametrize("users", [["ann"], "ann:m1nt", None, {"ann": b"m1nt"}, {b"ann": "m1nt"}], ids=str)
+def test_users_are_passwords_by_name(users):
+    with pytest.raises(TypeError, match=r"^users is a mapping|^the name and the password of user") as raised:
+        basic_auth(users)
+    assert "m1nt" not in str(raised.value)
+
+
+def test_a_name_that_no_credentials_can_have_is_refused():
+    with pytest.raises(LocalProtocolError, match=r"^the name of user 'a:b' has a colon"):
+        basic_auth({"a:b": "secret"})

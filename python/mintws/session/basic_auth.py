@@ -24,8 +24,21 @@ def basic_auth(
         realm: what the credentials are for.
 
     Raises:
-        LocalProtocolError: `realm` has a quotation mark, a backslash or a character that is not printable ASCII.
+        LocalProtocolError: `realm` has a quotation mark, a backslash or a character that is not printable ASCII; or a name has a
+            colon, which ends a name in credentials (RFC 7617 §2).
+        TypeError: `users` is no mapping of `str` to `str`.
     """
+    if not isinstance(users, Mapping):
+        raise TypeError(
+            f'users is a mapping of passwords by name, such as {{"ann": "secret"}}, not {type(users).__name__}'
+        )
+    for name, password in users.items():
+        if not all(isinstance(it, str) for it in (name, password)):
+            raise TypeError(f"the name and the password of user {name!r} are str, not bytes or others")
+        if ":" in name:
+            raise LocalProtocolError(
+                f"the name of user {name!r} has a colon, which ends a name in credentials (RFC 7617 §2)"
+            )
     if not (realm.isascii() and realm.isprintable()) or set(realm) & set('"\\'):
         raise LocalProtocolError(f"a realm has printable ASCII, without quotation marks and backslashes, not {realm!r}")
     challenge = {"WWW-Authenticate": f'Basic realm="{realm}", charset="UTF-8"'}
