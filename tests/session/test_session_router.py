@@ -127,6 +127,17 @@ def test_a_route_that_could_fit_nothing_is_refused(path):
         Router({path: called("x")})
 
 
+@pytest.mark.parametrize("path", ["/a?b", "/a#b"])
+def test_a_query_is_no_part_of_a_route(path):
+    with pytest.raises(LocalProtocolError, match="without a query"):
+        Router({path: called("x")})
+
+
+def test_routes_are_a_mapping():
+    with pytest.raises(TypeError, match=r'^routes is a mapping of handlers by path, such as \{"/chat": chat\}, not \['):
+        Router([("/chat", called("x"))])
+
+
 def test_a_handler_is_called_and_a_path_is_text():
     with pytest.raises(TypeError, match="'/chat'"):
         Router({"/chat": None})

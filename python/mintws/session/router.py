@@ -26,11 +26,13 @@ class Router:
             decoded, as UTF-8. Of routes that fit, the first is taken.
 
     Raises:
-        LocalProtocolError: a path does not begin with "/", or has braces other than those of names.
-        TypeError: a path is no `str`, or a handler cannot be called.
+        LocalProtocolError: a path does not begin with "/", has a query, or has braces other than those of names.
+        TypeError: `routes` is no mapping, a path is no `str`, or a handler cannot be called.
     """
 
     def __init__(self, routes: Mapping[str, Callable[..., Any]]) -> None:
+        if not isinstance(routes, Mapping):
+            raise TypeError(f'routes is a mapping of handlers by path, such as {{"/chat": chat}}, not {routes!r}')
         self._routes = [(_Pattern(path), handler) for path, handler in routes.items()]
         for path, handler in routes.items():
             if not callable(handler):
@@ -81,8 +83,10 @@ class _Pattern:
         texts = [text for text, named in self._segments if not named]
         if not all(name.isidentifier() for name in names) or len(set(names)) < len(names):
             raise LocalProtocolError(f"the names in a route are identifiers, and differ: {path!r}")
-        if set("".join(texts)) & set("{}?#"):
-            raise LocalProtocolError(f"a name in braces is a whole segment of a route, without a query: {path!r}")
+        if set("".join(texts)) & set("{}"):
+            raise LocalProtocolError(f"a name in braces is a whole segment of a route: {path!r}")
+        if set("".join(texts)) & set("?#"):
+            raise LocalProtocolError(f"a route is a path, without a query and a fragment: {path!r}")
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
         """Return the arguments of a path of these segments, or `None` if it does not fit."""
