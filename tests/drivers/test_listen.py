@@ -276,6 +276,12 @@ def test_a_port_in_place_of_a_host_is_named_as_such():
         serve(echo, 8765)
 
 
+@pytest.mark.parametrize("host", ["ws://127.0.0.1", "127.0.0.1/chat", ["127.0.0.1", "http://localhost"]], ids=str)
+def test_a_url_in_place_of_a_host_is_named_as_such(host):
+    with pytest.raises(LocalProtocolError, match=r"^host is a name or an address, not a URL or a path: '"):
+        serve(echo, host, 0)
+
+
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "\u00e9" * 64])
 def test_a_host_that_is_no_name_is_refused(run, host):
     async def work():

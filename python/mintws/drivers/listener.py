@@ -72,6 +72,9 @@ class ListenAddress:
         hosts = tuple(host) if isinstance(host, Iterable) and not isinstance(host, str) else (host,)
         if not hosts or not all(isinstance(it, str | None) for it in hosts):
             raise TypeError(f"host is a str, or a sequence of them, not {host!r}")
+        for it in hosts:
+            if it is not None and "/" in it:
+                raise LocalProtocolError(f"host is a name or an address, not a URL or a path: {it!r}")
         self._hosts = hosts
         self._port = port or 0
         self._socks = [it for it in socks if it is not None]
