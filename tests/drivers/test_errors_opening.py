@@ -152,6 +152,12 @@ def test_an_end_before_the_answer_is_told(run, http):
     assert "without" in str(error)
 
 
+def test_an_end_before_anything_is_told_alike_over_both_versions(run, http):
+    with blocking_server(lambda sock: sock.recv(65536)) as port:
+        error = run(failure(opened(f"ws://127.0.0.1:{port}", http)))
+    assert str(error) == f"cannot connect to 127.0.0.1:{port}: the server closed the connection without an answer"
+
+
 def test_an_answer_that_breaks_a_rule_is_the_cause(run, http):
     def talk(sock):
         carrier = carrier_of(http)

@@ -270,10 +270,13 @@ class Http2:
             self._read(b"", events, 0, None)
         if not wire.ended:
             wire.ended = True
-            goaway = wire.goaway
-            events += self._streams.end(
-                f"the {wire.peer} ended the connection: {goaway}" if goaway else "the transport ended without a Close"
-            )
+            if wire.goaway:
+                why = f"the {wire.peer} ended the connection: {wire.goaway}"
+            elif self._role is Role.CLIENT and not wire.settings_came:
+                why = "the server closed the connection without an answer"
+            else:
+                why = "the transport ended without a Close"
+            events += self._streams.end(why)
         return self._hand_on(events)
 
     def _catch_up(self) -> Received:
