@@ -7,9 +7,9 @@ import typing
 
 import pytest
 
-from mintws import Connection, Http1, Http2, Role
+from mintws import Connection, Http1, Http2, PerMessageDeflate, Role
 from mintws.arguments import ELSEWHERE
-from mintws.asyncio import connect, connect_http2, serve
+from mintws.asyncio import broadcast, connect, connect_http2, serve
 from mintws.connection import Options
 
 
@@ -123,6 +123,38 @@ def test_value_of_a_wrong_argument_is_not_shown(call):
         with pytest.raises(TypeError) as caught:
             CALLS[call](**{name: "a secret"})
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong", "says"),
+    [
+        (
+            "connect",
+            {"cookies": {"a": "1"}},
+            r'^cookies is an http\.cookiejar\.CookieJar, not dict: headers={"Cookie": "a=1"}',
+        ),
+        (
+            "connect",
+            {"extensions": "permessage-deflate"},
+            r"^extensions is a sequence, such as \[PerMessageDeflate\(\)\], not '",
+        ),
+        ("serve", {"extensions": True}, r"^extensions is a sequence, such as \[PerMessageDeflate\(\)\], not True"),
+        ("connect", {"extensions": PerMessageDeflate()}, r"^extensions is a sequence: write \[PerMessageDeflate\("),
+        ("serve", {"extensions": PerMessageDeflate()}, r"^extensions is a sequence: write \[PerMessageDeflate\("),
+        ("connect", {"headers": None}, r"^headers are a mapping, or pairs of str: name and value, not NoneType$"),
+        ("connect", {"proxy": False}, r"^a proxy is a URL, a str, or None for no proxy, not bool$"),
+    ],
+)
+def test_value_of_a_wrong_type_is_told_with_what_is_taken(call, wrong, says):
+    with pytest.raises(TypeError, match=says):
+        CALLS[call](**{"port": 0, **wrong} if call == "serve" else wrong)
+
+
+def test_what_is_no_iterable_of_websockets_is_told_with_what_is_taken():
+    with pytest.raises(
+        TypeError, match=r"^websockets is an iterable, such as \[websocket\] or server\.websockets, not 5$"
+    ):
+        broadcast(5, "news")
 
 
 def test_what_is_named_instead_is_an_argument_of_some_call():

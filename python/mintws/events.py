@@ -527,6 +527,8 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
         LocalProtocolError: a header is malformed (RFC 9110 §5.1, §5.5) or not allowed.
         TypeError: `headers` is neither a mapping nor pairs of `str`.
     """
+    if not isinstance(headers, Iterable):
+        raise TypeError(f"headers are a mapping, or pairs of str: name and value, not {type(headers).__name__}")
     items: tuple[Any, ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     for item in items:
         if not isinstance(item, tuple | list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
@@ -571,7 +573,11 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _extensions(extensions: Sequence[Extension | Offer]) -> tuple[Extension | Offer, ...]:
+def _extensions(extensions: object) -> tuple[Extension | Offer, ...]:
+    if isinstance(extensions, Extension | Offer):
+        raise TypeError(f"extensions is a sequence: write [{extensions!r}]")
+    if isinstance(extensions, str) or not isinstance(extensions, Iterable):
+        raise TypeError(f"extensions is a sequence, such as [PerMessageDeflate()], not {extensions!r}")
     settled = tuple(extensions)
     for it in settled:
         if not isinstance(it, Extension | Offer):

@@ -58,6 +58,8 @@ def deliver(
     check_max_unsent(max_unsent)
     close = _check_slow(slow)
     event = whole(message, "broadcast")
+    if not isinstance(websockets, Iterable):
+        raise TypeError(f"websockets is an iterable, such as [websocket] or server.websockets, not {websockets!r}")
     prepared = event if isinstance(event, PreparedMessage) else PreparedMessage(event)
     sent, crowded, within, gone = send_to_all(list(dict.fromkeys(websockets)), prepared, compress, max_unsent)
     if close is None:

@@ -114,6 +114,11 @@ class ClientSettings:
         self.redirects = redirects
         self.cookies = None
         if cookies is not None:
+            if not hasattr(cookies, "add_cookie_header") or not hasattr(cookies, "extract_cookies"):
+                kind = type(cookies).__name__
+                raise TypeError(
+                    f'cookies is an http.cookiejar.CookieJar, not {kind}: headers={{"Cookie": "a=1"}} sends some'
+                )
             # With urllib, which who keeps no cookies need not load.
             from mintws.drivers.cookies import Cookies
 

@@ -67,7 +67,7 @@ def parse_proxy(url: str) -> Proxy:
         TypeError: it is not a `str`.
     """
     if not isinstance(url, str):
-        raise TypeError(f"a proxy is a URL, a str, not {type(url).__name__}")
+        raise TypeError(f"a proxy is a URL, a str, or None for no proxy, not {type(url).__name__}")
     if "://" not in url:
         url = f"http://{url}"
     scheme = url.partition("://")[0].lower()
