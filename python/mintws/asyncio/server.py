@@ -29,6 +29,7 @@ from mintws.drivers.server import (
     Upgrade,
     server_context,
 )
+from mintws.drivers.unopened import Unopened
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.extensions import Extension
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
 
-class serve:  # noqa: N801  (used as a function)
+class serve(Unopened):  # noqa: N801  (used as a function)
     """Serve WebSockets: `async with serve(handler, host, port) as server:`, or `server = await serve(...)`.
 
     HTTP/1.1 and HTTP/2 are spoken on the same port: by ALPN under TLS, by the client's preface in clear text.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from mintws.connection import Connection, Options, check_options, check_request
 from mintws.drivers import log
 from mintws.drivers.transport import LoggedTransport, Waiter
+from mintws.drivers.unopened import Unopened
 from mintws.errors import (
     ConnectError,
     ConnectionClosed,
@@ -175,12 +176,10 @@ class Http2Settings:
         self.streams = {"window": window, "max_concurrent_streams": max_concurrent_streams}
 
 
-class OpenedOnce:
+class OpenedOnce(Unopened):
     """An opening that is made once."""
 
     _begun = False
-    #: What it is called, if not by its class.
-    _name = ""
 
     def _begin(self) -> None:
         if self._begun:

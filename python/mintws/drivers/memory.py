@@ -111,6 +111,8 @@ def url_of(target: str) -> str:
     Raises:
         LocalProtocolError: it does not begin with "/".
     """
+    if not isinstance(target, str):
+        raise TypeError(f"target is path and query, a str, not {target!r}")
     if not target.startswith("/"):
         raise LocalProtocolError(f'target is path and query, and begins with "/", not {target!r}')
     return f"ws://localhost{target}"

@@ -62,6 +62,7 @@ Opened = TypeVar("Opened", bound=AbstractContextManager[Any])
 class _Opening(OpenedOnce, Generic[Opened]):
     """An opening that is entered, or asked for, once: whoever does so closes what is opened then."""
 
+    _how = "`with {}(...) as ...` or `{}(...).open()`"
     #: What was opened for the body of `with`.
     _opened: Opened | None = None
 

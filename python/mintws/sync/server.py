@@ -17,6 +17,7 @@ from mintws.arguments import explained
 from mintws.connection import Connection, Options
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
+from mintws.drivers.unopened import Unopened
 from mintws.errors import LocalProtocolError
 from mintws.events import Peer, Request, Response, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
@@ -49,7 +50,7 @@ Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], UpgradeAccept | Upgr
 Respond: TypeAlias = Callable[[Request], Response]
 
 
-class serve:  # noqa: N801  (used as a function)
+class serve(Unopened):  # noqa: N801  (used as a function)
     """Serve WebSockets: `with serve(handler, host, port) as server:`, or `server = serve(...).listen()`.
 
     HTTP/1.1 and HTTP/2 are spoken on the same port: by ALPN under TLS, by the client's preface in clear text. The handler of each WebSocket
@@ -94,6 +95,8 @@ class serve:  # noqa: N801  (used as a function)
         LocalProtocolError, TypeError: an argument is wrong.
         OSError: the address cannot be listened on.
     """
+
+    _how = "`with {}(...) as ...` or `{}(...).listen()`"
 
     @explained(Connection)
     def __init__(

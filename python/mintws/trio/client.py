@@ -68,6 +68,7 @@ Opened = TypeVar("Opened", bound=_Connected)
 class _Opening(OpenedOnce, Generic[Opened]):
     """An opening that is entered, or awaited, once. Its tasks run in the caller's nursery, or in one that lasts as long as the block."""
 
+    _how = "`async with {}(...) as ...`"
     _nursery: trio.Nursery | None
     _opened: Opened
 

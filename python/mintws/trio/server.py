@@ -25,6 +25,7 @@ from mintws.drivers.server import (
     logger,
     server_context,
 )
+from mintws.drivers.unopened import Unopened
 from mintws.errors import LocalProtocolError
 from mintws.events import Peer, Role
 from mintws.extensions import Extension
@@ -62,7 +63,7 @@ ACCEPTED_AT_ONCE = 100
 NO_ROOM_WAIT = 0.1
 
 
-class serve:  # noqa: N801  (used as a function)
+class serve(Unopened):  # noqa: N801  (used as a function)
     """Serve WebSockets: `async with serve(handler, host, port) as server:`, or `server = await nursery.start(serve, handler, host, port)`.
 
     HTTP/1.1 and HTTP/2 are spoken on the same port: by ALPN under TLS, by the client's preface in clear text. Awaited, it serves until it
@@ -108,6 +109,8 @@ class serve:  # noqa: N801  (used as a function)
         LocalProtocolError, TypeError: an argument is wrong.
         OSError: the address cannot be listened on.
     """
+
+    _how = "`async with {}(...) as ...`"
 
     @explained(Connection)
     def __init__(
