@@ -230,6 +230,61 @@ def test_a_server_that_leaves_each_time_is_an_error_in_the_end(run):
     run(work())
 
 
+def test_openings_after_goaway_go_on_when_one_of_them_cannot_connect(run):
+    asked = 0
+
+    def answer(server, number, http, connection, event):
+        nonlocal asked
+        if number > 0 or not isinstance(event, UpgradeRequest):
+            return take(server, number, http, connection, event)
+        asked += 1
+        server.refuses = 1
+        return b"" if asked < 3 else h2_frame(GOAWAY, 0, 0, bytes(8))
+
+    async def work():
+        async with HandServer(answer) as server, Pool() as pool:
+            openings = (h2(pool, server.url) for _ in range(3))
+            refused, *opened = await asyncio.gather(*openings, return_exceptions=True)
+            assert isinstance(refused, ConnectError)
+            assert len(places(opened)) == 1
+            assert server.count == 3
+
+    run(work())
+
+
+def test_an_opening_after_goaway_is_on_the_connection_of_those_that_follow(run):
+    def answer(server, number, http, connection, event):
+        if number == 0 and isinstance(event, UpgradeRequest):
+            return h2_frame(GOAWAY, 0, 0, bytes(8))
+        return take(server, number, http, connection, event)
+
+    async def work():
+        async with HandServer(answer) as server, Pool(max_connections_per_origin=1) as pool:
+            first, second = await h2(pool, server.url), await h2(pool, server.url)
+            assert place(first) == place(second)
+            assert server.count == 2
+
+    run(work())
+
+
+def test_the_end_of_a_connection_that_the_server_leaves_changes_nothing_for_others(run):
+    async def work():
+        async with HandServer(max_concurrent_streams=1) as server, Pool(max_connections_per_origin=1) as pool:
+            old = await h2(pool, server.url)
+            await old.send("leave")
+            await until(lambda: not old.transport.get_protocol().usable)
+            new = await h2(pool, server.url)
+            await old.close()
+            waiting = asyncio.ensure_future(open_it(h2(pool, server.url)))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            await new.close()
+            assert place(await waiting) == place(new)
+            assert server.count == 2
+
+    run(work())
+
+
 @pytest.mark.parametrize("always", [False, True])
 def test_a_refused_stream_is_opened_elsewhere_once(run, always):
     def answer(server, number, http, connection, event):

@@ -231,6 +231,34 @@ def test_an_opening_after_goaway_comes_before_those_that_wait():
     assert driver.steps([first, second]) == [CONNECT, WAIT]
 
 
+def test_openings_after_goaway_keep_their_order():
+    driver = Driver(most=1)
+    asked = driver.ask(4)
+    left = driver.connect(asked[0], stream_limit=3)
+    for request in asked[:3]:
+        driver.pool.begun(request)
+    left.usable = False
+    assert all(driver.pool.retry(driver.now, request) for request in (asked[2], asked[0], asked[1]))
+    assert driver.steps(asked) == [WAIT, WAIT, CONNECT, WAIT]
+    driver.pool.leave(driver.now, asked[2])
+    assert driver.steps(asked) == [CONNECT, WAIT, CONNECT, WAIT]
+    driver.connect(asked[0], stream_limit=2)
+    assert (asked[1].step, asked[3].step) == (OPEN, WAIT)
+
+
+def test_a_pool_is_not_empty_while_an_opening_waits_for_the_answer_of_a_server_that_leaves():
+    driver = Driver()
+    (request,) = driver.ask()
+    connection = driver.connect(request)
+    driver.pool.begun(request)
+    connection.usable = False
+    driver.pool.update(driver.now, connection)
+    assert not driver.pool.empty
+    assert driver.pool.retry(driver.now, request)
+    driver.pool.leave(driver.now, request)
+    assert driver.pool.empty
+
+
 def test_a_refused_stream_is_opened_on_another_connection_once():
     driver = Driver()
     connection = opened(driver)
@@ -296,6 +324,8 @@ def test_all_that_wait_learn_that_the_server_takes_no_websockets_over_http2():
     error = ExtendedConnectDisabled("none")
     driver.pool.takes_no_websockets(driver.now, asked[0], error)
     assert [(it.step, it.error) for it in asked[1:]] == [(FAIL, error)] * 2
+    for request in asked:
+        driver.pool.leave(driver.now, request)
     assert driver.pool.empty
 
 

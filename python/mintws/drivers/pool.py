@@ -334,8 +334,8 @@ class TransportPool(Generic[T]):
             pool.begun(place)
 
     def _forget_empty(self, pool: ConnectionPool[T]) -> None:
-        if pool.empty:
-            self._pools.pop(pool.origin, None)
+        if pool.empty and self._pools.get(pool.origin) is pool:
+            del self._pools[pool.origin]
 
 
 def closed(url: Url) -> PoolClosed:

@@ -137,7 +137,9 @@ class ConnectionPool(Generic[C]):
         self._max_connections = math.inf if max_connections is None else max_connections
         self._idle_timeout = math.inf if idle_timeout is None else idle_timeout
         self._members: OrderedDict[C, _Member] = OrderedDict()
-        self._waiting: OrderedDict[PoolRequest[C], None] = OrderedDict()
+        #: All openings that have not left, in their order, and those of them that wait.
+        self._openings: dict[PoolRequest[C], None] = {}
+        self._waiting: dict[PoolRequest[C], None] = {}
         #: Those with a step to carry out.
         self._active: set[PoolRequest[C]] = set()
         #: The streams that a new connection will have, which is as many as the last one has.
@@ -146,10 +148,11 @@ class ConnectionPool(Generic[C]):
     @property
     def empty(self) -> bool:
         """Whether there is neither a connection nor an opening."""
-        return not (self._members or self._waiting or self._active)
+        return not (self._members or self._openings)
 
     def begin(self, now: float, request: PoolRequest[C]) -> None:
         """Begin an opening, after those that wait already; `leave` ends it."""
+        self._openings[request] = None
         self._waiting[request] = None
         self._assign(now)
 
@@ -181,7 +184,7 @@ class ConnectionPool(Generic[C]):
             request.order(PoolStep.OPEN, connection)
         else:
             self._members.pop(connection, None)
-            self._wait_first(request)
+            self._wait_again(request)
         self._assign(now)
 
     def begun(self, request: PoolRequest[C]) -> None:
@@ -208,12 +211,13 @@ class ConnectionPool(Generic[C]):
         request.retries += 1
         if request.retries > RETRIES:
             return False
-        self._wait_first(request)
+        self._wait_again(request)
         self._assign(now)
         return True
 
     def leave(self, now: float, request: PoolRequest[C]) -> None:
         """End an opening, whatever has become of it. Another one goes on in its place."""
+        self._openings.pop(request, None)
         self._waiting.pop(request, None)
         self._active.discard(request)
         self._assign(now)
@@ -256,11 +260,10 @@ class ConnectionPool(Generic[C]):
     def _may_connect(self, connecting: int) -> bool:
         return len(self._members) + connecting < self._max_connections
 
-    def _wait_first(self, request: PoolRequest[C]) -> None:
-        """Have an opening wait again, before those that wait already."""
+    def _wait_again(self, request: PoolRequest[C]) -> None:
+        """Have an opening wait again, before those that have begun after it."""
         self._active.discard(request)
-        self._waiting[request] = None
-        self._waiting.move_to_end(request, last=False)
+        self._waiting = {it: None for it in self._openings if it is request or it in self._waiting}
         request.order(PoolStep.WAIT)
 
     def _assign(self, now: float) -> None:
