@@ -499,6 +499,22 @@ def test_openings_under_way_fail_when_the_pool_is_closed(run, waits):
     run(work())
 
 
+def test_an_opening_that_checks_a_connection_when_the_pool_is_closed_makes_no_other(run, quickly):
+    async def work():
+        async with HandServer() as server:
+            pool = Pool()
+            await h2(pool, server.url, close_timeout=0.1)
+            server.freeze(0)
+            opening = [asyncio.ensure_future(open_it(h2(pool, server.url, close_timeout=0.1))) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            await pool.close()
+            raised = await asyncio.gather(*opening, return_exceptions=True)
+            assert {type(it) for it in raised} == {PoolClosed}
+            assert server.count == 1
+
+    run(work())
+
+
 def test_openings_do_not_wait_for_the_websockets_that_a_closing_pool_waits_for(run):
     def answer(server, number, http, connection, event):
         if isinstance(event, Close) or (isinstance(event, UpgradeRequest) and connection.carrier.number > 1):

@@ -244,6 +244,8 @@ class TransportPool(Generic[T]):
         """Return the transport for an opening, which is one of HTTP/1.1 if the server speaks nothing else."""
         attempt = opening.attempt
         while True:
+            # What waits when the pool is closed fails, but nothing that begins to wait later.
+            self.check_open(opening.url)
             attempt.awaits = "a connection of the pool"
             await self._wait(place, opening)
             transport = place.connection
