@@ -83,22 +83,44 @@ def test_a_pair_is_closed_though_nobody_reads_and_the_block_raises(run, http):
     run(work())
 
 
-def test_a_wrong_argument_is_told_at_once(run):
+def test_a_pair_whose_opening_is_cancelled_ends_at_once(run, http):
+    async def opened():
+        async with pair(http=http) as (client, server):
+            await client.send("hello")
+            assert await server.recv() == "hello"
+
+    async def work():
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for turns in range(30):
+            opening = asyncio.ensure_future(opened())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+        assert loop.time() - begun < 8  # one that waits for the handler takes ten
+
+    run(work())
+
+
+def test_a_pair_is_opened_once(run):
+    async def work():
+        opening = pair()
+        async with opening as (client, server):
+            with pytest.raises(LocalProtocolError, match=r"call pair\(\) again"):
+                await opening.__aenter__()
+            await client.send("hello")
+            assert await server.recv() == "hello"
+
+    run(work())
+
+
+def test_a_wrong_argument_is_told_at_once():
     with pytest.raises(TypeError, match=r"pair\(\) has no argument max_size: use limit"):
         pair(max_size=5)
     for wrong in ("chat", "", ".example/", "/#fragment"):
         with pytest.raises(LocalProtocolError):
             pair(wrong)
-
-    async def work():
-        once = pair()
-        async with once:
-            pass
-        with pytest.raises(LocalProtocolError, match="listens once"):
-            async with once:
-                pass
-
-    run(work())
 
 
 def test_a_handler_is_run_as_by_serve(run, http, caplog):

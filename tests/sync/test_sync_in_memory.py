@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sync.conftest import echo, until
 
-from mintws import ConnectError, ConnectionClosed, UpgradeAccept, UpgradeError, UpgradeReject
+from mintws import ConnectError, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError, UpgradeReject
 from mintws.events import Response
 from mintws.sync import Reconnect, connect, connect_http2, serve
 from mintws.sync.testing import pair, serve_in_memory
@@ -72,6 +72,27 @@ def test_a_pair_is_closed_though_nobody_reads_and_the_block_raises(http):
         pass
     assert {client.close_code, server.close_code} <= {1000, 1011}
     assert time.monotonic() - begun < 0.9  # the grace of a reader that is not there is a second
+
+
+def test_a_pair_whose_opening_fails_ends_at_once(http, monkeypatch):
+    def fail(self):
+        self._connect().close()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connect, "__enter__", fail)
+    begun = time.monotonic()
+    with pytest.raises(ZeroDivisionError), pair(http=http):
+        pass
+    assert time.monotonic() - begun < 8  # one that waits for the handler takes ten
+
+
+def test_a_pair_is_opened_once():
+    opening = pair()
+    with opening as (client, server):
+        with pytest.raises(LocalProtocolError, match=r"call pair\(\) again"):
+            opening.__enter__()
+        client.send("hello")
+        assert server.recv(timeout=10) == "hello"
 
 
 def test_a_handler_is_run_as_by_serve(http, caplog):

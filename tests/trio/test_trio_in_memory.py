@@ -16,6 +16,7 @@ from mintws import (
     ConnectionClosed,
     ConnectTimeout,
     Http1,
+    LocalProtocolError,
     Role,
     UpgradeAccept,
     UpgradeError,
@@ -65,6 +66,37 @@ def test_messages_go_both_ways_and_no_time_passes(jumping, http):
         assert client.ending.clean and server.ending.clean
         assert (client.close_code, server.close_code) == (1000, 1000)
         assert trio.current_time() == begun
+
+    jumping(main)
+
+
+def test_a_pair_whose_opening_fails_takes_no_time(jumping, http, monkeypatch):
+    entered = connect.__aenter__
+
+    async def fail(self):
+        await entered(self)
+        await self.__aexit__(None, None, None)
+        raise ZeroDivisionError
+
+    async def main():
+        monkeypatch.setattr(connect, "__aenter__", fail)
+        begun = trio.current_time()
+        with pytest.raises(ZeroDivisionError):
+            async with pair(http=http):
+                pass
+        assert trio.current_time() == begun
+
+    jumping(main)
+
+
+def test_a_pair_is_opened_once(jumping):
+    async def main():
+        opening = pair()
+        async with opening as (client, server):
+            with pytest.raises(LocalProtocolError, match=r"call pair\(\) again"):
+                await opening.__aenter__()
+            await client.send("hello")
+            assert await server.recv() == "hello"
 
     jumping(main)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from mintws.arguments import explained
@@ -14,7 +14,7 @@ from mintws.asyncio.memory import MemoryTransport, memory_transports
 from mintws.asyncio.server import Handler, Server, serve
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt, unreachable
+from mintws.drivers.client import Attempt, OpenedOnce, unreachable
 from mintws.drivers.destination import Destination
 from mintws.drivers.memory import reaching, refused, url_of
 from mintws.errors import ConnectTimeout
@@ -134,7 +134,7 @@ class _MemoryConnector(Connector):
         return await Connector(self.destination, transport).connect(http, timeouts, options, attempt, **streams)
 
 
-class pair:  # noqa: N801  (used as a function)
+class pair(OpenedOnce):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -144,7 +144,7 @@ class pair:  # noqa: N801  (used as a function)
         subprotocols, extensions, close_timeout, ping_interval, ping_timeout, options: those of both, as in `connect` and `serve`.
 
     Raises:
-        LocalProtocolError, TypeError: an argument is wrong.
+        LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
     @explained(Connection)
@@ -183,6 +183,7 @@ class pair:  # noqa: N801  (used as a function)
         )
 
     async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
+        self._begin()
         self._block = self._open()
         return await self._block.__aenter__()
 
@@ -191,14 +192,15 @@ class pair:  # noqa: N801  (used as a function)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
-        self._opened: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
+        self._opened: asyncio.Queue[WebSocket] = asyncio.Queue()
         self._over = asyncio.Event()
-        async with self._serving, self._connecting as client:
-            try:
-                yield client, await self._opened
-            finally:
-                self._over.set()
+        async with self._serving, AsyncExitStack() as stack:
+            # The server waits for the handler, which the client's opening may have begun though it has failed.
+            stack.callback(self._over.set)
+            client = await stack.enter_async_context(self._connecting)
+            stack.callback(self._over.set)
+            yield client, await self._opened.get()
 
     async def _handle(self, websocket: WebSocket) -> None:
-        self._opened.set_result(websocket)
+        self._opened.put_nowait(websocket)
         await self._over.wait()

@@ -6,12 +6,12 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt
+from mintws.drivers.client import Attempt, OpenedOnce
 from mintws.drivers.destination import Destination
 from mintws.drivers.memory import reaching, refused, url_of
 from mintws.extensions import Extension
@@ -124,7 +124,7 @@ class _MemoryConnector(Connector):
         return self._dial(), b""
 
 
-class pair:  # noqa: N801  (used as a function)
+class pair(OpenedOnce):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -134,7 +134,7 @@ class pair:  # noqa: N801  (used as a function)
         subprotocols, extensions, close_timeout, ping_interval, ping_timeout, options: those of both, as in `connect` and `serve`.
 
     Raises:
-        LocalProtocolError, TypeError: an argument is wrong.
+        LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
     @explained(Connection)
@@ -173,6 +173,7 @@ class pair:  # noqa: N801  (used as a function)
         )
 
     def __enter__(self) -> tuple[WebSocket, WebSocket]:
+        self._begin()
         self._block = self._open()
         return self._block.__enter__()
 
@@ -183,11 +184,12 @@ class pair:  # noqa: N801  (used as a function)
     def _open(self) -> Iterator[tuple[WebSocket, WebSocket]]:
         self._opened: queue.SimpleQueue[WebSocket] = queue.SimpleQueue()
         self._over = threading.Event()
-        with self._serving, self._connecting as client:
-            try:
-                yield client, self._opened.get()
-            finally:
-                self._over.set()
+        with self._serving, ExitStack() as stack:
+            # The server waits for the handler, which the client's opening may have begun though it has failed.
+            stack.callback(self._over.set)
+            client = stack.enter_context(self._connecting)
+            stack.callback(self._over.set)
+            yield client, self._opened.get()
 
     def _handle(self, websocket: WebSocket) -> None:
         self._opened.put(websocket)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import ssl as tls
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt
+from mintws.drivers.client import Attempt, OpenedOnce
 from mintws.drivers.destination import Destination
 from mintws.drivers.memory import reaching, refused, url_of
 from mintws.extensions import Extension
@@ -120,7 +120,7 @@ class _MemoryConnector(Connector):
         return self._dial()
 
 
-class pair:  # noqa: N801  (used as a function)
+class pair(OpenedOnce):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -130,7 +130,7 @@ class pair:  # noqa: N801  (used as a function)
         subprotocols, extensions, close_timeout, ping_interval, ping_timeout, options: those of both, as in `connect` and `serve`.
 
     Raises:
-        LocalProtocolError, TypeError: an argument is wrong.
+        LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
     @explained(Connection)
@@ -169,6 +169,7 @@ class pair:  # noqa: N801  (used as a function)
         )
 
     async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
+        self._begin()
         self._block = self._open()
         return await self._block.__aenter__()
 
@@ -179,11 +180,12 @@ class pair:  # noqa: N801  (used as a function)
     async def _open(self) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
         self._give, opened = trio.open_memory_channel[WebSocket](1)
         self._over = trio.Event()
-        async with self._serving, self._connecting as client:
-            try:
-                yield client, await opened.receive()
-            finally:
-                self._over.set()
+        async with self._serving, AsyncExitStack() as stack:
+            # The server waits for the handler, which the client's opening may have begun though it has failed.
+            stack.callback(self._over.set)
+            client = await stack.enter_async_context(self._connecting)
+            stack.callback(self._over.set)
+            yield client, await opened.receive()
 
     async def _handle(self, websocket: WebSocket) -> None:
         self._give.send_nowait(websocket)
