@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -143,6 +144,29 @@ def test_a_handler_is_called_and_a_path_is_text():
         Router({"/chat": None})
     with pytest.raises(TypeError, match="path of a route"):
         Router({b"/chat": called("x")})
+
+
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("/", lambda: None),
+        ("/chat/{room}", lambda websocket: None),
+        ("/chat/{room}", lambda websocket, rom: None),
+        ("/chat/{room}", lambda websocket, room, topic: None),
+        ("/chat", lambda websocket, room: None),
+        ("/{websocket}", lambda websocket: None),
+        ("/{room}", lambda websocket, room, /: None),
+    ],
+)
+def test_a_handler_takes_the_arguments_of_its_route(path, handler):
+    with pytest.raises(TypeError, match=rf"the handler of '{re.escape(path)}' is called with \(websocket"):
+        Router({path: handler})
+
+
+def test_a_handler_may_take_more_than_the_arguments_of_its_route():
+    for handler in (lambda websocket, **names: names, lambda websocket, room, topic=None: {"room": room}):
+        assert routed("/mint", Router({"/{room}": handler})) == {"room": "mint"}
+    Router({"/": dict})  # has no signature
 
 
 def test_hooks_follow_each_other():

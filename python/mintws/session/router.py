@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,16 +28,15 @@ class Router:
 
     Raises:
         LocalProtocolError: a path does not begin with "/", has a query, or has braces other than those of names.
-        TypeError: `routes` is no mapping, a path is no `str`, or a handler cannot be called.
+        TypeError: `routes` is no mapping, a path is no `str`, or a handler cannot be called with a WebSocket and the names of its route.
     """
 
     def __init__(self, routes: Mapping[str, Callable[..., Any]]) -> None:
         if not isinstance(routes, Mapping):
             raise TypeError(f'routes is a mapping of handlers by path, such as {{"/chat": chat}}, not {routes!r}')
         self._routes = [(_Pattern(path), handler) for path, handler in routes.items()]
-        for path, handler in routes.items():
-            if not callable(handler):
-                raise TypeError(f"the handler of {path!r} is called, which {handler!r} cannot be")
+        for pattern, handler in self._routes:
+            pattern.check(handler)
 
     def __call__(self, websocket: Any) -> Any:
         """Call the handler of a WebSocket, and return what that returns.
@@ -77,6 +77,7 @@ class _Pattern:
             raise TypeError(f"the path of a route is a str, not {path!r}")
         if not path.startswith("/"):
             raise LocalProtocolError(f'the path of a route begins with "/": {path!r}')
+        self._path = path
         #: The name of each segment that has one, else its text.
         self._segments = [(it[1:-1], True) if re.fullmatch(r"\{.*\}", it) else (it, False) for it in path.split("/")]
         names = [text for text, named in self._segments if named]
@@ -87,6 +88,21 @@ class _Pattern:
             raise LocalProtocolError(f"a name in braces is a whole segment of a route: {path!r}")
         if set("".join(texts)) & set("?#"):
             raise LocalProtocolError(f"a route is a path, without a query and a fragment: {path!r}")
+
+    def check(self, handler: Any) -> None:
+        """Raise `TypeError` for a handler that cannot be called with a WebSocket and the arguments of the path."""
+        if not callable(handler):
+            raise TypeError(f"the handler of {self._path!r} is called, which {handler!r} cannot be")
+        try:
+            signature = inspect.signature(handler)
+        except ValueError:
+            # Some that are written in C have none.
+            return
+        try:
+            signature.bind(None, **{text: "" for text, named in self._segments if named})
+        except TypeError as error:
+            names = "".join(f", {text}=..." for text, named in self._segments if named)
+            raise TypeError(f"the handler of {self._path!r} is called with (websocket{names}): {error}") from None
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
         """Return the arguments of a path of these segments, or `None` if it does not fit."""
