@@ -357,6 +357,21 @@ def test_a_block_that_is_cancelled_ends_its_connections(run):
     run(main)
 
 
+def test_a_pool_that_is_entered_again_is_closed_once(run):
+    async def main():
+        async with HandServer() as server:
+            pool = Pool()
+            async with pool:
+                async with pool:
+                    websocket = await h2(pool, server.url)
+                assert websocket.close_code == 1000
+            async with pool:
+                with pytest.raises(PoolClosed):
+                    await h2(pool, server.url)
+
+    run(main)
+
+
 def test_a_pool_can_have_the_nursery_of_another(run):
     async def main():
         with HandServer() as server:

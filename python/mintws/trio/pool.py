@@ -74,9 +74,10 @@ class Pool:
             with raising(error):
                 await self.close()
         finally:
-            if self._tasks is not None:
+            tasks, self._tasks = self._tasks, None
+            if tasks is not None:
                 self._transports.cut()
-                await self._tasks.close()
+                await tasks.close()
 
     @with_arguments_of(connect)
     def connect(self, url: str, **arguments: Any) -> connect:
