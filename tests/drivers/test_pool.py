@@ -137,6 +137,18 @@ def test_connections_that_are_made_in_another_way_are_not_shared(run, tls_contex
     run(work())
 
 
+def test_openings_wait_on_one_connection_for_a_server_that_takes_no_streams_yet(run):
+    async def work():
+        async with HandServer(max_concurrent_streams=0) as server, Pool() as pool:
+            for _ in range(2):
+                openings = (h2(pool, server.url, open_timeout=0.1) for _ in range(3))
+                raised = await asyncio.gather(*openings, return_exceptions=True)
+                assert {type(it) for it in raised} == {ConnectTimeout}
+            assert server.count == 1
+
+    run(work())
+
+
 def test_a_server_of_http1_gets_one_connection_for_each(run, tls_contexts):
     server_tls, client_tls = tls_contexts
     server_tls.set_alpn_protocols(["http/1.1"])

@@ -442,6 +442,39 @@ def test_the_limit_of_streams_may_change():
     assert asked[2].step is WAIT
 
 
+def test_no_more_connections_are_made_while_the_server_takes_no_streams():
+    driver = Driver()
+    asked = driver.ask(3)
+    connection = driver.connect(asked[0], stream_limit=0)
+    assert driver.steps(asked) == [OPEN, WAIT, WAIT]
+    driver.begin(asked[0])
+    asked += driver.ask()
+    driver.end(connection)
+    assert driver.steps(asked[1:]) == [WAIT] * 3
+    connection.stream_limit = 2
+    driver.pool.update(driver.now, connection)
+    assert driver.steps(asked[1:]) == [OPEN, OPEN, CONNECT]
+
+
+@pytest.mark.parametrize("ends", ["is idle", "is silent", "is left"])
+def test_a_connection_whose_server_takes_no_streams_is_replaced_when_it(ends):
+    driver = Driver(idle_timeout=60.0 if ends == "is silent" else 3.0)
+    (request,) = driver.ask()
+    connection = driver.connect(request, stream_limit=0)
+    driver.begin(request)
+    (waits,) = driver.ask()
+    driver.end(connection)
+    assert waits.step is WAIT
+    if ends == "is silent":
+        driver.now = SILENCE
+        driver.ask()
+    else:
+        driver.now = 3.0
+        connection.usable = ends == "is idle"
+        driver.pool.update(driver.now, connection)
+    assert waits.step is CONNECT
+
+
 def test_a_thousand_openings_are_assigned_quickly():
     driver = Driver()
     asked = driver.ask(1000)

@@ -111,7 +111,8 @@ class ConnectionPool(Generic[C]):
     """The HTTP/2 connections to one origin, and the openings that wait for one.
 
     A WebSocket is opened on the first connection that has a free stream, so that the last ones become idle. If there is none, a connection
-    is made by whoever needs it, and others wait for it as far as it will have streams for them.
+    is made by whoever needs it, and others wait for it as far as it will have streams for them. While the server
+    takes no streams on the newest, and is heard, none is made: that is for a short time (RFC 9113 §6.5.2), and others would have none too.
 
     Args:
         origin: the origin, with all else that a connection must have in common with others to be used for them.
@@ -204,7 +205,7 @@ class ConnectionPool(Generic[C]):
                 return False
             request.refused_by.add(connection)
             others = self._members.keys() - request.refused_by
-            if not others and not self._may_connect(self._connecting):
+            if not others and not self._may_connect(now, self._connecting):
                 return False
         else:
             self._members.pop(connection, None)
@@ -250,6 +251,7 @@ class ConnectionPool(Generic[C]):
         closes = member.idle_since + self._idle_timeout
         if now >= closes:
             del self._members[connection]
+            self._assign(now)
         return None if closes == math.inf else closes
 
     @property
@@ -257,7 +259,10 @@ class ConnectionPool(Generic[C]):
         """The number of connections that are being made."""
         return sum(it.step is PoolStep.CONNECT for it in self._active)
 
-    def _may_connect(self, connecting: int) -> bool:
+    def _may_connect(self, now: float, connecting: int) -> bool:
+        newest = next(reversed(self._members), None)
+        if newest is not None and newest.stream_limit < 1 and not self._is_silent(now, newest):
+            return False
         return len(self._members) + connecting < self._max_connections
 
     def _wait_again(self, request: PoolRequest[C]) -> None:
@@ -293,7 +298,7 @@ class ConnectionPool(Generic[C]):
                     checked.add(connection)
                     coming += free[connection]
                     step = PoolStep.CHECK
-            elif http1 or (coming < 1 and self._may_connect(connecting)):
+            elif http1 or (coming < 1 and self._may_connect(now, connecting)):
                 connecting += 1
                 coming += self._expected - 1
                 step = PoolStep.CONNECT
