@@ -802,5 +802,6 @@ def test_a_pool_belongs_to_one_loop():
 
     pool = Pool()
     asyncio.run(use())
-    with pytest.raises(LocalProtocolError, match="another event loop"):
-        asyncio.run(use())
+    for call in (use, pool.close):
+        with pytest.raises(LocalProtocolError, match="another event loop"):
+            asyncio.run(call())

@@ -80,7 +80,11 @@ class Pool:
         """Close all WebSockets of the pool with 1000, then the connections; they are closed at once if the call is cancelled.
 
         Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
+
+        Raises:
+            LocalProtocolError: the pool belongs to another loop.
         """
+        self._transports.check_loop()
         transports = self._transports.begin_close()
         # One of HTTP/1.1 ends with its WebSocket.
         shared = [it for it in transports if not it.single]
