@@ -385,6 +385,24 @@ def test_openings_are_not_stranded_when_the_one_that_connects_is_cancelled(run):
     run(work())
 
 
+def test_openings_are_not_stranded_when_the_one_that_connects_never_ends(run, monkeypatch):
+    monkeypatch.setattr("mintws.session.pool.CONNECT_WAIT", 0.2)
+
+    async def work():
+        async with HandServer() as server, Pool() as pool:
+            server.mute = True
+            first = asyncio.ensure_future(open_it(h2(pool, server.url, open_timeout=None)))
+            await until(lambda: server.count)
+            await asyncio.sleep(0.3)
+            server.mute = False
+            await say(await h2(pool, server.url, open_timeout=5.0))
+            assert not first.done()
+            first.cancel()
+            await asyncio.wait([first])
+
+    run(work())
+
+
 def test_a_server_that_never_answers_takes_no_longer_than_the_timeout(run, http):
     async def work():
         async with HandServer() as server, Pool() as pool:

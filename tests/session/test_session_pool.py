@@ -98,6 +98,22 @@ def test_when_a_connection_is_not_made_the_next_opening_makes_one(ends):
     assert asked[2].step is OPEN and asked[2].connection is connection
 
 
+def test_nobody_waits_for_long_for_a_connection_that_another_opening_makes():
+    driver = Driver(most=2)
+    asked = driver.ask(2)
+    driver.now = 4.9
+    asked += driver.ask()
+    assert driver.steps(asked) == [CONNECT, WAIT, WAIT]
+    driver.now = 5.0
+    asked += driver.ask()
+    assert driver.steps(asked) == [CONNECT, CONNECT, WAIT, WAIT]
+    driver.now = 11.0
+    asked += driver.ask()
+    assert driver.steps(asked) == [CONNECT, CONNECT, WAIT, WAIT, WAIT]
+    driver.connect(asked[1])
+    assert driver.steps(asked) == [CONNECT] + [OPEN] * 4
+
+
 def test_an_opening_that_waits_can_be_cancelled():
     driver = Driver()
     asked = driver.ask(3)
@@ -306,7 +322,7 @@ def test_a_server_of_http1_gets_a_connection_for_each():
     assert driver.pool.empty
     assert driver.steps(driver.ask(2)) == [CONNECT, CONNECT]
     driver.now += 301
-    assert driver.steps(driver.ask(1)) == [WAIT]
+    assert driver.steps(driver.ask(2)) == [CONNECT, WAIT]
 
 
 def test_that_a_server_speaks_http1_is_forgotten_when_it_speaks_http2():

@@ -14,6 +14,8 @@ from mintws.session.version import Http1Origins
 
 #: Seconds without a sign of life after which a connection is checked before a WebSocket is opened on it.
 SILENCE = 5.0
+#: Seconds after which nobody waits any more for a connection that another opening makes.
+CONNECT_WAIT = 5.0
 #: How often an opening that the server has not processed is made again, on another connection.
 RETRIES = 3
 
@@ -71,7 +73,7 @@ class PoolRequest(Generic[C]):
         error: the error of `FAIL`.
     """
 
-    __slots__ = ("connection", "error", "refused_by", "retries", "step", "wake")
+    __slots__ = ("connection", "error", "ordered_at", "refused_by", "retries", "step", "wake")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
@@ -81,6 +83,8 @@ class PoolRequest(Generic[C]):
         #: The connections whose server has refused its stream.
         self.refused_by: set[C] = set()
         self.retries = 0
+        #: When it was last told to do something, after it had waited.
+        self.ordered_at = 0.0
 
     def order(self, step: PoolStep, connection: C | None = None) -> None:
         """Set the next step."""
@@ -283,7 +287,10 @@ class ConnectionPool(Generic[C]):
         connecting = self._connecting
         http1 = self._learnt.known(now, self.origin) and not self._members
         #: The streams that will be there when connections are made, or checked.
-        coming = connecting * (self._expected - 1) + sum(free[it] for it in checked if it is not None and it in free)
+        coming = sum(free[it] for it in checked if it is not None and it in free)
+        coming += (self._expected - 1) * sum(
+            it.step is PoolStep.CONNECT and now - it.ordered_at < CONNECT_WAIT for it in self._active
+        )
         for request in list(self._waiting):
             if request.step is not PoolStep.WAIT:
                 # A signal has interrupted who was about to wake it.
@@ -311,6 +318,7 @@ class ConnectionPool(Generic[C]):
                 # What is not there for this one is not there for the next.
                 break
             # In this order, so that nothing is lost where a signal interrupts it.
+            request.ordered_at = now
             self._active.add(request)
             request.order(step, connection)
             del self._waiting[request]
