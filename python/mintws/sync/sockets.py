@@ -254,6 +254,11 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         self._settle()
 
     def _receive_ciphertext(self, tls: Tls, data: bytes) -> None:
+        if tls.end is not None and self._last is Step.LINGER:
+            # After a fault only the end of the peer's bytes matters.
+            self._peer_ended = not data
+            self.update_reading()
+            return
         if tls.state is TlsState.HANDSHAKE:
             if data:
                 reply, data = tls.shake_hands(data)
