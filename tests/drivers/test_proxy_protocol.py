@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 
 import pytest
 from drivers.conftest import listening, until, url
@@ -174,6 +175,24 @@ def test_a_check_that_connects_and_says_nothing_is_not_logged(run, caplog):
     with caplog.at_level(logging.INFO, "mintws.server"):
         run(work())
     assert not caplog.records
+
+
+def test_a_connection_that_is_reset_counts_if_a_part_of_the_header_has_come(run, caplog):
+    async def work():
+        async with listening(proxy_protocol=HERE) as server:
+            for sent in (b"", b"PROXY T"):
+                sock = socket.create_connection(("127.0.0.1", server.port))
+                sock.sendall(sent)
+                await until(lambda: server.statistics().connections)
+                await asyncio.sleep(0.05)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+                await until(lambda: not server.statistics().connections)
+            assert server.statistics().refused["proxy"] == 1
+
+    with caplog.at_level(logging.INFO, "mintws.server"):
+        run(work())
+    assert caplog.text.count("- PROXY header failed: 127.0.0.1:") == 1
 
 
 def test_connections_are_limited_by_the_addresses_that_headers_tell(run, caplog):

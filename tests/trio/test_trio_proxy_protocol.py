@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 
 import pytest
 import trio
@@ -80,6 +81,21 @@ def test_what_is_malformed_or_late_ends_the_connection_and_is_logged_and_counted
     assert "- PROXY header failed: 127.0.0.1:" in caplog.text
     assert "it did not come within 0.2 s" in caplog.text
     assert len(caplog.records) == 2
+
+
+def test_a_connection_that_is_reset_counts_if_a_part_of_the_header_has_come(run):
+    async def main():
+        async with listening(proxy_protocol=HERE) as server:
+            for sent in (b"", b"PROXY T"):
+                sock = proxied(server, sent)
+                await until(lambda: server.statistics().connections)
+                await trio.sleep(0.05)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+                await until(lambda: not server.statistics().connections)
+            assert server.statistics().refused["proxy"] == 1
+
+    run(main)
 
 
 def test_connections_are_limited_by_the_addresses_that_headers_tell(run):

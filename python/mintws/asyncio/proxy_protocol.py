@@ -84,6 +84,9 @@ class ProxyHeaderProtocol(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not self._reader.fault:
+            self._reader.receive_eof(error)
+            self._server.fail_proxy_header(self._address, self._reader)
         self._let_go()
         self._server.depart(self._visit)
 

@@ -22,4 +22,4 @@ def take_header(sock: socket.socket, reader: ProxyHeaderReader) -> None:
     except (BlockingIOError, InterruptedError):
         return
     except OSError as error:
-        reader.fault = str(error)
+        reader.receive_eof(error)

@@ -87,10 +87,10 @@ class ProxyHeaderReader:
             return None
         return bytes(self._buffer[size:]) if size else None
 
-    def receive_eof(self) -> None:
-        """Take the end of the bytes."""
+    def receive_eof(self, error: Exception | None = None) -> None:
+        """Take the end of the bytes, and the error that it came by, if there was one."""
         self.ended = True
-        self.fault = self.fault or "the connection ended before it"
+        self.fault = self.fault or (str(error) if error else "the connection ended before it")
 
     def _read_v1(self) -> int:
         """Read a header of version 1; return its size, or 0 if it is not whole."""
