@@ -55,6 +55,24 @@ def test_tls_handshakes_over_the_limit_are_not_begun(tls_contexts):
         assert server.statistics().refused["max_handshakes"] == 1
 
 
+def test_a_handshake_for_which_there_is_no_thread_is_no_longer_under_way(monkeypatch):
+    begin = threading.Thread.start
+
+    def start(thread):
+        if thread.name.startswith("mintws "):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with listening(max_handshakes=1) as server:
+        with monkeypatch.context() as context:
+            context.setattr(threading.Thread, "start", start)
+            with pytest.raises((ConnectError, OSError)):
+                connect(url(server), http="1.1").open()
+        until(lambda: not server.statistics().connections)
+        assert server.statistics().handshakes == 0
+        connect(url(server), http="1.1").open().close()
+
+
 def test_what_passes_is_counted_once_however_often_it_is_asked_for(http, works):
     """Threads ask while WebSockets open, pass messages and end: what has been never becomes less, and all of it is there in the end."""
     done = threading.Event()

@@ -326,7 +326,12 @@ class ServerTransport(LoggedTransport):
     def receive_handshake(self, connection: Connection, event: Any) -> None:
         if isinstance(event, UpgradeRequest):
             if self.begin_opening(connection):
-                self._start_task(self._serve(connection, event))
+                try:
+                    self._start_task(self._serve(connection, event))
+                except BaseException:
+                    # The system has no thread for it.
+                    self.end_opening(connection)
+                    raise
         elif isinstance(event, Failed):
             if event.error.code != 1006:
                 log.refused(self, connection, event.error)
