@@ -54,6 +54,18 @@ def test_tls_handshakes_over_the_limit_are_not_begun(run, tls_contexts, caplog):
     assert "there are 1 TLS handshakes under way" in caplog.text
 
 
+def test_a_tls_handshake_that_has_failed_is_no_longer_under_way(run, tls_contexts):
+    async def work():
+        async with listening(max_handshakes=1, ssl=tls_contexts[0]) as server:
+            _, writer = await raw_client(server, head=b"GET / HTTP/1.1\r\n\r\n")
+            await until(lambda: server.statistics().refused["tls"])
+            now = server.statistics()
+            assert (now.connections, now.handshakes) == (1, 0)
+            writer.transport.abort()
+
+    run(work())
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["clear", "TLS"])
 def test_connections_in_their_tls_handshake_count(run, tls_contexts, secure):
     async def work():

@@ -80,3 +80,15 @@ def test_what_passes_is_counted(run, http):
             assert server.statistics().bytes_received == 20000
 
     run(main)
+
+
+def test_a_tls_handshake_that_has_failed_is_no_longer_under_way(run, tls_contexts):
+    async def main():
+        async with listening(max_handshakes=1, ssl=tls_contexts[0]) as server:
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                await until(lambda: server.statistics().refused["tls"])
+                now = server.statistics()
+                assert (now.connections, now.handshakes) == (1, 0)
+
+    run(main)

@@ -478,4 +478,4 @@ class ServerTls(TlsProtocol):
         return protocol
 
     def failed(self, error: Exception) -> None:
-        self._server.fail_handshake(self._transport.get_extra_info("peername"), error)
+        self._server.fail_handshake(self.visit, self._transport.get_extra_info("peername"), error)

@@ -231,8 +231,10 @@ class ServerSettings:
         with self.changing:
             self.counts.refused[why] += 1
 
-    def fail_handshake(self, address: object, error: Exception) -> None:
-        """Log and count a TLS handshake that failed."""
+    def fail_handshake(self, visit: Visit | None, address: object, error: Exception) -> None:
+        """Log and count a TLS handshake that failed: it is done, though its connection may stay until an alert has arrived."""
+        if visit is not None:
+            self.shaken(visit)
         self.count_refusal("tls")
         log.tls_failed(logger, address, error)
 

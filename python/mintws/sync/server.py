@@ -447,7 +447,7 @@ class ServerSocket(ServerTransport, SocketTransport):
         return super().get_extra_info(name, default)
 
     def failed(self, error: Exception) -> None:
-        self._server.fail_handshake(self.peer.address, error)
+        self._server.fail_handshake(self.visit, self.peer.address, error)
 
     def receive(self, data: bytes) -> None:
         if self._preface is not None:

@@ -243,6 +243,8 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
     def _receive_chunk(self, data: bytes | Exception) -> None:
         """Take what was read: bytes, their end, or an error."""
         if isinstance(data, Exception):
+            if self._tls is not None and self._tls.state is TlsState.HANDSHAKE:
+                self.failed(data)
             self._lose_with(data)
         elif self._tls is not None:
             self._receive_ciphertext(self._tls, data)

@@ -424,7 +424,7 @@ class Server(ServerSettings):
                 peer = relayed
             secure, early = None, b""
             if ssl is not None:
-                shaken = await self._shake_hands(stream, ssl, peer.address)
+                shaken = await self._shake_hands(stream, ssl, visit, peer.address)
                 if shaken is None:
                     return
                 self.shaken(visit)
@@ -460,7 +460,9 @@ class Server(ServerSettings):
                 self._shaking.discard(scope)
         return None
 
-    async def _shake_hands(self, stream: Stream, ssl: tls.SSLContext, address: object) -> tuple[Tls, bytes] | None:
+    async def _shake_hands(
+        self, stream: Stream, ssl: tls.SSLContext, visit: Visit, address: object
+    ) -> tuple[Tls, bytes] | None:
         """Do the handshake of TLS; give what came after it, or `None` if it was not done."""
         timeouts = TlsTimeouts(trio.current_time(), self.timeouts.open_timeout, self.timeouts.close_timeout)
         with trio.CancelScope() as scope:
@@ -472,14 +474,14 @@ class Server(ServerSettings):
                     secure = Tls(ssl, Role.SERVER, buffers=shared_buffers())
                     return secure, await shake_hands(stream, secure)
                 late = f"the TLS handshake did not end within {timeouts.handshake_timeout:g} s"
-                self.fail_handshake(address, TimeoutError(late))
+                self.fail_handshake(visit, address, TimeoutError(late))
             except trio.BrokenResourceError as error:
-                self.fail_handshake(address, ConnectionError(str(error)))
+                self.fail_handshake(visit, address, ConnectionError(str(error)))
             except OSError as error:
-                self.fail_handshake(address, error)
+                self.fail_handshake(visit, address, error)
                 await linger(stream, timeouts)
             except Exception as error:
-                self.fail_handshake(address, error)
+                self.fail_handshake(visit, address, error)
             finally:
                 self._shaking.discard(scope)
         return None
