@@ -60,6 +60,8 @@ WHOLE = {
     "v2 unspecified": (v2(b"", 0x00), ProxyHeader()),
     "v2 LOCAL": (v2(b"", 0x00, 0x20), ProxyHeader()),
     "v2 LOCAL with addresses": (v2(V4, 0x11, 0x20), ProxyHeader()),
+    "v2 LOCAL with what is none": (v2(b"abc", 0x00, 0x20), ProxyHeader()),
+    "v2 LOCAL of an unknown family": (v2(V4, 0x43, 0x20), ProxyHeader()),
     "v2 TLVs": (
         v2(V4 + tlv(2, b"example.com") + tlv(4, b"")),
         ProxyHeader(("192.0.2.1", 50000), ("198.51.100.2", 443), ((2, b"example.com"), (4, b""))),

@@ -124,19 +124,19 @@ class ProxyHeaderReader:
         size = V2_FIXED + int.from_bytes(buffer[14:16], "big")
         if len(buffer) < size:
             return 0
+        if buffer[12] == 0x20 | _LOCAL:
+            # All that follows is to be discarded, whatever it is.
+            self.header = ProxyHeader()
+            return size
         family, transport = divmod(buffer[13], 16)
         if family > 3 or transport > 2:
             raise _MalformedError(f"family and transport 0x{buffer[13]:02x} are unknown")
         whole = bytes(buffer[:size])
         addresses = _LENGTHS.get(family, 0)
         if size < V2_FIXED + addresses:
-            if buffer[12] == 0x20 | _LOCAL:
-                # Its family means nothing.
-                addresses = 0
-            else:
-                raise _MalformedError("the addresses are not whole")
+            raise _MalformedError("the addresses are not whole")
         tlvs = _read_tlvs(whole, V2_FIXED + addresses)
-        if buffer[12] == 0x20 | _PROXY and family and transport == _STREAM:
+        if family and transport == _STREAM:
             self.header = ProxyHeader(*_binary_addresses(family, whole[V2_FIXED : V2_FIXED + addresses]), tlvs)
         else:
             # What is no stream is not what was accepted.
