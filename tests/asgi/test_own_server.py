@@ -486,6 +486,18 @@ def test_handshakes_over_the_limit_are_refused_until_one_is_decided(run):
     run(work())
 
 
+def test_an_http2_connection_that_breaks_a_rule_counts_as_refused(run):
+    async def work():
+        async with serving(echo) as server:
+            reader, writer = await raw_client(server, head=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            writer.write(bytes(3) + b"\x09\x00" + bytes(4))
+            await reader.read()
+            assert server.statistics().refused["invalid"] == 1
+            writer.close()
+
+    run(work())
+
+
 def test_the_scope_has_the_addresses_of_a_proxy_header(run):
     async def app(scope, receive, send):
         await receive()

@@ -223,6 +223,7 @@ class AsgiProtocol(ServerProtocol):
             self.end_opening(connection)
 
     def receive_ordinary(self, event: Any) -> None:
+        self.count_fault(event)
         # Nothing is collected.
         super(ServerTransport, self).receive_ordinary(event)
         assert self._requests is not None

@@ -341,14 +341,17 @@ class ServerTransport(LoggedTransport):
             self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
-        if isinstance(event, Failed) and event.error.code != 1006 and self.error is None:
-            # What follows the first fault of a connection is of no use to anybody.
-            self._server.count_refusal("invalid")
+        self.count_fault(event)
         super().receive_ordinary(event)
         # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
         request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
+
+    def count_fault(self, event: Any) -> None:
+        """Count a fault of the peer, unless one is known: what follows the first fault of a connection is of no use to anybody."""
+        if isinstance(event, Failed) and event.error.code != 1006 and self.error is None:
+            self._server.count_refusal("invalid")
 
     def client_of(self, request: UpgradeRequest | Request) -> Peer | None:
         """Give the client of a request, as trusted proxies tell; `None` if they tell what cannot be understood."""
