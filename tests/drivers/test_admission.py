@@ -54,6 +54,21 @@ def test_tls_handshakes_over_the_limit_are_not_begun(run, tls_contexts, caplog):
     assert "there are 1 TLS handshakes under way" in caplog.text
 
 
+def test_a_tls_handshake_that_the_server_cuts_off_is_none_that_failed(run, tls_contexts, caplog):
+    async def work():
+        async with listening(ssl=tls_contexts[0]) as server:
+            _, writer = await raw_client(server, head=b"")
+            await until(lambda: server.statistics().handshakes)
+            await server.close()
+            await until(lambda: not server.statistics().connections)
+            assert server.statistics().refused["tls"] == 0
+            writer.transport.abort()
+
+    with caplog.at_level(logging.INFO, "mintws.server"):
+        run(work())
+    assert "TLS" not in caplog.text
+
+
 def test_a_tls_handshake_that_has_failed_is_no_longer_under_way(run, tls_contexts):
     async def work():
         async with listening(max_handshakes=1, ssl=tls_contexts[0]) as server:

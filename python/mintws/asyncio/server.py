@@ -478,4 +478,7 @@ class ServerTls(TlsProtocol):
         return protocol
 
     def failed(self, error: Exception) -> None:
+        if self._server.leaving:
+            # It was cut off here.
+            return
         self._server.fail_handshake(self.visit, self._transport.get_extra_info("peername"), error)
