@@ -208,3 +208,18 @@ def test_the_own_origin_is_what_the_client_has_asked_the_proxy_for(origin: str, 
 def test_what_is_no_such_header_is_refused_where_it_is_given(header: object, error: type[Exception]) -> None:
     with pytest.raises(error, match="forwarded_header"):
         TrustedProxies([], header)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "host"),
+    [
+        ("X-Forwarded-For", "fe80::1%eth0", "fe80::1"),
+        ("X-Forwarded-For", "[fe80::1%eth0]:80", "fe80::1"),
+        ("Forwarded", 'for="[fe80::1%eth0]:80"', "fe80::1"),
+        ("X-Forwarded-For", "fe80::1%no zone", None),
+        ("X-Forwarded-For", "fe80::1%", None),
+    ],
+)
+def test_a_zone_of_the_proxy_is_no_part_of_the_address(header, value, host):
+    client = TrustedProxies(["10.0.0.1"], header).client(Peer(("10.0.0.1", 1)), [(header, value)])
+    assert (client and client.address[0]) == host

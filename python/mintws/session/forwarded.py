@@ -22,9 +22,11 @@ _PAIR = re.compile(
     r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]+)|"((?:[^"\\]|\\.)*)")[ \t]*"""
 )
 _EMPTY = re.compile(r"[ \t]*")
-#: A node: an address, or a name that hides it, and a port (RFC 7239 §6).
+#: A node: an address, or a name that hides it, and a port (RFC 7239 §6). The zone of an address is the proxy's, and means nothing here.
 _NODE = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|(unknown|_[0-9A-Za-z._-]+))(?::([0-9]{1,5}|_[0-9A-Za-z._-]+))?", re.IGNORECASE
+    r"(?:\[([0-9A-Fa-f:.]+)(?:%[0-9A-Za-z._~-]+)?\]|([0-9.]+)|(unknown|_[0-9A-Za-z._-]+))"
+    r"(?::([0-9]{1,5}|_[0-9A-Za-z._-]+))?",
+    re.IGNORECASE,
 )
 
 
@@ -101,10 +103,10 @@ def _read_x_forwarded(headers: list[tuple[str, str]]) -> Iterator[_Hop]:
             raise _MalformedError
     for i in reversed(range(len(nodes))):
         scheme, host = (values[i if len(values) > 1 else 0] if values else None for values in (schemes, hosts))
-        ip = parse_ip(nodes[i])
-        yield _Hop(
-            _parse_node(nodes[i]) if ip is None else _address(ip, 0), _checked_scheme(scheme), _checked_host(host)
-        )
+        # Here an IPv6 address has brackets only with a port.
+        bare = nodes[i].count(":") > 1 and not nodes[i].startswith("[")
+        address = _parse_node(f"[{nodes[i]}]" if bare else nodes[i])
+        yield _Hop(address, _checked_scheme(scheme), _checked_host(host))
 
 
 def _listed(headers: list[tuple[str, str]], name: str) -> list[str]:
