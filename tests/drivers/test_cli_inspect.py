@@ -324,6 +324,13 @@ def test_no_bytes_make_it_fail(recorded: tuple[str, bytes, bytes], data: st.Data
     assert all(str(it) for it in [*found.client, *found.server])
 
 
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"])
+@pytest.mark.parametrize("value", ["", " ", "a b", "\xe9", ";", "tea; x"])
+def test_an_answer_without_its_request_may_have_any_value(name: str, value: str) -> None:
+    head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{name}:{value}\r\n\r\n"
+    assert Http1Conversation(None, head.encode("latin-1"), ASSUMED).server
+
+
 def test_standard_input_is_read() -> None:
     done = subprocess.run(
         [*MINTWS, "inspect", "-"], input=b"\x81\x05Hello", capture_output=True, timeout=BOUND, check=False

@@ -18,8 +18,9 @@ from mintws.extensions import Offer
 
 _END = b"\r\n\r\n"
 _ACCEPT = re.compile(rb"(?im)^(sec-websocket-accept:[ \t]*)([^\r\n]*)")
-_PROTOCOL = re.compile(rb"(?im)^sec-websocket-protocol:[ \t]*([^\r\n]*?)[ \t]*\r$")
-_EXTENSIONS = re.compile(rb"(?im)^sec-websocket-extensions:[ \t]*([^\r\n;,]*)")
+# Tokens alone: what is none cannot be asked for.
+_PROTOCOL = re.compile(rb"(?im)^sec-websocket-protocol:[ \t]*([-!#$%&'*+.^_`|~0-9a-z]+)[ \t]*\r$")
+_EXTENSIONS = re.compile(rb"(?im)^sec-websocket-extensions:[ \t]*([-!#$%&'*+.^_`|~0-9a-z]+)[ \t]*[;,\r]")
 #: RFC 6455 §1.3.
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -107,7 +108,7 @@ class Http1Conversation:
         else:
             self.server.append(Finding(0, "the request is not there, so Sec-WebSocket-Accept cannot be checked"))
             head = data[: _end_of_head(data)]
-            names = [it.strip().decode("latin-1") for it in _EXTENSIONS.findall(head)]
+            names = [it.decode("latin-1") for it in _EXTENSIONS.findall(head)]
             subprotocols = [it.decode("latin-1") for it in _PROTOCOL.findall(head)[:1]]
             request = ask_for([Offer(it) for it in names], subprotocols)
         connection.send(request)
