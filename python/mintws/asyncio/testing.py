@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from mintws.arguments import explained
 from mintws.asyncio.client import connect, connect_http2
 from mintws.asyncio.connector import ClientProtocol, Connector
 from mintws.asyncio.memory import MemoryTransport, memory_transports
 from mintws.asyncio.server import Handler, Server, serve
 from mintws.asyncio.websocket import WebSocket
-from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt, OpenedOnce, unreachable
+from mintws.connection import Options
+from mintws.drivers import pair as shared
+from mintws.drivers.client import Attempt, unreachable
 from mintws.drivers.destination import Destination
-from mintws.drivers.memory import reaching, refused, url_of
+from mintws.drivers.memory import reaching, refused
 from mintws.errors import ConnectTimeout
-from mintws.extensions import Extension
 from mintws.session import HttpVersion, Timeouts
 from mintws.url import Url
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 
@@ -134,7 +133,7 @@ class _MemoryConnector(Connector):
         return await Connector(self.destination, transport).connect(http, timeouts, options, attempt, **streams)
 
 
-class pair(OpenedOnce):  # noqa: N801  (used as a function)
+class pair(shared.pair):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -147,40 +146,7 @@ class pair(OpenedOnce):  # noqa: N801  (used as a function)
         LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
-    @explained(Connection)
-    def __init__(
-        self,
-        target: str = "/",
-        *,
-        http: Literal["1.1", "2"] = "1.1",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        subprotocols: Sequence[str] = (),
-        extensions: Sequence[Extension] | None = None,
-        close_timeout: float = 10.0,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
-        **options: Unpack[Options],
-    ) -> None:
-        self._serving = serve_in_memory(
-            self._handle,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
-        self._connecting = self._serving._server.connect(
-            url_of(target),
-            http=http,
-            headers=headers,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
+    _serve = serve_in_memory
 
     async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
         self._begin()

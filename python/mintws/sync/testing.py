@@ -5,16 +5,15 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from mintws.arguments import explained
-from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt, OpenedOnce
+from mintws.connection import Options
+from mintws.drivers import pair as shared
+from mintws.drivers.client import Attempt
 from mintws.drivers.destination import Destination
-from mintws.drivers.memory import reaching, refused, url_of
-from mintws.extensions import Extension
+from mintws.drivers.memory import reaching, refused
 from mintws.session import Timeouts
 from mintws.sync.client import connect, connect_http2
 from mintws.sync.connector import Connector
@@ -24,7 +23,7 @@ from mintws.sync.websocket import WebSocket
 from mintws.url import Url
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 
@@ -124,7 +123,7 @@ class _MemoryConnector(Connector):
         return self._dial(), b""
 
 
-class pair(OpenedOnce):  # noqa: N801  (used as a function)
+class pair(shared.pair):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -137,40 +136,7 @@ class pair(OpenedOnce):  # noqa: N801  (used as a function)
         LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
-    @explained(Connection)
-    def __init__(
-        self,
-        target: str = "/",
-        *,
-        http: Literal["1.1", "2"] = "1.1",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        subprotocols: Sequence[str] = (),
-        extensions: Sequence[Extension] | None = None,
-        close_timeout: float = 10.0,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
-        **options: Unpack[Options],
-    ) -> None:
-        self._serving = serve_in_memory(
-            self._handle,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
-        self._connecting = self._serving._server.connect(
-            url_of(target),
-            http=http,
-            headers=headers,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
+    _serve = serve_in_memory
 
     def __enter__(self) -> tuple[WebSocket, WebSocket]:
         self._begin()

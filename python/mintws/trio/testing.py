@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import socket
 import ssl as tls
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from mintws.arguments import explained
-from mintws.connection import Connection, Options
-from mintws.drivers.client import Attempt, OpenedOnce
+from mintws.connection import Options
+from mintws.drivers import pair as shared
+from mintws.drivers.client import Attempt
 from mintws.drivers.destination import Destination
-from mintws.drivers.memory import reaching, refused, url_of
-from mintws.extensions import Extension
+from mintws.drivers.memory import reaching, refused
 from mintws.session import Timeouts
 from mintws.trio.client import connect, connect_http2
 from mintws.trio.connector import Connector
@@ -27,7 +26,7 @@ from mintws.trio.websocket import WebSocket
 from mintws.url import Url
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 
@@ -120,7 +119,7 @@ class _MemoryConnector(Connector):
         return self._dial()
 
 
-class pair(OpenedOnce):  # noqa: N801  (used as a function)
+class pair(shared.pair):  # noqa: N801  (used as a function)
     """Open a pair of connected WebSockets in memory: `async with pair() as (client, server):`. Both are closed when it ends.
 
     Args:
@@ -133,40 +132,7 @@ class pair(OpenedOnce):  # noqa: N801  (used as a function)
         LocalProtocolError, TypeError: an argument is wrong, or it was entered before.
     """
 
-    @explained(Connection)
-    def __init__(
-        self,
-        target: str = "/",
-        *,
-        http: Literal["1.1", "2"] = "1.1",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        subprotocols: Sequence[str] = (),
-        extensions: Sequence[Extension] | None = None,
-        close_timeout: float = 10.0,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
-        **options: Unpack[Options],
-    ) -> None:
-        self._serving = serve_in_memory(
-            self._handle,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
-        self._connecting = self._serving._server.connect(
-            url_of(target),
-            http=http,
-            headers=headers,
-            subprotocols=subprotocols,
-            extensions=extensions,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            **options,
-        )
+    _serve = serve_in_memory
 
     async def __aenter__(self) -> tuple[WebSocket, WebSocket]:
         self._begin()
