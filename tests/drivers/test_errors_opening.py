@@ -152,9 +152,9 @@ def test_an_end_before_the_answer_is_told(run, http):
     assert "without" in str(error)
 
 
-def test_an_end_before_anything_is_told_alike_over_both_versions(run, http):
+def test_an_end_before_anything_is_told_alike_over_both_versions(run, how):
     with blocking_server(lambda sock: sock.recv(65536)) as port:
-        error = run(failure(opened(f"ws://127.0.0.1:{port}", http)))
+        error = run(failure(opened(f"ws://127.0.0.1:{port}", how)))
     assert str(error) == f"cannot connect to 127.0.0.1:{port}: the server closed the connection without an answer"
 
 

@@ -569,7 +569,7 @@ class ClientTransport(LoggedTransport):
     def check_open(self) -> None:
         """Raise `ConnectError` if nothing more can be begun on the connection."""
         if self.lost or self.closing:
-            raise self.unreachable(self.error)
+            raise self.unreachable(self.error or self._end())
         if self.http.leaving:
             leaving = "the connection takes no new streams any more: connect again"
             raise ConnectError(f"cannot connect to {self._url.authority}: {leaving}")
@@ -577,6 +577,12 @@ class ClientTransport(LoggedTransport):
     def unreachable(self, error: Exception | None) -> ConnectError:
         """Make the error that names why nothing can be opened, which is its cause."""
         return unreachable(self._url, error, self.timeout_error)
+
+    def _end(self) -> RemoteProtocolError | None:
+        """Give how the connection has ended over HTTP/2, of which no event told where it had no stream; `None` if it has not."""
+        if self.http2 is None or not self.http2.end_reason:
+            return None
+        return RemoteProtocolError(self.http2.end_reason, code=1006, section="RFC 9113 §6.8")
 
     def _awaited_by(self, connection: Connection) -> str:
         """Name what an opening waits for."""

@@ -171,6 +171,11 @@ class Http2:
         return self._wire.goaway
 
     @property
+    def end_reason(self) -> str:
+        """Why the connection has ended, in words, as far as that is known; empty as long as it has not."""
+        return self._wire.end_reason
+
+    @property
     def has_room(self) -> bool:
         """Whether there may be one more stream now (RFC 9113 §5.1.2): an ordinary request cannot wait for it by itself."""
         return self._wire.has_room
@@ -208,8 +213,8 @@ class Http2:
     def done(self) -> bool:
         """Whether the transport is to be closed now, after what was returned so far is written."""
         wire = self._wire
-        if wire.ended or not (wire.we_leave or wire.peer_leaves):
-            return wire.ended
+        if wire.end_reason or not (wire.we_leave or wire.peer_leaves):
+            return bool(wire.end_reason)
         return not self._streams and not self.h2.open_inbound_streams and not self.h2.open_outbound_streams
 
     @property
@@ -225,7 +230,7 @@ class Http2:
         transport that is closed are answered with a reset, which may overtake what was written last: read on, and discard what comes,
         until the peer ends it too, for a while.
         """
-        return self._wire.ended or (self._role is Role.SERVER and not self._wire.peer_leaves)
+        return bool(self._wire.end_reason) or (self._role is Role.SERVER and not self._wire.peer_leaves)
 
     def receive(self, data: bytes | bytearray | memoryview) -> Received:
         """Take bytes from the peer and say what they mean.
@@ -261,22 +266,21 @@ class Http2:
         offset, frame, events = begun
         events[:0], self._kept = self._kept, []
         wire = self._wire
-        if wire.ended:
+        if wire.end_reason:
             return events, b""
         if data:
             return self._read(data, events, offset, frame)
         if wire.data_receiver.behind:
             wire.data_receiver.end_turns()
             self._read(b"", events, 0, None)
-        if not wire.ended:
-            wire.ended = True
+        if not wire.end_reason:
             if wire.goaway:
-                why = f"the {wire.peer} ended the connection: {wire.goaway}"
+                wire.end_reason = lost = f"the {wire.peer} ended the connection: {wire.goaway}"
             elif self._role is Role.CLIENT and not wire.settings_came:
-                why = "the server closed the connection without an answer"
+                wire.end_reason = lost = "the server closed the connection without an answer"
             else:
-                why = "the transport ended without a Close"
-            events += self._streams.end(why)
+                wire.end_reason, lost = "the connection has ended", "the transport ended without a Close"
+            events += self._streams.end(lost)
         return self._hand_on(events)
 
     def _catch_up(self) -> Received:
@@ -408,7 +412,7 @@ class Http2:
             LocalProtocolError: the connection was not started.
         """
         self._check_started()
-        if self._wire.ended or self._wire.we_leave:
+        if self._wire.end_reason or self._wire.we_leave:
             return b""
         self._wire.leave()
         return self._wire.take()

@@ -140,7 +140,7 @@ class Ordinary:
         library = self._wire.h2
         if not 0 < number <= library.highest_inbound_stream_id:
             raise LocalProtocolError("there is no such request: respond to one that collect() gave")
-        if self._wire.ended:
+        if self._wire.end_reason:
             return False
         stream = library.streams.get(number)
         if stream is None and library.was_reset(number):

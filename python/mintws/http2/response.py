@@ -110,7 +110,7 @@ class StreamedResponse(OrdinaryStream):
 
     def acknowledge(self, size: int) -> bytes:
         """Give the client credit for so many bytes of the request's body: `flow_controlled_len` of its events (RFC 9113 §6.9.1)."""
-        if size and not self.remote_ended and not self._wire.ended:
+        if size and not self.remote_ended and not self._wire.end_reason:
             self._wire.h2.acknowledge_received_data(size, self.number)
         return self._wire.take()
 

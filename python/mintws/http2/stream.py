@@ -46,7 +46,7 @@ class HttpStream:
     @property
     def closed(self) -> bool:
         """Whether nothing more is sent on it."""
-        if self.left or self._wire.ended:
+        if self.left or self._wire.end_reason:
             return True
         return self.h2 is not None and self.h2.state_machine.state in _ENDED_HERE
 

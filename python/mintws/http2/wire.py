@@ -90,7 +90,7 @@ class Wire:
         data_receiver: cuts what comes into frames, and has the windows in which the peer sends.
         flood_guard: what the peer has done for nothing.
         closed: the streams that have closed since `take_closed`.
-        ended: nothing more is read, nor written.
+        end_reason: why nothing more is read, nor written; empty until then.
         we_leave: we take no new streams.
         peer_leaves: the peer takes none.
         settings_came: the peer's SETTINGS have come.
@@ -132,7 +132,7 @@ class Wire:
             self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit
         )
         self.flood_guard = FloodGuard()
-        self.ended = False
+        self.end_reason = ""
         self.we_leave = False
         self.peer_leaves = False
         self.settings_came = False
@@ -154,7 +154,7 @@ class Wire:
     @property
     def leaving(self) -> bool:
         """Whether no new streams are begun any more."""
-        return self.ended or self.we_leave or self.peer_leaves or self.h2.highest_outbound_stream_id >= INT31
+        return bool(self.end_reason) or self.we_leave or self.peer_leaves or self.h2.highest_outbound_stream_id >= INT31
 
     @property
     def can_open(self) -> bool | None:
@@ -216,7 +216,7 @@ class Wire:
 
     def reset(self, number: int, code: int) -> None:
         """Reset a stream, if it is open."""
-        if number in self.h2.streams and not self.ended:
+        if number in self.h2.streams and not self.end_reason:
             self.h2.reset_stream(number, code)
 
     def leave(self) -> None:
@@ -227,7 +227,7 @@ class Wire:
     def fail(self, fault: ConnectionFault) -> None:
         """Write the GOAWAY that says what was wrong, and end."""
         self.h2.close_connection(fault.code, last_stream_id=self._last_seen)
-        self.ended = True
+        self.end_reason = fault.message
         self.data_receiver.stop()
 
     def take_closed(self) -> list[int]:
