@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import typing
 
@@ -115,6 +116,15 @@ def test_unknown_argument_names_all_that_there_are_and_the_nearest(call):
     assert known >= Options.__annotations__.keys()
     with pytest.raises(TypeError, match=rf"^{call}\(\) has no argument zzzzz; it has "):
         CALLS[call](zzzzz=5)
+
+
+@pytest.mark.parametrize("driver", ["asyncio", "trio", "sync"])
+def test_unknown_argument_of_a_pool_names_the_nearest(driver):
+    pool = importlib.import_module(f"mintws.{driver}").Pool
+    with pytest.raises(
+        TypeError, match=r"^Pool\(\) has no argument max_connections; did you mean max_connections_per_origin\?"
+    ):
+        pool(max_connections=5)
 
 
 @pytest.mark.parametrize("call", CALLS)

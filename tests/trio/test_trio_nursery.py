@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -13,7 +14,7 @@ import trio.testing
 from on_trio import Relay, echo, listening, url
 
 from mintws import ConnectError, ConnectionClosed, ConnectTimeout, LocalProtocolError, UpgradeError, UpgradeReject
-from mintws.trio import connect, connect_http2, serve
+from mintws.trio import Pool, connect, connect_http2, serve
 
 
 def test_a_connection_runs_in_the_nursery_of_the_caller(run, http):
@@ -376,6 +377,16 @@ def test_a_task_that_only_sends_or_receives_lets_others_run(run, http):
 
     turns = 0
     run(main)
+
+
+@pytest.mark.parametrize("block", [lambda: connect("ws://localhost"), lambda: serve(echo, "127.0.0.1", 0), Pool])
+def test_under_asyncio_the_module_for_it_is_named(block):
+    async def main():
+        async with block():
+            raise AssertionError("it runs")
+
+    with pytest.raises(RuntimeError, match=r"under asyncio use mintws\.asyncio"):
+        asyncio.run(main())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from mintws.arguments import explained
 from mintws.asyncio.client import connect
 from mintws.asyncio.connector import ClientProtocol, Connector
 from mintws.asyncio.websocket import WebSocket
@@ -43,6 +44,7 @@ class Pool:
         LocalProtocolError, TypeError: an argument is wrong.
     """
 
+    @explained()
     def __init__(
         self,
         *,

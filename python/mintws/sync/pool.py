@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
+from mintws.arguments import explained
 from mintws.drivers.client import Attempt, ClientSettings
 from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter
@@ -52,6 +53,7 @@ class Pool:
         LocalProtocolError, TypeError: an argument is wrong.
     """
 
+    @explained()
     def __init__(
         self,
         *,

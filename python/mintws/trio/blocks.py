@@ -26,9 +26,17 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 class BlockNursery:
-    """The nursery of a block. What the block raises is not put in an exception group."""
+    """The nursery of a block. What the block raises is not put in an exception group.
+
+    Raises:
+        RuntimeError: trio does not run here.
+    """
 
     def __init__(self) -> None:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "mintws.trio takes trio.run(): under asyncio use mintws.asyncio, and in threads mintws.sync"
+            )
         self._manager = trio.open_nursery()
 
     async def open(self) -> trio.Nursery:

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from mintws.arguments import explained
 from mintws.drivers.client import Attempt, ClientSettings
 from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter as AnyWaiter
@@ -49,6 +50,7 @@ class Pool:
         LocalProtocolError, TypeError: an argument is wrong.
     """
 
+    @explained()
     def __init__(
         self,
         *,
