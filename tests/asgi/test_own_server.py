@@ -9,6 +9,7 @@ import inspect
 import socket
 import weakref
 from collections.abc import MutableMapping
+from http.client import HTTPConnection
 
 import pytest
 from asgi.applications import noting, probed
@@ -301,7 +302,7 @@ def test_what_has_ended_is_freed_without_the_collector(run, http):
 
 def test_its_arguments_are_those_of_serve_but_what_an_application_decides():
     said = inspect.signature(serve_handler).parameters
-    decided = {"forwarded_header", "origins", "respond", "subprotocols", "trusted_proxies", "upgrade"}
+    decided = {"origins", "respond", "subprotocols", "upgrade"}
     shared = {name for name, it in said.items() if it.kind is it.KEYWORD_ONLY} - decided
     assert shared == Arguments.__optional_keys__ | Arguments.__required_keys__
     for name in (*decided, "parts", "text_as_bytes"):
@@ -513,3 +514,68 @@ def test_the_scope_has_the_addresses_of_a_proxy_header(run):
         assert told.replace("[", "(").replace("]", ")") == "('192.0.2.1', 50000) ('198.51.100.2', 443)"
 
     run(work())
+
+
+async def told_of_client(scope, receive, send):
+    """Tell whose request it is."""
+    told = f"{scope['client']} {scope['scheme']}"
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": told.encode()})
+    else:
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": told})
+
+
+FORWARDED = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+
+
+def test_scopes_have_the_client_that_a_trusted_proxy_tells(run, http, caplog):
+    async def work():
+        async with serving(told_of_client, trusted_proxies=["127.0.0.1"]) as server:
+            async with connect(url(server), http=http, headers=FORWARDED) as websocket:
+                assert await websocket.recv() == "('192.0.2.1', 0) wss"
+            assert await get(server, http, FORWARDED) == (200, b"('192.0.2.1', 0) https")
+        async with serving(told_of_client) as server:
+            async with connect(url(server), http=http, headers=FORWARDED) as websocket:
+                assert await websocket.recv() == f"{websocket.transport.get_extra_info('sockname')} ws"
+            status, told = await get(server, http, FORWARDED)
+            assert status == 200 and told.startswith(b"('127.0.0.1'") and told.endswith(b" http")
+
+    with caplog.at_level("INFO", "mintws.server"):
+        run(work())
+    assert "opened: 192.0.2.1:0 /" in caplog.text
+
+
+def test_a_malformed_header_of_a_trusted_proxy_reaches_no_application(run, http):
+    async def app(scope, receive, send):
+        raise AssertionError("it is asked")
+
+    async def work():
+        wrong = {"X-Forwarded-For": "localhost"}
+        async with serving(app, trusted_proxies=["127.0.0.1"]) as server:
+            with pytest.raises(UpgradeError) as refused:
+                await connect(url(server), http=http, headers=wrong)
+            assert (refused.value.status, refused.value.body) == (400, b"a header of the proxy is malformed\n")
+            assert await get(server, http, wrong) == (400, b"a header of the proxy is malformed\n")
+            assert server.statistics().refused["invalid"] == 2
+            assert server.statistics().handshakes == 0
+
+    run(work())
+
+
+async def get(server, http, headers):
+    """Make a request of `http`, the version of HTTP; give status and body."""
+    if http == "2":
+        async with connect_http2(url(server)) as client:
+            response = await client.request("GET", "/", headers=headers)
+            return response.status, response.body
+
+    def ask():
+        with contextlib.closing(HTTPConnection("127.0.0.1", server.port, timeout=5)) as client:
+            client.request("GET", "/", headers=headers)
+            response = client.getresponse()
+            return response.status, response.read()
+
+    return await asyncio.to_thread(ask)

@@ -117,6 +117,18 @@ def test_it_serves_what_the_arguments_say(folder: Path, certificate: tuple[Path,
             assert (done.returncode, done.stdout) == ((0, expected) if works else (1, b"")), done.stderr
 
 
+def test_it_serves_behind_a_proxy_that_it_trusts(folder: Path) -> None:
+    options = ("--trusted-proxies", "192.0.2.0/24", "--trusted-proxies", "127.0.0.1", "--forwarded-header", "Forwarded")
+    with process(folder, "served:app", *options) as running:
+        assert line(running) == "lifespan.startup"
+        port = port_of(line(running))
+        done = talk(f"ws://localhost:{port}/", "-H", "Forwarded: for=192.0.2.1;proto=https", "--http", "1.1", wait="1")
+        assert done.stdout == b"wss 1.1 /\n", done.stderr
+    assert failing(folder, "served:app", "--trusted-proxies", "no.address")[0] == 2
+    code, said = failing(folder, "served:app", "--forwarded-header", "X-Real-IP")
+    assert code == 2 and "forwarded_header is X-Forwarded-For or Forwarded" in said
+
+
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_closes_all_with_1012_and_then_stops_the_application(folder: Path, http: str, number: int) -> None:

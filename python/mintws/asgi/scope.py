@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from mintws.asgi.tls import tls_extension
 from mintws.connection import Connection
-from mintws.events import Request, UpgradeRequest, encoded
+from mintws.events import Peer, Request, UpgradeRequest, encoded
 
 #: The newest version of the specification: `reason` is told, and `send` after the end raises an `OSError`.
 SPEC_VERSION = "2.5"
@@ -20,6 +20,7 @@ def websocket_scope(
     request: UpgradeRequest,
     transport: asyncio.BaseTransport,
     *,
+    client: Peer | None = None,
     root_path: str = "",
     state: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def websocket_scope(
         connection: its connection.
         request: the request of the opening handshake.
         transport: where it came from.
+        client: the client, as trusted proxies tell; `None` if it is the other end of the transport.
         root_path: the path that the application is mounted at, which is put in front of that of the request.
         state: what the lifespan of the application has set.
     """
@@ -37,7 +39,7 @@ def websocket_scope(
     if http_version == "2":
         headers = _with_one_cookie(headers)
     return {
-        **_scope("websocket", request.target, transport, root_path, state),
+        **_scope("websocket", request.target, transport, client, root_path, state),
         "http_version": http_version,
         "headers": headers,
         "subprotocols": list(request.subprotocols),
@@ -51,6 +53,7 @@ def http_scope(
     *,
     http_version: str,
     extensions: Iterable[str] = (),
+    client: Peer | None = None,
     root_path: str = "",
     state: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -61,10 +64,10 @@ def http_scope(
         transport: where it came from.
         http_version: the version of HTTP, "1.1" or "2".
         extensions: the extensions that whoever sends the response has, but for that of TLS.
-        root_path, state: as of `websocket_scope`.
+        client, root_path, state: as of `websocket_scope`.
     """
     return {
-        **_scope("http", request.target, transport, root_path, state),
+        **_scope("http", request.target, transport, client, root_path, state),
         "http_version": http_version,
         "method": request.method,
         "headers": encoded(request.headers),
@@ -73,20 +76,28 @@ def http_scope(
 
 
 def _scope(
-    kind: str, target: str, transport: asyncio.BaseTransport, root_path: str, state: Mapping[str, Any] | None
+    kind: str,
+    target: str,
+    transport: asyncio.BaseTransport,
+    client: Peer | None,
+    root_path: str,
+    state: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Give what scopes of both kinds have."""
     raw_path, _, query = target.partition("?")
     scheme = {"http": "http", "websocket": "ws"}[kind]
+    secure = transport.get_extra_info("ssl_object") is not None
+    if client is not None and client.scheme is not None:
+        secure = client.scheme == "https"
     scope: dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
-        "scheme": scheme if transport.get_extra_info("ssl_object") is None else f"{scheme}s",
+        "scheme": f"{scheme}s" if secure else scheme,
         "path": root_path + unquote(raw_path),
         "raw_path": (root_path + raw_path).encode(),
         "query_string": query.encode(),
         "root_path": root_path,
-        "client": _address(transport.get_extra_info("peername")),
+        "client": _address(transport.get_extra_info("peername") if client is None else client.address),
         "server": _address(transport.get_extra_info("sockname")),
     }
     if state is not None:

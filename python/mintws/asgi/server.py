@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl as tls
 from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mintws import asyncio as driver
@@ -14,7 +15,7 @@ from mintws.arguments import explained
 from mintws.asgi.http import HttpCycle, Responder
 from mintws.asgi.http1 import Http1Requests
 from mintws.asgi.lifespan import Lifespan, Mode
-from mintws.asgi.messages import App, Application
+from mintws.asgi.messages import App, Application, Receive, Send
 from mintws.asgi.requests import EXTENSIONS, Requests
 from mintws.asgi.scope import http_scope, websocket_scope
 from mintws.asgi.websocket import SERVICE_RESTART, AsgiWebSocket, WebSocketCycle, no_handler
@@ -23,12 +24,12 @@ from mintws.asyncio.listener import Listener
 from mintws.asyncio.server import Handler, Server, ServerProtocol
 from mintws.connection import Connection, Options
 from mintws.drivers import log
-from mintws.drivers.server import ServerTransport
+from mintws.drivers.server import FORWARDED_REFUSAL, MALFORMED_FORWARDED, ServerTransport
 from mintws.errors import LocalProtocolError
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
 from mintws.extensions import Extension
 from mintws.http1 import Http1
-from mintws.session import Network, Timeouts
+from mintws.session import ForwardedHeader, Network, Timeouts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,13 +39,11 @@ logger = logging.getLogger("mintws.server")
 #: Arguments of `mintws.asyncio.serve` for what an application does by itself, or what ASGI says.
 _OF_HANDLERS = dict.fromkeys(
     (
-        "forwarded_header",
         "origins",
         "parts",
         "respond",
         "subprotocols",
         "text_as_bytes",
-        "trusted_proxies",
         "upgrade",
     ),
     "the application sees to that",
@@ -65,6 +64,8 @@ class Arguments(Options, total=False):
     max_connections_per_address: int | None
     max_handshakes: int | None
     proxy_protocol: Sequence[Network] | None
+    trusted_proxies: Sequence[Network] | None
+    forwarded_header: ForwardedHeader
     window: int
     max_concurrent_streams: int
     server_header: str | None
@@ -89,8 +90,8 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
             "on" does not, and "off" does not ask.
         root_path: the path that the application is mounted at, with a slash at its beginning and none at its end.
         arguments: see `mintws.asyncio.serve`, which has the same: `sock`, `path`, `backlog`, `reuse_port`, `ssl`, `extensions`, `http2`,
-            `max_connections`, `max_connections_per_address`, `max_handshakes`, `proxy_protocol`, `window`, `max_concurrent_streams`,
-            `server_header`, the timeouts, and `Options`.
+            `max_connections`, `max_connections_per_address`, `max_handshakes`, `proxy_protocol`, `trusted_proxies`,
+            `forwarded_header`, `window`, `max_concurrent_streams`, `server_header`, the timeouts, and `Options`.
 
     Raises:
         LocalProtocolError, TypeError: an argument is wrong.
@@ -122,6 +123,12 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
 
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> AsgiServer:
         return AsgiServer(self._app, self._lifespan, self._root_path, timeouts, options)
+
+
+async def _refuse_malformed(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answer a request of which a trusted proxy tells what cannot be understood."""
+    await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": MALFORMED_FORWARDED})
 
 
 class AsgiServer(Server):
@@ -210,7 +217,23 @@ class AsgiProtocol(ServerProtocol):
         if not self.begin_opening(connection):
             return
         server = self._server
-        scope = websocket_scope(connection, event, self._transport, root_path=server.root_path, state=server.state)
+        client = self.client_of(event)
+        connection.request = replace(event, peer=client or self.peer)
+        if client is None:
+            answer, refusal, why = FORWARDED_REFUSAL
+            super().answer(connection, answer)
+            self.end_opening(connection)
+            server.count_refusal(refusal)
+            log.refused(self, connection, f"{answer.status}, {why}")
+            return
+        scope = websocket_scope(
+            connection,
+            event,
+            self._transport,
+            client=None if client is self.peer else client,
+            root_path=server.root_path,
+            state=server.state,
+        )
         cycle = self._undecided[connection] = WebSocketCycle(self, connection, scope, server.application)
         self._start_task(self._run_cycle(connection, cycle))
 
@@ -271,16 +294,22 @@ class AsgiProtocol(ServerProtocol):
     def make_cycle(self, request: Request, responder: Responder) -> HttpCycle:
         """Make what runs the application for a request."""
         server = self._server
+        client = self.client_of(request)
+        application = server.application
+        if client is None:
+            server.count_refusal("invalid")
+            application = application._replace(app=_refuse_malformed)
         scope = http_scope(
             request,
             self._transport,
             http_version=self._http_version,
             extensions=EXTENSIONS,
+            client=None if client is self.peer else client,
             root_path=server.root_path,
             state=server.state,
         )
         timeout = server.timeouts.open_timeout
-        return HttpCycle(responder, scope, server.application, self._log_response, timeout)
+        return HttpCycle(responder, scope, application, self._log_response, timeout)
 
     def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the application for a request."""

@@ -37,6 +37,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="whether the application is told of its start and end (%(default)s: if it wants to be)",
     )
     parser.add_argument("--root-path", default="", metavar="P", help="the path that the application is mounted at")
+    parser.add_argument(
+        "--trusted-proxies",
+        action="append",
+        metavar="NET",
+        help="a network of proxies, such as 10.0.0.0/8, whose headers tell the client's address and scheme; may be given several times",
+    )
+    parser.add_argument(
+        "--forwarded-header",
+        default="X-Forwarded-For",
+        metavar="NAME",
+        help="the header that they write: X-Forwarded-For (the default), with X-Forwarded-Proto, or Forwarded",
+    )
     parser.set_defaults(run=run, usage_error=parser.error)
 
 
@@ -53,6 +65,8 @@ async def run(arguments: argparse.Namespace, stop: Stop) -> int:
             http2=arguments.http == "auto",
             lifespan=arguments.lifespan,
             root_path=arguments.root_path,
+            trusted_proxies=arguments.trusted_proxies,
+            forwarded_header=arguments.forwarded_header,
         )
         server = await stop.bound(serving.__aenter__())
         if server is None:

@@ -59,12 +59,18 @@ from mintws.session import (
 
 logger = logging.getLogger("mintws.server")
 
-#: The body of the response to a request of which a trusted proxy tells what cannot be understood.
-MALFORMED_FORWARDED = b"a header of the proxy is malformed\n"
-
 Answer: TypeAlias = UpgradeAccept | UpgradeReject | None
 Upgrade: TypeAlias = Callable[[Connection, UpgradeRequest], Answer | Awaitable[Answer]]
 Respond: TypeAlias = Callable[[Request], Response | Awaitable[Response]]
+
+#: The body of the response to a request of which a trusted proxy tells what cannot be understood.
+MALFORMED_FORWARDED = b"a header of the proxy is malformed\n"
+#: The refusal of such a handshake, how it counts, and why for the log.
+FORWARDED_REFUSAL: tuple[UpgradeReject, Refusal, str] = (
+    UpgradeReject(400, body=MALFORMED_FORWARDED),
+    "invalid",
+    "a header of the proxy is malformed",
+)
 
 
 class ServerSettings:
@@ -417,11 +423,7 @@ class ServerTransport(LoggedTransport):
         connection.request = request = replace(request, peer=client or self.peer)
         try:
             if client is None:
-                answer, refusal, why = (
-                    UpgradeReject(400, body=MALFORMED_FORWARDED),
-                    "invalid",
-                    "a header of the proxy is malformed",
-                )
+                answer, refusal, why = FORWARDED_REFUSAL
             else:
                 answer, refusal, why = await self._decide(connection, request)
         except Exception as error:
