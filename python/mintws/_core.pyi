@@ -935,8 +935,8 @@ class BlockingWebSocket(MessageQueue):
     def batch(self) -> Batch:
         """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
 
-        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
-        written with them.
+        They are written when the block ends, and earlier whenever there are 32 KiB of them, or `recv` waits. Messages that other threads
+        send meanwhile are written with them.
         """
 
 @final

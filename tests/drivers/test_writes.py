@@ -291,6 +291,30 @@ def batches(websockets):
     return stack
 
 
+def test_a_receive_that_waits_writes_what_a_batch_holds_back(run, http):
+    async def work():
+        async with listening(echo_in_a_batch) as server, connect(url(server), http=http) as websocket:
+            with websocket.batch():
+                await websocket.send("one")
+                assert await websocket.recv() == "one"
+                await websocket.send("two")
+                await websocket.send("three")
+                assert [await websocket.recv(), await websocket.recv()] == ["two", "three"]
+                await websocket.send("bye")
+                # The server ends after it.
+                await websocket.wait_closed()
+            assert websocket.close_code == 1000
+
+    async def echo_in_a_batch(websocket):
+        with websocket.batch():
+            async for message in websocket:
+                if message == "bye":
+                    return
+                await websocket.send(message)
+
+    run(work())
+
+
 def test_a_batch_is_written_at_its_end(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http, extensions=()) as websocket:

@@ -236,12 +236,47 @@ def test_what_is_no_message_is_an_error_and_changes_nothing(message):
 
 def test_messages_of_a_batch_are_written_together(http):
     with listening() as server, connect(url(server), http=http, extensions=()) as websocket:
+        written = websocket.transport.written
         with websocket.batch():
             websocket.send("one")
             websocket.send("two")
-            with pytest.raises(TimeoutError):
-                websocket.recv(timeout=0.05)
+            assert websocket.transport.written == written
+        assert websocket.transport.written > written
         assert [websocket.recv(SOON), websocket.recv(SOON)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("timeout", [None, SOON])
+def test_a_receive_that_waits_writes_what_a_batch_holds_back(http, timeout):
+    def echo_in_a_batch(websocket):
+        with websocket.batch():
+            for message in websocket:
+                if message == "bye":
+                    return
+                websocket.send(message)
+
+    with listening(echo_in_a_batch) as server, connect(url(server), http=http) as websocket:
+        with websocket.batch():
+            websocket.send("one")
+            assert websocket.recv(timeout) == "one"
+            websocket.send("two")
+            websocket.send("three")
+            assert [websocket.recv(timeout), websocket.recv(timeout)] == ["two", "three"]
+            websocket.send("bye")
+            # The server ends after it.
+            websocket.wait_closed(SOON)
+        assert websocket.close_code == 1000
+
+
+def test_a_receive_beside_another_thread_writes_what_a_batch_holds_back(works):
+    """Where another thread reads the socket, the calls wait in another way."""
+    with listening() as server, connect_http2(url(server)) as client:
+        first, second = client.open("/1"), client.open("/2")
+        works.begin(lambda: first.recv(SOON))
+        until(lambda: first.awaited)
+        with second.batch():
+            second.send("x")
+            assert second.recv(SOON) == "x"
+        first.send("y")
 
 
 def test_a_ping_gives_its_latency(http, works):

@@ -70,6 +70,30 @@ def test_a_burst_is_answered_in_order_and_written_together(run, http):
     run(main)
 
 
+def test_a_receive_that_waits_writes_what_a_batch_holds_back(run, http):
+    async def echo_in_a_batch(websocket):
+        with websocket.batch():
+            async for message in websocket:
+                if message == "bye":
+                    return
+                await websocket.send(message)
+
+    async def main():
+        async with listening(echo_in_a_batch) as server, connect(url(server), http=http) as websocket:
+            with websocket.batch():
+                await websocket.send("one")
+                assert await websocket.recv() == "one"
+                await websocket.send("two")
+                await websocket.send("three")
+                assert [await websocket.recv(), await websocket.recv()] == ["two", "three"]
+                await websocket.send("bye")
+                # The server ends after it.
+                await websocket.wait_closed()
+            assert websocket.close_code == 1000
+
+    run(main)
+
+
 def test_frames_of_a_burst_are_written_when_the_task_waits_for_something_else(run, http):
     async def handler(websocket):
         await websocket.recv()

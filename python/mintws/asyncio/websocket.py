@@ -100,8 +100,8 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
     def batch(self) -> Iterator[None]:
         """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
 
-        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other tasks send meanwhile are
-        written with them.
+        They are written when the block ends, and earlier whenever there are 32 KiB of them, or `recv` waits. Messages that other tasks
+        send meanwhile are written with them.
         """
         self._begin_batch()
         try:

@@ -204,6 +204,8 @@ class DriverWebSocket(MessageQueue):
         self._obey(self._session.begin_wait(self._protocol.now(), self))
         try:
             if not self._protocol.left(self):
+                # The end may be the peer's answer to what a batch holds back.
+                self._flush()
                 await self._over()
         finally:
             self._obey(self._session.end_wait())

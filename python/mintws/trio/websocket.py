@@ -125,8 +125,8 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
     def batch(self) -> Iterator[None]:
         """Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
 
-        They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other tasks send meanwhile are
-        written with them.
+        They are written when the block ends, and earlier whenever there are 32 KiB of them, or `recv` waits. Messages that other tasks
+        send meanwhile are written with them.
         """
         self._begin_batch()
         try:
@@ -219,6 +219,9 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
             while (taken := self._take(event)) is None:
                 if self._session.last is not None or self._protocol.left(self):
                     raise self._ended(iterating)
+                if self._batching:
+                    # The peer may answer what the batch holds back.
+                    self._post(True)
                 if await self._protocol.read_here():
                     continue
                 self._reader = trio.lowlevel.current_task()

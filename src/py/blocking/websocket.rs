@@ -305,8 +305,8 @@ impl BlockingWebSocket {
 
     /// Write messages together that are sent within `with websocket.batch():`, instead of each by itself.
     ///
-    /// They are written when the block ends, and earlier whenever there are 32 KiB of them. Messages that other threads send meanwhile are
-    /// written with them.
+    /// They are written when the block ends, and earlier whenever there are 32 KiB of them, or `recv` waits. Messages that other threads
+    /// send meanwhile are written with them.
     const fn batch(slf: Py<Self>) -> Batch {
         Batch(slf)
     }
@@ -446,9 +446,14 @@ impl BlockingWebSocket {
         SocketBase::leave_resume(&socket)
     }
 
-    /// Begins to wait as the leader of the socket, under its lock; says whether that may be.
+    /// Begins to wait as the leader of the socket, under its lock; says whether that may be. What a batch holds back is written even if
+    /// not, because the thread waits then in another way: the peer may answer that.
     fn begin_leading(slf: &Bound<'_, Self>, socket: &Bound<'_, SocketBase>) -> PyResult<bool> {
         let py = slf.py();
+        let batched = slf.get().state(py)?.batches > 0;
+        if batched {
+            Self::_post(slf, true)?;
+        }
         if slf.get().state(py)?.reader.is_some() || !socket.get().begin_lead(py)? {
             return Ok(false);
         }

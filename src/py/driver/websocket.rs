@@ -286,12 +286,19 @@ impl WebSocketBase {
         border::websocket::resume(slf)
     }
 
-    /// Creates the waiter for the next message.
+    /// Creates the waiter for the next message. What a batch holds back is written: the peer may answer that.
     pub fn wait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Waiter>> {
-        let (mut this, _) = Self::state_in_thread(slf)?;
-        if this.waiter.is_some() {
-            return Err(local("another task is receiving already: messages go to one reader"));
+        let batched = {
+            let (this, _) = Self::state_in_thread(slf)?;
+            if this.waiter.is_some() {
+                return Err(local("another task is receiving already: messages go to one reader"));
+            }
+            this.batches > 0
+        };
+        if batched {
+            Self::_post(slf, true)?;
         }
+        let mut this = slf.get().state(slf.py())?;
         let event_loop = this.protocol.get().state(slf.py())?.event_loop(slf.py());
         let waiter = Waiter::awaited(slf.py(), event_loop)?;
         this.waiter = Some(waiter.clone().unbind());
