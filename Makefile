@@ -138,16 +138,18 @@ PYTHONS ?= $(BASE)
 check-wheels: $(VENV)/.wheels
 	$(PY) wheels/check.py $(foreach it,$(PYTHONS),--python '$(it)') $(CHECK_WHEELS)
 
-# The build that is tested, as a wheel in an environment where nothing else is, and a newcomer's way through the tutorial there.
+# The build that is tested, as a wheel in an environment where nothing else is: a newcomer's way through the tutorial there, and a chat of
+# FastAPI under uvicorn in Chromium, if that is here.
 .PHONY: installed
-installed: build
+installed: build $(VENV)/.test
 	rm -rf target/installed
 	$(PY) -m maturin build --release --locked --quiet --compatibility linux --out target/installed
 	$(BASE) -m venv target/installed/environment
 	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo *.whl)[demo]" $(OR_HINT)
 	cd target/installed && environment/bin/mintws demo
-	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check pytest $(OR_HINT)
+	cd target/installed && environment/bin/python -m pip install --quiet --disable-pip-version-check pytest uvicorn fastapi $(OR_HINT)
 	cd target/installed && environment/bin/python -m pytest -q -c /dev/null --noconftest $(abspath tests/test_tutorial.py)
+	MINTWS_INSTALLED=$(abspath target/installed/environment/bin/python) $(PY) -m pytest -q tests/peers/test_asgi_clients.py -k chromium
 
 .PHONY: autobahn
 autobahn: build

@@ -1,4 +1,4 @@
-"""An application of FastAPI under uvicorn, with our class over HTTP/2: a page in Chromium that chats, and curl that sends bodies."""
+"""An application of FastAPI under uvicorn, with our classes: a page in Chromium that chats, and curl that sends bodies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from process import free_port, need_program, running
 from test_chromium import FLAGS
 
 FOLDER = Path(__file__).parent / "asgi"
+#: What runs uvicorn: `make installed` names the Python of an environment that has a wheel of ours.
+PYTHON = os.environ.get("MINTWS_INSTALLED", sys.executable)
+CLASSES = ("--http", "mintws.uvicorn:HttpProtocol", "--ws", "mintws.uvicorn:WebSocketProtocol")
 
 
 @asynccontextmanager
@@ -24,8 +27,7 @@ async def chatting(certificate: Certificate | None, events: Path) -> AsyncIterat
     """Run the chat; give its port."""
     port = free_port()
     tls = ["--ssl-certfile", certificate.cert, "--ssl-keyfile", certificate.key] if certificate else []
-    options = ["--http", "mintws.uvicorn:HttpProtocol", "--app-dir", str(FOLDER), "--port", str(port), *tls]
-    command = [sys.executable, "-m", "uvicorn", "chat:app", *options]
+    command = [PYTHON, "-m", "uvicorn", "chat:app", *CLASSES, "--app-dir", str(FOLDER), "--port", str(port), *tls]
     environment = {**os.environ, "EVENTS": str(events)}
     async with running(command, ports=[port], stdout=DEVNULL, stderr=DEVNULL, env=environment):
         yield port
