@@ -1,4 +1,4 @@
-"""Applications of real frameworks on our own server, `mintws asgi`, over HTTP/1.1 and HTTP/2."""
+"""Applications of real frameworks on our own server, `mintws asgi`, and under uvicorn with our classes, over HTTP/1.1 and HTTP/2."""
 
 from __future__ import annotations
 
@@ -24,20 +24,32 @@ BOUND = 30.0
 PARTS = b"".join(b"%d," % number * 1000 for number in range(100))
 
 
+#: The arguments that run each server, what it says when it is told to end, and its exit code then.
+SERVERS = {
+    "mintws": (("mintws", "asgi"), b"mintws: closing\n", 0),
+    "uvicorn": (
+        ("uvicorn", "--http", "mintws.uvicorn:HttpProtocol", "--ws", "mintws.uvicorn:WebSocketProtocol"),
+        b"Finished server process",
+        -signal.SIGTERM,
+    ),
+}
+
+
 @asynccontextmanager
-async def served(framework: str) -> AsyncIterator[int]:
-    """Run the application of a framework; give the port. It must end with 0 when it is told to, and nothing may have failed."""
+async def served(framework: str, server: str) -> AsyncIterator[int]:
+    """Run the application of a framework; give the port. It must end properly when it is told to, and nothing may have failed."""
+    arguments, last, code = SERVERS[server]
     port, here = free_port(), Path(__file__).parent / "frameworks"
     path = os.pathsep.join([str(here), str(python_package("frameworks"))])
-    command = [sys.executable, "-m", "mintws", "asgi", f"with_{framework}:app", "--port", str(port)]
+    command = [sys.executable, "-m", *arguments, f"with_{framework}:app", "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": path}
     async with running(command, ports=[port], stdout=DEVNULL, stderr=PIPE, env=environment) as process:
         yield port
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         said = await asyncio.wait_for(process.stderr.read(), BOUND)
-        assert await process.wait() == 0
-        assert b"mintws: closing\n" in said and b"Traceback" not in said, said.decode()
+        assert await process.wait() == code
+        assert last in said and b"Traceback" not in said, said.decode()
 
 
 async def request(port: int, http: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
@@ -67,10 +79,15 @@ def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_framework_has_its_websockets_and_requests(framework: str, http: str) -> None:
+def test_a_framework_has_its_websockets_and_requests(framework: str, server: str, http: str) -> None:
     async def work() -> None:
-        async with served(framework) as port:
+        async with served(framework, server) as port:
             async with connect(f"ws://127.0.0.1:{port}/echo", http=http, subprotocols=["soup", "tea"]) as websocket:
                 assert websocket.subprotocol == "tea"
                 for message in ("hello", "", "x" * 100_000):
@@ -87,9 +104,9 @@ def test_a_framework_has_its_websockets_and_requests(framework: str, http: str) 
 
 
 @pytest.mark.parametrize(("http", "path"), [("1.1", ""), ("2", "/added")])
-def test_socket_io_has_its_events(http: str, path: str) -> None:
+def test_socket_io_has_its_events(server: str, http: str, path: str) -> None:
     async def work() -> None:
-        async with served("socketio") as port:
+        async with served("socketio", server) as port:
             async with connect(SOCKET_IO.format(port=port, path=path), http=http) as websocket:
                 # Engine.IO's open, Socket.IO's connect to a namespace, and an event each way.
                 assert str(await websocket.recv()).startswith("0{")
@@ -101,9 +118,9 @@ def test_socket_io_has_its_events(http: str, path: str) -> None:
     asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
 
 
-def test_socket_io_refuses_websockets_over_http2_without_the_headers_that_they_do_not_have() -> None:
+def test_socket_io_refuses_websockets_over_http2_without_the_headers_that_they_do_not_have(server: str) -> None:
     async def work() -> None:
-        async with served("socketio") as port:
+        async with served("socketio", server) as port:
             with pytest.raises(UpgradeError) as refusal:
                 await connect(SOCKET_IO.format(port=port, path=""), http="2")
             assert refusal.value.status in (400, 403)
