@@ -41,18 +41,6 @@ PYTHON = {*dir(builtins), *typing.__all__, *collections.abc.__all__}
 ANONYMOUS = {"Batch", "Buffer", "Config", "CookieJar", "Opened", "Pool", "ServerState", "ThreadTransport", "W"}
 #: Methods and properties without an underscore that are for the layers above, and none of the public interface.
 INTERNAL = {
-    "awaited",
-    "awaits_pong",
-    "body",
-    "discard",
-    "discarded",
-    "end_body",
-    "leave",
-    "owes_answer",
-    "paused",
-    "taken",
-    "waiting",
-    "written",
     "AsgiServer.listen",
     "Server.listen",
     "admit",

@@ -16,11 +16,13 @@ from typing import Any
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
+import trio
 
 import mintws
-import mintws.asyncio
+import mintws.asyncio.testing
 import mintws.events
-import mintws.trio
+import mintws.sync.testing
+import mintws.trio.testing
 from mintws import (
     Agreed,
     Binary,
@@ -130,6 +132,67 @@ AWAITED = {
     mintws.trio.Http2Client: {"open", "request", "close"},
     mintws.trio.Server: {"close", "drain", "serve_forever", "wait_closed"},
 }
+
+
+#: The public names of an open WebSocket of every driver, and those that one driver has beside them.
+WEBSOCKET = {
+    "app",
+    "batch",
+    "close",
+    "close_code",
+    "close_reason",
+    "connection",
+    "counters",
+    "discard",
+    "ending",
+    "http_version",
+    "id",
+    "latency",
+    "ping",
+    "recv",
+    "recv_event",
+    "request",
+    "response",
+    "send",
+    "send_many",
+    "send_nowait",
+    "state",
+    "subprotocol",
+    "unsent",
+    "wait_closed",
+}
+OF_ONE_DRIVER = {"asyncio": {"transport"}, "trio": {"ssl_object", "stream"}, "sync": {"transport"}}
+
+
+def websocket_of_asyncio():
+    async def main():
+        async with mintws.asyncio.testing.pair() as pair:
+            return pair[0]
+
+    return asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def websocket_of_trio():
+    async def main():
+        with trio.fail_after(20):
+            async with mintws.trio.testing.pair() as pair:
+                return pair[0]
+
+    return trio.run(main)
+
+
+def websocket_of_threads():
+    with mintws.sync.testing.pair() as pair:
+        return pair[0]
+
+
+@pytest.mark.parametrize(
+    ("driver", "make"),
+    [("asyncio", websocket_of_asyncio), ("trio", websocket_of_trio), ("sync", websocket_of_threads)],
+    ids=OF_ONE_DRIVER,
+)
+def test_a_websocket_shows_what_is_for_users_and_nothing_of_its_driver(driver, make):
+    assert {name for name in dir(make()) if not name.startswith("_")} == WEBSOCKET | OF_ONE_DRIVER[driver]
 
 
 @pytest.mark.parametrize("cls", AWAITED)

@@ -519,25 +519,25 @@ class MessageQueue:
 
     def __new__(cls, ready: ReadyList) -> Self: ...
     @property
-    def waiting(self) -> int:
+    def _waiting(self) -> int:
         """The number of messages that wait for the application."""
 
     @property
-    def paused(self) -> bool:
+    def _paused(self) -> bool:
         """Whether the queue is full, so that the peer is to be paused until the application has taken messages."""
 
     @property
-    def discarded(self) -> int:
+    def _discarded(self) -> int:
         """The number of messages discarded."""
 
     @property
-    def taken(self) -> int:
+    def _taken(self) -> int:
         """The number of messages that the application has taken."""
 
     def _pop(self) -> Text | Binary | None:
         """Remove and return the oldest message as an event, or `None` if the queue is empty.
 
-        If `paused` was true before the call and is false after it, the peer may be resumed.
+        If `_paused` was true before the call and is false after it, the peer may be resumed.
         """
 
     def _finish(self) -> None:
@@ -559,11 +559,11 @@ class WebSocket(MessageQueue):
     def __new__(cls, protocol: ProtocolBase, connection: Endpoint) -> Self: ...
     _held_back: bool
     @property
-    def awaited(self) -> bool:
+    def _awaited(self) -> bool:
         """Whether a task waits in `recv`."""
 
     @property
-    def owes_answer(self) -> bool:
+    def _owes_answer(self) -> bool:
         """Whether the application has taken a message and sent nothing since."""
 
     async def recv(self) -> str | bytes:
@@ -631,12 +631,12 @@ class BurstWebSocket(MessageQueue):
     """
 
     def __new__(cls, ready: ReadyList, connection: Endpoint) -> Self: ...
-    awaited: bool
+    _awaited: bool
     """Whether a task waits in `recv`."""
     _blocked: bool
     """Whether sends have to wait, for room or for the end of a message in fragments, or to fail."""
     @property
-    def owes_answer(self) -> bool:
+    def _owes_answer(self) -> bool:
         """Whether the application has taken a message and sent nothing since."""
 
     @property
@@ -833,11 +833,11 @@ class BlockingWebSocket(MessageQueue):
     _is_fragmenting: bool
 
     @property
-    def awaited(self) -> bool:
+    def _awaited(self) -> bool:
         """Whether a thread waits for the next message."""
 
     @property
-    def owes_answer(self) -> bool:
+    def _owes_answer(self) -> bool:
         """Whether the application has taken a message and sent nothing since."""
 
     def _begin_wait(self, reader: object) -> None:

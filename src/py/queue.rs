@@ -80,32 +80,32 @@ impl MessageQueue {
     }
 
     /// The number of messages that wait for the application.
-    #[getter]
+    #[getter(_waiting)]
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.queue.len())
     }
 
     /// Whether the queue is full, so that the peer is to be paused until the application has taken messages.
-    #[getter]
+    #[getter(_paused)]
     pub fn paused(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.queue.is_paused())
     }
 
     /// The number of messages discarded.
-    #[getter]
+    #[getter(_discarded)]
     fn discarded(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.state(py)?.queue.discarded())
     }
 
     /// The number of messages that the application has taken.
-    #[getter]
+    #[getter(_taken)]
     fn taken(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.state(py)?.queue.taken())
     }
 
     /// Remove and return the oldest message as an event, or `None` if the queue is empty.
     ///
-    /// If `paused` was true before the call and is false after it, the peer may be resumed.
+    /// If `_paused` was true before the call and is false after it, the peer may be resumed.
     fn _pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.pop(py)? {
             Some(popped) => popped.message.into_event().map(Some),

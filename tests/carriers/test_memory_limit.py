@@ -57,9 +57,9 @@ class Reader:
         return True
 
     def _pop(self) -> Any:
-        paused = self.queue.paused
+        paused = self.queue._paused
         event = self.queue._pop()
-        if paused and not self.queue.paused:
+        if paused and not self.queue._paused:
             self.connection._receive_early([])
             self.peer.hear(self.connection.resume())
             self.run()
@@ -90,7 +90,7 @@ class Driven:
         assert self.peer.deliver() == []
         self.catch_up()
         for queue in self.ready.drain():
-            if queue.paused:
+            if queue._paused:
                 next(it for it in self if it.queue is queue).connection.pause()
 
     def send(self, reader: Reader, data: bytes) -> None:
@@ -107,7 +107,7 @@ def test_nothing_is_inflated_over_the_limit_for_which_no_reader_waits() -> None:
         driven.send(reader, BOMB * 10)
     assert driven.data_receiver.over
     assert driven.data_receiver.held_bytes < 8 * LIMIT + QUEUE + 50 * 10 * len(BOMB)
-    assert sum(reader.queue.waiting for reader in driven) * LIMIT <= 8 * LIMIT + QUEUE
+    assert sum(reader.queue._waiting for reader in driven) * LIMIT <= 8 * LIMIT + QUEUE
     assert driven.resets() == []
 
 
@@ -131,8 +131,8 @@ def test_what_waits_to_be_inflated_goes_on_when_there_is_room_again() -> None:
     driven = Driven(20)
     for reader in driven:
         driven.send(reader, BOMB * 2 + masked(TEXT, b"last"))
-    first = [reader for reader in driven if reader.queue.waiting]
-    others = [reader for reader in driven if not reader.queue.waiting]
+    first = [reader for reader in driven if reader.queue._waiting]
+    others = [reader for reader in driven if not reader.queue._waiting]
     assert first
     assert others
     for reader in first:
@@ -141,7 +141,7 @@ def test_what_waits_to_be_inflated_goes_on_when_there_is_room_again() -> None:
     # Nobody has asked for these; what comes on any stream has all of them be looked at.
     driven.send(first[0], masked(TEXT, b"more"))
     assert first[0].take()
-    assert any(reader.queue.waiting for reader in others)
+    assert any(reader.queue._waiting for reader in others)
     for reader in driven:
         while reader.take():
             pass
@@ -158,9 +158,9 @@ def test_messages_that_are_not_compressed_and_control_frames_come_over_the_limit
     queue = MessageQueue(driven.ready)
     connection._deliver_to(queue)
     ((_, ping),) = driven.peer.send(stream, masked(TEXT, b"plain") + masked(PING, b"there?") + BOMB)
-    assert (queue.waiting, ping.data) == (1, b"there?")
+    assert (queue._waiting, ping.data) == (1, b"there?")
     assert frames_of(driven.peer.data(stream))[-1][2:] == (PONG, b"there?")
-    assert last.queue.waiting == 0
+    assert last.queue._waiting == 0
 
 
 def test_what_was_unfinished_when_the_limit_was_passed_is_not_inflated_either() -> None:
@@ -174,7 +174,7 @@ def test_what_was_unfinished_when_the_limit_was_passed_is_not_inflated_either() 
     for number, reader in enumerate(driven):
         driven.send(reader, BOMB[half:] if number % 2 else cut[1])
     assert driven.data_receiver.over
-    assert sum(reader.queue.waiting for reader in driven) == 8
+    assert sum(reader.queue._waiting for reader in driven) == 8
     for _ in range(2):
         for reader in driven:
             reader.take()
@@ -189,7 +189,7 @@ def test_discarded_messages_take_no_room() -> None:
     assert stalled.queue._discard()
     stalled.connection._receive_early([])
     driven.peer.hear(stalled.connection.resume())
-    assert (stalled.queue.waiting, stalled.queue.discarded) == (0, 2)
+    assert (stalled.queue._waiting, stalled.queue._discarded) == (0, 2)
 
 
 def test_what_waits_for_the_windows_of_the_peer_counts() -> None:
@@ -202,12 +202,12 @@ def test_what_waits_for_the_windows_of_the_peer_counts() -> None:
     assert peer.http._data_receiver.held_bytes == one.buffered
     for _ in range(4):
         peer.send(stream, BOMB)
-    assert (peer.http._data_receiver.over, queue.waiting) == (True, 1)
+    assert (peer.http._data_receiver.over, queue._waiting) == (True, 1)
     peer.h2.increment_flow_control_window(8 * LIMIT)
     peer.h2.increment_flow_control_window(8 * LIMIT, one.carrier.number)
     peer.deliver()
     assert one.buffered == 0
-    assert (peer.http._data_receiver.over, queue.paused) == (False, False)
+    assert (peer.http._data_receiver.over, queue._paused) == (False, False)
     one.send(Binary(bytes(2 * LIMIT)))
     one.abort()
     assert peer.http._data_receiver.held_bytes < 2 * LIMIT
@@ -334,7 +334,7 @@ def test_no_limit_is_none() -> None:
         driven = Driven(20, **options)
         for reader in driven:
             driven.send(reader, BOMB * 4)
-        assert sum(reader.queue.waiting for reader in driven) == 80
+        assert sum(reader.queue._waiting for reader in driven) == 80
         assert not driven.data_receiver.over
 
 
@@ -370,5 +370,5 @@ def test_a_queue_is_full_before_it_takes_more_than_there_is(cls: Any, memory: An
     for _ in range(10):
         pair.to_server(Binary(bytes(LIMIT)), compress=True)
     # One of 256 KiB is full, or of less; then it takes one more, if the connection is within its limit.
-    assert 1 <= waiting - queue.waiting + 1 <= 2
-    assert queue.paused
+    assert 1 <= waiting - queue._waiting + 1 <= 2
+    assert queue._paused

@@ -35,9 +35,9 @@ def test_messages_go_to_the_queue_in_order_and_it_is_listed_once(cls: Any) -> No
     events = [event for text in texts for event in pair.to_server(text)]
     assert events == []
     assert ready.drain() == [queue]
-    assert queue.waiting == 10
+    assert queue._waiting == 10
     assert pop_all(queue) == texts
-    assert (queue.taken, queue.waiting) == (10, 0)
+    assert (queue._taken, queue._waiting) == (10, 0)
     pair.to_server(Text("again"))
     assert ready.drain() == [queue]
     assert ready.drain() == []
@@ -49,13 +49,13 @@ def test_a_full_queue_is_listed_and_keeps_what_follows_as_bytes(cls: Any) -> Non
     for number in range(FULL - 1):
         pair.to_server(Text(str(number)))
     assert ready.drain() == [queue]
-    assert not queue.paused
+    assert not queue._paused
     pair.to_server(Text("fills it"))
     pair.to_server(Text("waits as bytes"))
     assert ready.drain() == [queue]
-    assert queue.paused
+    assert queue._paused
     assert len(pop_all(queue)) == FULL
-    assert not queue.paused
+    assert not queue._paused
     pair.server._receive_early([])
     assert ready.drain() == [queue]
     assert pop_all(queue) == [Text("waits as bytes")]
@@ -86,12 +86,12 @@ def test_beyond_what_may_wait_messages_are_dropped_and_counted(cls: Any, drop: s
     for number in range(FULL):
         pair.to_server(Text(str(number)))
     pair.to_server(Text("waits as bytes"))
-    assert queue.paused
+    assert queue._paused
     assert getattr(queue, drop)(), "the peer may go on"
     assert not getattr(queue, drop)(), "it was told so before"
     pair.server._receive_early([])
     pair.to_server(Text("is dropped too"))
-    assert (queue.waiting, queue.discarded, queue.paused) == (FULL, 2, False)
+    assert (queue._waiting, queue._discarded, queue._paused) == (FULL, 2, False)
 
 
 @CARRIERS
@@ -101,7 +101,7 @@ def test_abandoned_messages_wait_again_where_that_is_asked_for(cls: Any) -> None
     queue._keep()
     for number in range(FULL + 1):
         pair.to_server(Text(str(number)))
-    assert (queue.waiting, queue.discarded, queue.paused) == (FULL, 0, True)
+    assert (queue._waiting, queue._discarded, queue._paused) == (FULL, 0, True)
 
 
 def test_discarded_messages_never_wait_again() -> None:
@@ -111,5 +111,5 @@ def test_discarded_messages_never_wait_again() -> None:
     assert not queue._abandon()
     for number in range(FULL + 1):
         pair.to_server(Text(str(number)))
-    assert not queue.paused
-    assert queue.discarded > 0
+    assert not queue._paused
+    assert queue._discarded > 0

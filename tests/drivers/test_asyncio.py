@@ -605,7 +605,7 @@ def test_messages_that_nobody_takes_are_counted_after_close(run, http):
             async with connect(url(server), http=http) as websocket:
                 await asyncio.sleep(0.1)
             assert websocket.ending.clean
-            assert websocket.ending.discarded + websocket.waiting == 500
+            assert websocket.ending.discarded + websocket._waiting == 500
 
     run(work())
 

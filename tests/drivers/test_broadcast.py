@@ -97,10 +97,10 @@ def test_all_get_each_message_once_and_in_order(run, http, tls, tls_contexts):
     async def main():
         async with room(http, tls_contexts=tls_contexts if tls else (None, None)) as (_, members, clients):
             for message, _ in KINDS:
-                before = [member.written for member in members]
+                before = [member._protocol.written for member in members]
                 result = broadcast(members, message)
                 assert (result.sent, result.skipped, result.closed, result.gone) == (members, [], [], [])
-                assert all(member.written > size for member, size in zip(members, before, strict=True))
+                assert all(member._protocol.written > size for member, size in zip(members, before, strict=True))
             for _, expected in KINDS:
                 assert await taken(clients) == [expected] * len(clients)
             assert {member.counters.messages_sent for member in members} == {len(KINDS)}
@@ -116,9 +116,9 @@ def test_send_nowait_writes_before_it_returns(run, http, tls, tls_contexts):
         async with room(http, 1, tls_contexts=tls_contexts if tls else (None, None)) as (_, [member], [client]):
             for sending, receiving in ((member, client), (client, member)):
                 for message, expected in KINDS:
-                    before = sending.written
+                    before = sending._protocol.written
                     assert sending.send_nowait(message) is None
-                    assert sending.written > before and sending.connection.corked_bytes == 0
+                    assert sending._protocol.written > before and sending.connection.corked_bytes == 0
                     assert await receiving.recv() == expected
                 assert sending.counters.messages_sent == len(KINDS)
 
@@ -439,9 +439,9 @@ def test_members_share_the_compressed_bytes(run):
             heads = [REQUEST + b"Sec-WebSocket-Extensions: permessage-deflate%s\r\n\r\n" % it.encode() for it in offers]
             peers = [await raw_client(server, head=head) for head in [*heads, REQUEST + b"\r\n"]]
             await until(lambda: len(members) == len(peers))
-            before = [member.written for member in members]
+            before = [member._protocol.written for member in members]
             assert broadcast(members, text).sent == members
-            sizes = [member.written - size for member, size in zip(members, before, strict=True)]
+            sizes = [member._protocol.written - size for member, size in zip(members, before, strict=True)]
             frames = [await reader.readexactly(size) for (reader, _), size in zip(peers, sizes, strict=True)]
             compressed, without_takeover, small, plain = frames
             assert compressed == without_takeover
@@ -547,17 +547,17 @@ def test_messages_keep_their_order_in_a_batch(run, http):
     async def main():
         async with room(http) as (_, members, clients):
             member = members[0]
-            before = member.written
+            before = member._protocol.written
             with member.batch():
                 await member.send("1")
                 assert broadcast(members, "2").sent == members
                 member.send_nowait("3")
                 await member.send("4")
-                assert member.written == before
+                assert member._protocol.written == before
                 assert member.unsent >= 4
                 with pytest.raises(SendBufferFull):
                     member.send_nowait("5", max_unsent=3)
-            assert member.written > before
+            assert member._protocol.written > before
             assert [await clients[0].recv() for _ in range(4)] == ["1", "2", "3", "4"]
             assert await clients[1].recv() == "2"
 

@@ -57,7 +57,7 @@ def test_close_gets_past_messages_that_nobody_takes(run, http, count):
             await websocket.close()
             assert now() - begun < 4
             assert websocket.ending.clean
-            assert websocket.ending.discarded + websocket.waiting == count
+            assert websocket.ending.discarded + websocket._waiting == count
 
     run(work())
 
@@ -71,7 +71,7 @@ def test_close_gets_past_messages_that_came_before_it(run, http):
     async def work():
         async with listening(handler) as server:
             websocket = await connect(url(server), http=http)
-            while websocket.waiting < 256:
+            while websocket._waiting < 256:
                 await asyncio.sleep(0.01)
             await websocket.close()
             assert websocket.ending.clean
@@ -311,7 +311,7 @@ def test_no_message_stands_in_the_way_of_a_close_that_is_awaited(run, http, hand
     async def ending(websocket):
         await handler(websocket)
         ends.append((websocket.close_code, websocket.close_reason, websocket.state))
-        ends.append(websocket.ending.discarded + websocket.waiting + websocket.taken)
+        ends.append(websocket.ending.discarded + websocket._waiting + websocket._taken)
 
     async def work():
         async with listening(ending, extensions=()) as server:

@@ -126,7 +126,7 @@ def test_a_reset_behind_messages_that_wait_is_told_too(run):
 
     async def work(port):
         websocket = await connect(f"ws://127.0.0.1:{port}", http="1.1")
-        while not websocket.paused:
+        while not websocket._paused:
             await asyncio.sleep(0.01)
         await websocket.send("go")
         for _ in range(1000):

@@ -74,8 +74,8 @@ def test_what_nobody_reads_is_bounded_over_all_streams(run: Any) -> None:
         async with serve(handle, "127.0.0.1", 0, limit=LIMIT) as server, raw_http2(server, 40) as writer:
             for number in range(40):
                 writer.write(h2_frame(DATA, 0, 2 * number + 1, BOMB * 5))
-            await until(lambda: all(it.connection.undelivered_bytes or it.waiting for it in server.websockets))
-            assert sum(it.waiting for it in server.websockets) * LIMIT <= 8 * LIMIT + LIMIT + 256 * KIB
+            await until(lambda: all(it.connection.undelivered_bytes or it._waiting for it in server.websockets))
+            assert sum(it._waiting for it in server.websockets) * LIMIT <= 8 * LIMIT + LIMIT + 256 * KIB
             assert held(server) <= 9 * LIMIT + 256 * KIB + 40 * 5 * len(BOMB)
             go.set()
             await until(lambda: [len(sizes) for sizes in received.values()] == [5] * 40)
@@ -97,8 +97,8 @@ def test_echoes_that_the_peer_does_not_take_are_bounded_over_all_streams(run: An
                 lambda: all(it.connection.undelivered_bytes or it.connection.buffered for it in server.websockets)
             )
             # Each has been asked for one, and what was asked for is answered.
-            assert sum(it.waiting for it in server.websockets) * LIMIT <= 8 * LIMIT + 256 * KIB
-            assert all(it.waiting <= 2 for it in server.websockets)
+            assert sum(it._waiting for it in server.websockets) * LIMIT <= 8 * LIMIT + 256 * KIB
+            assert all(it._waiting <= 2 for it in server.websockets)
 
     run(main())
 

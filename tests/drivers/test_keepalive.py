@@ -177,7 +177,7 @@ def test_a_ping_of_no_bytes_is_a_type_error(run, wrong):
         async with listening() as server, connect(url(server)) as websocket:
             with pytest.raises(TypeError):
                 await websocket.ping(wrong)
-            assert not websocket.awaits_pong
+            assert not websocket._session.pings.under_way
 
     run(work())
 
@@ -187,7 +187,7 @@ def test_a_ping_that_may_not_be_sent_waits_for_nothing(run, http):
         async with listening() as server, connect(url(server), http=http) as websocket:
             with pytest.raises(LocalProtocolError):
                 await websocket.ping(b"x" * 126)
-            assert not websocket.awaits_pong
+            assert not websocket._session.pings.under_way
             with pytest.raises(TypeError):
                 await websocket.ping("text")
 

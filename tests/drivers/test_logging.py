@@ -369,9 +369,9 @@ def test_a_peer_is_paused_all_the_same_while_frames_are_logged(run, http, log):
 
     async def work():
         async with listening(handler) as server, connect(url(server), http=http) as websocket:
-            await until(lambda: websocket.paused)
+            await until(lambda: websocket._paused)
             await asyncio.sleep(0.1)
-            assert websocket.waiting < 600
+            assert websocket._waiting < 600
             for i in range(2000):
                 assert (await websocket.recv()).startswith(f"{i} ")
 

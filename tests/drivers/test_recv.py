@@ -46,7 +46,7 @@ def test_messages_that_wait_are_bounded_in_bytes(run, http):
             await asyncio.sleep(0.3)
             (theirs,) = server.websockets
             # Of 30 MB: a quarter of 1 MiB, what was read with it, and over HTTP/2 what credit had been given for.
-            assert theirs.waiting < 12
+            assert theirs._waiting < 12
             taking.set()
             await sending
             await websocket.close()
@@ -362,7 +362,7 @@ async def take_bombs(websocket, count):
     for i in range(count):
         assert len(await websocket.recv()) == 2**20
         # Not more than one that came before the others were many, and one that made them so.
-        assert websocket.waiting <= 4
+        assert websocket._waiting <= 4
         assert await websocket.recv() == str(i)
 
 
@@ -371,7 +371,7 @@ def test_what_nobody_takes_is_not_inflated(run, http):
 
     async def handler(websocket):
         await asyncio.sleep(0.2)
-        assert websocket.waiting <= 4
+        assert websocket._waiting <= 4
         await take_bombs(websocket, 100)
         await websocket.send("all")
 
@@ -413,7 +413,7 @@ def test_what_comes_with_the_answer_is_not_inflated_ahead_of_its_reader(run, htt
             address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             async with connect(address, http=http, extensions=[PerMessageDeflate()], close_timeout=0.5) as websocket:
                 await asyncio.sleep(0.2)
-                assert websocket.waiting <= 4
+                assert websocket._waiting <= 4
                 await take_bombs(websocket, 50)
                 if end == "late":
                     websocket._begin_close()
@@ -554,9 +554,9 @@ def test_what_was_read_before_the_transport_was_lost_is_there_after_close(run, h
             websocket.discard()
             rest = [message async for message in ignoring(websocket)]
             # What nobody takes is decoded in turns of the loop that have time for it; it is counted, or waits to be taken.
-            while taken + len(rest) + websocket.waiting + websocket.ending.discarded < 3000:
+            while taken + len(rest) + websocket._waiting + websocket.ending.discarded < 3000:
                 await asyncio.sleep(0)
-            assert taken + len(rest) + websocket.waiting + websocket.ending.discarded == 3000
+            assert taken + len(rest) + websocket._waiting + websocket.ending.discarded == 3000
             assert websocket.ending.exception().code == 1006
 
     run(work())

@@ -465,7 +465,7 @@ def test_a_websocket_that_has_ended_tells_all_that_it_did(run, http, side):
     assert (websocket.close_code, websocket.close_reason, websocket.ending.clean) == (1000, "", True)
     assert [it.answer.name for it in websocket.connection.extensions] == ["permessage-deflate"]
     assert (websocket.latency is not None) is (side == "client")
-    assert (websocket.waiting, websocket.awaits_pong) == (0, False)
+    assert (websocket._waiting, websocket._session.pings.under_way) == (0, False)
     assert websocket.transport.get_extra_info("peername")[0] == "127.0.0.1"
     assert f"{side.upper()} CLOSED over HTTP/{http}" in repr(websocket)
     assert websocket.connection.buffered == 0

@@ -64,7 +64,7 @@ def test_a_reader_for_whom_messages_are_there_gives_other_tasks_a_turn(run, http
     async def work():
         async with listening(send_numbers) as server:
             async with connect(url(server), http=http) as websocket:
-                async with counted(lambda: websocket.taken) as most:
+                async with counted(lambda: websocket._taken) as most:
                     for i in range(MANY):
                         assert await websocket.recv() == str(i)
                 assert 0 < most[0] < MOST
@@ -96,7 +96,7 @@ def test_large_messages_count_by_their_bytes(run, http, size):
     async def work():
         async with listening(handler) as server:
             async with connect(url(server), http=http) as websocket:
-                async with counted(lambda: websocket.taken) as most:
+                async with counted(lambda: websocket._taken) as most:
                     assert [len(message) async for message in websocket] == [size] * 100
                 assert 0 < most[0] * size < 2 << 20
 
@@ -111,7 +111,7 @@ def test_a_recv_that_is_cancelled_while_it_waits_for_a_turn_loses_nothing(run, h
                 while len(got) < MANY:
                     receiving = asyncio.ensure_future(websocket.recv())
                     await asyncio.sleep(0)
-                    if not receiving.done() and websocket.waiting:
+                    if not receiving.done() and websocket._waiting:
                         cancelled += receiving.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         got.append(await receiving)
@@ -125,7 +125,7 @@ def test_a_recv_that_is_cancelled_while_it_waits_for_a_turn_loses_nothing(run, h
 def test_a_reader_that_waits_for_a_turn_is_a_reader_to_those_who_await_the_end(run, http, cancelled):
     # Its turn may come later than who has no reader is told apart from who has one.
     async def block():
-        blocked.append(websocket.awaited)
+        blocked.append(websocket._awaited)
         time.sleep(0.2)
 
     async def handler(websocket):
@@ -135,7 +135,7 @@ def test_a_reader_that_waits_for_a_turn_is_a_reader_to_those_who_await_the_end(r
         nonlocal websocket
         async with listening(handler) as server, listening() as other_server:
             async with connect(url(server), http=http) as websocket, connect(url(other_server), http=http) as other:
-                while not websocket.paused:
+                while not websocket._paused:
                     await asyncio.sleep(0.01)
                 work = other.send_many("" for _ in range(2 * MOST)), websocket.recv(), websocket.wait_closed()
                 spending, receiving, waiting = map(asyncio.ensure_future, work)
@@ -143,7 +143,7 @@ def test_a_reader_that_waits_for_a_turn_is_a_reader_to_those_who_await_the_end(r
                 if cancelled:
                     receiving.cancel()
                     await asyncio.wait([receiving])
-                    assert not websocket.awaited
+                    assert not websocket._awaited
                     waiting.cancel()
                     got = [await websocket.recv()]
                 else:
@@ -334,7 +334,7 @@ def test_what_is_discarded_over_http2_is_inflated_over_many_turns(run, streams):
         await websocket.wait_closed()
 
     def received():
-        return sum(websocket.discarded for websocket in server.websockets)
+        return sum(websocket._discarded for websocket in server.websockets)
 
     async def work():
         nonlocal server
@@ -421,9 +421,9 @@ def test_what_a_peer_has_left_is_inflated_over_many_turns(run, streams):
 def test_what_is_discarded_is_inflated_over_many_turns_and_counted(run):
     async def handler(websocket):
         websocket.discard()
-        async with counted(lambda: websocket.discarded) as most:
+        async with counted(lambda: websocket._discarded) as most:
             await websocket.wait_closed()
-        ended.set_result((most[0] < 10, websocket.ending.discarded + websocket.waiting, websocket.close_code))
+        ended.set_result((most[0] < 10, websocket.ending.discarded + websocket._waiting, websocket.close_code))
 
     async def work():
         nonlocal ended

@@ -32,9 +32,9 @@ def given_at_each_send(websocket, messages):
 
     async def send():
         for message in messages:
-            before = websocket.written
+            before = websocket._protocol.written
             await websocket.send(message)
-            yield websocket.written > before and websocket.connection.corked_bytes == 0
+            yield websocket._protocol.written > before and websocket.connection.corked_bytes == 0
 
     return send()
 
@@ -133,10 +133,10 @@ def test_answers_to_a_burst_are_written_by_the_send_after_its_last_message(run):
     written = []
 
     async def handler(websocket):
-        start = websocket.written
+        start = websocket._protocol.written
         async for message in websocket:
             await websocket.send(message)
-            written.append(websocket.written - start)
+            written.append(websocket._protocol.written - start)
 
     async def work():
         async with listening(handler, extensions=()) as server:
@@ -161,12 +161,12 @@ def test_a_loop_that_runs_within_a_burst_writes_what_was_sent_before(http):
     written = []
 
     async def handler(websocket):
-        start = websocket.written
+        start = websocket._protocol.written
         async for message in websocket:
             await websocket.send(message)
             turn_the_loop_within_a_task()
-            written.append(websocket.written > start)
-            start = websocket.written
+            written.append(websocket._protocol.written > start)
+            start = websocket._protocol.written
 
     async def work():
         async with listening(handler, extensions=()) as server, connect(url(server), http=http) as websocket:
@@ -186,11 +186,11 @@ def test_a_burst_to_others_is_written_by_the_send_after_its_last_message(run, ht
             receivers.append(websocket)
             await websocket.wait_closed()
             return
-        starts = [it.written for it in receivers]
+        starts = [it._protocol.written for it in receivers]
         async for message in websocket:
             for receiver in receivers:
                 await receiver.send(message)
-                written.append(sum(it.written - start for it, start in zip(receivers, starts, strict=True)))
+                written.append(sum(it._protocol.written - start for it, start in zip(receivers, starts, strict=True)))
 
     async def work():
         async with listening(handler, extensions=()) as server:
@@ -225,9 +225,9 @@ def test_answers_on_many_streams_are_written_together_before_their_sends_return(
             watched.add(protocol)
             protocol._writer = lambda data: (writes.append(len(data)), writer(data))
         async for message in websocket:
-            before = websocket.written
+            before = websocket._protocol.written
             await websocket.send(message)
-            written.append(websocket.written - before)
+            written.append(websocket._protocol.written - before)
 
     async def work():
         async with listening(handler, extensions=()) as server:
@@ -318,15 +318,15 @@ def test_a_receive_that_waits_writes_what_a_batch_holds_back(run, http):
 def test_a_batch_is_written_at_its_end(run, http):
     async def work():
         async with listening() as server, connect(url(server), http=http, extensions=()) as websocket:
-            before = websocket.written
+            before = websocket._protocol.written
             with websocket.batch():
                 for i in range(10):
                     await websocket.send(str(i))
                 with websocket.batch():
                     await websocket.send(Text("event"))
-                assert websocket.written == before
+                assert websocket._protocol.written == before
                 assert websocket.unsent == 10 * 7 + 11
-            assert websocket.written > before
+            assert websocket._protocol.written > before
             assert websocket.unsent == 0
             assert [await websocket.recv() for _ in range(11)] == [*map(str, range(10)), "event"]
 
@@ -346,12 +346,12 @@ def test_a_batch_that_raises_has_sent_its_messages(run, http):
 def test_a_batch_is_bounded(run, http):
     async def work():
         async with listening(limit=None) as server, connect(url(server), http=http, extensions=()) as websocket:
-            before = websocket.written
+            before = websocket._protocol.written
             with websocket.batch():
                 for _ in range(100):
                     await websocket.send(b"x" * 1000)
                     assert websocket.connection.corked_bytes <= 40_000
-                assert websocket.written > before
+                assert websocket._protocol.written > before
             for _ in range(100):
                 await websocket.recv()
 

@@ -25,7 +25,7 @@ class Ends:
         self.transport = SimpleNamespace(
             lost=False, closing=False, multiplexed=False, heard=0, written=0, unsent=0, is_reading=True
         )
-        self.messages = SimpleNamespace(waiting=0, taken=0, paused=False, awaited=False, owes_answer=False)
+        self.messages = SimpleNamespace(_waiting=0, _taken=0, _paused=False, _awaited=False, _owes_answer=False)
         timeouts = Timeouts(close_timeout=TIMEOUT, **{"ping_interval": None, **timeouts})
         self.session = WebSocketSession(0.0, ours, self.transport, timeouts)
 
@@ -63,13 +63,13 @@ def test_a_close_is_answered_at_once_where_nothing_is_unread(ends):
 
 
 def test_a_close_is_answered_at_once_where_a_reader_waits_though_it_has_not_answered(ends):
-    ends.messages.owes_answer = ends.messages.awaited = True
+    ends.messages._owes_answer = ends.messages._awaited = True
     assert ends.receive(1, ends.peer.send(DONE)) == DONE
 
 
 @pytest.mark.parametrize("why", ["unread", "unanswered"])
 def test_a_close_after_messages_is_answered_after_a_grace(ends, why):
-    ends.messages.waiting, ends.messages.owes_answer = int(why == "unread"), why == "unanswered"
+    ends.messages._waiting, ends.messages._owes_answer = int(why == "unread"), why == "unanswered"
     assert ends.receive(1, ends.peer.send(DONE)) is None
     assert ends.until(100) == [(1 + GRACE, DONE)]
 
@@ -78,11 +78,11 @@ def test_a_close_after_messages_is_answered_after_a_grace(ends, why):
 def test_an_application_that_takes_messages_gets_more_time_within_the_close_timeout(timeout):
     ends = Ends()
     ends.session._timeout = timeout
-    ends.messages.waiting = 1000
+    ends.messages._waiting = 1000
     assert ends.receive(0, ends.peer.send(DONE)) is None
     orders = []
     while (now := ends.session.deadline) is not None:
-        ends.messages.taken += 1
+        ends.messages._taken += 1
         ordered = ends.expire(now)
         if ordered is not None:
             orders.append((now, ordered))
@@ -90,16 +90,16 @@ def test_an_application_that_takes_messages_gets_more_time_within_the_close_time
 
 
 def test_an_application_that_stops_taking_messages_gets_no_more_time(ends):
-    ends.messages.waiting = 1000
+    ends.messages._waiting = 1000
     ends.receive(0, ends.peer.send(DONE))
     for now in (GRACE, 2 * GRACE):
-        ends.messages.taken += 1
+        ends.messages._taken += 1
         assert ends.expire(now) is None
     assert ends.until(100) == [(3 * GRACE, DONE)]
 
 
 def test_a_close_is_answered_when_the_application_says_so(ends):
-    ends.messages.waiting = 1
+    ends.messages._waiting = 1
     ends.receive(0, ends.peer.send(DONE))
     assert ends.session.answer() == DONE
     assert ends.session.answer() is None
@@ -107,7 +107,7 @@ def test_a_close_is_answered_when_the_application_says_so(ends):
 
 
 def test_closing_answers_a_close_that_has_come(ends):
-    ends.messages.waiting = 1
+    ends.messages._waiting = 1
     ends.receive(0, ends.peer.send(DONE))
     assert ends.session.close(1, 4000, "other") == DONE
 
@@ -125,7 +125,7 @@ def test_the_loss_of_the_transport_is_answered_to_nobody(ends):
 
 
 def test_an_answer_that_nobody_gets_is_none_of_ours(ends):
-    ends.messages.waiting = 1
+    ends.messages._waiting = 1
     ends.receive(0, ends.peer.send(DONE))
     ends.transport.lost = True
     assert ends.session.finish(0.1, ends.messages) is Order.FLUSH
@@ -161,23 +161,23 @@ def test_a_transport_that_takes_nothing_is_sent_no_close(ends, gone):
 
 @pytest.mark.parametrize(("taken", "wait"), [(0, READER_WAIT), (1, GRACE)])
 def test_messages_that_nobody_takes_are_dropped_for_a_task_that_awaits_the_end(ends, taken, wait):
-    ends.messages.waiting, ends.messages.taken = 300, taken
+    ends.messages._waiting, ends.messages._taken = 300, taken
     assert ends.session.begin_wait(2, ends.messages) is None
     assert ends.until(100) == [(2 + wait, Order.ABANDON)]
     # The peer's Close is not kept from it by what is still there.
     assert ends.receive(50, ends.peer.send(DONE)) == DONE
 
 
-@pytest.mark.parametrize("sign", ["taken", "awaited"])
+@pytest.mark.parametrize("sign", ["_taken", "_awaited"])
 def test_messages_are_kept_where_a_reader_shows_itself(ends, sign):
-    ends.messages.waiting = 300
+    ends.messages._waiting = 300
     ends.session.begin_wait(0, ends.messages)
     setattr(ends.messages, sign, 1)
     assert ends.until(100) == []
 
 
 def test_messages_are_kept_again_when_the_last_task_awaits_the_end_no_more(ends):
-    ends.messages.waiting = 300
+    ends.messages._waiting = 300
     ends.session.begin_wait(0, ends.messages)
     ends.session.begin_wait(0, ends.messages)
     assert ends.session.end_wait() is None
@@ -187,13 +187,13 @@ def test_messages_are_kept_again_when_the_last_task_awaits_the_end_no_more(ends)
 
 
 def test_a_task_that_awaits_the_end_has_a_close_answered_at_once(ends):
-    ends.messages.owes_answer, ends.messages.taken = True, 1
+    ends.messages._owes_answer, ends.messages._taken = True, 1
     ends.receive(0, ends.peer.send(DONE))
     assert ends.session.begin_wait(0.1, ends.messages) == DONE
 
 
 def test_the_end_is_told_when_what_is_awaited_behind_messages_can_come_no_more(ends):
-    ends.messages.waiting = 3
+    ends.messages._waiting = 3
     ends.session.begin_wait(0, ends.messages)
     ends.receive(0.01, b"")
     ends.session.finish(0.01, ends.messages)
@@ -205,7 +205,7 @@ def test_the_end_is_told_when_what_is_awaited_behind_messages_can_come_no_more(e
 def test_closing_discards_what_nobody_takes(ends):
     ends.session.close(0)
     ends.session.begin_close(0, ends.messages)
-    ends.messages.waiting = 5
+    ends.messages._waiting = 5
     assert ends.until(5) == [(GRACE, Order.DISCARD)]
     ends.session.end_close()
     assert ends.session.deadline == TIMEOUT
@@ -216,7 +216,7 @@ def test_closing_discards_nothing_while_there_is_a_reader(ends):
     ends.session.begin_close(0, ends.messages)
     for now in range(1, 9):
         # It takes what comes, or there is nothing.
-        ends.messages.waiting, ends.messages.taken = now % 2, now
+        ends.messages._waiting, ends.messages._taken = now % 2, now
         assert ends.expire(now) is None
     ends.session.finish(9, ends.messages)
     assert ends.session.is_over
@@ -224,7 +224,7 @@ def test_closing_discards_nothing_while_there_is_a_reader(ends):
 
 def test_a_close_that_is_not_decoded_yet_is_given_a_grace(ends, monkeypatch):
     monkeypatch.setattr(type(ends.connection), "_is_close_waiting", lambda _: True)
-    ends.messages.waiting, ends.messages.paused = 257, True
+    ends.messages._waiting, ends.messages._paused = 257, True
     ends.session.pause(0, ends.messages)
     ends.session.pause(0.5, ends.messages)
     assert ends.until(GRACE) == [(GRACE, Close(1000, ""))]
@@ -235,7 +235,7 @@ def test_a_close_that_is_not_decoded_yet_is_given_a_grace(ends, monkeypatch):
 
 def test_a_grace_ends_when_what_has_come_is_decoded(ends, monkeypatch):
     monkeypatch.setattr(type(ends.connection), "_is_close_waiting", lambda _: True)
-    ends.messages.waiting, ends.messages.paused = 257, True
+    ends.messages._waiting, ends.messages._paused = 257, True
     ends.session.pause(0, ends.messages)
     ends.session.resume()
     assert ends.session.deadline is None
@@ -245,7 +245,7 @@ def test_a_grace_ends_when_what_has_come_is_decoded(ends, monkeypatch):
 def test_closing_looks_for_a_close_behind_messages_after_the_end_of_the_transport(ends, monkeypatch, taken, wait):
     monkeypatch.setattr(type(ends.connection), "_is_close_waiting", lambda _: True)
     ends.session.begin_close(0, ends.messages)
-    ends.messages.waiting, ends.messages.paused, ends.messages.taken = 257, True, taken
+    ends.messages._waiting, ends.messages._paused, ends.messages._taken = 257, True, taken
     ends.session.finish(0.1, ends.messages)
     assert not ends.session.is_over
     assert ends.until(100) == [(pytest.approx(0.1 + wait), Order.DISCARD)]

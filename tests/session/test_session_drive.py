@@ -74,7 +74,7 @@ class Line(DriverTransport):
         self.write(reply)
         self.handle(events)
         for websocket in self.ready.drain():
-            if websocket.paused:
+            if websocket._paused:
                 websocket._pause()
         self.close_if_done()
 
@@ -101,7 +101,7 @@ class Line(DriverTransport):
 class Held(DriverWebSocket, MessageQueue):
     """A WebSocket that nobody takes messages of."""
 
-    awaited = owes_answer = False
+    _awaited = _owes_answer = False
 
     def __new__(cls, protocol, connection):
         return super().__new__(cls, protocol.ready)
@@ -144,7 +144,7 @@ def test_a_peer_that_goes_silent_is_pinged_and_then_left(cls):
     line.until(19.9)
     assert line.take_output() == b""
     line.until(20)
-    assert websocket.awaits_pong and line.output
+    assert websocket._session.pings.under_way and line.output
     line.until(29.9)
     assert websocket.state is State.OPEN
     line.until(30)
@@ -190,11 +190,11 @@ def test_a_close_that_stands_behind_messages_that_nobody_takes_is_found_by_who_a
     for number in range(MANY):
         line.hear(theirs.send(Text(str(number))))
     line.hear(theirs.send(Close(4000)))
-    assert websocket.paused and websocket.close_code is None
+    assert websocket._paused and websocket.close_code is None
     websocket._obey(websocket._session.begin_wait(line.now(), websocket))
     line.until(READER_WAIT)
     assert websocket.close_code == 4000
-    assert websocket.discarded == MANY - websocket.waiting > 0
+    assert websocket._discarded == MANY - websocket._waiting > 0
 
 
 @CARRIERS

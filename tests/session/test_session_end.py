@@ -23,7 +23,7 @@ def client(carrier=None):
 
 
 def websocket(connection):
-    return SimpleNamespace(connection=connection, paused=False)
+    return SimpleNamespace(connection=connection, _paused=False)
 
 
 def closed_websocket(role):

@@ -224,7 +224,7 @@ def test_frames_that_do_nothing_are_forgiven_in_time(monkeypatch, now, times):
 
 def test_a_peer_that_takes_nothing_and_makes_us_write_is_not_read():
     http = Http1(Role.SERVER)
-    session, websockets = server(http), [SimpleNamespace(paused=False, connection=None)]
+    session, websockets = server(http), [SimpleNamespace(_paused=False, connection=None)]
     assert not session.receive_chunk(0, crowded=False, replied=REPLIES_HIGH)
     assert session.is_reading(transport(websockets=websockets, full=True))
     assert session.receive_chunk(0, crowded=False, replied=1)
@@ -243,7 +243,7 @@ def test_a_peer_that_takes_nothing_and_makes_us_write_is_not_read():
 def test_behind_messages_that_wait_a_little_more_is_read(held, reading):
     http = SimpleNamespace(reading=False)
     session = server(http)
-    websockets = [SimpleNamespace(paused=True, connection=SimpleNamespace(undelivered_bytes=held))]
+    websockets = [SimpleNamespace(_paused=True, connection=SimpleNamespace(undelivered_bytes=held))]
     assert session.receive_chunk(0, crowded=False, replied=0)
     assert session.is_reading(transport(websockets=websockets)) is reading
 

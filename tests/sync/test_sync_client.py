@@ -131,7 +131,7 @@ def _readable(websocket):
     try:
         return websocket.transport.get_extra_info("socket").recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return websocket.waiting
+        return websocket._waiting
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
@@ -147,7 +147,7 @@ def test_a_timeout_is_a_number_of_seconds(timeout):
 def test_one_thread_receives_at_a_time(http, works):
     with listening() as server, connect(url(server), http=http) as websocket:
         thread = works.begin(lambda: [websocket.recv(SOON)])
-        until(lambda: websocket.awaited)
+        until(lambda: websocket._awaited)
         with pytest.raises(LocalProtocolError, match="another thread is receiving already"):
             websocket.recv(SOON)
         websocket.send("for the other")
@@ -272,7 +272,7 @@ def test_a_receive_beside_another_thread_writes_what_a_batch_holds_back(works):
     with listening() as server, connect_http2(url(server)) as client:
         first, second = client.open("/1"), client.open("/2")
         works.begin(lambda: first.recv(SOON))
-        until(lambda: first.awaited)
+        until(lambda: first._awaited)
         with second.batch():
             second.send("x")
             assert second.recv(SOON) == "x"
@@ -286,7 +286,7 @@ def test_a_ping_gives_its_latency(http, works):
             websocket.ping(b"x" * 126)
         # While another thread receives.
         thread = works.begin(lambda: [websocket.recv(SOON)])
-        until(lambda: websocket.awaited)
+        until(lambda: websocket._awaited)
         assert websocket.ping(b"mine", timeout=SOON) > 0
         websocket.send("end")
         thread.join(SOON)
@@ -315,7 +315,7 @@ def test_close_from_another_thread_ends_recv(http, works):
 
     with listening() as server, connect(url(server), http=http) as websocket:
         thread = works.begin(receive)
-        until(lambda: websocket.awaited)
+        until(lambda: websocket._awaited)
         websocket.close(4001, "enough")
         thread.join(SOON)
     assert ends == [(4001, "us")]
@@ -332,7 +332,7 @@ def test_close_gives_up_a_silent_peer_and_wakes_who_receives(http, works):
     with blocking_server(accepting(http, lambda sock, connection: ended.wait(SOON))) as port:
         websocket = connect(f"ws://127.0.0.1:{port}", http=http, close_timeout=0.1).open()
         works.begin(receive)
-        until(lambda: websocket.awaited)
+        until(lambda: websocket._awaited)
         websocket.close()
         assert (websocket.close_code, websocket.ending.clean) == (1006, False)
         assert ended.wait(SOON)

@@ -86,6 +86,6 @@ def test_what_the_parent_has_opened_is_refused_in_a_fork(http, use):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.parametrize("use", ["new()", "(websocket.leave(), new())"])
+@pytest.mark.parametrize("use", ["new()", "(websocket._leave(), new())"])
 def test_a_fork_opens_connections_of_its_own(http, use):
     assert run(http, use) == ["child", "parent"]

@@ -60,7 +60,7 @@ def test_calls_that_wait_are_interrupted_and_go_on_after_it(http):
         interrupted(server.wait_closed)
         websocket.send("one")
         assert websocket.recv(SOON) == "one"
-        assert not websocket.awaited
+        assert not websocket._awaited
 
 
 def test_a_ping_and_a_close_are_interrupted(http):

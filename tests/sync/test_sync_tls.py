@@ -112,6 +112,6 @@ def test_close_from_another_thread_over_tls(tls_contexts, http, works):
     with listening(ssl=server_tls) as server:
         websocket = connect(address(server), http=http, ssl=client_tls, host="127.0.0.1").open()
         works.begin(receive)
-        until(lambda: websocket.awaited)
+        until(lambda: websocket._awaited)
         websocket.close()
         assert ended.wait(SOON)

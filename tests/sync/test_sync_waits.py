@@ -96,7 +96,7 @@ def test_messages_wait_within_bounds_and_none_is_lost(http):
         except TimeoutError:
             pass
         websocket_there = next(iter(server.websockets))
-        assert websocket_there.waiting <= 257
+        assert websocket_there._waiting <= 257
         assert websocket.unsent > 0
         begin.set()
         websocket.send("last", timeout=SOON)
@@ -138,7 +138,7 @@ def test_a_send_that_waits_returns_when_the_websocket_ends(http, works):
         connect(place, http=http, extensions=(), close_timeout=0.1) as websocket,
     ):
         thread = works.begin(send)
-        until(lambda: websocket.blocked_senders)
+        until(lambda: websocket._blocked_senders)
         websocket.close()
         thread.join(SOON)
 
@@ -203,7 +203,7 @@ def test_a_reset_is_told_to_all_who_wait(http, works):
         websocket = connect(f"ws://127.0.0.1:{port}", http=http).open()
         threads = [works.begin(wait, call) for call in (websocket.recv, websocket.ping)]
         waiting = works.begin(websocket.wait_closed)
-        until(lambda: websocket.awaited and websocket.awaits_pong)
+        until(lambda: websocket._awaited and websocket._session.pings.under_way)
         begun.set()
         for thread in [*threads, waiting]:
             thread.join(SOON)
@@ -334,7 +334,7 @@ def test_unread_messages_do_not_block_the_end_of_a_transport_that_is_gone(http, 
     with blocking_server(accepting(http, talk)) as port:
         websocket = connect(f"ws://127.0.0.1:{port}", http=http, ping_interval=None).open()
         assert websocket.recv() == "x"
-        until(lambda: websocket.waiting == 2)
+        until(lambda: websocket._waiting == 2)
         waiting = works.begin(getattr(websocket, call))
         # It waits for a reader, a second at most, when the transport ends.
         time.sleep(0.1)
@@ -358,7 +358,7 @@ def test_unread_messages_of_a_stream_do_not_block_its_end_when_the_transport_goe
     ):
         websocket = client.open(extensions=())
         assert websocket.recv() == "x"
-        until(lambda: websocket.waiting == 2)
+        until(lambda: websocket._waiting == 2)
         waiting = works.begin(websocket.wait_closed)
         time.sleep(0.1)
         waits.set()

@@ -136,7 +136,7 @@ def test_unread_messages_of_a_stream_do_not_block_its_end_when_the_transport_goe
         ):
             websocket = await client.open(extensions=())
             assert await websocket.recv() == "x"
-            while websocket.waiting < 2:
+            while websocket._waiting < 2:
                 await trio.sleep(0.01)
 
             async def wait():

@@ -225,7 +225,7 @@ def test_a_reader_that_is_slow_pauses_the_peer_and_loses_nothing(run, http):
     async def main():
         async with listening(handler) as server, connect(url(server), http=http, extensions=()) as websocket:
             await trio.sleep(0.2)
-            assert websocket.waiting < 1000
+            assert websocket._waiting < 1000
             assert [int(message) async for message in websocket] == list(range(5000))
 
     run(main)

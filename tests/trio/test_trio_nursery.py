@@ -318,7 +318,7 @@ def test_each_call_is_a_checkpoint(run, http):
                     with trio.testing.assert_checkpoints():
                         await call()
                 # Of messages that came together, the first is taken with a checkpoint.
-                while websocket.waiting < 3:
+                while websocket._waiting < 3:
                     await trio.sleep(0.001)
                 with trio.testing.assert_checkpoints():
                     await websocket.recv()
@@ -331,7 +331,7 @@ def test_each_call_is_a_checkpoint(run, http):
                 for _ in range(2):
                     await websocket.recv()
                 await websocket.send("answer")
-                while not websocket.waiting:
+                while not websocket._waiting:
                     await trio.sleep(0.001)
                 with trio.testing.assert_checkpoints():
                     await websocket.recv()

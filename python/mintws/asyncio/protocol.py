@@ -186,7 +186,7 @@ class ConnectionProtocol(_core.ProtocolBase, LoopTransport, asyncio.BufferedProt
         """See to what a chunk has left to do; see `border.Transport`."""
         for websocket in crowded:
             # What has come since may have ended it.
-            if websocket.paused:
+            if websocket._paused:
                 websocket._pause()
         replied = replied if self.full else 0
         if self._session.receive_chunk(self.loop.time(), crowded=bool(crowded), replied=replied) or look:

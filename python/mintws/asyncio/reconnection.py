@@ -38,7 +38,7 @@ class Reconnection(Reconnecting[WebSocket], AsyncIterator[WebSocket]):
         if self.websocket is not None:
             # The collector may run this in another thread, and within a call of the very WebSocket. No loop, nothing to close.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self.websocket.leave)
+                self._loop.call_soon_threadsafe(self.websocket._leave)
 
     def now(self) -> float:
         return self._loop.time()

@@ -42,13 +42,13 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
 
     __slots__ = (
         "__weakref__",
+        "_body",
         "_closed",
         "_drain",
         "_fragmenting",
         "_protocol",
         "_session",
         "_traced",
-        "body",
         "connection",
     )
 
@@ -56,7 +56,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
 
     def __init__(self, protocol: LoopTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
-        self.body = LoopBody.NONE
+        self._body = LoopBody.NONE
         self._drain: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         #: A message in fragments is being sent; done when it is whole.
@@ -72,7 +72,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         ended = self._is_left_to_loop(error)
-        self.end_body()
+        self._end_body()
         if error is None or ended:
             await self.close()
         else:

@@ -406,7 +406,7 @@ class _Printer:
         try:
             async for message in self._websocket:
                 lines = [self._line(message)]
-                while self._websocket.waiting and len(lines) < TOGETHER:
+                while self._websocket._waiting and len(lines) < TOGETHER:
                     lines.append(self._line(await self._websocket.recv()))
                 self._heard = self._loop.time()
                 await console.put(lines)

@@ -179,14 +179,15 @@ class Demonstration:
         times = [await _time(websockets[0]) for _ in range(ROUND_TRIPS)]
         ours = {it.transport.get_extra_info("sockname")[1]: it for it in websockets}
         theirs = [self._theirs[port] for port in ours]
-        before = [sum(it.written for it in side) for side in (ours.values(), theirs)]
+        before = [sum(it._protocol.written for it in side) for side in (ours.values(), theirs)]
         began = time.perf_counter()
         page, *came_back = await _together(
             self._get_readme(client), *(_send_and_compare(it, self.messages) for it in websockets)
         )
         took = time.perf_counter() - began
         sent, received = (
-            sum(it.written for it in side) - count for side, count in zip((ours.values(), theirs), before, strict=True)
+            sum(it._protocol.written for it in side) - count
+            for side, count in zip((ours.values(), theirs), before, strict=True)
         )
         return Figures(
             websockets[0].http_version,

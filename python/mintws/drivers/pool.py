@@ -136,7 +136,7 @@ class TransportPool(Generic[T]):
                 self._transports.pop(transport, None)
             raise
         if self._closed:
-            opening.make(websocket._protocol, websocket.leave)
+            opening.make(websocket._protocol, websocket._leave)
             raise closed(opening.url)
         return websocket
 

@@ -81,18 +81,18 @@ class Reconnecting(Generic[W]):
             except ConnectError as error:
                 self._failure = self._backoff.failed(self.now(), error, time.time())
             else:
-                websocket.body = LoopBody.RUNS
+                websocket._body = LoopBody.RUNS
                 self.websocket = websocket
                 self._backoff.opened(self.now())
                 return websocket
 
     async def _leave(self, websocket: W) -> None:
         """Close a WebSocket, and set what follows it."""
-        websocket.end_body()
+        websocket._end_body()
         await self.close(websocket)
         self.websocket = None
         now = self.now()
-        if websocket.body is LoopBody.LEFT:
+        if websocket._body is LoopBody.LEFT:
             delay = self._backoff.left(now)
             log.connects_again(self._url, "the loop has gone on", delay)
             self._next_at = now + delay

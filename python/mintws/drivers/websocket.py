@@ -186,5 +186,5 @@ class LoggedWebSocket(DriverWebSocket):
 
     def _suspend(self) -> None:
         """Have the connection hold this no more, once it has ended, while more messages wait than are taken."""
-        if self.paused:
+        if self._paused:
             self.connection._deliver_to(None)

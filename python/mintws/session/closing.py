@@ -177,7 +177,7 @@ class Closing:
     def begin_wait(self, now: float, messages: Messages) -> Ordered:
         """Count one more task that awaits the end."""
         if not self._awaiting:
-            self._taken_before = messages.taken
+            self._taken_before = messages._taken
         self._awaiting += 1
         return None if self._finished else self._make_way(now, messages)
 
@@ -222,7 +222,7 @@ class Closing:
                 return Order.ABANDON
         elif self._discard_at is not None and self._discard_at <= now:
             taken, self._discard_at = self._discard_taken, None
-            if (messages.waiting or messages.paused) and messages.taken == taken:
+            if (messages._waiting or messages._paused) and messages._taken == taken:
                 # The peer's Close may follow messages that wait for a reader. If there is none, they block it.
                 return Order.DISCARD
             self._look_later(now, messages)
@@ -232,12 +232,12 @@ class Closing:
         wait = GRACE
         if self._finished:
             # The Close may still follow undecoded messages after a full queue.
-            if not (messages.paused and self.connection._is_close_waiting()):
+            if not (messages._paused and self.connection._is_close_waiting()):
                 self._discard_at = None
                 return
-            wait = GRACE if messages.taken else READER_WAIT
+            wait = GRACE if messages._taken else READER_WAIT
         self._discard_at = now + wait
-        self._discard_taken = messages.taken
+        self._discard_taken = messages._taken
 
     def _expire_end(self, now: float, messages: Messages) -> Ordered:
         self._end_at = None
@@ -246,10 +246,10 @@ class Closing:
             if not self.connection._is_close_waiting():
                 self.ending.cause = self.ending.cause or "the peer did not close in time"
             return Order.ABORT
-        if messages.waiting and messages.taken != self._grace_taken and now < self._grace_until:
+        if messages._waiting and messages._taken != self._grace_taken and now < self._grace_until:
             # The application has taken messages meanwhile, so it gets another grace period.
             self._end_at = now + self._grace
-            self._grace_taken = messages.taken
+            self._grace_taken = messages._taken
             return None
         # If the peer's Close is still to be decoded, ours is sent.
         return self.close(now)
@@ -262,24 +262,24 @@ class Closing:
         """Answer the peer's Close after a grace period, even if the application does not take the messages before it."""
         self._end_at = now + self._grace
         self._grace_until = now + self._timeout - self._grace
-        self._grace_taken = messages.taken
+        self._grace_taken = messages._taken
 
     def _is_abandoned(self, messages: Messages) -> bool:
         """Whether a task awaits the end, and no message has been taken since."""
-        return self._awaiting > 0 and self._taken_before == messages.taken and not messages.awaited
+        return self._awaiting > 0 and self._taken_before == messages._taken and not messages._awaited
 
     def _answers_at_once(self, messages: Messages) -> bool:
         """Whether the peer's Close can be answered now."""
         if self._is_abandoned(messages):
-            return not messages.waiting or self._way_is_clear
-        return not messages.waiting and (messages.awaited or not messages.owes_answer)
+            return not messages._waiting or self._way_is_clear
+        return not messages._waiting and (messages._awaited or not messages._owes_answer)
 
     def _make_way(self, now: float, messages: Messages) -> Ordered:
         """If only the end is awaited, answer the peer's Close, or schedule the drop of the messages before it."""
         if not self._is_abandoned(messages):
             return None
-        if not (messages.waiting or messages.paused):
+        if not (messages._waiting or messages._paused):
             return self.answer()
         if self._way_at is None and not self._way_is_clear:
-            self._way_at = now + (GRACE if messages.taken else READER_WAIT)
+            self._way_at = now + (GRACE if messages._taken else READER_WAIT)
         return None

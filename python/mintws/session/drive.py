@@ -54,7 +54,7 @@ class DriverWebSocket(MessageQueue):
     __slots__ = ()
 
     #: A loop that connects again has it.
-    body = LoopBody.NONE
+    _body = LoopBody.NONE
 
     connection: Connection
     _protocol: DriverTransport
@@ -63,9 +63,9 @@ class DriverWebSocket(MessageQueue):
     if TYPE_CHECKING:
 
         @property
-        def awaited(self) -> bool: ...
+        def _awaited(self) -> bool: ...
         @property
-        def owes_answer(self) -> bool: ...
+        def _owes_answer(self) -> bool: ...
 
     def _flush(self) -> None:
         """Write the pending frames of the connection."""
@@ -121,7 +121,7 @@ class DriverWebSocket(MessageQueue):
     def ending(self) -> CloseStatus:
         """The close status in detail."""
         ending = self._session.ending
-        ending.discarded = self.discarded
+        ending.discarded = self._discarded
         if self._gone():
             error = self._protocol.error
             ending.loss = "the transport is lost" if error is None else f"the transport is lost: {error!r}"
@@ -146,16 +146,6 @@ class DriverWebSocket(MessageQueue):
     def latency(self) -> float | None:
         """Seconds between the last answered Ping and its Pong, or `None`."""
         return self._session.pings.latency
-
-    @property
-    def awaits_pong(self) -> bool:
-        """Whether a Ping waits for its Pong."""
-        return self._session.pings.under_way
-
-    @property
-    def written(self) -> int:
-        """The number of bytes written to the transport, by all WebSockets that share it."""
-        return self._protocol.written
 
     @property
     def unsent(self) -> int:
@@ -190,7 +180,7 @@ class DriverWebSocket(MessageQueue):
             self._obey(None)
 
     def discard(self) -> None:
-        """Discard all messages received from now on, and count them in `ending.discarded`."""
+        """Discard messages above the queue's limit from now on, and count them in `ending.discarded`: the peer is not paused any more."""
         if self._discard():
             self._resume()
 
@@ -210,7 +200,7 @@ class DriverWebSocket(MessageQueue):
         finally:
             self._obey(self._session.end_wait())
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Close, and leave the rest of the closing handshake to the transport: nobody waits for it."""
         if not self._gone():
             self.discard()
@@ -219,17 +209,17 @@ class DriverWebSocket(MessageQueue):
 
     def _ends_quietly(self, closed: ConnectionClosed) -> bool:
         """Whether its end ends an iteration over messages without an error."""
-        return self.body is not LoopBody.NONE or (closed.clean and closed.code in CLEAN_CODES)
+        return self._body is not LoopBody.NONE or (closed.clean and closed.code in CLEAN_CODES)
 
-    def end_body(self) -> None:
+    def _end_body(self) -> None:
         """Discard the messages that are left, and record whether the body of the loop has ended while it was open."""
-        if self.body is LoopBody.RUNS and self.state is State.OPEN:
-            self.body = LoopBody.LEFT
+        if self._body is LoopBody.RUNS and self.state is State.OPEN:
+            self._body = LoopBody.LEFT
         self.discard()
 
     def _is_left_to_loop(self, error: object) -> bool:
         """Whether an error of the body is the end of this WebSocket, which the loop that connects again decides on."""
-        return self.body is not LoopBody.NONE and self.ending.is_of(error)
+        return self._body is not LoopBody.NONE and self.ending.is_of(error)
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a Close without waiting for the peer's, or answer the peer's if it has been received."""

@@ -14,25 +14,25 @@ class Messages(Protocol):
 
     Attributes:
         connection: its connection.
-        waiting: the number of messages that wait for the application.
-        taken: the number of messages that the application has taken.
-        paused: whether the queue is full, so that received bytes are not decoded.
-        awaited: whether a task waits for the next message.
-        owes_answer: whether the application has taken a message and sent nothing since.
+        _waiting: the number of messages that wait for the application.
+        _taken: the number of messages that the application has taken.
+        _paused: whether the queue is full, so that received bytes are not decoded.
+        _awaited: whether a task waits for the next message.
+        _owes_answer: whether the application has taken a message and sent nothing since.
     """
 
     connection: Connection
 
     @property
-    def waiting(self) -> int: ...
+    def _waiting(self) -> int: ...
     @property
-    def taken(self) -> int: ...
+    def _taken(self) -> int: ...
     @property
-    def paused(self) -> bool: ...
+    def _paused(self) -> bool: ...
     @property
-    def awaited(self) -> bool: ...
+    def _awaited(self) -> bool: ...
     @property
-    def owes_answer(self) -> bool: ...
+    def _owes_answer(self) -> bool: ...
 
 
 class TransportState(Protocol):

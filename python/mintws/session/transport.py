@@ -126,7 +126,7 @@ class TransportSession:
             return True
         websockets = transport.websockets
         reading = self.http.reading or any(
-            it.paused and it.connection.undelivered_bytes < UNDECODED_HIGH for it in websockets
+            it._paused and it.connection.undelivered_bytes < UNDECODED_HIGH for it in websockets
         )
         return reading and not (transport.full and self._is_provoked(transport))
 

@@ -70,7 +70,7 @@ class WebSocketSession(Closing):
             taken=transport.written - unsent,
             unsent=unsent,
             reading=transport.is_reading,
-            withheld=transport.multiplexed and bool(messages.paused or self.connection.buffered),
+            withheld=transport.multiplexed and bool(messages._paused or self.connection.buffered),
             awaits_pong=self.pings.under_way,
         )
         match keepalive.expire(now, signs):

@@ -35,7 +35,7 @@ class Reconnection(Reconnecting[WebSocket], Iterator[WebSocket]):
     def __del__(self) -> None:
         if self.websocket is not None:
             # The collector may run this within a call of the very WebSocket.
-            self.websocket.leave()
+            self.websocket._leave()
 
     def now(self) -> float:
         return time.monotonic()

@@ -229,7 +229,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
             for websocket in list(self.websockets):
                 if websocket._take_resume():
                     websocket._resume()
-        if events is not None or replied or any(websocket.paused for websocket in self.websockets):
+        if events is not None or replied or any(websocket._paused for websocket in self.websockets):
             self._take(events or [], replied)
         self.run_soon()
         if end is not None and not self.lost:
@@ -337,10 +337,10 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         crowded = False
         for queue in self.ready_list.drain():
             assert isinstance(queue, WebSocket)
-            if queue.paused:
+            if queue._paused:
                 crowded = True
                 queue._pause()
-            queue.parking.wake()
+            queue._parking.wake()
         self._session.receive_chunk(self.now(), crowded=crowded, replied=replied if self.full else 0)
         self.update_reading()
         self.close_if_done()
@@ -352,12 +352,12 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
     def _wake_readers(self) -> None:
         """Have threads that wait for a message look whether they can read the socket themselves."""
         for websocket in self.websockets:
-            websocket.parking.wake()
+            websocket._parking.wake()
 
     def _wake_senders(self) -> None:
         for websocket in self.websockets:
-            if websocket.blocked_senders:
-                websocket.parking.wake()
+            if websocket._blocked_senders:
+                websocket._parking.wake()
 
     # Upwards.
 
@@ -473,7 +473,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
     def wake(self) -> None:
         self.parking.wake()
         for websocket in self.websockets:
-            websocket.parking.wake()
+            websocket._parking.wake()
 
     def let_go(self, websocket: DriverWebSocket) -> None:
         super().let_go(websocket)

@@ -56,8 +56,8 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
 
     def __init__(self, protocol: ThreadTransport, connection: Connection) -> None:
         #: The threads that wait for something of it, and how many of them wait until the peer takes something.
-        self.parking = Parking()
-        self.blocked_senders = 0
+        self._parking = Parking()
+        self._blocked_senders = 0
         #: The thread that sends a message in fragments.
         self._fragmenting: int | None = None
         self._attach(protocol, connection)
@@ -71,7 +71,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        self.end_body()
+        self._end_body()
         if error is None or isinstance(error, Exception):
             self.close(1000 if error is None else 1011)
         else:
@@ -121,12 +121,12 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             LocalProtocolError: a Ping with the same data is under way, or there is too much of it.
         """
         deadline = deadline_after(timeout)
-        pong: Outcome[float] = Outcome(self.parking)
+        pong: Outcome[float] = Outcome(self._parking)
         try:
             self._learn_loss(deadline)
             with self._protocol.lock:
                 self._send_ping(pong, data)
-            self._protocol.wait(self.parking, pong.done, deadline)
+            self._protocol.wait(self._parking, pong.done, deadline)
             return pong.result()
         except Late:
             raise TimeoutError(f"no Pong came within {timeout:g} s (`timeout`)") from None
@@ -183,32 +183,32 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         """Whether its frames are logged."""
         return self._traced
 
-    def leave(self) -> None:
-        """Close it in the background: nobody waits for that."""
-        background().call(self._leave)
-
     def _leave(self) -> None:
+        """Close it in the background: nobody waits for that."""
+        background().call(self._leave_now)
+
+    def _leave_now(self) -> None:
         # A fork leaves it to its parent.
         with contextlib.suppress(LocalProtocolError), self._protocol.lock:
-            super().leave()
+            super()._leave()
 
     # What the layers below call, under the lock.
 
     async def _over(self) -> None:
-        await Until(self.parking, lambda: self._session.is_over)
+        await Until(self._parking, lambda: self._session.is_over)
 
     def _wake_senders(self) -> None:
-        self.parking.wake()
+        self._parking.wake()
 
     def _end_fragments(self) -> None:
         """Let messages go on that wait for one in fragments."""
         self._fragmenting, self._is_fragmenting = None, False
-        self.parking.wake()
+        self._parking.wake()
 
     def _obey(self, ordered: Ordered) -> None:
         super()._obey(ordered)
         if self._session.is_over:
-            self.parking.wake()
+            self._parking.wake()
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         self._protocol.make(partial(super()._begin_close, code, reason))
@@ -307,7 +307,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         came = self._wait_leading(seconds_until(deadline))
         if came is None:
             came = self._wait_parked(deadline)
-        return came or self.waiting > 0 or self._has_ended()
+        return came or self._waiting > 0 or self._has_ended()
 
     def _wait_parked(self, deadline: float | None) -> bool:
         """Wait for what the background reads."""
@@ -315,9 +315,9 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         place = None
         try:
             with protocol.lock:
-                if self.waiting or self._has_ended():
+                if self._waiting or self._has_ended():
                     return True
-                place = self.parking.enter()
+                place = self._parking.enter()
                 self._begin_wait(place)
                 protocol.attend()
             return park(place, seconds_until(deadline))
@@ -325,7 +325,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             if place is not None:
                 with protocol.lock:
                     self._end_wait(place)
-                    self.parking.leave(place)
+                    self._parking.leave(place)
 
     def _has_ended(self) -> bool:
         """Whether no further message comes."""
@@ -337,7 +337,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             return
         if self._fragmenting == threading.get_ident():
             raise LocalProtocolError("this thread is sending a message in fragments, and no other fits in between")
-        self._protocol.wait(self.parking, self._is_its_turn, deadline)
+        self._protocol.wait(self._parking, self._is_its_turn, deadline)
 
     def _is_its_turn(self) -> bool:
         protocol = self._protocol
@@ -349,7 +349,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     def _learn_loss(self, deadline: float | None) -> None:
         """Wait for the loss of a transport that nothing can be written to: it says why."""
         if self._protocol.closing:
-            self._protocol.wait(self.parking, self._is_its_turn, deadline)
+            self._protocol.wait(self._parking, self._is_its_turn, deadline)
 
     def _drain(self) -> None:
         self._wait_for_room(None)
@@ -359,16 +359,16 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
         with self._protocol.lock:
             if self._has_room():
                 return
-            self.blocked_senders += 1
+            self._blocked_senders += 1
             if self._traced:
                 self._session.log_stall(self._protocol.now())
                 self._protocol.schedule(self._session)
         try:
-            self._protocol.wait(self.parking, self._has_room, deadline)
+            self._protocol.wait(self._parking, self._has_room, deadline)
         finally:
             with self._protocol.lock:
-                self.blocked_senders -= 1
-                if not self.blocked_senders:
+                self._blocked_senders -= 1
+                if not self._blocked_senders:
                     self._session.log_stall(None)
 
     def _has_room(self) -> bool:
@@ -402,10 +402,10 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
                     # No signal raises before this, as it might at the begin of a function.
                     self._fragmenting, self._is_fragmenting = None, False
                 try:
-                    self.parking.wake()
+                    self._parking.wake()
                 finally:
                     # Also if a signal has interrupted it.
-                    self.parking.wake()
+                    self._parking.wake()
 
     def _send_fragment(self, event: Text | Binary, compress: bool | None, deadline: float | None) -> None:
         self._learn_loss(deadline)

@@ -38,7 +38,7 @@ class Reconnection(Reconnecting[WebSocket], AsyncIterator[WebSocket]):
         if self.websocket is not None:
             # The collector may run this in another thread, and within a call of the very WebSocket. No run, nothing to close.
             with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self.websocket.leave)
+                self._token.run_sync_soon(self.websocket._leave)
 
     def now(self) -> float:
         return trio.current_time()

@@ -387,7 +387,7 @@ class StreamTransport(TrioTransport):
         """Wake the tasks whose messages have come, or whose WebSockets have ended; return whether a WebSocket has too many."""
         crowded = False
         for websocket in self.ready_list.drain():
-            if websocket.paused:
+            if websocket._paused:
                 websocket._pause()  # type: ignore[attr-defined]
                 crowded = True
             if websocket._wake_reader() and self._lends:  # type: ignore[attr-defined]

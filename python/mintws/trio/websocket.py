@@ -51,6 +51,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     __slots__ = (
         "__weakref__",
+        "_body",
         "_ends",
         "_fragmenting",
         "_protocol",
@@ -59,7 +60,6 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         "_session",
         "_traced",
         "_whole",
-        "body",
         "connection",
     )
 
@@ -70,7 +70,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     def __init__(self, protocol: TrioTransport, connection: Connection) -> None:
         self._attach(protocol, connection)
-        self.body = LoopBody.NONE
+        self._body = LoopBody.NONE
         #: The task that waits for a message.
         self._reader: trio.lowlevel.Task | None = None
         #: Tasks that wait for room, for the end of a message in fragments, and for the end.
@@ -96,7 +96,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         ended = self._is_left_to_loop(error)
-        self.end_body()
+        self._end_body()
         if error is None or ended:
             await self.close()
         else:
@@ -210,11 +210,11 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         self._protocol.post(self)
 
     async def _receive(self, event: bool, iterating: bool) -> Any:
-        if self.awaited:
+        if self._awaited:
             raise LocalProtocolError("another task is receiving already: messages go to one reader")
-        self.awaited = True
+        self._awaited = True
         try:
-            if self.waiting:
+            if self._waiting:
                 await trio.lowlevel.checkpoint()
             while (taken := self._take(event)) is None:
                 if self._session.last is not None or self._protocol.left(self):
@@ -228,7 +228,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
                 await trio.lowlevel.wait_task_rescheduled(self._leave_waiting)
             return taken[0]
         finally:
-            self.awaited = False
+            self._awaited = False
             self._begin_turn()
 
     async def _send(self, message: Any, compress: bool | None) -> None:

@@ -82,13 +82,13 @@ impl BlockingWebSocket {
     }
 
     /// Whether a thread waits for the next message.
-    #[getter]
+    #[getter(_awaited)]
     fn awaited(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.reader.is_some())
     }
 
     /// Whether the application has taken a message and sent nothing since.
-    #[getter]
+    #[getter(_owes_answer)]
     fn owes_answer(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.owes_answer)
     }

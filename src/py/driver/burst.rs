@@ -82,12 +82,12 @@ impl BurstWebSocket {
     }
 
     /// Whether a task waits in `recv`.
-    #[getter]
+    #[getter(_awaited)]
     fn awaited(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.reader == Reader::Waits)
     }
 
-    #[setter]
+    #[setter(_awaited)]
     fn set_awaited(slf: &Bound<'_, Self>, awaited: bool) -> PyResult<()> {
         let unread = !slf.as_super().get().is_empty(slf.py())?;
         slf.get().state(slf.py())?.reader = match (awaited, unread) {
@@ -99,7 +99,7 @@ impl BurstWebSocket {
     }
 
     /// Whether the application has taken a message and sent nothing since.
-    #[getter]
+    #[getter(_owes_answer)]
     fn owes_answer(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.last == Last::Took)
     }

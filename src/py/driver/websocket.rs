@@ -113,14 +113,14 @@ impl WebSocketBase {
     }
 
     /// Whether a task waits in `recv`.
-    #[getter]
+    #[getter(_awaited)]
     fn awaited(&self, py: Python<'_>) -> PyResult<bool> {
         let this = self.state(py)?;
         Ok(this.waiter.is_some() || this.deferred > 0)
     }
 
     /// Whether the application has taken a message and sent nothing since.
-    #[getter]
+    #[getter(_owes_answer)]
     fn owes_answer(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.last == Last::Took)
     }
