@@ -76,7 +76,7 @@ oldest-rust: build
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo test --locked --no-default-features --quiet
 	CARGO_TARGET_DIR=target/oldest rustup run $(RUST) cargo check --locked --all-targets --quiet
 
-# Check that the core compiles for a Python without a GIL, which need not be here: a file says what PyO3 would ask it.
+# Check that the core compiles for CPython 3.14t and 3.15t. No such interpreter can be had for tests: a file says what PyO3 would ask it.
 .PHONY: free-threaded
 free-threaded: rust
 	for python in .ci/cpython-*t.txt; do \
