@@ -42,7 +42,7 @@ pub struct DataSender {
 struct Stream {
     window: i64,
     pending: Pending,
-    /// Pongs that wait behind what is pending.
+    /// Pongs that wait for what is pending.
     pongs: Vec<u8>,
     /// It is in the queue.
     queued: bool,

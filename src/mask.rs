@@ -78,7 +78,7 @@ pub fn append_masked(out: &mut Vec<u8>, src: &[u8], key: MaskingKey) {
     out.reserve(src.len());
     let start = out.len();
     mask_into(src, key, &mut out.spare_capacity_mut()[..src.len()]);
-    // SAFETY: `mask_into` has written the `src.len()` bytes behind `start`, which `reserve` made room for.
+    // SAFETY: `mask_into` has written the `src.len()` bytes after `start`, which `reserve` made room for.
     #[allow(unsafe_code)]
     unsafe {
         out.set_len(start + src.len());

@@ -473,7 +473,7 @@ class TlsRecords:
 
 @disjoint_base
 class TlsChannel:
-    """What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
+    """Base class of a protocol with TLS: the work for each chunk that is read, and for each write.
 
     What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what
     waits for a later turn: `_wait` gets it, and calls `buffer_updated` with it then.
@@ -487,7 +487,7 @@ class TlsChannel:
         """Let no plaintext pass any more."""
 
     def is_closing(self) -> bool:
-        """Whether what is written goes nowhere: no plaintext passes, or the transport beneath is closing."""
+        """Whether writes are discarded: no plaintext passes, or the transport beneath is closing."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give what is to be read into."""
@@ -1081,7 +1081,7 @@ class Pool:
 
 @final
 class DataSender:
-    """What an HTTP/2 connection sends: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
+    """The sending half of an HTTP/2 connection: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
 
     A stream's window is 0 once it has closed.
     """
@@ -1121,7 +1121,7 @@ class DataSender:
 
 @final
 class DataReceiver:
-    """What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+    """The receiving half of an HTTP/2 connection: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 
     All DATA is counted for the window of the connection, whose credit goes back at once.
     """
@@ -1180,7 +1180,7 @@ class DataReceiver:
         """Take bytes that have waited, and those from `data[offset:]`, until there is something for the HTTP/2 library.
 
         Returns:
-            The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
+            The offset after it, and a frame for the library, or the number of a stream that was sent more than its window (0:
             the connection was), or `None` at the end of `data`, or where the turn has no time for more. Events are appended to `events`.
         """
 

@@ -43,7 +43,7 @@ class TlsBuffers:
 
 
 class TlsState(Enum):
-    """What may be said on a TLS connection."""
+    """The state of a TLS connection."""
 
     #: The handshake is not done.
     HANDSHAKE = auto()

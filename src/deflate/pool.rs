@@ -45,7 +45,7 @@ pub(super) struct Shelf<K, T> {
 }
 
 struct Places<K, T> {
-    /// Those that nobody has a ticket for, and behind them the others; each as they came.
+    /// Those that nobody has a ticket for, and after them the others; each as they came.
     waiting: Vec<Waiting<K, T>>,
     tickets: u64,
 }

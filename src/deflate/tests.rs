@@ -265,7 +265,7 @@ fn a_context_is_told_of_the_window_once_something_is_given() {
         inflater.inflate(piece, usize::MAX, &mut out).unwrap();
         assert!(out.is_empty() && inflater.primed == (piece == b"\x03"));
     }
-    // What "Hello" again is, behind a final block whose last byte is still to come.
+    // What "Hello" again is, after a final block whose last byte is still to come.
     inflater.inflate(&[0x00, 0xf2, 0x00, 0x11, 0x00, 0x00], usize::MAX, &mut out).unwrap();
     assert_eq!((inflater.finish(), out.as_slice(), inflater.primed), (Ok(()), &b"Hello"[..], true));
 }

@@ -52,7 +52,7 @@ struct Behind {
     empty: Option<Vec<u8>>,
 }
 
-/// What an HTTP/2 connection receives: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
+/// The receiving half of an HTTP/2 connection: DATA of WebSockets goes to their connections, all else to the HTTP/2 library.
 ///
 /// All DATA is counted for the window of the connection, whose credit goes back at once.
 #[pyclass(module = "mintws._core")]
@@ -195,7 +195,7 @@ impl DataReceiver {
     /// Take bytes that have waited, and those from `data[offset:]`, until there is something for the HTTP/2 library.
     ///
     /// Returns:
-    ///     The offset behind it, and a frame for the library, or the number of a stream that was sent more than its window (0:
+    ///     The offset after it, and a frame for the library, or the number of a stream that was sent more than its window (0:
     ///     the connection was), or `None` at the end of `data`, or where the turn has no time for more. Events are appended to `events`.
     pub fn receive<'py>(
         slf: &Bound<'py, Self>,

@@ -8,7 +8,7 @@ use super::guarded::{Guarded, RefMut};
 use crate::data_sender;
 use crate::turns::Work;
 
-/// What an HTTP/2 connection sends: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
+/// The sending half of an HTTP/2 connection: DATA within the peer's windows, and the frames of the HTTP/2 library in between.
 ///
 /// A stream's window is 0 once it has closed.
 #[pyclass(frozen, module = "mintws._core")]

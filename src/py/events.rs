@@ -402,7 +402,7 @@ unsafe extern "C" fn vectorcall(
     kwnames: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: CPython calls this attached, with the vectorcall protocol's arguments: `args` holds the positional arguments and
-    // behind them one value for each name in `kwnames`, all borrowed and alive.
+    // after them one value for each name in `kwnames`, all borrowed and alive.
     unsafe {
         entered(ptr::null_mut(), |py| {
             let positional = usize::try_from(ffi::PyVectorcall_NARGS(nargsf)).unwrap_or_default();

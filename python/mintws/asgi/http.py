@@ -19,7 +19,7 @@ LogResponse: TypeAlias = Callable[[MutableMapping[str, Any], int], None]
 
 
 class Responder(Protocol):
-    """What sends the response to one request, and gives credit for the body of that.
+    """A sender of the response to one request, which also gives credit for the body of the request.
 
     Attributes:
         begun: something of the response was sent.

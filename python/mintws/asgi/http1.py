@@ -19,7 +19,7 @@ class Http1Protocol(RequestTransport, Protocol):
 
 
 class Http1Responder(StreamResponder):
-    """What sends one response over HTTP/1.1; when it is whole, the next request is read."""
+    """A sender of one response over HTTP/1.1. When it is whole, the next request is read."""
 
     __slots__ = ()
 

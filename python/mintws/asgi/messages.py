@@ -1,4 +1,4 @@
-"""What applications of ASGI are, and what they exchange with a server."""
+"""The types of ASGI applications, and of the messages that they exchange with a server."""
 
 from __future__ import annotations
 

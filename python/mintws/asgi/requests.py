@@ -57,7 +57,7 @@ class RequestTransport(Output, Protocol):
 
 
 class StreamResponder:
-    """What sends one response.
+    """A sender of one response.
 
     Args:
         protocol: the transport.

@@ -1,4 +1,4 @@
-"""What an ASGI application is told of a connection: its scope."""
+"""The scope of an ASGI application: the description of a connection."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class AsgiServer(Server):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the application keeps for the scopes of its connections."""
+        """The state of the lifespan, which the scope of each connection has."""
         return self._lifespan.state
 
     async def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:

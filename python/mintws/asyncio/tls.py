@@ -108,7 +108,7 @@ class TlsProtocol(_core.TlsChannel, asyncio.BufferedProtocol):
         raise NotImplementedError
 
     def opened(self) -> None:
-        """Take note that the protocol has its transport."""
+        """Handle that the protocol has its transport."""
 
     def failed(self, error: Exception) -> None:
         """Take the error for which the handshake was not done."""

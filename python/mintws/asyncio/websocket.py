@@ -238,13 +238,13 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
             self._end_fragments()
 
     def _end_fragments(self) -> None:
-        """Let messages go on that wait behind one in fragments."""
+        """Let messages go on that wait for the end of one in fragments."""
         if self._fragmenting is not None and not self._protocol.loop.is_closed():
             self._fragmenting.set_result(None)
             self._fragmenting = None
 
     async def _over(self) -> None:
-        """Wait until it has ended, and what the peer's Close may stand behind is no longer kept."""
+        """Wait until it has ended, and what may come before the peer's Close is no longer kept."""
         while not self._session.is_over and not self._protocol.loop.is_closed():
             if self._closed is None or self._closed.done():
                 self._closed = self._protocol.loop.create_future()

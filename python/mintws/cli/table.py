@@ -41,7 +41,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What it took to open many WebSockets at once, over one version of HTTP.
+    """The cost of opening many WebSockets at once, over one version of HTTP.
 
     Attributes:
         connections: those of TCP, each with a handshake of TLS.

@@ -30,7 +30,7 @@ TOO_SLOW = Close(1013, "too slow to take what is sent")
 
 @dataclass(frozen=True, slots=True)
 class Broadcast(Generic[W]):
-    """What became of a message that was broadcast. Each WebSocket is in one of these.
+    """The result of a broadcast. Each WebSocket is in one of these.
 
     Attributes:
         sent: the message was sent, as by `send`.

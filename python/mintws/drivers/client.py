@@ -66,14 +66,14 @@ logger = logging.getLogger("mintws.client")
 
 
 class CookieJar(Protocol):
-    """What is used of an `http.cookiejar.CookieJar`, which is not imported here because it loads much of urllib."""
+    """The methods that are used of an `http.cookiejar.CookieJar`, which is not imported here because it loads much of urllib."""
 
     def add_cookie_header(self, request: Any) -> None: ...
     def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
 class ClientSettings:
-    """What `connect` is told, but for the place where it connects to.
+    """The arguments of `connect`, without the place where it connects to.
 
     Args:
         url: the URL.
@@ -146,7 +146,7 @@ class ClientSettings:
 
 
 class Http2Settings:
-    """What `connect_http2` is told, but for the place where it connects to.
+    """The arguments of `connect_http2`, without the place where it connects to.
 
     Args:
         url, user_agent_header, timeouts, options, window, max_concurrent_streams: see `connect_http2`.
@@ -220,7 +220,7 @@ class Reach(Enum):
 
 
 class Attempt:
-    """What a client waits for until a connection, or a WebSocket on it, is open.
+    """The opening of a connection, or of a WebSocket on it, that a client waits for.
 
     Attributes:
         awaits: what the server has not done yet.

@@ -83,7 +83,7 @@ class Destination:
 
     @property
     def route(self) -> Hashable:
-        """What connections to the same server have in common that are made in the same way, so that one can be used for another."""
+        """A key of the server and of the way to it: connections with equal keys can be used for each other."""
         return (
             self.url.secure,
             self.origin,

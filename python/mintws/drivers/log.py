@@ -1,4 +1,4 @@
-"""What is logged: a line for each opening, refusal and end of a WebSocket, and one for each frame.
+"""The log: a line for each opening, refusal and end of a WebSocket, and one for each frame.
 
 No line has headers, query strings or credentials. What a peer chose stands on one line, and of what is long only its beginning.
 """
@@ -24,7 +24,7 @@ _KINDS = {Text: "text", Binary: "binary", Ping: "ping", Pong: "pong"}
 
 
 class Transport(Protocol):
-    """What the log names of a transport; see `LoggedTransport`."""
+    """The attributes of a transport that the log names; see `LoggedTransport`."""
 
     id: int
     multiplexed: bool
@@ -118,7 +118,7 @@ def ended(protocol: Transport, websocket: DriverWebSocket) -> None:
         connection, passed = websocket.connection, websocket.counters
         how = str(websocket.ending.exception())
         if protocol.error is not None and not (websocket.ending.reason or websocket.ending.clean):
-            # The end stands behind messages that nobody has taken.
+            # The end comes after messages that nobody has taken.
             how += f": {protocol.error!r}"
         protocol.logger.log(
             protocol.level,

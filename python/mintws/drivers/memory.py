@@ -1,4 +1,4 @@
-"""What connections in memory need: bytes on their way, bounded as the buffers of a socket are, and clients of a server in memory."""
+"""Connections in memory: bytes on their way, bounded as the buffers of a socket are, and clients of a server in memory."""
 
 from __future__ import annotations
 

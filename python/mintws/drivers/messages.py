@@ -1,4 +1,4 @@
-"""What is sent as a message, and how much of it at a time."""
+"""The values that are sent as a message, and how much of them is sent at a time."""
 
 from __future__ import annotations
 

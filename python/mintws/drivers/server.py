@@ -74,7 +74,7 @@ FORWARDED_REFUSAL: tuple[UpgradeReject, Refusal, str] = (
 
 
 class ServerSettings:
-    """What `serve` is told, but for the place where it listens.
+    """The arguments of `serve`, without the place where it listens.
 
     Attributes:
         protocols: the transports that are served.
@@ -349,7 +349,7 @@ class ServerTransport(LoggedTransport):
     def receive_ordinary(self, event: Any) -> None:
         self.count_fault(event)
         super().receive_ordinary(event)
-        # A body that nobody asks for is not kept; over HTTP/1.1 the next request is behind it.
+        # A body that nobody asks for is not kept; over HTTP/1.1 the next request follows it.
         request = self.http.collect(event, DEFAULT_LIMIT if self._keeps_bodies else 0)
         if isinstance(request, Request):
             self._start_task(self._respond(request))
@@ -402,7 +402,7 @@ class ServerTransport(LoggedTransport):
     def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
         if self.multiplexed:
-            # The Close, and the end of the stream behind it, are written by then.
+            # The Close, and the end of the stream after it, are written by then.
             self.call_soon(self.limit_half_closed)
 
     def leave_soon(self, websocket: DriverWebSocket) -> None:

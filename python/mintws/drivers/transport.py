@@ -20,7 +20,7 @@ numbers = itertools.count(1)
 
 
 class Waiter(Protocol[T_contra]):
-    """What a task, or a thread, waits for: an `asyncio.Future` is one. It has a result, or an exception, once."""
+    """A result, or an exception, that a task or a thread waits for; it comes once. An `asyncio.Future` is one."""
 
     def done(self) -> bool: ...
     def set_result(self, result: T_contra, /) -> None: ...

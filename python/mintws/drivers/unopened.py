@@ -1,4 +1,4 @@
-"""What stands for a WebSocket, a client or a server until it is opened."""
+"""Stand-ins for a WebSocket, a client or a server until it is opened."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class LoggedWebSocket(DriverWebSocket):
 
     @property
     def id(self) -> str:
-        """Its name in the log: the number of its transport in this process and, over HTTP/2, behind a dot that of its stream."""
+        """Its name in the log: the number of its transport in this process and, over HTTP/2, a dot and that of its stream."""
         return log.name(self._protocol, self.connection)
 
     def _post(self, urgent: bool) -> None:
@@ -59,7 +59,7 @@ class LoggedWebSocket(DriverWebSocket):
         raise NotImplementedError
 
     def _end_fragments(self) -> None:
-        """Let messages go on that wait behind one in fragments."""
+        """Let messages go on that wait for the end of one in fragments."""
         raise NotImplementedError
 
     def _offer_now(self, event: Text | Binary | PreparedMessage, compress: bool | None, max_unsent: int) -> Fates[Any]:

@@ -12,7 +12,7 @@ from mintws.response_order import ResponseOrder
 
 
 class Writer(Protocol):
-    """What writes the parts of a response, as `Http1` does."""
+    """A writer of the parts of a response, as `Http1` is."""
 
     h11: h11.Connection
 
@@ -104,7 +104,7 @@ class StreamedResponse:
         return self._write(self._order.add(data, end=end), end=end)
 
     def send_trailers(self, trailers: Iterable[tuple[str, str]]) -> bytes:
-        """Write the end of the response, with headers behind its body where it goes out in chunks (RFC 9112 §7.1.2).
+        """Write the end of the response, with headers after its body where it goes out in chunks (RFC 9112 §7.1.2).
 
         Raises:
             LocalProtocolError: a header is malformed, the body has less bytes than its Content-Length says, or no head was sent.

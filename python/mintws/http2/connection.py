@@ -36,7 +36,7 @@ from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
 #: ask for `None`.
 Received: TypeAlias = tuple[Sequence[tuple[Connection | Any, Any]], bytes]
 
-#: How far the core has taken a chunk: the offset behind it, what it gave for us, and the events so far.
+#: How far the core has taken a chunk: the offset after it, what it gave for us, and the events so far.
 Begun: TypeAlias = tuple[int, bytes | int | None, Events]
 
 #: What `h2` says of streams.
@@ -167,7 +167,7 @@ class Http2:
 
     @property
     def goaway(self) -> str:
-        """What the peer's last GOAWAY said (RFC 9113 §6.8), its code and debug data on a line; empty if none has come."""
+        """The code and the debug data of the peer's last GOAWAY (RFC 9113 §6.8), on a line; empty if none has come."""
         return self._wire.goaway
 
     @property
@@ -291,7 +291,7 @@ class Http2:
     def _read(
         self, data: bytes | bytearray | memoryview, events: Events, offset: int, frame: bytes | int | None
     ) -> Received:
-        """Read a frame that the core has found, and the bytes behind `offset`."""
+        """Read a frame that the core has found, and the bytes after `offset`."""
         wire = self._wire
         try:
             if frame is None:

@@ -1,4 +1,4 @@
-"""What a peer can make us do for little (RFC 9113 §10.5), and how much of it is borne.
+"""Limits on the work that a peer can cause for little (RFC 9113 §10.5).
 
 There is no clock here, so what is for nothing is weighed against what is of use. Two budgets are spent by the one and filled again by
 the other, never beyond where they began. So a connection that is of some use lives on, and one that is of none ends however slowly,
@@ -46,20 +46,20 @@ class FloodGuard:
         self.flood = ""
 
     def idle(self) -> None:
-        """Take note of an idle frame."""
+        """Count an idle frame."""
         self._idle = min(self._idle + self.useful, IDLE_FRAMES) - 1
         self.useful = 0
         if self._idle < 0:
             self.flood = "a flood of frames that do nothing"
 
     def waste(self) -> None:
-        """Take note of a request that was made for nothing."""
+        """Count a request that was made for nothing."""
         self._waste -= 1
         if self._waste < 0:
             self.flood = "a flood of requests that come to nothing"
 
     def answer(self) -> None:
-        """Take note of a request that was answered."""
+        """Count a request that was answered."""
         self.useful += PER_ANSWER
         self._waste = min(self._waste + 1, WASTED_REQUESTS)
 

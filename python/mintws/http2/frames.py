@@ -44,7 +44,7 @@ class Frame:
 
     @property
     def payload(self) -> bytes:
-        """What follows the header."""
+        """The bytes after the header."""
         return self.data[_HEADER.size :]
 
     @property
@@ -60,7 +60,7 @@ class Frame:
 
     @property
     def fault_of_stream(self) -> tuple[ProtocolError, str] | None:
-        """What is wrong with it that concerns its stream alone and that `h2` would end the connection for, with the section."""
+        """A fault that concerns its stream alone and for which `h2` would end the connection, with the section; `None` if there is none."""
         if self.type == PriorityFrame.type:
             payload = self.payload
             if len(payload) != 5:

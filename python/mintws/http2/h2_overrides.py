@@ -116,7 +116,7 @@ class H2Connection(h2.connection.H2Connection):
         self.sender.write(b"".join(frame.serialize() for frame in frames))
 
     def announce_leaving(self) -> int:
-        """Write a GOAWAY behind which open streams go on, and give the last stream that it names: `h2` lets nothing follow its own."""
+        """Write a GOAWAY after which open streams go on, and give the last stream that it names: `h2` lets nothing follow its own."""
         last = self.highest_inbound_stream_id
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last)])
         return last
@@ -270,7 +270,7 @@ class Stream(h2.stream.H2Stream):
             raise ProtocolError(f":status must be three digits, 100 to 599, not {status!r}")
 
     def _expect_content(self, status: bytes) -> None:
-        """Take note of what the status of a response says of its content, whatever its Content-Length does."""
+        """Set the length of a response's content by its status, whatever its Content-Length says."""
         if self.request_method == b"CONNECT" and status.startswith(b"2"):
             # What follows is no content (RFC 9110 §9.3.6).
             self._expected_content_length = None

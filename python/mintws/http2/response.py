@@ -92,7 +92,7 @@ class StreamedResponse(OrdinaryStream):
         return self._wire.take()
 
     def send_trailers(self, trailers: Iterable[tuple[str, str]]) -> bytes:
-        """Write the end of the response, with headers behind its body (RFC 9110 §6.5).
+        """Write the end of the response, with headers after its body (RFC 9110 §6.5).
 
         Raises:
             LocalProtocolError: a header is malformed, the body has less bytes than its Content-Length says, or no head was sent.

@@ -67,7 +67,7 @@ class HttpStream:
 
     @property
     def awaits(self) -> str:
-        """What is pending waits for, for a log."""
+        """The thing that pending data waits for, in words for a log."""
         shut = self._wire.h2.outbound_flow_control_window <= 0
         return f"the peer's flow-control window of the {'connection' if shut else 'stream'}"
 
@@ -95,7 +95,7 @@ class HttpStream:
             self._wire.sender.send(self.number, data)
 
     def end(self) -> None:
-        """Write END_STREAM behind what is pending."""
+        """Write END_STREAM after what is pending."""
         if not self.closed and self._wire.sender.finish(self.number):
             self.end_now()
 

@@ -1,4 +1,4 @@
-"""What an HTTP/2 connection reads and writes: frames come in, events of `h2` and one output buffer go out."""
+"""The input and output of an HTTP/2 connection: frames come in, events of `h2` and one output buffer go out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_LIMIT = INT31 + 1
 
 
 class ConnectionFault(Exception):
-    """What a peer did wrong for which the whole connection ends (RFC 9113 §5.4.1).
+    """A fault of the peer for which the whole connection ends (RFC 9113 §5.4.1).
 
     Args:
         code: the error code of the GOAWAY.
@@ -59,7 +59,7 @@ class ConnectionFault(Exception):
 
 
 class Expects(Enum):
-    """What is to come next."""
+    """The frame that is to come next."""
 
     PREFACE = auto()
     """A client's preface (RFC 9113 §3.4)."""
@@ -148,7 +148,7 @@ class Wire:
 
     @property
     def peer(self) -> str:
-        """What the peer is called: "server" or "client"."""
+        """The name of the peer's role: "server" or "client"."""
         return "server" if self.role is Role.CLIENT else "client"
 
     @property

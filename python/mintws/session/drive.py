@@ -34,7 +34,7 @@ class Owner(ReferenceType["DriverWebSocket"]):
 
 
 class LoopBody(Enum):
-    """What the body of a loop that connects again does with a WebSocket."""
+    """The state of a WebSocket in the body of a loop that connects again."""
 
     NONE = "it is of no such loop"
     RUNS = "it has it"

@@ -1,4 +1,4 @@
-"""What trusted proxies tell of their client in headers: Forwarded (RFC 7239) or the X-Forwarded-* that preceded it."""
+"""The client that trusted proxies name in headers: Forwarded (RFC 7239) or the X-Forwarded-* that preceded it."""
 
 from __future__ import annotations
 

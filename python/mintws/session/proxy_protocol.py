@@ -30,7 +30,7 @@ _CRC32C = 3
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a PROXY header says.
+    """The content of a PROXY header.
 
     Attributes:
         source, destination: the addresses of the client and of the proxy between them, as from `socket.getpeername`; `None` if the header

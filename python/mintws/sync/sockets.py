@@ -144,7 +144,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
 
     @property
     def interest(self) -> int:
-        """What the background is to wait for."""
+        """The events that the background is to wait for."""
         if self.lost:
             return 0
         return (READ if self._reading and not self._was_led else 0) | (WRITE if self.buffered else 0)

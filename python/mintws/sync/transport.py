@@ -232,7 +232,7 @@ class _Left(Generic[T]):
 
 
 class Awaited:
-    """What coroutines of lower layers await; the thread that carries them out does that without the lock."""
+    """An object that coroutines of lower layers await; the thread that carries them out does so without the lock."""
 
     def __await__(self) -> Generator[Awaited, Any, Any]:
         return (yield self)

@@ -69,7 +69,7 @@ class Connector:
 
     @property
     def learnt(self) -> Http1Origins:
-        """What the run has learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
+        """The versions of HTTP learnt of servers with this context: with another they may answer otherwise; without TLS, nothing."""
         if not self.destination.url.secure:
             return Http1Origins()
         try:

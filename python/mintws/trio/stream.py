@@ -1,4 +1,4 @@
-"""What bytes are read from and written to: any stream of four methods, and that of a socket."""
+"""Streams of bytes: any with four methods, and that of a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task waits for: a result, or an exception, once."""
+"""A result, or an exception, that a task waits for; it comes once."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
 
     @property
     def ssl_object(self) -> ssl.SSLObject | None:
-        """What TLS agreed on; `None` without TLS."""
+        """The TLS connection, for what it has agreed on; `None` without TLS."""
         tls: ssl.SSLObject | None = self._protocol.peer.tls
         return tls
 

@@ -33,7 +33,7 @@ static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 pub fn coroutine_method<'py>(method: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
     let kind = TYPE.get_or_try_init(py, || make(py))?.bind(py).as_type_ptr();
-    // SAFETY: `method` is a live object; `kind` makes whole MethodObjects, of zeros behind their head.
+    // SAFETY: `method` is a live object; `kind` makes whole MethodObjects, of zeros after their head.
     unsafe {
         let call = ffi::PyVectorcall_Function(method.as_ptr());
         if call.is_none() || ffi::PyType_GetFlags(method.get_type_ptr()) & ffi::Py_TPFLAGS_METHOD_DESCRIPTOR == 0 {

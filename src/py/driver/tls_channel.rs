@@ -19,7 +19,7 @@ const SMALL: usize = 3 << 10;
 /// The most ciphertext that costs less to copy than to be lent as a part of the buffer.
 const COPIED: usize = 4 << 10;
 
-/// What a protocol with TLS is built on: what it does once for each chunk that is read, and for each write.
+/// Base class of a protocol with TLS: the work for each chunk that is read, and for each write.
 ///
 /// What comes before and after the time in which plaintext passes is the subclass's: `_receive` gets the chunk then. So is what
 /// waits for a later turn: `_wait` gets it, and calls `buffer_updated` with it then.
@@ -97,7 +97,7 @@ impl TlsChannel {
         Ok(())
     }
 
-    /// Whether what is written goes nowhere: no plaintext passes, or the transport beneath is closing.
+    /// Whether writes are discarded: no plaintext passes, or the transport beneath is closing.
     pub fn is_closing(&self, py: Python<'_>) -> PyResult<bool> {
         let is_closing = match &self.state(py)?.open {
             None => return Ok(true),

@@ -253,7 +253,7 @@ impl Endpoint {
         events: &Bound<'_, PyList>,
         message: Option<&str>,
     ) -> PyResult<()> {
-        // What is behind the rest of what came is known now.
+        // What follows the rest of what came is known now.
         let most = std::mem::replace(&mut slf.get().workings(slf.py())?.most, usize::MAX);
         let received = Self::_receive_early(slf, events);
         slf.get().workings(slf.py())?.most = most;
@@ -333,7 +333,7 @@ impl Workings {
         Ok(if spent && self.is_discarding(py)? { 0 } else { self.most })
     }
 
-    /// Has the rest of what comes, behind as much as a turn of a loop has time for, wait until it is asked for.
+    /// Has the rest of what comes, after as much as a turn of a loop has time for, wait until it is asked for.
     pub fn bound_turns(&mut self) {
         self.most = DECODED_PER_TURN;
     }

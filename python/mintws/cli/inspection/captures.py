@@ -21,7 +21,7 @@ class Unreadable(Exception):
 
 
 class Half:
-    """What one side of a TCP connection has sent.
+    """The bytes that one side of a TCP connection has sent.
 
     Attributes:
         began: whether it has sent a SYN.

@@ -1,4 +1,4 @@
-"""What is found in captured bytes."""
+"""The findings in captured bytes."""
 
 from __future__ import annotations
 
