@@ -58,8 +58,8 @@ class _Line:
 HEAD = """\
 # Interoperation with real peers
 
-Written by `pytest tests/peers --write-table` from a run of the tests in `tests/peers`. Each line is a kind of connection, on a real socket of
-the loopback interface, with its conversations. [Gateways](gateways.md) has the configurations of gateways, with notes.
+Written by `pytest tests/peers --write-table` from a run of the tests in `tests/peers`. Each line is a kind of connection, on a real
+socket of the loopback interface, with its conversations. [Gateways](gateways.md) has the configurations of gateways, with notes.
 
 - **messages**: text and binary, empty, 1, 125, 126, 65535, 65536 bytes and 1 MiB, echoed; then 100 sent before any is read.
 - **fragments**: fragmented messages in both directions, with an empty fragment, if the peer can send them.
