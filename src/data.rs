@@ -6,7 +6,8 @@
 
 use crate::fault::Fault;
 
-const FRAME_HEADER: usize = 9;
+/// The length of the header of a frame (§4.1).
+pub const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
@@ -116,6 +117,19 @@ impl Splitter {
         (bytes.len() >= len).then_some(len)
     }
 
+    /// How many bytes are held of a DATA frame of `stream` whose end has not come.
+    #[must_use]
+    pub fn held(&self, stream: u32) -> usize {
+        match *self.held {
+            [_, _, _, DATA, _, a, b, c, d, ..]
+                if !self.lent && self.preface == 0 && u32::from_be_bytes([a & 0x7f, b, c, d]) == stream =>
+            {
+                self.held.len()
+            }
+            _ => 0,
+        }
+    }
+
     fn piece<'c>(&mut self, frame: &'c [u8], carried: impl Fn(u32) -> bool) -> Piece<'c> {
         self.note(frame);
         parse(frame, self.header_block, carried)
@@ -164,6 +178,15 @@ pub fn flow_controlled_len(frame: &[u8]) -> Option<u32> {
     match *frame.first_chunk::<FRAME_HEADER>()? {
         [a, b, c, DATA, ..] if frame_len(frame) == Some(frame.len()) => Some(u32::from_be_bytes([0, a, b, c])),
         _ => None,
+    }
+}
+
+/// The stream of a `WINDOW_UPDATE` (§6.9); 0 of any other frame.
+#[must_use]
+pub const fn window_update_stream(frame: &[u8]) -> u32 {
+    match *frame {
+        [_, _, _, WINDOW_UPDATE, _, a, b, c, d, ..] => u32::from_be_bytes([a & 0x7f, b, c, d]),
+        _ => 0,
     }
 }
 
@@ -319,6 +342,27 @@ mod tests {
         let mut splitter = Splitter::new(true, 16_384);
         let single: Vec<_> = bytes.iter().flat_map(|byte| pieces(&mut splitter, &[*byte])).collect();
         assert_eq!(single, whole);
+    }
+
+    #[test]
+    fn a_frame_is_held_of_its_stream_until_it_is_whole() {
+        let mut splitter = Splitter::new(true, 16_384);
+        pieces(&mut splitter, b"PRI * HTTP/2.0\r\n");
+        assert_eq!(splitter.held(0x2f32_2e30), 0);
+        pieces(&mut splitter, b"\r\nSM\r\n\r\n");
+        let data = frame(DATA, 0, 1, b"hello");
+        for (at, held) in (1..=data.len()).zip([0; 8].into_iter().chain(9..14).chain([0])) {
+            pieces(&mut splitter, &data[at - 1..at]);
+            assert_eq!([splitter.held(1), splitter.held(3)], [held, 0], "{at} bytes");
+        }
+        pieces(&mut splitter, &frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\x01")[..12]);
+        assert_eq!(splitter.held(1), 0);
+    }
+
+    #[test]
+    fn a_window_update_has_the_stream_of_its_header() {
+        assert_eq!(window_update_stream(&frame(WINDOW_UPDATE, 0, 5, b"\0\0\0\x01")), 5);
+        assert_eq!([&frame(DATA, 0, 5, b"")[..], &[0; 3]].map(window_update_stream), [0; 2]);
     }
 
     #[test]

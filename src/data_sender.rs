@@ -46,6 +46,8 @@ struct Stream {
     pongs: Vec<u8>,
     /// It is in the queue.
     queued: bool,
+    /// How many bytes have waited for the windows and then gone out.
+    pumped: u64,
     progress: Progress,
 }
 
@@ -95,7 +97,7 @@ impl Pending {
 impl Stream {
     const fn new(window: i64) -> Self {
         let pending = Pending { bytes: Vec::new(), sent: 0 };
-        Self { window, pending, pongs: Vec::new(), queued: false, progress: Progress::Open }
+        Self { window, pending, pongs: Vec::new(), queued: false, pumped: 0, progress: Progress::Open }
     }
 
     fn waiting(&self) -> usize {
@@ -183,6 +185,7 @@ impl DataSender {
                 work.charge(sent_cost(sent));
             }
             let Some(it) = self.streams.get_mut(&stream) else { continue };
+            it.pumped += sent as u64;
             if it.waiting() > 0 {
                 self.queue.push_back(stream);
                 shut = if sent == 0 { shut + 1 } else { 0 };
@@ -209,6 +212,12 @@ impl DataSender {
     #[must_use]
     pub fn pending(&self, stream: u32) -> usize {
         if stream == 0 { self.pending } else { self.streams.get(&stream).map_or(0, Stream::waiting) }
+    }
+
+    /// How many bytes have waited on a stream for the windows, and then gone out: the peer has made room for them.
+    #[must_use]
+    pub fn pumped(&self, stream: u32) -> u64 {
+        self.streams.get(&stream).map_or(0, |it| it.pumped)
     }
 
     fn open(&mut self, stream: u32) -> Option<&mut Stream> {
@@ -345,9 +354,7 @@ fn last_frame(frames: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Piece, Splitter};
-
-    const FRAME_HEADER: usize = 9;
+    use crate::data::{FRAME_HEADER, Piece, Splitter};
 
     /// A sender with windows of the connection and of streams 1, 3, ..., that has 10 bytes to a frame.
     fn sender(connection: i64, streams: &[i64]) -> DataSender {
@@ -494,6 +501,11 @@ mod tests {
         sender.set_window(1, 2000);
         pump(&mut sender);
         assert_eq!([sender.take_pumped(), sender.take_pumped()], [9 + 2000, 0]);
+        sender.send(1, b"x");
+        sender.set_window(1, 100);
+        pump(&mut sender);
+        sender.send(1, b"passes");
+        assert_eq!([1, 3].map(|stream| sender.pumped(stream)), [2001, 0]);
     }
 
     #[test]

@@ -1174,6 +1174,12 @@ class DataReceiver:
     def window(self, stream: int) -> tuple[int, int] | None:
         """Give `(left, credit)` of a stream, or of the connection (0): what the peer may send, and what it will be given back."""
 
+    def life_signs(self, stream: int) -> int:
+        """Give a count that grows with each sign of life of the peer on a stream.
+
+        It is the bytes of its DATA, be a frame whole or not, and of its `WINDOW_UPDATE`s, and those that its windows let pass after a wait.
+        """
+
     def receive(
         self, data: Buffer, offset: int, events: list[tuple[Connection | None, Any]]
     ) -> tuple[int, bytes | int | None]:

@@ -187,6 +187,20 @@ class StreamedBody(Protocol):
         """Give the response up, so that the client learns that it is not whole."""
 
 
+class StreamSigns(NamedTuple):
+    """What a stream that shares its transport says of its peer.
+
+    Attributes:
+        heard: a count that grows with what comes on the stream, and with what the peer makes room for there.
+        probes_answered: how many probes of the transport were answered.
+        withheld: whether flow control may hold back a frame of either side.
+    """
+
+    heard: int
+    probes_answered: int
+    withheld: bool
+
+
 class Carrier(ABC):
     """The carrier of a WebSocket's handshake and bytes: HTTP/1.1, a stream of HTTP/2, or another program's server.
 
@@ -241,6 +255,11 @@ class Carrier(ABC):
     def buffered(self) -> int:
         """The number of bytes held back by the peer's flow control."""
         return 0
+
+    @property
+    def life_signs(self) -> StreamSigns | None:
+        """What it says of its peer, if its transport carries others too; `None` if all that comes there is of this one."""
+        return None
 
     @property
     def refusal(self) -> tuple[int, Headers, bytes | bytearray] | None:

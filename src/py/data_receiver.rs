@@ -10,7 +10,8 @@ use super::buffer::with_bytes;
 use super::data_sender::DataSender;
 use super::endpoint::Endpoint;
 use crate::data::{
-    Growth, Piece, Splitter, USEFUL_BYTES, Window, flow_controlled_len, write_empty, write_window_update,
+    FRAME_HEADER, Growth, Piece, Splitter, USEFUL_BYTES, Window, flow_controlled_len, window_update_stream,
+    write_empty, write_window_update,
 };
 use crate::memory::{Budget, Held, Weighed};
 use crate::turns::{DATA_COST, WEIGHING_COST, Work, frame_cost};
@@ -30,6 +31,8 @@ struct Carried {
     slow: bool,
     /// What the budget has counted for it.
     held: usize,
+    /// How many bytes its DATA and `WINDOW_UPDATE` frames have had.
+    received: u64,
 }
 
 impl Carried {
@@ -113,7 +116,10 @@ impl DataReceiver {
             connection.get().workings(py)?.bound_turns();
         }
         let window = Window::new(self.stream_window);
-        self.streams.insert(stream, Carried { connection, window, withheld: 0, paused: false, slow: false, held: 0 });
+        self.streams.insert(
+            stream,
+            Carried { connection, window, withheld: 0, paused: false, slow: false, held: 0, received: 0 },
+        );
         Ok(())
     }
 
@@ -190,6 +196,14 @@ impl DataReceiver {
             let (left, credit) = carried.window.left_and_credit();
             (left, credit + carried.withheld)
         })
+    }
+
+    /// Give a count that grows with each sign of life of the peer on a stream.
+    ///
+    /// It is the bytes of its DATA, be a frame whole or not, and of its `WINDOW_UPDATE`s, and those that its windows let pass after a wait.
+    fn life_signs(&self, py: Python<'_>, stream: u32) -> PyResult<u64> {
+        let received = self.streams.get(&stream).map_or(0, |it| it.received) + self.splitter.held(stream) as u64;
+        Ok(received + self.sender.get().pumped(py, stream)?)
     }
 
     /// Take bytes that have waited, and those from `data[offset:]`, until there is something for the HTTP/2 library.
@@ -278,6 +292,9 @@ impl DataReceiver {
             match piece {
                 Piece::Other(frame) => {
                     work.charge(frame_cost(frame));
+                    if let Some(carried) = streams.get_mut(&window_update_stream(frame)) {
+                        carried.received += frame.len() as u64;
+                    }
                     let len = flow_controlled_len(frame).unwrap_or(0);
                     if connection.receive(len).is_err() {
                         return number(py, 0);
@@ -291,6 +308,7 @@ impl DataReceiver {
                         return number(py, 0);
                     }
                     connection.consume(flow_controlled_len);
+                    carried.received += FRAME_HEADER as u64 + u64::from(flow_controlled_len);
                     if carried.window.receive(flow_controlled_len).is_err() {
                         return number(py, stream);
                     }

@@ -128,6 +128,11 @@ impl DataSender {
         Ok(self.state(py)?.take_pumped())
     }
 
+    /// Gives how many bytes have waited on a stream for the windows, and then gone out.
+    pub fn pumped(&self, py: Python<'_>, stream: u32) -> PyResult<u64> {
+        Ok(self.state(py)?.pumped(stream))
+    }
+
     /// Whether the windows let pass more than there was time for.
     pub fn is_behind(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.state(py)?.is_behind())

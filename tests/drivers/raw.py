@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -13,7 +14,7 @@ from typing import Any
 
 from wire import REQUEST
 
-from mintws import Close, Connection, Http1, Http2, Role, State, UpgradeAccept, UpgradeRequest
+from mintws import Close, Connection, Http1, Http2, Ping, Pong, Role, State, UpgradeAccept, UpgradeRequest
 from mintws.asyncio import Server
 
 
@@ -146,6 +147,26 @@ def open_by_hand(sock: socket.socket, carrier: Any, target: str = "/") -> Connec
                 return found
             if isinstance(event, UpgradeAccept):
                 return found
+
+
+def answer_on_one_stream(port: int, left: Callable[[], bool]) -> None:
+    """Open two WebSockets on an HTTP/2 connection; until `left`, answer the Pings of the first alone, and send PINGs for both."""
+    client = Http2(Role.CLIENT, auto_pong=False)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        first = open_by_hand(sock, client)
+        second = client.open()
+        sock.sendall(second.send(UpgradeRequest("localhost")))
+        while not left():
+            # Without waiting for more than a moment.
+            if select.select([sock], [], [], 0.02)[0]:
+                data = sock.recv(65536)
+                assert data, "the server has left both"
+                events, reply = client.receive(data)
+                sock.sendall(reply)
+                for connection, event in events:
+                    if connection is first and isinstance(event, Ping):
+                        sock.sendall(first.send(Pong(event.data)))
+            sock.sendall(client.probe())
 
 
 def reset(sock: socket.socket) -> None:

@@ -7,11 +7,11 @@ import socket
 
 import pytest
 from drivers.conftest import listening, url
-from drivers.raw import raw_client, silent_server
+from drivers.raw import answer_on_one_stream, raw_client, silent_server
 from wire import PING, TEXT, frames_of, masked
 
-from mintws import ConnectionClosed, LocalProtocolError, State
-from mintws.asyncio import connect
+from mintws import ConnectionClosed, LocalProtocolError, Ping, Pong, State
+from mintws.asyncio import connect, connect_http2
 
 QUICK = {"ping_interval": 0.1, "ping_timeout": 0.1}
 
@@ -25,6 +25,38 @@ def test_a_silent_peer_is_left(run, http):
                     await asyncio.wait_for(websocket.recv(), 5)
                 assert (closed.value.code, closed.value.clean) == (1006, False)
             await asyncio.wait_for(websocket.wait_closed(), 5)
+
+    run(work())
+
+
+def test_a_stream_that_answers_no_ping_is_left_and_one_beside_it_that_does_is_not(run):
+    ended = []
+
+    async def handler(websocket):
+        await websocket.wait_closed()
+        ended.append((websocket.connection.carrier.number, websocket.close_reason))
+
+    async def work():
+        async with listening(handler, ping_interval=0.1, ping_timeout=0.5) as server:
+            await asyncio.to_thread(answer_on_one_stream, server.port, lambda: bool(ended))
+            assert ended == [(3, "keepalive: no Pong came within 0.5 s")]
+
+    run(work())
+
+
+def test_a_server_that_answers_on_one_stream_alone_keeps_that_and_no_other(run):
+    async def answer(connection, event, writer):
+        if isinstance(event, Ping) and connection.carrier.number == 1:
+            writer.write(connection.send(Pong(event.data)))
+
+    async def work():
+        async with silent_server("2", answer=answer) as address:
+            how = {"ping_interval": 0.1, "ping_timeout": 0.5, "close_timeout": 0.2}
+            async with connect_http2(address, **how) as client:
+                first, second = await client.open("/"), await client.open("/")
+                await asyncio.wait_for(second.wait_closed(), 10)
+                assert (second.close_code, second.close_reason) == (1006, "keepalive: no Pong came within 0.5 s")
+                assert first.state is State.OPEN and first.latency is not None
 
     run(work())
 

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from wire import CLOSE, GOAWAY, RST_STREAM, close_payload, frames_of, h2_frames, opened
+from wire import (
+    CLOSE,
+    DATA,
+    GOAWAY,
+    H2_PING,
+    PONG,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    H2Peer,
+    close_payload,
+    frame,
+    frames_of,
+    h2_frame,
+    h2_frames,
+    opened,
+)
 
-from mintws import Close, Http1, Http2, Ping, Role, State, Text
+from mintws import Binary, Close, Http1, Http2, Ping, Role, State, Text
 from mintws._core import MessageQueue, ReadyList
 from mintws.session import (
     GRACE,
@@ -159,6 +174,115 @@ def test_a_peer_of_which_anything_comes_is_kept(cls):
     for end in range(5, 200, 5):
         line.until(end)
         line.hear(theirs.send(Text("alive")))
+    assert websocket.state is State.OPEN
+
+
+def shared(role, count=3, **settings):
+    """Give the transport of one side, so many WebSockets on it by their streams, and the peer."""
+    peer = H2Peer(role, **settings)
+    opened = [peer.open() if role is Role.SERVER else peer.answer() for _ in range(count)]
+    line = Line(role, peer.http)
+    websockets = {stream: Held(line, connection) for stream, connection in opened}
+    for websocket in websockets.values():
+        line.add(websocket)
+    return line, websockets, peer
+
+
+ROLES = pytest.mark.parametrize("role", list(Role))
+
+
+@ROLES
+@pytest.mark.parametrize("other", ["PING", "acknowledged PING", "WINDOW_UPDATE", "a message on another stream"])
+def test_a_stream_that_shows_no_life_is_left_whatever_comes_on_others(role, other):
+    line, websockets, _ = shared(role)
+    silent, talking = websockets[1], websockets[3]
+    mask = {"key": bytes(4)} if role is Role.SERVER else {}
+    data = {
+        "PING": h2_frame(H2_PING, 0, 0, bytes(8)),
+        "acknowledged PING": h2_frame(H2_PING, 1, 0, bytes(8)),
+        "WINDOW_UPDATE": h2_frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+        "a message on another stream": h2_frame(DATA, 0, 3, frame(PONG, b"", **mask)),
+    }[other]
+    for end in range(1, 100):
+        line.until(end)
+        line.hear(data)
+        assert line.left(silent) is (end >= 40)
+    assert silent.close_reason == "keepalive: no Pong came within 10 s"
+    assert line.left(talking) is (other != "a message on another stream")
+
+
+@ROLES
+@pytest.mark.parametrize("sign", ["DATA", "half a DATA frame", "empty DATA", "WINDOW_UPDATE"])
+def test_what_comes_on_a_stream_is_a_sign_of_its_life(role, sign):
+    line, websockets, _ = shared(role)
+    mask = {"key": bytes(4)} if role is Role.SERVER else {}
+    pongs = frame(PONG, b"", **mask) * 20
+    whole = h2_frame(DATA, 0, 1, pongs)
+    for number, end in enumerate(range(5, 100, 5)):
+        line.until(end)
+        line.hear(
+            {
+                "DATA": h2_frame(DATA, 0, 1, pongs[number : number + 1]),
+                "half a DATA frame": whole[8 + number : 9 + number] if number else whole[:9],
+                "empty DATA": h2_frame(DATA, 0, 1),
+                "WINDOW_UPDATE": h2_frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
+            }[sign]
+        )
+    assert [line.left(websocket) for websocket in websockets.values()] == [False, True, True]
+
+
+@ROLES
+def test_a_stream_whose_ping_the_peer_has_no_room_for_lives_by_the_answers_to_probes(role):
+    line, websockets, peer = shared(role, settings={4: 0})
+    for end in range(1, 200):
+        line.until(end)
+        peer.hear(line.take_output())
+        # h2 acknowledges each PING.
+        answers = peer.h2.data_to_send()
+        assert end <= 30 or not answers or h2_frame(H2_PING, 1, 0, bytes(8)) in answers
+        if answers:
+            line.hear(answers)
+    assert not any(line.left(websocket) for websocket in websockets.values())
+    assert not any(peer.data(stream) for stream in websockets)
+
+
+@ROLES
+def test_a_stream_whose_ping_the_peer_has_no_room_for_is_left_if_no_probe_is_answered(role):
+    line, websockets, _ = shared(role, settings={4: 0})
+    for end in range(1, 100):
+        line.until(end)
+        line.hear(h2_frame(H2_PING, 0, 0, bytes(8)))
+        assert [line.left(websocket) for websocket in websockets.values()] == [end >= 50] * 3
+
+
+@ROLES
+def test_a_stream_on_which_the_peer_makes_room_for_what_waits_is_alive(role):
+    line, websockets, _ = shared(role, settings={4: 1 << 20})
+    for websocket in websockets.values():
+        websocket.connection.send(Binary(bytes(100_000)))
+        websocket._flush()
+    assert all(websocket.connection.buffered for websocket in websockets.values())
+    for end in range(5, 100, 5):
+        line.until(end)
+        # Of the window of the connection each gets its share.
+        line.hear(h2_frame(WINDOW_UPDATE, 0, 0, (10_000).to_bytes(4, "big")))
+        assert not any(line.left(websocket) for websocket in websockets.values())
+    line.until(200)
+    assert all(line.left(websocket) for websocket in websockets.values())
+
+
+@ROLES
+def test_a_stream_that_the_application_does_not_read_lives_by_the_answers_to_probes(role):
+    line, websockets, peer = shared(role, count=1)
+    websocket = websockets[1]
+    mask = {"key": bytes(4)} if role is Role.SERVER else {}
+    line.hear(h2_frame(DATA, 0, 1, frame(1, b"x", **mask) * MANY))
+    assert websocket.paused
+    for end in range(1, 200):
+        line.until(end)
+        peer.hear(line.take_output())
+        if answers := peer.h2.data_to_send():
+            line.hear(answers)
     assert websocket.state is State.OPEN
 
 

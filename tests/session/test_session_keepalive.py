@@ -6,8 +6,21 @@ import pytest
 
 from mintws.session import FEW, Action, Keepalive, Signs
 
-QUIET = Signs(open=True, heard=7, taken=1000, unsent=0, reading=True, withheld=False, awaits_pong=True)
+QUIET = Signs(
+    open=True,
+    heard=7,
+    chunks=7,
+    probes_answered=0,
+    taken=1000,
+    unsent=0,
+    reading=True,
+    shared=False,
+    withheld=False,
+    awaits_pong=True,
+)
 WAITING = QUIET._replace(unsent=FEW + 1)
+#: A stream of HTTP/2.
+STREAM = QUIET._replace(shared=True)
 
 
 def actions(keepalive, until, signs):
@@ -107,7 +120,7 @@ def test_after_the_transport_was_not_read_the_peer_is_asked_anew():
 
 def test_a_peer_whose_ping_flow_control_withholds_is_probed_beneath_it_once():
     keepalive = Keepalive(0, 20, 5)
-    assert actions(keepalive, 1000, lambda _: QUIET._replace(withheld=True)) == [
+    assert actions(keepalive, 1000, lambda _: STREAM._replace(withheld=True)) == [
         (20, Action.PING),
         (25, Action.PROBE),
         (30, Action.END),
@@ -115,9 +128,47 @@ def test_a_peer_whose_ping_flow_control_withholds_is_probed_beneath_it_once():
 
 
 def test_a_peer_that_answers_the_probe_is_alive():
-    done = actions(Keepalive(0, 20, 5), 100, lambda now: QUIET._replace(withheld=True, heard=int(now / 10)))
+    done = actions(Keepalive(0, 20, 5), 1000, lambda now: STREAM._replace(withheld=True, probes_answered=int(now / 10)))
     assert Action.END not in {action for _, action in done}
     assert Action.PROBE in {action for _, action in done}
+
+
+def test_an_answer_to_a_probe_is_none_to_a_ping_that_flow_control_does_not_withhold():
+    done = actions(Keepalive(0, 20, 5), 1000, lambda now: STREAM._replace(probes_answered=int(now)))
+    assert done == [(20, Action.PING), (25, Action.END)]
+
+
+@pytest.mark.parametrize(
+    ("withheld", "done"),
+    [
+        (False, [(20, Action.PING), (30, Action.END)]),
+        (True, [(20, Action.PING), (25, Action.PROBE), (35, Action.END)]),
+    ],
+)
+def test_what_comes_for_other_streams_gives_the_silence_of_one_its_timeout_once_more(withheld, done):
+    keepalive = Keepalive(0, 20, 5)
+    assert actions(keepalive, 1000, lambda now: STREAM._replace(withheld=withheld, chunks=int(now))) == done
+    assert keepalive.cause == "keepalive: no Pong came within 5 s"
+
+
+def test_a_sign_of_life_of_a_stream_gives_a_later_silence_all_its_time_again():
+    keepalive = Keepalive(0, 20, 5)
+    signs = lambda now: STREAM._replace(chunks=int(now), heard=min(int(now), 58), awaits_pong=now > 58)  # noqa: E731
+    assert actions(keepalive, 1000, signs) == [
+        (20, Action.PING),
+        (40, Action.PING),
+        (60, Action.PING),
+        (70, Action.END),
+    ]
+
+
+@pytest.mark.parametrize(("before", "end"), [(FEW + 1, 30), (200_000, 45), (10**9, None)])
+def test_what_the_peer_takes_of_other_streams_counts_until_it_has_the_ping(before, end):
+    # It takes 10,000 bytes in a second, and no less is written behind the Ping.
+    keepalive = Keepalive(0, 20, 5)
+    done = actions(keepalive, 1000, lambda now: STREAM._replace(taken=int(now) * 10_000, unsent=before))
+    assert [at for at, action in done if action is Action.END] == ([] if end is None else [end])
+    assert end is None or keepalive.cause == "keepalive: no Pong came within 5 s"
 
 
 def test_no_ping_is_sent_where_none_can_be():

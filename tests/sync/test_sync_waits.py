@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from drivers.raw import blocking_server, reset
+from drivers.raw import answer_on_one_stream, blocking_server, reset
 from sync.conftest import SOON, accepting, by_hand, left_threads, listening, taking_later, until, url
 from wire import CLOSE, PING, PONG, RST_STREAM, h2_frame, masked
 
@@ -49,6 +49,17 @@ def test_a_peer_that_answers_is_kept_with_or_without_a_reader(http, works):
             thread.join(SOON)
             time.sleep(0.4)
         assert websocket.latency is not None and websocket.close_code is None
+
+
+def test_a_stream_that_answers_no_ping_is_left_and_one_beside_it_that_does_is_not():
+    def handler(websocket):
+        websocket.wait_closed()
+        ended.append((websocket.connection.carrier.number, websocket.close_reason))
+
+    ended = []
+    with listening(handler, ping_interval=0.1, ping_timeout=0.5) as server:
+        answer_on_one_stream(server.port, lambda: bool(ended))
+        assert ended == [(3, "keepalive: no Pong came within 0.5 s")]
 
 
 def test_pings_are_answered_and_a_close_too_while_nobody_receives():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from drivers.raw import answer_on_one_stream
 from on_trio import echo, listening, url
 
 from mintws import (
@@ -283,6 +284,21 @@ def test_a_peer_that_goes_silent_is_given_up(run, http, closes, cause):
     run(main)
     assert endings[0].cause.startswith(cause)
     assert endings[0].sent is not None and endings[0].code == 1006
+
+
+def test_a_stream_that_answers_no_ping_is_left_and_one_beside_it_that_does_is_not(run):
+    ended: list[tuple[int, str | None]] = []
+
+    async def handler(websocket):
+        await websocket.wait_closed()
+        ended.append((websocket.connection.carrier.number, websocket.close_reason))
+
+    async def main():
+        async with listening(handler, ping_interval=0.1, ping_timeout=0.5) as server:
+            await trio.to_thread.run_sync(answer_on_one_stream, server.port, lambda: bool(ended))
+            assert ended == [(3, "keepalive: no Pong came within 0.5 s")]
+
+    run(main)
 
 
 def test_a_client_that_sends_no_request_is_closed(run):

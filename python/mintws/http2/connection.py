@@ -157,7 +157,7 @@ class Http2:
 
     def probe(self) -> bytes:
         """Give the bytes that ask beneath all WebSockets whether the peer is there (PING, RFC 9113 §6.7)."""
-        self.h2.ping(bytes(8))
+        self._wire.probe()
         return self._wire.take()
 
     @property

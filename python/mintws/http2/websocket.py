@@ -7,13 +7,13 @@ from weakref import ref
 import h2.events
 from h2.errors import ErrorCodes
 
-from mintws.connection import Carrier, Connection, Options, Rejection
+from mintws.connection import Carrier, Connection, Options, Rejection, StreamSigns
 from mintws.errors import RemoteProtocolError
 from mintws.events import Headers, State, UpgradeReject, decoded
 from mintws.http2.frames import code_name
 from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, HttpStream, Streams
-from mintws.http2.wire import Wire
+from mintws.http2.wire import MAX_FRAME_SIZE, Wire
 from mintws.response_order import content
 
 #: Where the rules stand for which a stream is reset here, by the code.
@@ -106,6 +106,14 @@ class WebSocketStream(HttpStream, Carrier):
     def refuse(self) -> bytes:
         self.reset(ErrorCodes.REFUSED_STREAM)
         return self._wire.take()
+
+    @property
+    def life_signs(self) -> StreamSigns:
+        receiver = self._wire.data_receiver
+        left, _ = receiver.window(self.number) or (0, 0)
+        # A peer may wait for the room that a whole frame takes.
+        withheld = self._paused or self.buffered > 0 or left < MAX_FRAME_SIZE
+        return StreamSigns(receiver.life_signs(self.number), self._wire.probes_answered, withheld)
 
     @property
     def refusal(self) -> Rejection | None:

@@ -16,6 +16,7 @@ from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
     HeadersFrame,
+    PingFrame,
     PushPromiseFrame,
     RstStreamFrame,
     SettingsFrame,
@@ -40,6 +41,9 @@ HEADER_LIMIT = 64 * 1024
 DEBUG_LIMIT = 120
 
 NO_LIMIT = INT31 + 1
+
+#: What a PING of ours carries.
+_PROBE = bytes(8)
 
 
 class ConnectionFault(Exception):
@@ -95,6 +99,7 @@ class Wire:
         peer_leaves: the peer takes none.
         settings_came: the peer's SETTINGS have come.
         goaway: what the peer's last GOAWAY said, for whoever reads why a WebSocket was lost; empty if none has come.
+        probes_answered: how many PINGs of `probe` the peer has acknowledged.
     """
 
     def __init__(
@@ -137,6 +142,7 @@ class Wire:
         self.peer_leaves = False
         self.settings_came = False
         self.goaway = ""
+        self._probes = self.probes_answered = 0
         self._own_limit = own_limit
         self._response_headers = response_headers
         self._expects = Expects.SETTINGS if client else Expects.PREFACE
@@ -219,6 +225,11 @@ class Wire:
         if number in self.h2.streams and not self.end_reason:
             self.h2.reset_stream(number, code)
 
+    def probe(self) -> None:
+        """Write a PING, whose acknowledgement is counted (RFC 9113 §6.7)."""
+        self.h2.ping(_PROBE)
+        self._probes += 1
+
     def leave(self) -> None:
         """Write the GOAWAY of a connection that takes no new streams (RFC 9113 §6.8)."""
         self.we_leave = True
@@ -272,6 +283,8 @@ class Wire:
         frame = Frame(piece)
         self._check_order(frame)
         late = self.h2.has_closed(frame.stream)
+        if self._is_probe_answer(frame):
+            self.probes_answered += 1
         if is_idle(frame, late=late):
             self._count_idle()
         if self._expects is not Expects.CONTINUATION:
@@ -380,6 +393,11 @@ class Wire:
             self.take()
             self.sender.write(before)
         return events
+
+    def _is_probe_answer(self, frame: Frame) -> bool:
+        """Whether a frame acknowledges a PING of `probe` that was not acknowledged before."""
+        awaited = self.probes_answered < self._probes
+        return awaited and frame.type == PingFrame.type and bool(frame.flags & ACK) and frame.data[9:] == _PROBE
 
     def _count_idle(self) -> None:
         """Count a frame that does nothing."""

@@ -13,19 +13,26 @@ class Signs(NamedTuple):
 
     Attributes:
         open: whether Pings can be sent.
-        heard: the number of chunks received on the transport.
+        heard: a count that grows with each sign of life that is the WebSocket's own: over HTTP/2 those of its stream, else the chunks
+            received on the transport.
+        chunks: the number of chunks received on the transport.
+        probes_answered: the number of probes of the transport that were answered.
         taken: the number of bytes written to the transport that the peer has taken.
         unsent: the number of those that the peer has not taken.
         reading: whether the transport is read.
+        shared: whether the transport carries other streams too, as over HTTP/2.
         withheld: whether HTTP/2 flow control may hold back the Ping or its Pong.
         awaits_pong: whether a Ping waits for its Pong.
     """
 
     open: bool
     heard: int
+    chunks: int
+    probes_answered: int
     taken: int
     unsent: int
     reading: bool
+    shared: bool
     withheld: bool
     awaits_pong: bool
 
@@ -41,9 +48,12 @@ class Action(Enum):
 class Keepalive:
     """The keepalive of one WebSocket (RFC 6455 §5.5.2).
 
-    All received data is a sign of life, because a peer cannot send a Pong in the middle of a frame. Written bytes that the peer takes are
-    one too, while many of them precede our Ping. Silence is ignored while the transport is not read because the application takes nothing,
-    and right after, when delayed data is still on its way.
+    All that comes for the WebSocket is a sign of life, because a peer cannot send a Pong in the middle of a frame. Written bytes that the
+    peer takes are one too, while many of them precede our Ping. Silence is ignored while the transport is not read because the application
+    takes nothing, and right after, when delayed data is still on its way.
+
+    What comes on a transport that is shared, for others, is no sign of life of this WebSocket. But its Pong may be behind it, so this
+    silence gets the timeout once more. While flow control withholds the Ping or the Pong, the answer to a probe is enough.
 
     Args:
         now: the time.
@@ -54,19 +64,19 @@ class Keepalive:
         cause: the reason for `Action.END`.
     """
 
-    __slots__ = ("_heard", "_interval", "_look_at", "_ping_at", "_probed", "_reading", "_taken", "_timeout", "cause")
+    __slots__ = ("_interval", "_look_at", "_ping_at", "_position", "_probed", "_seen", "_spared", "_timeout", "cause")
 
     def __init__(self, now: float, interval: float, timeout: float | None) -> None:
         self._interval = interval
         self._timeout = timeout
         self._ping_at: float | None = now + interval
-        #: When to check for signs of life, and their state when that was set.
+        #: When to check for signs of life, and those that were known when that was set.
         self._look_at: float | None = None
-        self._heard = 0
-        #: `None` if few bytes waited then, so that only received data counts.
-        self._taken: int | None = None
-        self._reading = True
-        self._probed = False
+        self._seen: Signs | None = None
+        #: The number of bytes written to the transport before the Ping.
+        self._position = 0
+        #: Whether the transport was probed, and whether the silence got the timeout once more, since the last sign of life.
+        self._probed = self._spared = False
         self.cause = ""
 
     @property
@@ -94,30 +104,44 @@ class Keepalive:
             return None
         self._ping_at = now + self._interval
         if self._look_at is None:
+            self._position = signs.taken + signs.unsent
             self._look_later(now, signs)
         return Action.PING
 
     def _look(self, now: float, signs: Signs) -> Action | None:
-        took = self._taken is not None and signs.taken > self._taken
-        if signs.heard != self._heard or took or not (signs.reading and self._reading):
+        seen = self._seen
+        assert seen is not None
+        if self._is_alive(seen, signs):
             self._look_at = None
             if signs.awaits_pong:
                 self._look_later(now, signs)
             return None
         if signs.withheld and not self._probed:
-            self._look_later(now, signs, probed=True)
+            self._look_later(now, signs, probed=True, spared=self._spared)
             return Action.PROBE
-        if self._taken is None:
-            self.cause = f"keepalive: no Pong came within {self._timeout:g} s"
-        else:
+        if signs.chunks != seen.chunks and not self._spared:
+            self._look_later(now, signs, probed=self._probed, spared=True)
+            return None
+        if seen.unsent > FEW and signs.taken <= seen.taken:
             self.cause = f"keepalive: the peer takes nothing: {signs.unsent} bytes wait"
+        else:
+            self.cause = f"keepalive: no Pong came within {self._timeout:g} s"
         self._ping_at = self._look_at = None
         return Action.END
 
-    def _look_later(self, now: float, signs: Signs, *, probed: bool = False) -> None:
+    def _is_alive(self, seen: Signs, signs: Signs) -> bool:
+        """Whether there was a sign of life, or none could be, since `seen`."""
+        if signs.heard != seen.heard or not (signs.reading and seen.reading):
+            return True
+        if signs.withheld and signs.probes_answered != seen.probes_answered:
+            return True
+        takes = seen.unsent > FEW and signs.taken > seen.taken
+        # Where others write too, the peer may take what is theirs for ever: that counts until it has the Ping.
+        return takes and (not signs.shared or seen.taken < self._position)
+
+    def _look_later(self, now: float, signs: Signs, *, probed: bool = False, spared: bool = False) -> None:
         if self._timeout is not None:
             self._look_at = now + self._timeout
-            self._heard = signs.heard
-            self._taken = signs.taken if signs.unsent > FEW else None
-            self._reading = signs.reading
+            self._seen = signs
             self._probed = probed
+            self._spared = spared

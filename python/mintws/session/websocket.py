@@ -64,13 +64,17 @@ class WebSocketSession(Closing):
     def _keep_alive(self, keepalive: Keepalive, now: float, messages: Messages) -> Ordered:
         transport = self.transport
         unsent = transport.unsent
+        stream = self.connection.carrier.life_signs
         signs = Signs(
             open=not transport.closing,
-            heard=transport.heard,
+            heard=transport.heard if stream is None else stream.heard,
+            chunks=transport.heard,
+            probes_answered=0 if stream is None else stream.probes_answered,
             taken=transport.written - unsent,
             unsent=unsent,
             reading=transport.is_reading,
-            withheld=transport.multiplexed and bool(messages._paused or self.connection.buffered),
+            shared=stream is not None,
+            withheld=stream is not None and (messages._paused or stream.withheld),
             awaits_pong=self.pings.under_way,
         )
         match keepalive.expire(now, signs):
