@@ -20,13 +20,15 @@ from wire import (
     SETTINGS,
     WINDOW_UPDATE,
     H2Peer,
+    frame,
     h2_frame,
     h2_frames,
     masked,
 )
 
-from mintws import Binary, Close, Failed, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws import Binary, Close, Failed, Http2, Ping, Role, State, Text, UpgradeAccept, UpgradeRequest
 from mintws.events import Response
+from mintws.http2.flood_guard import WASTED_REQUESTS, FloodGuard
 
 IDLE = {
     "PING": h2_frame(H2_PING, 0, 0, bytes(8)),
@@ -160,27 +162,83 @@ def test_old_merits_are_no_credit():
 
 
 def test_whoever_has_a_clock_can_keep_a_quiet_connection_alive():
+    # A day of a peer that sends a PING every ten seconds, and takes back a long poll every minute.
     peer = H2Peer(Role.SERVER)
     stream, conn = peer.open()
-    peer.http.receive(IDLE["PING"] * 9400)
-    for _ in range(20):
-        peer.http.receive(IDLE["PING"] * 600)
-        peer.http.refill()
-        for request in requests(peer, 150, reset, start=peer.http.h2.highest_inbound_stream_id + 2):
-            peer.http.receive(request)
+    for _ in range(24 * 60):
+        peer.http.receive(IDLE["PING"] * 6)
+        peer.http.receive(requests(peer, 1, reset, start=peer.http.h2.highest_inbound_stream_id + 2)[0])
         peer.http.refill()
     assert peer.send(stream, masked(1, b"x")) == [(conn, Text("x"))]
 
 
-def test_a_clock_alone_forgives_no_more_than_600_such_frames_at_a_time():
+@pytest.mark.parametrize("one", IDLE.values(), ids=IDLE)
+def test_a_clock_alone_forgives_no_more_than_60_such_frames_at_a_time(one):
     peer = H2Peer(Role.SERVER)
     peer.open()
-    peer.http.receive(IDLE["PING"] * 10_000)
-    peer.http.refill()
-    peer.http.receive(IDLE["PING"] * 600)
+    peer.http.receive(one * 9990)
+    for _ in range(20):
+        peer.http.refill()
+        peer.http.receive(one * 60)
     assert not peer.http.done
-    peer.http.receive(IDLE["PING"])
+    peer.http.refill()
+    peer.http.receive(one * 75)
     assert peer.http.done
+
+
+def test_a_clock_alone_forgives_no_more_than_10_wasted_requests_at_a_time():
+    peer = H2Peer(Role.SERVER)
+
+    def waste(count):
+        for request in requests(peer, count, reset, start=peer.http.h2.highest_inbound_stream_id + 2):
+            peer.http.receive(request)
+
+    peer.http.receive(requests(peer, 1, reset)[0])
+    waste(511)
+    for _ in range(20):
+        peer.http.refill()
+        waste(10)
+    assert not peer.http.done
+    waste(1)
+    assert peer.http.done
+
+
+@pytest.mark.parametrize("minutes", [1, 100])
+def test_a_clock_forgives_no_flood(minutes):
+    guard = FloodGuard()
+    for _ in range(WASTED_REQUESTS + 1):
+        guard.waste()
+    for _ in range(minutes):
+        guard.refill()
+    assert guard.flood == "a flood of requests that come to nothing"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_acknowledgements_of_our_probes_are_no_idle_frames(role):
+    peer = H2Peer(role)
+    peer.http.receive(IDLE["PING"] * 9990)
+    for _ in range(300):
+        peer.hear(peer.http.probe())
+        assert peer.deliver() == []
+    assert not peer.http.done
+    # Nobody has asked for these.
+    peer.http.receive(IDLE["acknowledged PING"] * 11)
+    assert peer.http.done
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_websocket_that_carries_nothing_but_our_pings_for_a_day_is_borne_without_a_clock(role):
+    # Its peer gives credit at once for each, to the stream and to the connection, and sends a PING every ten seconds.
+    peer = H2Peer(role)
+    stream, conn = peer.open() if role is Role.SERVER else peer.answer()
+    key = bytes(4) if role is Role.SERVER else None
+    peer.http.receive(IDLE["PING"] * 9990)
+    for _ in range(4320):
+        conn.send(Ping(bytes(8)))
+        credit = h2_frame(WINDOW_UPDATE, 0, stream, b"\0\0\0\x0a") + h2_frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\x0a")
+        pong = h2_frame(DATA, 0, stream, frame(PONG, bytes(8), key=key))
+        peer.http.receive(credit + pong + IDLE["PING"] * 2)
+    assert conn.state is State.OPEN
 
 
 @pytest.mark.parametrize("role", list(Role))

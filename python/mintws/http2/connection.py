@@ -434,12 +434,14 @@ class Http2:
         return self._wire.take()
 
     def refill(self) -> None:
-        """Forgive some of what the peer has done for nothing (RFC 9113 §10.5): for whoever has a clock, once a minute.
+        """Forgive a little of what the peer has done for nothing (RFC 9113 §10.5): for whoever has a clock, once a minute.
 
         A peer may send 10,000 frames that do nothing, such as PING or SETTINGS. Each byte of DATA of either side makes up for one, and a
-        DATA frame for at most ten; a client may waste 512 requests, and each that is answered makes up for one. More ends the
-        connection with ENHANCE_YOUR_CALM. So a connection that is kept alive by PINGs alone, without a single message, ends after
-        10,000 of them. Each call forgives 600 such frames, and all wasted requests.
+        DATA frame for at most ten; a client may waste 512 requests, and each that is answered makes up for one, and for 100 frames. More
+        ends the connection with ENHANCE_YOUR_CALM. The acknowledgement of a PING of `probe` is no such frame.
+
+        Each call forgives 60 frames and 10 requests. Without it, a peer that keeps a connection alive by PINGs alone ends it after 10,000
+        of them; called once a minute, a peer may send one in a second for ever, and no more.
         """
         self._wire.flood_guard.refill()
 

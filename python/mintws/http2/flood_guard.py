@@ -1,8 +1,8 @@
 """Limits on the work that a peer can cause for little (RFC 9113 §10.5).
 
 There is no clock here, so what is for nothing is weighed against what is of use. Two budgets are spent by the one and filled again by
-the other, never beyond where they began. So a connection that is of some use lives on, and one that is of none ends however slowly,
-or in however small chunks, it is none; unless whoever has a clock forgives some of it: `Http2.refill`.
+the other, never beyond where they began. So a connection that is of some use lives on, and one that is of none ends, in however small
+chunks it is none. Only as much as peers need that keep a connection open is forgiven by whoever has a clock: `Http2.refill`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PushPro
 from mintws import _core
 from mintws.http2.frames import END_STREAM, Frame
 
-#: How many idle frames are borne, and how many of them whoever has a clock may have forgotten at a time.
+#: How many idle frames are borne, and how many of them a refill forgives: one in a second, which is more than any keepalive has.
 IDLE_FRAMES = 10_000
-FORGOTTEN = 600
+FORGIVEN_FRAMES = 60
 #: An answered request makes up for as many as so many bytes of DATA.
 PER_ANSWER = 100
 #: How many requests a client may waste, and each that is answered makes up for one: those that it takes back before their answer, and
 #: those that are reset or refused for its fault. Twice as many as it may have at a time: a page that is left takes back all it has.
 WASTED_REQUESTS = 512
+#: How many of them a refill forgives: a client may take back a long poll every six seconds.
+FORGIVEN_REQUESTS = 10
 
 
 class FloodGuard:
@@ -40,10 +42,9 @@ class FloodGuard:
         self.flood = ""
 
     def refill(self) -> None:
-        """Forget some idle frames, and all requests that were made for nothing."""
-        self._idle = min(self._idle + FORGOTTEN, IDLE_FRAMES)
-        self._waste = WASTED_REQUESTS
-        self.flood = ""
+        """Forgive a few idle frames, and a few requests that were made for nothing; a flood stays one."""
+        self._idle = min(self._idle + FORGIVEN_FRAMES, IDLE_FRAMES)
+        self._waste = min(self._waste + FORGIVEN_REQUESTS, WASTED_REQUESTS)
 
     def idle(self) -> None:
         """Count an idle frame."""

@@ -285,7 +285,7 @@ class Wire:
         late = self.h2.has_closed(frame.stream)
         if self._is_probe_answer(frame):
             self.probes_answered += 1
-        if is_idle(frame, late=late):
+        elif is_idle(frame, late=late):
             self._count_idle()
         if self._expects is not Expects.CONTINUATION:
             if fault := frame.fault_of_stream:
