@@ -195,6 +195,11 @@ class Http2(Http1):
 
     def open(self, method: str = "CONNECT", headers: tuple[tuple[str, str], ...] = (), target: str = "/") -> int:
         """Begin a request; a CONNECT asks for a WebSocket."""
+        self.send(self.request(method, headers, target), time.monotonic() + 10)
+        return max(self.windows)
+
+    def request(self, method: str, headers: tuple[tuple[str, str], ...] = (), target: str = "/") -> bytes:
+        """The HEADERS of a request on a new stream."""
         stream = next(self._streams)
         self.windows[stream] = STREAM_WINDOW
         if method == "CONNECT":
@@ -203,8 +208,7 @@ class Http2(Http1):
         pseudo = ((":method", method), (":scheme", "http"), (":path", target), (":authority", "a"))
         block = self._encoder.encode((*pseudo, *headers))
         flags = END_HEADERS | (END_STREAM if method == "GET" else 0)
-        self.send(h2_frame(HEADERS, flags, stream, block), time.monotonic() + 10)
-        return stream
+        return h2_frame(HEADERS, flags, stream, block)
 
     def send_data(self, stream: int, data: bytes, until: float) -> bool:
         """Send DATA as the windows let it; say whether that was done in time."""
@@ -252,17 +256,27 @@ def _idle_frames(kind: int, payload: bytes = b"") -> Callable[[int, float], None
     return attack
 
 
-def _header_lists(port: int, until: float) -> None:
-    peer = Http2(port)
-    while time.monotonic() < until:
-        peer.open("GET", (("x", "y"),) * 1800)
+def _header_lists(fields: int) -> Callable[[int, float], None]:
+    """Requests of so many fields, each of which is a byte, many in a write."""
+
+    def attack(port: int, until: float) -> None:
+        peer = Http2(port)
+        while True:
+            requests = [peer.request("GET", (("x", "y"),) * fields) for _ in range(50)]
+            if not peer.send(b"".join(requests), until):
+                return
+
+    return attack
 
 
-def _header_lists_http1(port: int, until: float) -> None:
-    peer = Http1(port, upgrade=False)
-    request = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x: y\r\n" * 1800 + b"\r\n"
-    while peer.send(request * 50, until):
-        pass
+def _header_lists_http1(fields: int) -> Callable[[int, float], None]:
+    def attack(port: int, until: float) -> None:
+        peer = Http1(port, upgrade=False)
+        request = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x: y\r\n" * fields + b"\r\n"
+        while peer.send(request * 50, until):
+            pass
+
+    return attack
 
 
 def _frames(data: bytes, connections: int = 1) -> Callable[[int, float], None]:
@@ -293,8 +307,10 @@ TURNS: dict[str, Callable[[int, float], None]] = {
     "settings": _idle_frames(SETTINGS, struct.pack("!HI", 4, 65_536)),
     "unknown-frames": _idle_frames(UNKNOWN),
     "http2-pings": _idle_frames(PING, bytes(8)),
-    "header-lists": _header_lists,
-    "header-lists-http1": _header_lists_http1,
+    "header-lists": _header_lists(1800),
+    "header-lists-500": _header_lists(500),
+    "header-lists-http1": _header_lists_http1(1800),
+    "header-lists-500-http1": _header_lists_http1(500),
     "bombs": _frames(frame(BINARY, BOMB, rsv=4) * 240),
     "bombs-50": _frames(frame(BINARY, BOMB, rsv=4) * 240, 50),
     "bombs-http2": _bombs_http2,

@@ -16,6 +16,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
 /// What a window that is used up is multiplied by.
 const FACTOR: u32 = 4;
 /// How many bytes of a DATA frame count as useful against frames that do nothing (§10.5): each makes up for one of those.
@@ -177,6 +178,35 @@ fn parse(frame: &[u8], header_block: bool, carried: impl Fn(u32) -> bool) -> Pie
 pub fn flow_controlled_len(frame: &[u8]) -> Option<u32> {
     match *frame.first_chunk::<FRAME_HEADER>()? {
         [a, b, c, DATA, ..] if frame_len(frame) == Some(frame.len()) => Some(u32::from_be_bytes([0, a, b, c])),
+        _ => None,
+    }
+}
+
+/// The end of a header block (§4.3), with which it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderBlock<'a> {
+    /// A frame has all of it.
+    Whole(&'a [u8]),
+    /// A frame has the last part of it.
+    Rest,
+}
+
+/// Gives the header block that ends with `frame`, without padding and priority (§6.2).
+#[must_use]
+pub fn header_block(frame: &[u8]) -> Option<HeaderBlock<'_>> {
+    let (&[_, _, _, kind, flags, ..], mut block) = frame.split_first_chunk::<FRAME_HEADER>()?;
+    if flags & END_HEADERS == 0 {
+        return None;
+    }
+    match kind {
+        HEADERS => {
+            if flags & PADDED != 0 {
+                let (&padding, padded) = block.split_first()?;
+                block = padded.get(..padded.len().checked_sub(padding.into())?)?;
+            }
+            Some(HeaderBlock::Whole(if flags & PRIORITY == 0 { block } else { block.get(5..)? }))
+        }
+        PUSH_PROMISE | CONTINUATION => Some(HeaderBlock::Rest),
         _ => None,
     }
 }
@@ -357,6 +387,22 @@ mod tests {
         }
         pieces(&mut splitter, &frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\x01")[..12]);
         assert_eq!(splitter.held(1), 0);
+    }
+
+    #[test]
+    fn a_header_block_has_no_padding_and_no_priority() {
+        let block = |kind, flags, payload| match header_block(&frame(kind, flags, 1, payload))? {
+            HeaderBlock::Whole(block) => Some(String::from_utf8_lossy(block).into_owned()),
+            HeaderBlock::Rest => Some("rest".to_owned()),
+        };
+        assert_eq!(block(HEADERS, END_HEADERS, b"block").as_deref(), Some("block"));
+        assert_eq!(block(HEADERS, END_HEADERS | PRIORITY, b"12345block").as_deref(), Some("block"));
+        let both = END_HEADERS | PRIORITY | PADDED;
+        assert_eq!(block(HEADERS, both, b"\x0212345block..").as_deref(), Some("block"));
+        assert_eq!([b"\x7f12345", &b""[..], b"\x011234."].map(|it| block(HEADERS, both, it)), [None, None, None]);
+        assert_eq!(block(HEADERS, 0, b"block"), None);
+        assert_eq!(block(DATA, END_HEADERS, b"block"), None);
+        assert_eq!(block(CONTINUATION, END_HEADERS, b"block").as_deref(), Some("rest"));
     }
 
     #[test]

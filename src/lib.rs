@@ -7,6 +7,7 @@
 //! data, data_sender: the DATA frames of HTTP/2            traffic: how much has passed
 //! queue: messages that wait for the application            turns: how much work a turn of a loop has
 //! records: where records of TLS end
+//! field_block: the fields of a header block, counted
 //! memory: how much a connection holds for its peer
 //! py: the only part that names Python
 //! ```
@@ -18,6 +19,7 @@ pub mod decoder;
 pub mod deflate;
 pub mod encoder;
 pub mod fault;
+pub mod field_block;
 pub mod frame;
 pub mod grammar;
 pub mod handshake;

@@ -4,6 +4,9 @@
 
 use std::collections::VecDeque;
 
+use crate::data::{HeaderBlock, header_block};
+use crate::field_block::count_fields;
+
 /// The cost of the work of one turn: some milliseconds.
 const BUDGET: usize = 1 << 20;
 /// What a message costs beside its bytes.
@@ -18,6 +21,14 @@ pub const DATA_COST: usize = 256;
 pub const WEIGHING_COST: usize = 32;
 /// What a frame costs that the HTTP/2 library takes.
 const FRAME_COST: usize = 32 * 1024;
+/// The type of a frame that is to be acknowledged.
+const SETTINGS: u8 = 4;
+/// What a request or a response costs beside its fields, what a field costs, and what a byte of them costs, which may be of Huffman's code.
+const HEAD_COST: usize = 8 * FRAME_COST;
+const FIELD_COST: usize = 1600;
+const FIELD_BYTE_COST: usize = 64;
+/// A block of that many fields is a turn's work; more are refused.
+const MANY_FIELDS: usize = (BUDGET - HEAD_COST).div_ceil(FIELD_COST);
 /// How much a transport has done of late, and how large a chunk is, that has to wait where a turn is spent.
 const MUCH: usize = 256 * 1024;
 const LARGE: usize = 16 * 1024;
@@ -191,15 +202,18 @@ pub const fn sent_cost(len: usize) -> usize {
 
 /// What it costs to have the HTTP/2 library take a frame, with what that leads to.
 ///
-/// A byte of a header block may stand for a whole field, and six of SETTINGS for one that is to be acknowledged.
+/// A field of a header block may take a byte, and six bytes of SETTINGS are one that is to be acknowledged. A block in several frames is
+/// decoded with the last of them.
 #[must_use]
 pub fn frame_cost(frame: &[u8]) -> usize {
-    let (frames, byte) = match frame.get(3) {
-        Some(1 | 5 | 9) => (8, 640),
-        Some(4) => (3, 64),
-        _ => (1, 1),
-    };
-    frames * FRAME_COST + byte * frame.len()
+    match header_block(frame) {
+        Some(HeaderBlock::Whole(block)) => {
+            HEAD_COST + FIELD_COST * count_fields(block, MANY_FIELDS).unwrap_or(0) + FIELD_BYTE_COST * block.len()
+        }
+        Some(HeaderBlock::Rest) => BUDGET,
+        None if frame.get(3) == Some(&SETTINGS) => 3 * FRAME_COST + 64 * frame.len(),
+        None => FRAME_COST + frame.len(),
+    }
 }
 
 #[cfg(test)]
@@ -240,7 +254,28 @@ mod tests {
         let per_turn = |kind, len| DECODED_PER_TURN / frame_cost(&frame(kind, len));
         assert_eq!([6_u8, 8, 0xbb].map(|kind| per_turn(kind, 8)), [31; 3]);
         assert_eq!([per_turn(4, 0), per_turn(4, 16_384)], [10, 0]);
-        assert_eq!([per_turn(1, 100), per_turn(1, 1800), per_turn(9, 16_384)], [3, 0, 0]);
+        let turns = |kind: u8, flags, payload: &[u8]| {
+            let mut work = Work::unbounded();
+            work.begin(DECODED_PER_TURN);
+            let frame = [&[0, 0, 0, kind, flags, 0, 0, 0, 1], payload].concat();
+            (1..=100).find(|_| {
+                work.charge(frame_cost(&frame));
+                work.is_spent()
+            })
+        };
+        let literal = |fields: usize| b"\0\x04name\x05value".repeat(fields);
+        assert_eq!([15, 60].map(|fields| turns(1, 4, &literal(fields))), [Some(4), Some(3)]);
+        // 500 fields are a turn's work, however few bytes they have, and however many one has.
+        assert_eq!([&[0xbe; 500][..], &literal(500)].map(|block| turns(1, 5, block)), [Some(1); 2]);
+        assert_eq!(turns(1, 4, &[&[0, 1, b'x', 0x7f, 0x81, 0x7f][..], &[b'y'; 16_000]].concat()), Some(1));
+        // A block is counted without its padding and its priority.
+        let padded = |block: &[u8]| [&[100][..], block, &[0xbe; 100]].concat();
+        assert_eq!(turns(1, 0xc, &padded(&literal(1))), Some(4));
+        assert_eq!(turns(1, 0x2c, &padded(&[&[0; 5][..], &[0xbe; 500]].concat())), Some(1));
+        assert_eq!(
+            [(1, 0), (9, 0), (9, 4), (5, 4)].map(|(kind, flags)| turns(kind, flags, b"\0")),
+            [32, 32, 1, 1].map(Some)
+        );
         assert_eq!(per_turn(0, 16_384), 21);
     }
 

@@ -1385,6 +1385,12 @@ def is_upgrade(headers: _Lines) -> bool:
 def is_same_host(host: str, authority: str, scheme: str) -> bool:
     """Return whether the Host of an HTTP/2 request equals `:authority`, ignoring case and a default port (RFC 9113 §8.3.1)."""
 
+def count_fields(block: bytes, most: int) -> int | None:
+    """Count the fields of a header block, up to `most`, by their lengths alone (RFC 7541 §6).
+
+    Where the block ends too early, those before are counted. Return `None` where an integer is longer than any that is needed (§5.1).
+    """
+
 def check_fields(headers: _Lines) -> RemoteProtocolError | None:
     """Return the fault in the names and values of a request's fields, or `None` (RFC 9110 §5.1, §5.5)."""
 

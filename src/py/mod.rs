@@ -47,9 +47,18 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(endpoint::closing, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::forked, module)?)?;
     module.add_function(wrap_pyfunction!(states::transitions, module)?)?;
+    module.add_function(wrap_pyfunction!(count_fields, module)?)?;
     driver::register(module)?;
     blocking::register(module)?;
     handshake::register(module)
+}
+
+/// Count the fields of a header block, up to `most`, by their lengths alone (RFC 7541 §6).
+///
+/// Where the block ends too early, those before are counted. Return `None` where an integer is longer than any that is needed (§5.1).
+#[pyfunction]
+fn count_fields(block: &[u8], most: usize) -> Option<usize> {
+    crate::field_block::count_fields(block, most)
 }
 
 /// Refuses to be imported by a subinterpreter: classes, errors and states are process-wide.

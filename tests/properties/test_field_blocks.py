@@ -8,7 +8,8 @@ from hpack.exceptions import HPACKDecodingError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mintws.http2.field_blocks import count_fields
+from mintws._core import count_fields
+from mintws.http2.field_blocks import FIELDS_LIMIT, Decoder
 
 #: Some are in the static table, some come again, and some are longer than a prefix tells.
 NAMES = st.sampled_from([b":method", b"cookie", b"x-a", b"x-" + b"long" * 50])
@@ -43,5 +44,6 @@ def test_what_is_cut_off_is_left_to_the_decoder():
 
 
 def test_an_integer_of_many_bytes_is_an_error():
-    with pytest.raises(HPACKDecodingError):
-        count_fields(b"\xff" * 100, 10)
+    assert count_fields(b"\xff" * 100, 10) is None
+    with pytest.raises(HPACKDecodingError, match="more than 5"):
+        Decoder().decode(b"\xff" * (FIELDS_LIMIT + 1))

@@ -277,7 +277,7 @@ def test_a_stream_that_the_application_does_not_read_lives_by_the_answers_to_pro
     websocket = websockets[1]
     mask = {"key": bytes(4)} if role is Role.SERVER else {}
     line.hear(h2_frame(DATA, 0, 1, frame(1, b"x", **mask) * MANY))
-    assert websocket.paused
+    assert websocket._paused
     for end in range(1, 200):
         line.until(end)
         peer.hear(line.take_output())
