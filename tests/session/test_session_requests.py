@@ -169,6 +169,13 @@ def test_a_response_must_be_taken_at_the_least_rate():
     assert IdleTimeout(100, 60, size).expire(160, size - 60 * LEAST_RATE + 1)
 
 
+@pytest.mark.parametrize("timeout", [0, 0.001])
+def test_a_client_that_takes_nothing_is_left_however_short_the_timeout(timeout):
+    idle = IdleTimeout(100, timeout, FEW + 1)
+    assert idle.expire(101, FEW + 1)
+    assert idle.deadline is None
+
+
 @pytest.mark.parametrize(("waits", "stuck"), [(FEW, True), (FEW + 1, False)])
 def test_few_bytes_that_wait_are_no_reason_to_wait_longer(waits, stuck):
     assert IdleTimeout(100, 60, waits).expire(160, 0) is stuck

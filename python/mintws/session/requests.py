@@ -58,8 +58,9 @@ class IdleTimeout:
         """
         if self._timeout is None or self.deadline is None or now < self.deadline:
             return False
-        # A few bytes do not renew the limit.
-        if self._untaken <= FEW or untaken > max(0, self._untaken - LEAST_RATE * self._timeout):
+        # A few bytes do not renew the limit, and nothing read does not, however short it is.
+        least = max(1, min(self._untaken, LEAST_RATE * self._timeout))
+        if self._untaken <= FEW or self._untaken - untaken < least:
             self.deadline = None
             return True
         self._untaken = untaken
