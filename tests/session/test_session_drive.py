@@ -45,7 +45,7 @@ MANY = 300
 class Line(DriverTransport):
     """A transport whose bytes, and steps with their times, are kept."""
 
-    def __init__(self, role, http):
+    def __init__(self, role, http, timeouts=TIMING):
         self.time = 0.0
         self.output = b""
         self.steps = []
@@ -55,7 +55,7 @@ class Line(DriverTransport):
         self.closing = self.lost = False
         self.error = None
         self.heard = self.written = self.unsent = 0
-        self._session = (ServerSession if role is Role.SERVER else ClientSession)(0.0, TIMING)
+        self._session = (ServerSession if role is Role.SERVER else ClientSession)(0.0, timeouts)
         self.http = self._session.http = http
         self.multiplexed = isinstance(http, Http2)
         self.armed = 0
@@ -125,7 +125,7 @@ class Held(DriverWebSocket, MessageQueue):
         self.connection = connection
         self.pongs = 0
         self._protocol = protocol
-        self._session = WebSocketSession(protocol.now(), connection, protocol, TIMING)
+        self._session = WebSocketSession(protocol.now(), connection, protocol, protocol._session.timeouts)
         connection.owner = Owner(self)
         connection.cork()
         connection._deliver_to(self)
