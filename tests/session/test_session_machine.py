@@ -247,13 +247,13 @@ class SessionMachine(RuleBasedStateMachine):
     def take(self, most):
         """Take messages, and wait for more if there is none."""
         for _ in range(most):
-            paused = self.websocket.paused
+            paused = self.websocket._paused
             if self.websocket._pop() is None:
-                self.websocket.awaited = True
+                self.websocket._awaited = True
                 self.websocket._answer()
                 return
-            self.websocket.awaited, self.websocket.owes_answer = False, True
-            if paused and not self.websocket.paused:
+            self.websocket._awaited, self.websocket._owes_answer = False, True
+            if paused and not self.websocket._paused:
                 self.websocket._resume()
 
     @precondition(lambda self: self.websocket.state in SENDING)
@@ -262,7 +262,7 @@ class SessionMachine(RuleBasedStateMachine):
         if ping:
             self.websocket._send_ping()
         else:
-            self.websocket.owes_answer = False
+            self.websocket._owes_answer = False
             self.websocket.connection.send(Text("answer"))
             self.websocket._flush()
 
@@ -320,7 +320,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.expire()
         if (
             None not in (timeouts.ping_interval, timeouts.ping_timeout)
-            and not self.websocket.waiting
+            and not self.websocket._waiting
             and not line.requests
         ):
             self.wait(timeouts.ping_interval + 4 * timeouts.ping_timeout + timeouts.close_timeout + LINGER)
