@@ -156,7 +156,9 @@ class _UvicornProtocol(ServerProtocol):
 
     def _start_task(self, work: Any) -> asyncio.Task[None]:
         start = super()._start_task
-        task: asyncio.Task[None] = Context().run(start, work) if self._config.reset_contextvars else start(work)
+        # uvicorn has this option from 0.45 on.
+        resets = getattr(self._config, "reset_contextvars", False)
+        task: asyncio.Task[None] = Context().run(start, work) if resets else start(work)
         self._state.tasks.add(task)
         return task
 

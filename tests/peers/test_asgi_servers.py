@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from process import python_package
-from with_asgi import CASES, SERVERS, AsgiServer
+from with_asgi import CASES, OLDEST, SERVERS, AsgiServer, request
 
 PAGE = Path(__file__).parents[2] / "docs" / "asgi.md"
 BEGIN = "<!-- made by tests/peers/test_asgi_servers.py -->\n"
@@ -40,12 +40,14 @@ OURS = {
 
 #: Where it cannot be so, by the servers that we have a part in.
 OVER_HTTP2 = {"headers of its scope": "-", "frames in one segment with the request": "-"}
+# uvicorn reads the head, and what came with it, before our class is asked.
+READ_BY_UVICORN = {"frames in one segment with the request": "they are lost"}
 EXCEPTIONS = {
     "mintws": {},
     "mintws, HTTP/2": OVER_HTTP2,
     "uvicorn, mintws, HTTP/2": OVER_HTTP2,
-    # uvicorn reads the head, and what came with it, before our class is asked.
-    "uvicorn, mintws": {"frames in one segment with the request": "they are lost"},
+    "uvicorn, mintws": READ_BY_UVICORN,
+    "uvicorn, mintws, HTTP/1.1 by our class": READ_BY_UVICORN,
 }
 
 
@@ -88,6 +90,18 @@ def test_the_table_says_what_a_server_does(server: AsgiServer, tmp_path: Path) -
     head, *rows = table()
     column = head.index(server.name)
     assert found == {row[0]: row[column] for row in rows}
+
+
+@pytest.mark.parametrize("server", OLDEST, ids=lambda it: it.name)
+def test_the_oldest_uvicorn_that_is_promised_does_the_same(server: AsgiServer, tmp_path: Path) -> None:
+    async def work() -> tuple[dict[str, str], tuple[int, bytes]]:
+        async with server.serve(tmp_path) as served:
+            response = await asyncio.wait_for(request(served.port, served.http, "GET", "/"), 20)
+        return await observed(server, tmp_path), response
+
+    found, response = asyncio.run(work())
+    assert found == OURS | EXCEPTIONS[server.name]
+    assert response == (200, server.http.encode())
 
 
 RESULTS: dict[str, dict[str, str]] = {}

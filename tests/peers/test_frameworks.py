@@ -10,14 +10,14 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from process import free_port, python_package, running
+from with_asgi import request
 
 from mintws import UpgradeError
-from mintws.asyncio import connect, connect_http2
+from mintws.asyncio import connect
 
 FRAMEWORKS = ("channels", "fastapi", "litestar", "quart", "starlette")
 BOUND = 30.0
@@ -50,25 +50,6 @@ async def served(framework: str, server: str) -> AsyncIterator[int]:
         said = await asyncio.wait_for(process.stderr.read(), BOUND)
         assert await process.wait() == code
         assert last in said and b"Traceback" not in said, said.decode()
-
-
-async def request(port: int, http: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Give the status and the body of the response to an ordinary request."""
-    if http == "2":
-        async with connect_http2(f"ws://127.0.0.1:{port}") as client:
-            response = await client.request(method, path, body=body)
-            return response.status, response.body or b""
-
-    def ask() -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", port, timeout=BOUND)
-        try:
-            connection.request(method, path, body=body or None)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(ask)
 
 
 SOCKET_IO = "ws://127.0.0.1:{port}{path}/socket.io/?EIO=4&transport=websocket"

@@ -11,16 +11,19 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 from process import free_port, python_package, running
 from wire import CLOSE, REQUEST, TEXT, masked
 
 from mintws import Close, ConnectError, ConnectionClosed, UpgradeError
-from mintws.asyncio import WebSocket, connect
+from mintws.asyncio import WebSocket, connect, connect_http2
 
 #: Seconds after which nothing more is expected of a server.
 SILENCE = 2.0
+#: Seconds that an answer to an ordinary request may take.
+ANSWER_BOUND = 30.0
 
 
 @dataclass(frozen=True)
@@ -32,34 +35,40 @@ class AsgiServer:
         package: the package of which the version counts.
         command: how it is started; `PORT` stands for the port.
         http: the version of HTTP that its clients speak.
+        packages: the folder whose requirements.txt names what it is installed from.
     """
 
     name: str
     package: str
     command: tuple[str, ...]
     http: str = "1.1"
+    packages: str = "asgi"
 
     @asynccontextmanager
     async def serve(self, folder: Path) -> AsyncIterator[Served]:
         """Run it."""
         port, events = free_port(), folder / "events"
         events.touch()
-        packages = python_package("asgi")
+        packages = python_package(self.packages)
         path = os.pathsep.join([str(Path(__file__).parent / "asgi"), str(packages)])
         environment = {**os.environ, "PYTHONPATH": path, "EVENTS": str(events), "DJANGO_SETTINGS_MODULE": ""}
         command = [sys.executable, "-m", *(it.replace("PORT", str(port)) for it in self.command)]
         async with running(command, ports=[port], stdout=DEVNULL, stderr=DEVNULL, env=environment) as process:
-            yield Served(f"ws://127.0.0.1:{port}", self.http, events, process)
+            yield Served(port, self.http, events, process)
 
 
 @dataclass
 class Served:
     """A server that runs."""
 
-    url: str
+    port: int
     http: str
     events: Path
     process: asyncio.subprocess.Process
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
 
     def open(self, path: str, **options: object) -> Awaitable[WebSocket]:
         """Open a WebSocket."""
@@ -76,16 +85,16 @@ class Served:
 
 
 UVICORN = ("uvicorn", "application:app", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "critical", "--ws")
+WITH_OUR_WEBSOCKETS = (*UVICORN, "mintws.uvicorn:WebSocketProtocol")
+WITH_OUR_HTTP = (*UVICORN, "auto", "--http", "mintws.uvicorn:HttpProtocol")
 HYPERCORN = ("hypercorn", "application:app", "--bind", "127.0.0.1:PORT", "--log-level", "critical")
 GRANIAN = ("granian", "application:app", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT", "--no-log")
 OURS = ("mintws", "asgi", "application:app", "--port", "PORT")
 SERVERS = (
     AsgiServer("mintws", "mintws", OURS),
     AsgiServer("mintws, HTTP/2", "mintws", OURS, http="2"),
-    AsgiServer("uvicorn, mintws", "uvicorn", (*UVICORN, "mintws.uvicorn:WebSocketProtocol")),
-    AsgiServer(
-        "uvicorn, mintws, HTTP/2", "uvicorn", (*UVICORN, "auto", "--http", "mintws.uvicorn:HttpProtocol"), http="2"
-    ),
+    AsgiServer("uvicorn, mintws", "uvicorn", WITH_OUR_WEBSOCKETS),
+    AsgiServer("uvicorn, mintws, HTTP/2", "uvicorn", WITH_OUR_HTTP, http="2"),
     AsgiServer("uvicorn, websockets", "uvicorn", (*UVICORN, "websockets-sansio")),
     AsgiServer("uvicorn, wsproto", "uvicorn", (*UVICORN, "wsproto")),
     AsgiServer("Hypercorn", "hypercorn", HYPERCORN),
@@ -93,6 +102,31 @@ SERVERS = (
     AsgiServer("Granian", "granian", GRANIAN),
     AsgiServer("Daphne", "daphne", ("daphne", "-b", "127.0.0.1", "-p", "PORT", "-v", "0", "application:app")),
 )
+#: The oldest uvicorn that is promised, with each of our classes.
+OLDEST = (
+    AsgiServer("uvicorn, mintws", "uvicorn", WITH_OUR_WEBSOCKETS, packages="oldest"),
+    AsgiServer("uvicorn, mintws, HTTP/1.1 by our class", "uvicorn", WITH_OUR_HTTP, packages="oldest"),
+    AsgiServer("uvicorn, mintws, HTTP/2", "uvicorn", WITH_OUR_HTTP, http="2", packages="oldest"),
+)
+
+
+async def request(port: int, http: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Give the status and the body of the response to an ordinary request."""
+    if http == "2":
+        async with connect_http2(f"ws://127.0.0.1:{port}") as client:
+            response = await client.request(method, path, body=body)
+            return response.status, response.body or b""
+
+    def ask() -> tuple[int, bytes]:
+        connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_BOUND)
+        try:
+            connection.request(method, path, body=body or None)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(ask)
 
 
 async def _opening(server: Served, path: str) -> str:

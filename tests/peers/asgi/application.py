@@ -43,9 +43,18 @@ async def listen(receive, send):
     tell([message["type"], message.get("code"), message.get("reason"), after])
 
 
+async def respond(scope, send):
+    """Send the version of HTTP back."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["http_version"].encode()})
+
+
 async def app(scope, receive, send):
     """Do what the path says."""
-    if scope["type"] != "websocket":
+    if scope["type"] == "http":
+        await respond(scope, send)
+        return
+    if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
     do = scope["path"].strip("/")
