@@ -64,6 +64,7 @@ __all__ = [
     "forked",
     "is_same_host",
     "is_upgrade",
+    "read_absolute",
     "send_to_all",
     "transitions",
     "well_formed",
@@ -1393,6 +1394,12 @@ def count_fields(block: bytes, most: int) -> int | None:
 
 def check_fields(headers: _Lines) -> RemoteProtocolError | None:
     """Return the fault in the names and values of a request's fields, or `None` (RFC 9110 §5.1, §5.5)."""
+
+def read_absolute(target: bytes) -> tuple[str, str] | RemoteProtocolError | None:
+    """Return the host, and path with query, of a request target in absolute form, an URI of http or https (RFC 9112 §3.2.2).
+
+    An invalid one gives its fault; a target of any other form gives `None`.
+    """
 
 def check_headers(headers: Sequence[tuple[str, str]], *, of_handshake: bool) -> None:
     """Raise if headers are malformed or, with `of_handshake`, among those that the handshake itself writes."""

@@ -473,7 +473,7 @@ class Connection(_core.Endpoint):
             headers=read.headers,
             subprotocols=read.subprotocols,
             extensions=_offers(read.extensions),
-            raw_headers=_raw(fields),
+            raw_headers=_raw(fields, read.host),
         )
         self._received("UpgradeRequest")
         return [(self, self.request)], b""
@@ -694,11 +694,16 @@ def _rejection(status: int, headers: Headers, body: bytes | bytearray) -> Upgrad
     return UpgradeReject(status, headers=_core.well_formed(headers), body=body)
 
 
-def _raw(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request, with names in lower case. `:authority` becomes `host` (RFC 9113 §8.3.1)."""
-    authority = [(b"host", value) for name, value in fields if name == b":authority"]
+def _raw(fields: Sequence[tuple[bytes, bytes]], host: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request, with names in lower case and one `host`, of the value that counts.
+
+    Over HTTP/2 that is `:authority` (RFC 9113 §8.3.1), over HTTP/1.1 the host of an absolute target (RFC 9112 §3.2.2).
+    """
+    line = (b"host", host.encode())
     others = [(name.lower(), value) for name, value in fields if not name.startswith(b":")]
-    return authority + [line for line in others if line[0] != b"host"] if authority else others
+    if any(name == b":authority" for name, _ in fields):
+        return [line, *(it for it in others if it[0] != b"host")]
+    return [line if it[0] == b"host" else it for it in others]
 
 
 def _offers(extensions: Sequence[tuple[str, Params]]) -> tuple[Offer, ...]:

@@ -205,7 +205,8 @@ class UpgradeRequest(_Target):
         subprotocols: the subprotocols that the client speaks, in order of preference.
         extensions: the extensions that the client offers, in order of preference. Received, the offers as in the header.
         raw_headers: all headers of a received request, in order, including those of the handshake, with names in lower case. Over HTTP/2
-            they have no pseudo-headers; `:authority` comes first, as `host`. They are not sent, and comparisons ignore them.
+            they have no pseudo-headers; `:authority` comes first, as `host`. Over HTTP/1.1 the host of an absolute target stands in place
+            of that of Host (RFC 9112 §3.2.2). They are not sent, and comparisons ignore them.
         peer: the client, on a server with a driver; otherwise `None`. Comparisons ignore it.
 
     Raises:
@@ -357,9 +358,9 @@ class Request(_Target):
 
     Attributes:
         method: the method, such as "GET".
-        target: path and query.
-        headers: the headers, as pairs or a mapping. They include Host, also over HTTP/2, which calls it `:authority`. Received, their
-            names are in lower case.
+        target: path and query. A client that writes an absolute URI over HTTP/1.1 has asked for the path and query of that.
+        headers: the headers, as pairs or a mapping. They include Host, also over HTTP/2, which calls it `:authority`, and where a client
+            has written an absolute URI, whose host it is then (RFC 9112 §3.2.2). Received, their names are in lower case.
         body: the body; `None` if it was too long to be kept, or has not been received completely.
         stream: the number of its stream, over HTTP/2.
         peer: the client, on a server with a driver; otherwise `None`. Comparisons ignore it.

@@ -136,21 +136,37 @@ fn has(lines: &[Cow<'_, str>], wanted: &str, valid: impl Fn(&str) -> bool) -> bo
 /// Extracts host and path from a request target and the value of Host. Both must be valid even if only one takes
 /// precedence.
 fn read_target(target: &[u8], host: &str) -> Result<(String, String), Fault> {
-    let target = str::from_utf8(target).map_err(|_| Fault::InvalidTarget)?;
-    let (authority, path) = match target.split_once("://") {
-        Some((scheme, rest)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
-            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            (Some(authority), if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
-        }
-        _ => (None, target.to_owned()),
+    let (authority, path) = match read_absolute(target)? {
+        Some((authority, path)) => (Some(authority), path),
+        None => (None, str::from_utf8(target).map_err(|_| Fault::InvalidTarget)?.to_owned()),
     };
-    if !grammar::is_target(&path) || authority.is_some_and(|authority| !grammar::is_host(authority)) {
+    if authority.is_none() && !grammar::is_target(&path) {
         return Err(Fault::InvalidTarget);
     }
     if !grammar::is_host(host) {
         return Err(Fault::InvalidHost);
     }
-    Ok((authority.unwrap_or(host).to_owned(), path))
+    Ok((authority.unwrap_or_else(|| host.to_owned()), path))
+}
+
+/// Extracts host, and path with query, from a request target in absolute form (RFC 9112 §3.2.2), an URI of http or https.
+/// Returns `None` for a target of any other form.
+///
+/// # Errors
+///
+/// [`Fault::InvalidTarget`].
+pub fn read_absolute(target: &[u8]) -> Result<Option<(String, String)>, Fault> {
+    let Some(at) = target.windows(3).position(|part| part == b"://") else { return Ok(None) };
+    if !["http", "https"].iter().any(|scheme| target[..at].eq_ignore_ascii_case(scheme.as_bytes())) {
+        return Ok(None);
+    }
+    let rest = str::from_utf8(&target[at + 3..]).map_err(|_| Fault::InvalidTarget)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    if !grammar::is_host(authority) || !grammar::is_target(&path) {
+        return Err(Fault::InvalidTarget);
+    }
+    Ok(Some((authority.to_owned(), path)))
 }
 
 /// Returns whether `key` decodes to 16 bytes: 22 digits of base64, the last with four spare bits, and padding. Those bits
@@ -331,6 +347,14 @@ mod tests {
         }
         let fault = get(b"http://a/", &bytes(&with(&REQUEST, "Host", &["x y"])));
         assert_eq!(fault, Err(Fault::InvalidHost));
+    }
+
+    #[test]
+    fn a_target_of_another_form_has_no_host() {
+        for target in [&b"/"[..], b"*", b"a:443", b"/a?b=http://c", b"ftp://a/", b"", b"\xff://a"] {
+            assert_eq!(read_absolute(target), Ok(None), "{target:?}");
+        }
+        assert_eq!(read_absolute(b"http://a\xff/"), Err(Fault::InvalidTarget));
     }
 
     #[test]

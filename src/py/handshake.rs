@@ -24,6 +24,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<DeflateAgreement>()?;
     module.add_function(wrap_pyfunction!(is_upgrade, module)?)?;
     module.add_function(wrap_pyfunction!(is_same_host, module)?)?;
+    module.add_function(wrap_pyfunction!(read_absolute, module)?)?;
     module.add_function(wrap_pyfunction!(check_fields, module)?)?;
     module.add_function(wrap_pyfunction!(check_headers, module)?)?;
     module.add_function(wrap_pyfunction!(well_formed, module)?)?;
@@ -123,6 +124,13 @@ enum ReadRequest {
 #[derive(IntoPyObject)]
 enum ReadResponse<'py> {
     Response(HandshakeResponse),
+    Error(Bound<'py, PyAny>),
+}
+
+/// The host, and path with query, of a request target in absolute form.
+#[derive(IntoPyObject)]
+enum ReadAbsolute<'py> {
+    Target((String, String)),
     Error(Bound<'py, PyAny>),
 }
 
@@ -283,6 +291,17 @@ fn is_same_host(host: &str, authority: &str, scheme: &str) -> bool {
 #[allow(clippy::needless_pass_by_value)]
 fn check_fields(py: Python<'_>, headers: Lines) -> PyResult<Option<Bound<'_, PyAny>>> {
     grammar::check_fields(&lent(&headers)).err().map(|fault| errors::remote(py, &fault)).transpose()
+}
+
+/// Return the host, and path with query, of a request target in absolute form, an URI of http or https (RFC 9112 §3.2.2).
+///
+/// An invalid one gives its fault; a target of any other form gives `None`.
+#[pyfunction]
+fn read_absolute<'py>(py: Python<'py>, target: &[u8]) -> PyResult<Option<ReadAbsolute<'py>>> {
+    match http1::read_absolute(target) {
+        Ok(read) => Ok(read.map(ReadAbsolute::Target)),
+        Err(fault) => errors::remote(py, &fault).map(ReadAbsolute::Error).map(Some),
+    }
 }
 
 /// Raise if headers are malformed or, with `of_handshake`, among those that the handshake itself writes.

@@ -146,6 +146,25 @@ def test_the_scope_has_the_version_of_http(run, version):
     run(work())
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_an_absolute_target_gives_the_scope_its_path_and_its_host(run, kind):
+    # RFC 9112 §3.2.2.
+    scopes = []
+    app = noting(sending(start(), body()) if kind == "http" else sending({"type": "websocket.close"}), scopes)
+    head = {"http": b"GET / HTTP/1.1\r\nHost: other.test\r\n", "websocket": REQUEST}[kind]
+    _, lines = head.split(b"\r\n", 1)
+
+    async def work():
+        async with serving(app) as server, client_of(server) as client:
+            client.write(b"GET http://tea.test:81/m%20int?x=1 HTTP/1.1\r\n", lines, b"\r\n")
+            return (await client.answer())[0].status_code
+
+    assert run(work()) == {"http": 200, "websocket": 403}[kind]
+    [scope] = scopes
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/m int", b"/m%20int", b"x=1")
+    assert [value for name, value in scope["headers"] if name == b"host"] == [b"tea.test:81"]
+
+
 # Bodies of requests.
 
 

@@ -192,6 +192,8 @@ def test_two_hosts_are_refused():
 def test_target_may_be_an_absolute_uri_whose_host_counts():
     event = taken(request(start="GET http://other.example:81/chat?x=1 HTTP/1.1"))
     assert (event.host, event.target) == ("other.example:81", "/chat?x=1")
+    # RFC 9112 §3.2.2: the Host that came is left.
+    assert [value for name, value in event.raw_headers if name == b"host"] == [b"other.example:81"]
 
 
 @pytest.mark.parametrize(

@@ -464,6 +464,8 @@ class Http1(Direct):
                     return self._receive_upgrade(event, lines)
             if isinstance(event, h11.Request):
                 self._untaken = 0
+                if not event.target.startswith(b"/"):
+                    return self._receive_other_form(event)
             elif isinstance(event, h11.Data):
                 self._untaken += len(event.data)
             return _ordinary(event), self._go_on()
@@ -486,6 +488,19 @@ class Http1(Direct):
             case h11.EndOfMessage():
                 return self._reject()
         return [], b""
+
+    def _receive_other_form(self, request: h11.Request) -> Received:
+        """Take a request whose target is no path: that of an absolute one is handed on, with its host (RFC 9112 §3.2.2)."""
+        match _core.read_absolute(request.target):
+            case RemoteProtocolError() as error:
+                error.section = "RFC 9112 §3.2.2"
+                return self._broken(error)
+            case (host, target):
+                others = [line for line in request.headers if line[0] != b"host"]
+                headers = decoded([(b"host", host.encode()), *others])
+                started = RequestStarted(Request(request.method.decode(), target, headers, None))
+                return [(None, started)], self._go_on()
+        return _ordinary(request), self._go_on()
 
     def _go_on(self) -> bytes:
         """Tell a client that waits to be told so that it may send its body (RFC 9110 §10.1.1)."""
