@@ -12,6 +12,8 @@ import pytest
 import uvicorn
 from drivers.conftest import http, run, signals, tls_contexts  # noqa: F401  (fixtures)
 
+from mintws.asgi import serve
+
 CLASS = "mintws.uvicorn:WebSocketProtocol"
 HTTP = "mintws.uvicorn:HttpProtocol"
 
@@ -64,6 +66,25 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None, **options: Any
 def reader(request: pytest.FixtureRequest) -> str:
     """Which class reads the head."""
     return str(request.param)
+
+
+@contextlib.asynccontextmanager
+async def own(app: Any) -> AsyncIterator[Any]:
+    async with serve(app, "127.0.0.1", 0, lifespan="off") as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def under_uvicorn(app: Any) -> AsyncIterator[Running]:
+    async with running(app, http=HTTP) as server:
+        yield server
+        await server.idle()
+
+
+@pytest.fixture(params=[own, under_uvicorn], ids=["own", "uvicorn"])
+def serving(request: pytest.FixtureRequest) -> Any:
+    """Which server serves an application."""
+    return request.param
 
 
 Apps = Callable[..., Any]

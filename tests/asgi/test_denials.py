@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 import pytest
-from asgi.conftest import HTTP, running
 from asgi.http2_client import raw_http2
 from wire import REQUEST
 
 from mintws import LocalProtocolError, UpgradeError
-from mintws.asgi import serve
 from mintws.asyncio import connect
-
-
-@contextlib.asynccontextmanager
-async def own(app):
-    async with serve(app, "127.0.0.1", 0, lifespan="off") as server:
-        yield server
-
-
-@contextlib.asynccontextmanager
-async def under_uvicorn(app):
-    async with running(app, http=HTTP) as server:
-        yield server
-        await server.idle()
-
-
-@pytest.fixture(params=[own, under_uvicorn], ids=["own", "uvicorn"])
-def serving(request):
-    return request.param
 
 
 def start(status=403, *headers):

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Protocol, TypeAlias
 
-from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
+from mintws.asgi.messages import Application, ClientDisconnected, Message, is_of_the_end, texts
 from mintws.errors import LocalProtocolError
 from mintws.events import Headers
 from mintws.response_order import BODILESS
@@ -192,7 +192,7 @@ class HttpCycle:
         try:
             result = await self._application.app(self._scope, self.receive, self.send)
         except Exception as error:
-            if not _is_of_the_end(error):
+            if not is_of_the_end(error):
                 self._application.logger.error("Exception in ASGI application\n", exc_info=error)
         except BaseException:
             # It is cancelled, or the process ends.
@@ -336,17 +336,6 @@ _WHEN = {
     _Phase.TRAILERS: "while the trailers of the response are to come",
     _Phase.DONE: "after the end of the response",
 }
-
-
-def _is_of_the_end(error: BaseException | None) -> bool:
-    """Whether an error is, or came out of, that of a client that has gone."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, ClientDisconnected):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
 
 
 async def unavailable(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

@@ -18,6 +18,24 @@ class ClientDisconnected(OSError):
     """The client has gone, so nothing can be sent: an application that does not catch it has not failed."""
 
 
+def is_of_the_end(error: Exception) -> bool:
+    """Whether an error is, or came out of, that of a client that has gone. Of a group all errors must be."""
+    return _leads_to_the_end(error, set())
+
+
+def _leads_to_the_end(error: BaseException | None, seen: set[int]) -> bool:
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientDisconnected):
+            return True
+        seen.add(id(error))
+        # Python 3.10 has no groups.
+        members = getattr(error, "exceptions", None)
+        if isinstance(members, tuple) and members:
+            return all(_leads_to_the_end(it, seen) for it in members)
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class Application(NamedTuple):
     """An application, and how its WebSockets are answered.
 

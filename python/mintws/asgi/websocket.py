@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from mintws import _core
-from mintws.asgi.messages import Application, ClientDisconnected, Message, texts
+from mintws.asgi.messages import Application, ClientDisconnected, Message, is_of_the_end, texts
 from mintws.asgi.requests import Output, StreamResponder
 from mintws.asyncio import WebSocket
 from mintws.asyncio.transport import LoopTransport
@@ -149,11 +149,10 @@ class WebSocketCycle(_core.AsgiCycle):
                 self._log_error("ASGI callable should return None, but returned '%s'.", result)
             if self._phase in _UNDECIDED or self._phase is _Phase.REFUSING:
                 self._log_error("ASGI callable returned without completing handshake.")
-        except ClientDisconnected:
-            pass
-        except Exception:
-            self._application.logger.exception("Exception in ASGI application\n")
-            code = 1011
+        except Exception as error:
+            if not is_of_the_end(error):
+                self._application.logger.error("Exception in ASGI application\n", exc_info=error)
+                code = 1011
         except BaseException:
             # It is cancelled, or the process ends: nobody is to wait for the client.
             self._end_refusal(503)
