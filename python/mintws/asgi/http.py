@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Protocol, TypeAlias
@@ -133,7 +133,7 @@ class HttpCycle:
         self._phase = _Phase.HEAD
         headers = dict(scope["headers"])
         self._expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
-        self._takes_trailers = headers.get(b"te", b"").lower() == b"trailers"
+        self._takes_trailers = b"te" in headers and _takes_trailers(scope["headers"])
         #: What has come of the body and was not taken, and the credit to give for it.
         self._body = bytearray()
         self._credit = 0
@@ -336,6 +336,12 @@ _WHEN = {
     _Phase.TRAILERS: "while the trailers of the response are to come",
     _Phase.DONE: "after the end of the response",
 }
+
+
+def _takes_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client takes trailers (RFC 9110 §10.1.4): TE is a list, of codings with parameters and of `trailers`."""
+    codings = (coding for name, value in headers if name == b"te" for coding in value.split(b","))
+    return any(coding.partition(b";")[0].strip().lower() == b"trailers" for coding in codings)
 
 
 async def unavailable(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
