@@ -95,7 +95,7 @@ SERVERS = (
     AsgiServer("mintws, HTTP/2", "mintws", OURS, http="2"),
     AsgiServer("uvicorn, mintws", "uvicorn", WITH_OUR_WEBSOCKETS),
     AsgiServer("uvicorn, mintws, HTTP/2", "uvicorn", WITH_OUR_HTTP, http="2"),
-    AsgiServer("uvicorn, websockets", "uvicorn", (*UVICORN, "websockets-sansio")),
+    AsgiServer("uvicorn, websockets-sansio", "uvicorn", (*UVICORN, "websockets-sansio")),
     AsgiServer("uvicorn, wsproto", "uvicorn", (*UVICORN, "wsproto")),
     AsgiServer("Hypercorn", "hypercorn", HYPERCORN),
     AsgiServer("Hypercorn, HTTP/2", "hypercorn", HYPERCORN, http="2"),

@@ -216,7 +216,7 @@ def test_a_refusal_of_socks4_is_an_error():
 
 def test_without_the_library_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "python_socks", None)
-    with pytest.raises(LocalProtocolError, match=r"pip install mintws\[socks\]"):
+    with pytest.raises(LocalProtocolError, match=r"install mintws\[socks\]"):
         tunnel_to(parse_proxy("socks5h://proxy.example"), "example.com", 443)
 
 

@@ -112,7 +112,7 @@ def _connector(proxy: Proxy) -> AsyncConnector:
         from python_socks import ProxyType
         from python_socks._connectors.factory_async import create_connector
     except ImportError as error:
-        raise LocalProtocolError("SOCKS needs python-socks: pip install mintws[socks]") from error
+        raise LocalProtocolError("SOCKS needs python-socks: install mintws[socks], or python-socks itself") from error
     kind = ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else ProxyType.SOCKS4
     # Names are never resolved there: that is the driver's to do.
     return create_connector(kind, proxy.user, proxy.password, True, None)  # type: ignore[arg-type]

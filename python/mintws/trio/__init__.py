@@ -3,7 +3,7 @@
 try:
     import trio as _trio  # noqa: F401
 except ImportError as missing:
-    raise ImportError("mintws.trio needs trio, which `pip install mintws[trio]` brings along") from missing
+    raise ImportError("mintws.trio needs trio: install mintws[trio], or trio itself") from missing
 
 from mintws.drivers.broadcast import Broadcast
 from mintws.drivers.inherited import inherited_sockets
