@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import MutableMapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
@@ -35,11 +37,12 @@ from mintws.session import Preface, Timeouts, default_willing
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from uvicorn.config import Config
     from uvicorn.server import ServerState
 
 logger = logging.getLogger("uvicorn.error")
 access_logger = logging.getLogger("uvicorn.access")
+
+_WS_MAX_QUEUE = inspect.signature(Config).parameters["ws_max_queue"].default
 
 #: What the connections of one server of uvicorn share.
 _servers: WeakKeyDictionary[ServerState, _Server] = WeakKeyDictionary()
@@ -57,6 +60,11 @@ class _Server(Server):
         super().__init__(no_handler, timeouts, {"limit": config.ws_max_size})
         # Whoever makes a protocol has chosen the version.
         self.http2 = False
+        if config.ws_max_queue != _WS_MAX_QUEUE:
+            logger.warning(
+                "ws_max_queue=%s has no effect on WebSockets of mintws: at most 256 messages or 256 KiB wait for the application",
+                config.ws_max_queue,
+            )
         extensions = default_willing() if config.ws_per_message_deflate else ()
         self.application = Application(config.loaded_app, tuple(extensions), logger)
         # It is the key of what is kept for it.
@@ -186,7 +194,7 @@ class WebSocketProtocol(_UvicornProtocol):
 
     The arguments of uvicorn hold: `ws_max_size`, `ws_ping_interval`, `ws_ping_timeout`, `ws_per_message_deflate`, `root_path`,
     `limit_concurrency`, `timeout_graceful_shutdown`, and the headers that it has for each response. `ws_max_queue` does not: at most
-    256 messages or 256 KiB wait for the application.
+    256 messages or 256 KiB wait for the application, and another value than the default is warned of.
 
     Origins are not checked: that is left to the application, as with uvicorn's own classes.
 

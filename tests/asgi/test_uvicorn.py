@@ -453,6 +453,20 @@ def test_a_client_that_is_silent_is_left(run):
     run(work())
 
 
+@pytest.mark.parametrize(("given", "warned"), [({"ws_max_queue": 4}, 1), ({"ws_max_queue": 32}, 0), ({}, 0)])
+def test_a_length_of_the_queue_has_no_effect_and_is_warned_of_once(run, reader, given, warned, caplog):
+    async def work():
+        async with running(echo, http=reader, **given) as server:
+            for _ in range(2):
+                async with connect(server.url()):
+                    pass
+            await server.idle()
+
+    run(work())
+    warnings = [it for it in caplog.records if it.levelno == logging.WARNING]
+    assert ["ws_max_queue=4 has no effect" in it.getMessage() for it in warnings] == [True] * warned
+
+
 def test_an_application_that_receives_nothing_holds_the_client_back(run):
     go_on = asyncio.Event()
 
