@@ -52,6 +52,17 @@ async def served(framework: str, server: str) -> AsyncIterator[int]:
         assert last in said and b"Traceback" not in said, said.decode()
 
 
+@asynccontextmanager
+async def under_uvicorn(framework: str) -> AsyncIterator[int]:
+    """Run the application of a framework under uvicorn, with our classes; give the port."""
+    port, here = free_port(), Path(__file__).parent / "frameworks"
+    path = os.pathsep.join([str(here), str(python_package("frameworks"))])
+    command = [sys.executable, "-m", "uvicorn", f"with_{framework}:app", "--http", "mintws.uvicorn:HttpProtocol"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    async with running([*command, "--port", str(port)], ports=[port], stdout=DEVNULL, stderr=DEVNULL, env=environment):
+        yield port
+
+
 SOCKET_IO = "ws://127.0.0.1:{port}{path}/socket.io/?EIO=4&transport=websocket"
 
 
@@ -80,6 +91,18 @@ def test_a_framework_has_its_websockets_and_requests(framework: str, server: str
             assert (await request(port, http, "GET", "/missing"))[0] == 404
             status, body = await request(port, http, "HEAD", "/kept")
             assert (status, body) in ((200, b""), (405, b""))
+
+    asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
+
+
+def test_channels_has_its_websockets_and_requests_under_uvicorn(http: str) -> None:
+    async def work() -> None:
+        async with under_uvicorn("channels") as port:
+            async with connect(f"ws://127.0.0.1:{port}/echo", http=http, subprotocols=["tea"]) as websocket:
+                assert websocket.subprotocol == "tea"
+                await websocket.send("hello")
+                assert await websocket.recv() == "hello"
+            assert await request(port, http, "GET", "/parts") == (200, PARTS)
 
     asyncio.run(asyncio.wait_for(work(), 2 * BOUND))
 
