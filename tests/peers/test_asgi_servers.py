@@ -34,6 +34,10 @@ OURS = {
     "sends back empty messages": "they come back",
     "headers of its scope": "all, in order",
     "ports of its scope; version of the specification": "int; 2.5",
+    "path and raw_path of its scope": "/path/räume; /path/r%C3%A4ume",
+    "its scope has a state; extensions": "yes; websocket.http.response",
+    "accepts twice: it gets": "an exception",
+    "is sent empty text and empty bytes: the keys of the events": "text, bytes",
     "frames in one segment with the request": "they are received",
     "the server stops: the client gets": "1012",
 }

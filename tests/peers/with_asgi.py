@@ -263,6 +263,38 @@ async def ports_of_the_scope(server: Served) -> str:
     return f"{' and '.join(sorted(set(told[1])))}; {told[2]}" if told else "nothing"  # type: ignore[call-overload]
 
 
+async def path_of_the_scope(server: Served) -> str:
+    """The path, decoded and as it was sent."""
+    await _opening(server, "path/r%C3%A4ume")
+    told = await server.told()
+    return f"{told[0]}; {told[1] or 'none'}" if told else "nothing"
+
+
+async def rest_of_the_scope(server: Served) -> str:
+    """Whether there is the state of the lifespan, and which extensions are offered."""
+    await _opening(server, "path/r%C3%A4ume")
+    told = await server.told()
+    return f"{'yes' if told[2] else 'no'}; {', '.join(told[3]) or 'none'}" if told else "nothing"  # type: ignore[call-overload]
+
+
+async def second_accept(server: Served) -> str:
+    """What a second accept comes to."""
+    websocket = await server.open("accept-twice")
+    told = await server.told()
+    websocket.transport.abort()
+    return str(told[0]) if told else "it is told nothing"
+
+
+async def keys_of_messages(server: Served) -> str:
+    """The keys under which text and bytes come, empty ones."""
+    websocket = await server.open("keys")
+    await websocket.send("")
+    await websocket.send(b"")
+    told = await server.told()
+    websocket.transport.abort()
+    return ", ".join(map(str, told)) or "none"
+
+
 async def frames_with_the_handshake(server: Served) -> str:
     """What becomes of frames that come in one segment with the request."""
     if server.http == "2":
@@ -315,6 +347,10 @@ CASES: dict[str, Case] = {
     "sends back empty messages": empty_messages,
     "headers of its scope": headers_of_the_scope,
     "ports of its scope; version of the specification": ports_of_the_scope,
+    "path and raw_path of its scope": path_of_the_scope,
+    "its scope has a state; extensions": rest_of_the_scope,
+    "accepts twice: it gets": second_accept,
+    "is sent empty text and empty bytes: the keys of the events": keys_of_messages,
     "frames in one segment with the request": frames_with_the_handshake,
     "the server stops: the client gets": server_stops,
 }

@@ -43,6 +43,21 @@ async def listen(receive, send):
     tell([message["type"], message.get("code"), message.get("reason"), after])
 
 
+async def accept_again(send):
+    """Tell what a second accept comes to."""
+    try:
+        await send(ACCEPT)
+        tell(["nothing"])
+    except Exception:
+        tell(["an exception"])
+
+
+async def take_keys(receive):
+    """Tell under which key each of two messages has come."""
+    messages = [await receive() for _ in range(2)]
+    tell([key for it in messages for key in ("text", "bytes") if it.get(key) is not None])
+
+
 async def respond(scope, send):
     """Send the version of HTTP back."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -69,10 +84,23 @@ async def app(scope, receive, send):
         headers = [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]]
         addresses = [type(scope[it][1]).__name__ for it in ("client", "server")]
         tell([headers, addresses, scope["asgi"].get("spec_version"), scope["subprotocols"], scope.get("http_version")])
-    if do in ("return-before", "close-before", "refuse", "scope"):
+    elif do == "path/r\xe4ume":
+        tell(
+            [
+                scope["path"],
+                (scope.get("raw_path") or b"").decode(),
+                "state" in scope,
+                sorted(scope.get("extensions") or ()),
+            ]
+        )
+    if do in ("return-before", "close-before", "refuse", "scope", "path/r\xe4ume"):
         return
     headers = [(b"x-tea", b"mint"), (b"x-tea", b"green")]
     await send({**ACCEPT, "subprotocol": (scope["subprotocols"] or [None])[-1], "headers": headers})
+    if do == "accept-twice":
+        await accept_again(send)
+    if do == "keys":
+        await take_keys(receive)
     if do == "raise-after":
         raise ValueError("after the answer")
     if do == "close-after":
