@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+from functools import partial
 
 import pytest
 from drivers.raw import blocking_server
@@ -26,7 +27,7 @@ from mintws import (
     UpgradeReject,
 )
 from mintws.events import Response
-from mintws.sync import Reconnect, connect, connect_http2
+from mintws.sync import Pool, Reconnect, connect, connect_http2
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_RDWR, socket.SHUT_RD])
@@ -578,6 +579,31 @@ def test_what_a_callable_for_headers_raises_is_raised_as_it_is():
     with pytest.raises(TimeoutError) as told:
         connect("ws://127.0.0.1:9/", headers=headers).open()
     assert told.value is raised
+
+
+async def awaited(*args):
+    raise NotImplementedError
+
+
+class Awaited:
+    __call__ = staticmethod(awaited)
+
+
+@pytest.mark.parametrize("hook", [awaited, partial(awaited), Awaited()])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_coroutine_function_is_refused_by_the_call(pooled, hook):
+    opening = Pool().connect if pooled else connect
+    for name, given in (("headers", {"headers": hook}), ("decide", {"reconnect": Reconnect(decide=hook)})):
+        with pytest.raises(TypeError, match=rf"^{name} is called by a thread, .*: use mintws\.asyncio\.connect$"):
+            opening("ws://127.0.0.1:9/", **given)
+
+
+def test_a_function_that_returns_a_coroutine_is_refused_when_it_is_called():
+    with pytest.raises(TypeError, match=r"^headers is called by a thread, which cannot await <coroutine .*connect$"):
+        connect("ws://127.0.0.1:9/", headers=lambda: awaited()).open()
+    reconnect = Reconnect(decide=lambda failure: awaited(failure))
+    with pytest.raises(TypeError, match=r"^decide is called by a thread, which cannot await <coroutine .*connect$"):
+        next(iter(connect("ws://127.0.0.1:9/", reconnect=reconnect)))
 
 
 def test_a_loop_that_is_left_closes_its_websocket():

@@ -61,8 +61,9 @@ class Reconnect:
         first: the bound of the first delay.
         longest: the bound of all delays.
         held: after a WebSocket that was open for so long, delays begin with the first one again.
-        decide: called with each `Failure`, a function or a coroutine function. It returns the seconds until the next attempt, "stop" to
-            end the loop, "raise" to raise the error, or `None` for what `Failure.then` says. What it raises ends the loop.
+        decide: called with each `Failure`, a function or, but for `mintws.sync`, a coroutine function. It returns the seconds until the
+            next attempt, "stop" to end the loop, "raise" to raise the error, or `None` for what `Failure.then` says. What it raises ends
+            the loop.
 
     Raises:
         LocalProtocolError: a time is negative, or `longest` is less than `first`.

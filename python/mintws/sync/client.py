@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -45,7 +46,7 @@ from mintws.sync.connector import ClientSocket, Connector, within
 from mintws.sync.deadlines import deadline_after
 from mintws.sync.parking import Late
 from mintws.sync.reconnection import Reconnection
-from mintws.sync.transport import run
+from mintws.sync.transport import plain, run
 from mintws.sync.websocket import WebSocket
 from mintws.url import Url, parse
 
@@ -104,8 +105,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` was given. Where that helped, the server is offered
             HTTP/1.1 alone for the next 300 s.
-        headers: further headers of the request, or a function that returns them. It is called for each opening, so that a token in them can
-            be a new one.
+        headers: further headers of the request, or a function that returns them, and no coroutine function. It is called for each opening,
+            so that a token in them can be a new one.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
@@ -129,7 +130,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` none is, and with
             `path` none to another origin. Another origin gets the client's certificate in `ssl`, if it
             asks for one.
-        reconnect: when `for` connects again.
+        reconnect: when `for` connects again. Its `decide` is no coroutine function.
         options: see `Options`.
 
     Raises:
@@ -178,7 +179,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._settings = ClientSettings(
             where,
             http,
-            headers,
+            plain("headers", headers, "connect") if callable(headers) else headers,
             subprotocols,
             extensions,
             origin,
@@ -192,6 +193,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._connector = Connector(to)
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
+        if reconnect.decide is not None:
+            reconnect = replace(reconnect, decide=plain("decide", reconnect.decide, "connect"))
         self._reconnect = reconnect
 
     def __iter__(self) -> Iterator[WebSocket]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import ssl as tls
 import threading
@@ -38,7 +37,7 @@ from mintws.sync.deadlines import deadline_after, seconds_until
 from mintws.sync.listener import Listener, ListeningSocket
 from mintws.sync.proxy_protocol import RelayedSocket
 from mintws.sync.sockets import SocketTransport, address_of
-from mintws.sync.transport import Unlocked
+from mintws.sync.transport import Unlocked, check_plain, plain
 from mintws.sync.websocket import WebSocket
 from mintws.tls import Tls
 
@@ -134,8 +133,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         for name, hook in (("handler", handler), ("respond", respond), ("upgrade", upgrade)):
-            if inspect.iscoroutinefunction(hook):
-                raise TypeError(f"{name} is called by a thread, which cannot await {hook!r}: use mintws.asyncio.serve")
+            check_plain(name, hook, "serve")
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         self._server = self._make_server(handler, timeouts, options)
         self._server.configure(
@@ -206,7 +204,8 @@ class Server(ServerSettings):
 
     def guard_hooks(self) -> None:
         """Have the handler and the hooks run without the lock of the transport."""
-        self.handler = partial(_unlocked, partial(_handle, self.handler))
+        # A `Router` of coroutine functions returns a coroutine.
+        self.handler = partial(_unlocked, plain("the handler", self.handler, "serve"))
         self.respond = None if self.respond is None else partial(_unlocked, self.respond)
         self.upgrade = None if self.upgrade is None else partial(_unlocked, self.upgrade)
 
@@ -518,14 +517,6 @@ class ServerSocket(ServerTransport, SocketTransport):
 
 #: What a thread works for: the transport, and the coroutines that follow.
 _own = threading.local()
-
-
-def _handle(handler: Handler, websocket: WebSocket) -> None:
-    """Run a handler; raise `TypeError` for one that returns a coroutine, as a `Router` of coroutine functions does."""
-    work = handler(websocket)
-    if inspect.iscoroutine(work):
-        work.close()
-        raise TypeError(f"the handler is called by a thread, which cannot await {work!r}: use mintws.asyncio.serve")
 
 
 def _unlocked(call: Callable[..., Any], *args: Any) -> Unlocked:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mintws.drivers.transport import LoggedTransport
 from mintws.sync.parking import Late, Parking, park
@@ -16,6 +17,7 @@ from mintws.sync.parking import Late, Parking, park
 if TYPE_CHECKING:
     from mintws._core import Lock, ReadyList
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Seconds in which the background carries out what is due.
@@ -309,3 +311,38 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = ended.value
         return result
     raise RuntimeError("the coroutine awaits something")
+
+
+def check_plain(name: str, hook: object, instead: str) -> None:
+    """Raise `TypeError` for a coroutine function: a thread calls its hooks, and awaits nothing.
+
+    Args:
+        name: the argument that it was given as.
+        hook: what is called.
+        instead: what of `mintws.asyncio` awaits it.
+    """
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
+        raise TypeError(f"{name} is called by a thread, which cannot await {hook!r}: use mintws.asyncio.{instead}")
+
+
+def plain(name: str, hook: Callable[P, T], instead: str) -> Callable[P, T]:
+    """Return a hook that raises `TypeError` where the one that it calls returns a coroutine.
+
+    Args:
+        name, hook, instead: as of `check_plain`.
+
+    Raises:
+        TypeError: it is a coroutine function.
+    """
+    check_plain(name, hook, instead)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        result = hook(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(
+                f"{name} is called by a thread, which cannot await {result!r}: use mintws.asyncio.{instead}"
+            )
+        return result
+
+    return call
