@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import ssl
 
@@ -165,6 +166,42 @@ def test_tls_is_spoken_on_any_stream(run, http, tls_contexts):
 def test_what_is_no_stream_is_a_type_error():
     with pytest.raises(TypeError, match="receive_some"):
         connect("ws://localhost/", stream=object())
+
+
+class Foreign(Exception):
+    """An error of another library's streams, as anyio has its own."""
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("fails", ["receive_some", "send_all"])
+@pytest.mark.parametrize("system", [ConnectionResetError(errno.ECONNRESET, "reset"), None], ids=["errno", "none"])
+def test_what_a_stream_raises_is_the_cause_of_a_connect_error(run, http, scheme, fails, system):
+    class Broken:
+        async def receive_some(self, max_bytes: int, /) -> bytes:
+            await self.act("receive_some")
+
+        async def send_all(self, data, /) -> None:
+            await self.act("send_all")
+
+        async def act(self, name: str) -> None:
+            await trio.lowlevel.checkpoint()
+            if name == fails:
+                raise raised from system
+            if name == "receive_some":
+                await trio.sleep_forever()
+
+        async def aclose(self) -> None:
+            pass
+
+    async def main():
+        with trio.fail_after(5), pytest.raises(ConnectError, match="cannot connect to localhost: ") as failed:
+            async with connect(f"{scheme}://localhost/", stream=Broken(), http=http):
+                pass
+        assert failed.value.__cause__ is (system or raised)
+        assert failed.value.errno == (system and system.errno)
+
+    raised = Foreign("the stream is broken")
+    run(main)
 
 
 class Pipe:

@@ -17,7 +17,7 @@ from mintws.errors import ConnectError, ConnectTimeout
 from mintws.events import Role
 from mintws.session import ClientSession, Http1Origins, HttpVersion, Timeouts
 from mintws.tls import Tls, offer
-from mintws.trio.stream import SocketStream, Stream, aclose_now
+from mintws.trio.stream import SocketStream, Stream, aclose_now, end_cause
 from mintws.trio.streamed import StreamTransport
 from mintws.trio.tcp import connect_tcp, connect_unix
 from mintws.trio.tls import default_context, shake_hands, shared_buffers
@@ -127,11 +127,17 @@ class Connector:
         if not self.destination.url.secure:
             return None, b""
         attempt.begin_tls()
+        url = self.destination.url
         try:
             secure = self._secure(ALPN[http])
+        except (OSError, ValueError) as error:
+            raise unreachable(url, error, ConnectTimeout) from error
+        try:
             return secure, await shake_hands(stream, secure)
-        except (OSError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise unreachable(self.destination.url, error, ConnectTimeout) from error
+        except Exception as error:
+            # A stream may raise errors of its own kind.
+            cause = end_cause(error)
+            raise unreachable(url, cause, ConnectTimeout) from cause
 
     def _secure(self, protocols: list[str]) -> Tls:
         """Make our side of TLS."""

@@ -97,6 +97,12 @@ def address_of(stream: Any) -> Any:
         return None
 
 
+def end_cause(error: Exception) -> Exception:
+    """Return why a stream has ended, given what a method of it raised: what the system said, where that is the cause."""
+    cause = error.__cause__
+    return cause if isinstance(cause, OSError) and not isinstance(error, OSError) else error
+
+
 async def aclose_now(stream: Stream) -> None:
     """Close a stream without waiting for anything, as `trio.aclose_forcefully` does; what that raises does not matter any more."""
     with trio.CancelScope(shield=True) as scope:

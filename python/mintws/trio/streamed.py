@@ -17,7 +17,7 @@ from mintws.events import Peer
 from mintws.http1 import Http1
 from mintws.session import WRITE_HIGH, Step, TransportSession
 from mintws.tls import Tls, TlsState
-from mintws.trio.stream import Stream, aclose_now, address_of
+from mintws.trio.stream import Stream, aclose_now, address_of, end_cause
 from mintws.trio.transport import TrioTransport
 from mintws.trio.waiter import Waiter
 from mintws.trio.websocket import WebSocket
@@ -590,9 +590,8 @@ class StreamTransport(TrioTransport):
     # Ends.
 
     def _note(self, error: Exception) -> None:
-        """Keep what ended the transport: what the system said, where the stream gives that as the cause."""
-        cause = error.__cause__
-        self.record_loss(cause if isinstance(cause, OSError) and not isinstance(error, OSError) else error)
+        """Keep what ended the transport."""
+        self.record_loss(end_cause(error))
 
     def cut(self) -> None:
         self._flush_posted()
