@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -17,6 +18,11 @@ from mintws.url import ascii_host, ipv6_host
 
 #: Seconds that an address of a name has for itself before the next one is tried too (RFC 8305 §5).
 ADDRESS_DELAY = 0.25
+
+#: What the system answers while a connection is made.
+_UNDER_WAY = frozenset(
+    {errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)}
+)
 
 
 def check_context(context: object, role: Role) -> None:
@@ -105,11 +111,62 @@ def alternating(addresses: list[Any]) -> list[Any]:
     return [it for pair in zip_longest(first, others) for it in pair if it is not None]
 
 
+def begin_connect(address: Any, local: list[Any] | None) -> socket.socket:
+    """Begin to connect to an address; what this and `end_connect` raise has the text that asyncio's errors have.
+
+    Args:
+        address: one of those of `socket.getaddrinfo`.
+        local: those to connect from.
+
+    Returns:
+        A socket without blocking, to wait for until it is writable.
+
+    Raises:
+        OSError: it cannot be connected.
+    """
+    family, kind, protocol, _, place = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        if local is not None:
+            _bind(sock, [it[4] for it in local if it[0] == family])
+        failed = sock.connect_ex(place)
+        if failed and failed not in _UNDER_WAY:
+            raise OSError(failed, os.strerror(failed))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(sock: socket.socket, places: list[Any]) -> None:
+    """Bind a socket to the first of these that can be."""
+    error = OSError(f"no matching local address with family={sock.family!r} found")
+    for place in places:
+        try:
+            sock.bind(place)
+        except OSError as failed:
+            why = f"error while attempting to bind on address {place!r}: {(failed.strerror or '').lower()}"
+            error = OSError(failed.errno, why)
+        else:
+            return
+    raise error
+
+
+def end_connect(sock: socket.socket, place: object) -> None:
+    """Raise `OSError` if a socket that was being connected to a place, and is writable now, is not connected."""
+    failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if failed:
+        raise OSError(failed, f"Connect call failed {place}")
+
+
 def no_answer(errors: list[OSError]) -> OSError:
-    """Make the error of a name of whose addresses none answers."""
-    if len({error.errno for error in errors}) == 1:
+    """Make the error of a name of whose addresses none answers, with the text that asyncio's has."""
+    if len(errors) == 1 or len({str(error) for error in errors}) == 1:
         return errors[0]
-    return OSError(f"no address answers: {'; '.join(map(str, errors))}")
+    why = f"Multiple exceptions: {', '.join(map(str, errors))}"
+    code = errors[0].errno
+    return OSError(why) if code is None or any(it.errno != code for it in errors) else OSError(code, why)
 
 
 def ascii_name(argument: str, host: object) -> str:

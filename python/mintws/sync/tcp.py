@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import selectors
 import socket
 import threading
@@ -11,11 +9,9 @@ import time
 from collections import deque
 from typing import Any
 
-from mintws.drivers.addresses import ADDRESS_DELAY, alternating, no_answer
+from mintws.drivers.addresses import ADDRESS_DELAY, alternating, begin_connect, end_connect, no_answer
 from mintws.sync.deadlines import seconds_until
 from mintws.sync.parking import Late
-
-_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)})
 
 
 def connect_tcp(
@@ -69,8 +65,9 @@ def _race(
             raise Late
         if addresses and (now >= next_at or not selector.get_map()):
             next_at = now + ADDRESS_DELAY
+            address = addresses.popleft()
             try:
-                selector.register(_begin(addresses.popleft(), local), selectors.EVENT_WRITE)
+                selector.register(begin_connect(address, local), selectors.EVENT_WRITE, address[4])
             except OSError as error:
                 errors.append(error.with_traceback(None))
                 next_at = now
@@ -79,34 +76,16 @@ def _race(
         for key, _ in selector.select(max(0.0, min(limits) - now) if limits else None):
             sock: socket.socket = key.fileobj  # type: ignore[assignment]
             selector.unregister(sock)
-            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if not failed:
+            try:
+                end_connect(sock, key.data)
                 sock.setblocking(True)
+            except OSError as error:
+                errors.append(error.with_traceback(None))
+                sock.close()
+                next_at = now
+            else:
                 return sock
-            errors.append(OSError(failed, f"Connect call failed: {os.strerror(failed)}"))
-            sock.close()
-            next_at = now
     raise no_answer(errors)
-
-
-def _begin(address: Any, local: list[Any] | None) -> socket.socket:
-    """Begin to connect to an address."""
-    family, kind, protocol, _, place = address
-    sock = socket.socket(family, kind, protocol)
-    try:
-        if local is not None:
-            ours = [it for it in local if it[0] == family]
-            if not ours:
-                raise OSError(errno.EADDRNOTAVAIL, "local_addr has no address of this family")
-            sock.bind(ours[0][4])
-        sock.setblocking(False)
-        failed = sock.connect_ex(place)
-        if failed and failed not in _UNDER_WAY:
-            raise OSError(failed, f"Connect call failed: {os.strerror(failed)}")
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _resolve(host: str, port: int, family: int, deadline: float | None) -> list[Any]:

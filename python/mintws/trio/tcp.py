@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from mintws.drivers.addresses import ADDRESS_DELAY, alternating, no_answer
+from mintws.drivers.addresses import ADDRESS_DELAY, alternating, begin_connect, end_connect, no_answer
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -78,15 +78,10 @@ async def connect_unix(path: str) -> socket.socket:
 
 
 async def _connect(address: Any, local: list[Any] | None) -> socket.socket:
-    family, kind, proto, _, place = address
-    sock = socket.socket(family, kind, proto)
+    sock = begin_connect(address, local)
     try:
-        if local is not None:
-            from_here = next((it[4] for it in local if it[0] == family), None)
-            if from_here is None:
-                raise OSError(f"there is no local address for {place[0]}")
-            sock.bind(from_here)
-        await trio.socket.from_stdlib_socket(sock).connect(place)
+        await trio.lowlevel.wait_writable(sock)
+        end_connect(sock, address[4])
     except BaseException:
         sock.close()
         raise
