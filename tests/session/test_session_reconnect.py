@@ -212,6 +212,11 @@ def test_what_is_no_answer_of_the_hook_is_refused(answer):
         it.settle(it.failed(0, LOST, 0), answer)
 
 
+def test_a_first_delay_of_0_does_not_grow_and_is_refused():
+    with pytest.raises(LocalProtocolError, match=r"^first is 0, .*: give it seconds, or longest=0 too"):
+        Reconnect(first=0)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"first": -1}, {"first": 61}, {"longest": 0}, {"held": None}, {"first": "1"}, {"decide": 1}]
 )

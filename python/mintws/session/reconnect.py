@@ -58,7 +58,7 @@ class Reconnect:
     to a day, and up to `first` seconds more, if the delay is not longer than that anyway.
 
     Args:
-        first: the bound of the first delay.
+        first: the bound of the first delay, more than 0: delays grow from it. With `longest=0` it is 0 too, and there are no delays.
         longest: the bound of all delays.
         held: after a WebSocket that was open for so long, delays begin with the first one again.
         decide: called with each `Failure`, a function or, but for `mintws.sync`, a coroutine function. It returns the seconds until the
@@ -66,7 +66,7 @@ class Reconnect:
             the loop.
 
     Raises:
-        LocalProtocolError: a time is negative, or `longest` is less than `first`.
+        LocalProtocolError: a time is negative, `longest` is less than `first`, or `first` alone of both is 0.
         TypeError: an argument has a wrong type.
     """
 
@@ -80,6 +80,10 @@ class Reconnect:
             check_seconds(name, getattr(self, name))
         if self.longest < self.first:
             raise LocalProtocolError(f"longest must be at least first, {self.first} seconds, not {self.longest}")
+        if self.longest and not self.first:
+            raise LocalProtocolError(
+                "first is 0, from which no delay grows: give it seconds, or longest=0 too for no delays"
+            )
         if self.decide is not None and not callable(self.decide):
             raise TypeError(f"decide is a function that takes a Failure, not {self.decide!r}")
 
