@@ -13,6 +13,7 @@ import sys
 import pytest
 from drivers.conftest import listening, url
 from drivers.raw import close_alone, silent_server
+from wire import RST_STREAM, SETTINGS, h2_frame
 
 from mintws import (
     Close,
@@ -566,6 +567,61 @@ def test_the_hook_sees_each_failure_and_decides(run, http, later):
 
     run(work())
     assert seen == [(1000, "stop"), (1008, "raise"), (1012, "retry")]
+
+
+@contextlib.asynccontextmanager
+async def answering(data):
+    """Answer each connection with the same bytes; give the port, and what has come."""
+    came = []
+
+    async def answer(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            came.append(await reader.read(4096))
+            writer.write(data)
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], came
+
+
+@pytest.mark.parametrize(
+    ("data", "section"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "RFC 9113 §3.4"),
+        (h2_frame(SETTINGS, 0, 0, b"") + h2_frame(RST_STREAM, 0, 7, bytes(4)), "RFC 9113 §6.4"),
+    ],
+    ids=["HTTP/1.1", "RST_STREAM"],
+)
+def test_a_fault_of_the_whole_http2_connection_is_raised(run, data, section):
+    async def work():
+        async with answering(data) as (port, came):
+            with pytest.raises(ConnectError) as told:
+                await follow(connect(f"ws://127.0.0.1:{port}", http="2", reconnect=SOON))
+            assert len(came) == 1
+        assert (told.value.__cause__.code, told.value.__cause__.section) == (1002, section)
+        assert section in str(told.value)
+
+    run(asyncio.wait_for(work(), 5))
+
+
+@pytest.mark.parametrize("wrong", ["plain", "version", "certificate"])
+def test_a_tls_handshake_that_fails_the_same_way_again_is_raised(run, tls_contexts, wrong):
+    server_tls, client_tls = tls_contexts
+    if wrong == "version":
+        server_tls.minimum_version, client_tls.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
+    elif wrong == "certificate":
+        server_tls.verify_mode = ssl.CERT_REQUIRED
+
+    async def work():
+        async with listening(closing(), ssl=None if wrong == "plain" else server_tls) as server:
+            address = f"wss://localhost:{server.port}"
+            with pytest.raises(ConnectError) as told:
+                await follow(connect(address, host="127.0.0.1", ssl=client_tls, reconnect=SOON))
+            assert isinstance(told.value.__cause__, ssl.SSLError)
+
+    run(asyncio.wait_for(work(), 5))
 
 
 def test_the_hook_can_have_the_error_raised(run, http):

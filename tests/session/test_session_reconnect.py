@@ -78,7 +78,17 @@ def test_failures_in_a_row_are_counted():
     assert [it.failed(0, LOST, 0).attempts for _ in range(3)] == [1, 2, 3]
 
 
+def tls(reason):
+    """Make an error of OpenSSL's."""
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return because(ConnectError(reason), error)
+
+
 RETRIED = [
+    *map(
+        tls, ["TLSV1_ALERT_INTERNAL_ERROR", "SSLV3_ALERT_UNEXPECTED_MESSAGE", "TLSV1_ALERT_USER_CANCELLED", "UNKNOWN"]
+    ),
     because(ConnectError("refused"), ConnectionRefusedError(111, "refused")),
     because(ConnectError("TLS broke off"), ssl.SSLEOFError(8, "EOF")),
     because(ConnectError("left"), RemoteProtocolError("left", code=1006)),
@@ -93,6 +103,18 @@ NOT_VERIFIED = ssl.SSLCertVerificationError(1, "wrong certificate")
 #: As OpenSSL's has it.
 NOT_VERIFIED.verify_code = 18
 RAISED = [
+    *map(
+        tls,
+        [
+            "WRONG_VERSION_NUMBER",
+            "TLSV1_ALERT_PROTOCOL_VERSION",
+            "UNSUPPORTED_PROTOCOL",
+            "SSLV3_ALERT_HANDSHAKE_FAILURE",
+            "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+            "TLSV1_ALERT_UNKNOWN_CA",
+            "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        ],
+    ),
     because(ConnectError("another name"), NOT_VERIFIED),
     because(ConnectError("no key"), RemoteProtocolError("no key")),
     because(ConnectError("too many redirects"), UpgradeError(302)),

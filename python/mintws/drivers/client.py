@@ -743,8 +743,8 @@ class ClientTransport(LoggedTransport):
                     opening.set_exception(error.__cause__)
                 else:
                     # That the transport has ended is told by its own error, where it has one.
-                    why = self.error if error.code == 1006 and self.error is not None else error
-                    opening.set_exception(self.unreachable(why))
+                    ended = self.error or (None if self.http2 is None else self.http2._fault)
+                    opening.set_exception(self.unreachable(error if error.code != 1006 or ended is None else ended))
             case Failed(error) if opening is None and not self.multiplexed and self.error is None:
                 # The peer was quicker than the request, whose opening is told this.
                 self.error = error

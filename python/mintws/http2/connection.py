@@ -138,6 +138,8 @@ class Http2:
         self._ordinary = Ordinary(self._wire, self._streams, scheme)
         #: Events that an exception keeps from being handed on.
         self._kept: Events = []
+        #: The fault of the peer for which the connection has ended.
+        self._fault: RemoteProtocolError | None = None
         self._started = False
         self.auto_continue = True
 
@@ -303,7 +305,8 @@ class Http2:
         except ConnectionFault as fault:
             wire.fail(fault)
             events += self._streams.end(fault.message)
-            events.append((None, Failed(RemoteProtocolError(fault.message, section=fault.section))))
+            self._fault = RemoteProtocolError(fault.message, section=fault.section)
+            events.append((None, Failed(self._fault)))
             return self._hand_on(events)
         if self._streams.waiting:
             events += self._fail_waiting()

@@ -30,6 +30,27 @@ RETRY_CODES = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
 #: and a TTL that has expired; and the failure of SOCKS4.
 _SOCKS_REPLIES = frozenset({1, 3, 4, 5, 6, 91})
 
+#: Failures of TLS handshakes that will not pass, by OpenSSL's reasons without what precedes the name of an alert: the server speaks no TLS,
+#: or no version of it, cipher or protocol that we do; or it wants a certificate, or another one, of us (RFC 8446 §6.2).
+_TLS_REASONS = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "UNSUPPORTED_PROTOCOL",
+        "PROTOCOL_VERSION",
+        "HANDSHAKE_FAILURE",
+        "INSUFFICIENT_SECURITY",
+        "NO_APPLICATION_PROTOCOL",
+        "CERTIFICATE_REQUIRED",
+        "BAD_CERTIFICATE",
+        "UNSUPPORTED_CERTIFICATE",
+        "CERTIFICATE_REVOKED",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_UNKNOWN",
+        "UNKNOWN_CA",
+        "ACCESS_DENIED",
+    }
+)
+
 #: What follows a failure: connecting again after so many seconds, the end of the loop, or the error.
 Then: TypeAlias = float | Literal["stop", "raise"]
 
@@ -225,7 +246,14 @@ def _rule(error: ConnectError | ConnectionClosed) -> Literal["retry", "stop", "r
     cause = error.__cause__
     if isinstance(cause, RemoteProtocolError):
         return "retry" if cause.code == 1006 else "raise"
-    # `ssl.SSLCertVerificationError`: the next certificate will hardly be another.
-    wrong_certificate = hasattr(cause, "verify_code")
     wrong_call = isinstance(error, (ExtendedConnectDisabled, PoolClosed))
-    return "raise" if wrong_certificate or wrong_call else "retry"
+    return "raise" if wrong_call or _is_lasting_tls_failure(cause) else "retry"
+
+
+def _is_lasting_tls_failure(cause: BaseException | None) -> bool:
+    """Whether a TLS handshake has failed for what the next one will hardly find changed."""
+    # `ssl.SSLCertVerificationError` has a `verify_code`, and each `ssl.SSLError` a `reason`.
+    if hasattr(cause, "verify_code"):
+        return True
+    reason = getattr(cause, "reason", None)
+    return isinstance(reason, str) and reason.rpartition("ALERT_")[2] in _TLS_REASONS
