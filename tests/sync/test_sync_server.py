@@ -12,6 +12,7 @@ from sync.conftest import SOON, by_hand, left_threads, listening, until, url
 
 from mintws import Close, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError
 from mintws.events import Response
+from mintws.session import END_WAIT
 from mintws.sync import connect, connect_http2, serve
 
 
@@ -177,7 +178,9 @@ def test_close_cuts_off_what_waits_too_long_and_leaves_what_does_not_return(capl
     with listening(handler, close_timeout=0.1) as server:
         with by_hand(server, http), by_hand(server, http):
             until(lambda: len(server.websockets) == 2)
+            begun = time.monotonic()
             server.close()
+            assert END_WAIT < time.monotonic() - begun < 2 * END_WAIT
     assert "2 handlers or hooks have not returned" in caplog.text
     end.set()
 

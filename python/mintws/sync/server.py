@@ -293,8 +293,6 @@ class Server(ServerSettings):
             self._wait_for_work(self.timeouts.close_timeout)
             for transport in self._working_transports():
                 transport.cut()
-            with self._changed:
-                self._changed.wait_for(lambda: not self._other_threads(), END_WAIT)
             for transport in list(self.protocols):
                 with transport.lock:
                     transport.close()
