@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from http.cookiejar import CookieJar
 
 import pytest
 from sync.conftest import listening, url
 
 from mintws import ConnectTimeout, UpgradeAccept, UpgradeError, UpgradeReject
-from mintws.sync import Reconnect, basic_auth, connect
+from mintws.sync import Pool, Reconnect, basic_auth, connect
 
 
 def noting(sent, *answers):
@@ -111,3 +112,15 @@ def test_a_timeout_of_a_headers_function_is_its_own(http):
         with pytest.raises(TimeoutError, match="the token did not come") as raised:
             connect(url(server), http=http, headers=headers).open()
     assert not isinstance(raised.value, ConnectTimeout)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_headers_function_that_takes_the_open_timeout_is_told_of(http, pooled):
+    def headers():
+        time.sleep(0.1)
+        return {}
+
+    with Pool() as pool, listening() as server:
+        opening = (pool.connect if pooled else connect)(url(server), http=http, headers=headers, open_timeout=0.05)
+        with pytest.raises(ConnectTimeout, match=r": what `headers` returns did not come within 0\.05 s"):
+            opening.open()

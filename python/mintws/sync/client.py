@@ -43,7 +43,7 @@ from mintws.session import (
 )
 from mintws.sync.background import background
 from mintws.sync.connector import ClientSocket, Connector, within
-from mintws.sync.deadlines import deadline_after
+from mintws.sync.deadlines import deadline_after, seconds_until
 from mintws.sync.parking import Late
 from mintws.sync.reconnection import Reconnection
 from mintws.sync.transport import plain, run
@@ -106,7 +106,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` was given. Where that helped, the server is offered
             HTTP/1.1 alone for the next 300 s.
         headers: further headers of the request, or a function that returns them, and no coroutine function. It is called for each opening,
-            so that a token in them can be a new one.
+            within the open timeout, which does not interrupt it, so that a token in them can be a new one.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
@@ -209,6 +209,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
 
     def _follow_redirects(self, attempt: Attempt, deadline: float | None) -> WebSocket:
         async def open_at(url: Url, request: UpgradeRequest) -> WebSocket:
+            if seconds_until(deadline) == 0:
+                # A function for `headers`, which is not interrupted, has taken the time.
+                raise Late
             return self._connect_by_turns(attempt, deadline, url, request)
 
         reach = self._connector.destination.reach
