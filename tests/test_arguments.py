@@ -29,6 +29,7 @@ CALLS = {
 CLASSES = [connect, connect_http2, serve, Connection, Http1, Http2]
 
 WITHOUT_IO = {
+    "auth": "Authorization among the headers of an UpgradeRequest",
     "max_size": "use limit",
     "max_message_size": "use limit",
     "ping_interval": "needs a clock",
@@ -59,7 +60,6 @@ MEANT = {
         "max_msg_size": "use limit",
         "compress": "use extensions",
         "receive_timeout": r"asyncio.timeout\(\)",
-        "auth": "use headers, with Authorization",
         "ssl_context": "use ssl",
         # websocket-client
         "timeout": "use open_timeout, or close_timeout",
@@ -80,8 +80,14 @@ MEANT = {
         "additional_headers": r"give it to Http2Client.open\(\)",
         "compression": r"give it to Http2Client.open\(\)",
         "heartbeat": "use ping_interval",
+        "cookies": r"a Cookie is one of the headers of Http2Client.open\(\)",
+        "max_redirects": r"connect\(\) does that",
+        "process_exception": r"connect\(\) does that",
     },
     "serve": {
+        "auth": r"use upgrade, such as basic_auth\(\) makes",
+        "cookie": "use upgrade, which may give an UpgradeAccept with Set-Cookie",
+        "max_redirects": r"connect\(\) does that",
         "process_request": "use upgrade, which may give an UpgradeReject",
         "process_response": "use upgrade",
         "select_subprotocol": "use upgrade",
@@ -151,6 +157,8 @@ def test_value_of_a_wrong_argument_is_not_shown(call):
         ("serve", {"extensions": True}, r"^extensions is a sequence, such as \[PerMessageDeflate\(\)\], not True"),
         ("connect", {"extensions": PerMessageDeflate()}, r"^extensions is a sequence: write \[PerMessageDeflate\("),
         ("serve", {"extensions": PerMessageDeflate()}, r"^extensions is a sequence: write \[PerMessageDeflate\("),
+        ("connect", {"auth": "ann:secret"}, r"^auth is a user and a password, a pair of str, which this is not$"),
+        ("connect_http2", {"auth": ("ann", b"secret")}, r"^auth is a user and a password, a pair of str"),
         ("connect", {"headers": None}, r"^headers are a mapping, or pairs of str: name and value, not NoneType$"),
         ("connect", {"proxy": False}, r"^a proxy is a URL, a str, or None for no proxy, not bool$"),
     ],

@@ -148,6 +148,6 @@ def test_differences_are_found() -> None:
 
 
 def test_arguments_are_read_from_docstrings() -> None:
-    assert documented(mintws.asyncio.connect)[:4] == ["url", "http", "headers", "subprotocols"]
+    assert documented(mintws.asyncio.connect)[:4] == ["url", "http", "headers", "auth"]
     assert {"sock", "path", "open_timeout", "options"} <= set(documented(mintws.asyncio.connect))
     assert documented(mintws.asyncio.WebSocket.send) == ["message", "compress"]

@@ -20,8 +20,17 @@ _HEADERS: Meant = (
     ("upgrade", "which may give an UpgradeAccept with headers"),
     ("", _OF_ONE_WEBSOCKET),
 )
-_COOKIE: Meant = (("cookies", "a CookieJar"), ("headers", "with a Cookie"), ("", _OF_ONE_WEBSOCKET))
-_CREDENTIALS: Meant = (("headers", "with Authorization, or a user and a password in the URL"), ("", _OF_ONE_WEBSOCKET))
+_COOKIE: Meant = (
+    ("cookies", "a CookieJar"),
+    ("headers", "with a Cookie"),
+    ("upgrade", "which may give an UpgradeAccept with Set-Cookie among its headers"),
+    ("", "a Cookie is one of the headers of Http2Client.open(), or of an UpgradeRequest"),
+)
+_CREDENTIALS: Meant = (
+    ("upgrade", "such as basic_auth() makes, which lets in who has credentials"),
+    ("", "credentials are an Authorization among the headers of an UpgradeRequest"),
+)
+_CONNECTS = "connect() does that, of mintws.asyncio for example"
 _SUBPROTOCOLS: Meant = (("subprotocols", ""), ("", _OF_ONE_WEBSOCKET))
 _COMPRESSION: Meant = (
     ("extensions", "() for no compression, [PerMessageDeflate(...)] for parameters of it"),
@@ -36,7 +45,7 @@ _PROXY: Meant = (("proxy", 'a URL, such as "http://user:password@proxy.example:3
 _PROXY_HEADERS: Meant = (("proxy", "whose URL may have a user and a password: no further headers are sent to it"),)
 _QUEUE: Meant = (("", "what waits is bounded already, at 256 messages or 256 KiB: see back-pressure in the guide"),)
 _LOGGER: Meant = (("", 'the loggers are called "mintws.client" and "mintws.server"'),)
-_REDIRECTS: Meant = (("redirects", ""), ("", _OF_ONE_WEBSOCKET))
+_REDIRECTS: Meant = (("redirects", ""), ("", _CONNECTS))
 _RECEIVE_TIMEOUT: Meant = (("", "asyncio.timeout() around recv() bounds it"),)
 _NOT_DECODED: Meant = (("text_as_bytes", "which is checked to be UTF-8 all the same"),)
 
@@ -108,7 +117,7 @@ ELSEWHERE: Mapping[str, Meant] = {
     "http_proxy_auth": _PROXY,
     "process_exception": (
         ("reconnect", "a Reconnect whose decide is called with each failure"),
-        ("", _OF_ONE_WEBSOCKET),
+        ("", _CONNECTS),
     ),
     "max_queue": _QUEUE,
     "ws_max_queue": _QUEUE,

@@ -194,7 +194,7 @@ def basic_credentials(user: bytes, password: bytes) -> str:
         LocalProtocolError: they cannot represent the user or the password.
     """
     if b":" in user:
-        raise LocalProtocolError("the user of a URL may not have a colon, where its password would begin (RFC 7617 §2)")
+        raise LocalProtocolError("a user may not have a colon, where the password would begin (RFC 7617 §2)")
     if any(octet < 0x20 or octet == 0x7F for octet in user + password):
-        raise LocalProtocolError("the user and the password of a URL may not have control characters (RFC 7617 §2)")
+        raise LocalProtocolError("a user and a password may not have control characters (RFC 7617 §2)")
     return "Basic " + base64.b64encode(user + b":" + password).decode()

@@ -25,6 +25,7 @@ from mintws.drivers.client import (
     Http2Settings,
     OpenedOnce,
     Reach,
+    authorized,
     follow_redirects,
     open_by_turns,
 )
@@ -93,6 +94,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             server is offered HTTP/1.1 alone for the next 300 s.
         headers: further headers of the request, or a function or coroutine function that returns them. It is called for each opening,
             within the open timeout, so that a token in them can be a new one.
+        auth: a user and a password, sent as Basic credentials (RFC 7617), unless an Authorization is among the headers. The URL
+            has none then.
         subprotocols: the subprotocols to offer, best first.
         extensions: the extensions to offer; permessage-deflate if nothing is said, none if `()`.
         origin: the Origin header.
@@ -114,10 +117,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         open_timeout, close_timeout, ping_interval, ping_timeout: see `Timeouts`.
         cookies: an `http.cookiejar.CookieJar`, whose cookies are sent, unless a Cookie is among the headers, and which keeps those that
             servers set.
-        redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no URL's
-            credentials and no Authorization and Cookie header. Without TLS none is followed from "wss://". With `sock` or `transport` none
-            is, and with `path` none to another origin. Another origin gets the client's certificate in
-            `ssl`, if it asks for one.
+        redirects: the redirects to follow, at most; 0 follows none. Another origin gets no `host`, `port` and `server_hostname`, no
+            credentials of the URL or of `auth`, and no Authorization and Cookie header. Without TLS none is followed from "wss://". With
+            `sock` or `transport` none is, and with `path` none to another origin. Another origin gets the client's certificate in `ssl`, if
+            it asks for one.
         reconnect: when `async for` connects again.
         options: see `Options`.
 
@@ -139,6 +142,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         *,
         http: HttpVersion = "auto",
         headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]] = (),
+        auth: tuple[str, str] | None = None,
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] | None = None,
         origin: str | None = None,
@@ -164,7 +168,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        where = parse(url)
+        where = authorized(parse(url), auth)
         self._settings = ClientSettings(
             where,
             http,
@@ -234,6 +238,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
 
     Args:
         url: "wss://..." or "ws://...", whose path does not matter here; without TLS, HTTP/2 is spoken by prior knowledge.
+        auth: a user and a password, as in `connect`; those, or those of the URL, are sent with the opening of each WebSocket.
         user_agent_header: the User-Agent of all requests, unless it is among their headers; `None` leaves it out.
         ssl, server_hostname, host, port, family, local_addr, sock, path, transport, proxy, proxy_ssl, open_timeout, close_timeout,
             ping_interval, ping_timeout, options: as in `connect`.
@@ -253,6 +258,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         self,
         url: str,
         *,
+        auth: tuple[str, str] | None = None,
         user_agent_header: str | None = PRODUCT,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
@@ -274,7 +280,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        where = parse(url)
+        where = authorized(parse(url), auth)
         self._settings = Http2Settings(where, user_agent_header, timeouts, options, window, max_concurrent_streams)
         opened = {"transport": transport}
         to = Destination(

@@ -51,7 +51,7 @@ from mintws.session import (
     VersionChoice,
     product_header,
 )
-from mintws.url import Url
+from mintws.url import Url, basic_credentials
 
 if TYPE_CHECKING:
     from mintws.http2 import Http2
@@ -209,6 +209,28 @@ def upgrade_request(
     )
     check_request(request)
     return request
+
+
+def authorized(url: Url, auth: object) -> Url:
+    """Return a URL with the credentials that are given beside it: a user and a password, or none.
+
+    Raises:
+        LocalProtocolError: it has some already, or Basic credentials cannot represent them (RFC 7617 §2).
+        TypeError: they are no pair of `str`.
+    """
+    match auth:
+        case None:
+            return url
+        case (str(user), str(password)):
+            pass
+        case _:
+            raise TypeError("auth is a user and a password, a pair of str, which this is not")
+    if url.authorization is not None:
+        raise LocalProtocolError("the URL has a user and a password: leave out these, or `auth`")
+    try:
+        return url._replace(authorization=basic_credentials(user.encode(), password.encode()))
+    except UnicodeEncodeError:
+        raise LocalProtocolError("a user or a password has a surrogate, which is no character") from None
 
 
 class Reach(Enum):
