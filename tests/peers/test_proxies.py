@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from conversation import PATIENCE, Certificate
 from process import client_context, command_serving, free_port, need_program, running
 
+import mintws.asyncio
+import mintws.sync
+import mintws.trio
 from mintws import ProxyError
-from mintws.asyncio import connect
 
 TINYPROXY = """
 Port {port}
@@ -94,13 +97,32 @@ def converse(work: Any) -> None:
     asyncio.run(asyncio.wait_for(work, 2 * PATIENCE))
 
 
-async def echoes(opening: connect) -> bool:
-    async with opening as websocket:
-        await websocket.send("hello")
-        await websocket.send(bytes(200_000))
-        return await websocket.recv() == "hello" and await websocket.recv() == bytes(200_000)
+async def echoes(driver: str, url: str, **options: Any) -> bool:
+    """Whether a client of a driver gets back what it sends."""
+
+    async def await_echoes(connect: Any) -> bool:
+        async with connect(url, **options) as websocket:
+            await websocket.send("hello")
+            await websocket.send(bytes(200_000))
+            return await websocket.recv() == "hello" and await websocket.recv() == bytes(200_000)
+
+    def block_for_echoes() -> bool:
+        with mintws.sync.connect(url, **options) as websocket:
+            websocket.send("hello", timeout=PATIENCE)
+            websocket.send(bytes(200_000), timeout=PATIENCE)
+            return websocket.recv(PATIENCE) == "hello" and websocket.recv(PATIENCE) == bytes(200_000)
+
+    if driver == "asyncio":
+        return await await_echoes(mintws.asyncio.connect)
+    if driver == "trio":
+        return await asyncio.to_thread(trio.run, await_echoes, mintws.trio.connect)
+    return await asyncio.to_thread(block_for_echoes)
 
 
+DRIVERS = pytest.mark.parametrize("driver", ["asyncio", "trio", "sync"])
+
+
+@DRIVERS
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize("http", ["1.1", "2"])
 @pytest.mark.parametrize(
@@ -115,30 +137,33 @@ async def echoes(opening: connect) -> bool:
     ],
 )
 def test_websockets_pass(
-    name: str, scheme: str, http: Any, tls: bool, certificate: Certificate, tmp_path: Path
+    driver: str, name: str, scheme: str, http: Any, tls: bool, certificate: Certificate, tmp_path: Path
 ) -> None:
     async def work() -> None:
         async with command_serving(certificate if tls else None) as server, proxy(name, tmp_path) as port:
             context = client_context(certificate) if tls else None
             url = f"{'wss' if tls else 'ws'}://localhost:{server}/"
-            assert await echoes(connect(url, http=http, ssl=context, proxy=f"{scheme}://127.0.0.1:{port}"))
+            assert await echoes(driver, url, http=http, ssl=context, proxy=f"{scheme}://127.0.0.1:{port}")
 
     converse(work())
 
 
+@DRIVERS
 @pytest.mark.parametrize(
     ("name", "scheme", "statuses"),
     # Of wrong credentials, tinyproxy 1.11.1 says 401.
     [("tinyproxy", "http", (401, 407)), ("squid", "http", (407,)), ("microsocks", "socks5h", ())],
 )
-def test_credentials_are_asked_for_and_sent(name: str, scheme: str, statuses: tuple[int, ...], tmp_path: Path) -> None:
+def test_credentials_are_asked_for_and_sent(
+    driver: str, name: str, scheme: str, statuses: tuple[int, ...], tmp_path: Path
+) -> None:
     async def work() -> None:
         async with command_serving(None) as server, proxy(name, tmp_path, auth=True) as port:
             url = f"ws://localhost:{server}/"
-            assert await echoes(connect(url, proxy=f"{scheme}://ann:secret@127.0.0.1:{port}"))
+            assert await echoes(driver, url, proxy=f"{scheme}://ann:secret@127.0.0.1:{port}")
             for wrong in ("", "ann:wrong@"):
                 with pytest.raises(ProxyError) as told:
-                    await connect(url, proxy=f"{scheme}://{wrong}127.0.0.1:{port}")
+                    await echoes(driver, url, proxy=f"{scheme}://{wrong}127.0.0.1:{port}")
                 assert told.value.status in (statuses or (None,))
                 if statuses:
                     assert {"proxy-authenticate", "www-authenticate"} & dict(told.value.headers).keys()
@@ -147,15 +172,18 @@ def test_credentials_are_asked_for_and_sent(name: str, scheme: str, statuses: tu
     converse(work())
 
 
+@DRIVERS
 @pytest.mark.parametrize(
     ("name", "scheme", "status"),
     [("tinyproxy", "http", 500), ("squid", "http", 503), ("microsocks", "socks5h", 5), ("danted", "socks5h", 5)],
 )
-def test_a_server_that_is_not_there_is_the_proxys_answer(name: str, scheme: str, status: int, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_the_proxys_answer(
+    driver: str, name: str, scheme: str, status: int, tmp_path: Path
+) -> None:
     async def work() -> None:
         async with proxy(name, tmp_path) as port:
             with pytest.raises(ProxyError) as told:
-                await connect(f"ws://127.0.0.1:{free_port()}/", proxy=f"{scheme}://127.0.0.1:{port}")
+                await echoes(driver, f"ws://127.0.0.1:{free_port()}/", proxy=f"{scheme}://127.0.0.1:{port}")
             assert told.value.status == status
 
     converse(work())
