@@ -49,6 +49,36 @@ MEANT: dict[str, dict[str, str]] = {
     },
 }
 
+#: The docstrings, or their entries, with another text than asyncio's, and why.
+TOLD_OTHERWISE: dict[str, dict[str, str]] = {
+    "mintws.trio": {
+        "Http2Client.request": "trio.fail_after() limits its time",
+        "Pool": "its tasks run in a nursery, and it belongs to no loop",
+        "Pool.connect(LocalProtocolError)": "a pool may have no nursery",
+        "Server.listen": "the tasks of a server run in a nursery",
+        "WebSocket.send": "a send that does not wait cannot be cancelled either",
+        "broadcast(RuntimeError)": "there may be another run in the same thread",
+        "connect": "what is awaited needs a nursery",
+        "connect(LocalProtocolError)": "what is awaited needs a nursery",
+        "connect_http2(LocalProtocolError)": "what is awaited needs a nursery",
+        "serve": "nursery.start stands for `await serve(...)`",
+    },
+    "mintws.trio.testing": {
+        "MemoryServer.listen": "the tasks of a server run in a nursery",
+        "serve_in_memory": "nursery.start stands for `await serve_in_memory(...)`",
+    },
+}
+
+#: Words in place of which other drivers have their own.
+WORDS = [
+    (r"\basync (with|for)\b", r"\1"),
+    (r"\bawait ", ""),
+    (r"\bmintws\.(trio|sync)\b", "mintws.asyncio"),
+    (r"\bthread(s?)\b", r"task\1"),
+    (r"\bof (a|this) run\b", r"of \1 loop"),
+    (r"`stream`", "`transport`"),
+]
+
 #: Sections of a docstring that list arguments.
 SECTION = re.compile(r"^Args:\n((?:    .*\n|\n)*)", re.MULTILINE)
 
@@ -83,6 +113,37 @@ def documented(found: Any) -> list[str]:
     return [name.strip() for line in lines for name in line.replace("\n", " ").split(",")]
 
 
+def said(found: Any) -> dict[str, str]:
+    """Give the texts of a docstring: those of its entries by their names, and that of all else by an empty one."""
+    texts = {"": ""}
+    for block in re.split(r"\n(?=\S)", inspect.getdoc(found) or ""):
+        title, _, entries = block.partition("\n")
+        if title not in ("Args:", "Attributes:", "Raises:", "Returns:"):
+            texts[""] += f" {block}"
+            continue
+        for entry in re.split(r"^(?=    \S)", entries, flags=re.MULTILINE)[1:]:
+            name, _, text = entry.partition(":")
+            texts[" ".join(name.split())] = text
+    for name, text in texts.items():
+        for own, common in WORDS:
+            text = re.sub(own, common, text)
+        texts[name] = " ".join(text.split())
+    return texts
+
+
+def told_otherwise(module: ModuleType) -> set[str]:
+    """Find the docstrings, and entries of them, whose text differs between a module of a driver and that of asyncio's."""
+    own = mintws.asyncio.testing if module.__name__.endswith(".testing") else mintws.asyncio
+    ours, theirs = surface(own), surface(module)
+    found = set()
+    for name in ours.keys() & theirs.keys():
+        left, right = said(ours[name]), said(theirs[name])
+        for entry in left.keys() & right.keys():
+            if left[entry] != right[entry]:
+                found.add(f"{name}({entry})" if entry else name)
+    return found
+
+
 def differences(module: ModuleType) -> set[str]:
     """Find what differs between a module of a driver and that of asyncio's."""
     own = mintws.asyncio.testing if module.__name__.endswith(".testing") else mintws.asyncio
@@ -110,6 +171,31 @@ def differences(module: ModuleType) -> set[str]:
 @pytest.mark.parametrize("name", DRIVERS)
 def test_drivers_differ_only_where_it_is_meant(name: str) -> None:
     assert differences(importlib.import_module(name)) == MEANT[name].keys()
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_docstrings_say_the_same_unless_otherwise_is_meant(name: str) -> None:
+    assert told_otherwise(importlib.import_module(name)) == TOLD_OTHERWISE[name].keys()
+
+
+def test_other_texts_are_found() -> None:
+    class WebSocket(mintws.asyncio.WebSocket):
+        __doc__ = mintws.asyncio.WebSocket.__doc__
+
+        async def ping(self, data: bytes | None = None) -> float:
+            """Ask.
+
+            Args:
+                data: the data, which
+                    may be anything.
+            """
+            return 0.0
+
+    module = ModuleType("other")
+    module.__dict__.update({name: getattr(mintws.asyncio, name) for name in mintws.asyncio.__all__})
+    module.__dict__.update(__all__=mintws.asyncio.__all__, WebSocket=WebSocket)
+    assert told_otherwise(module) == {"WebSocket.ping", "WebSocket.ping(data)"}
+    assert said(WebSocket.ping) == {"": "Ask.", "data": "the data, which may be anything."}
 
 
 def test_differences_are_found() -> None:

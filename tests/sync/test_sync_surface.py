@@ -7,7 +7,7 @@ import pydoc
 import typing
 
 import pytest
-from test_same_surface import differences, surface
+from test_same_surface import differences, surface, told_otherwise
 
 import mintws.sync
 import mintws.sync.testing
@@ -49,6 +49,48 @@ MEANT_FOR_TESTING = {
     "MemoryServer.make_protocol": "it is for the ASGI server, which is asyncio's",
     "MemoryServer.guard_hooks": "serve_in_memory calls it",
 }
+#: The docstrings, or their entries, with another text than asyncio's, and why.
+TOLD_OTHERWISE = {
+    **dict.fromkeys(
+        ["Http2Client", "Pool", "WebSocket", "WebSocket.close", "broadcast", "serve"],
+        "threads may share it, or it has some",
+    ),
+    **dict.fromkeys(
+        [
+            "Http2Client.close",
+            "Pool.close",
+            "Server.close",
+            "Server.drain",
+            "Server.serve_forever",
+            "WebSocket.leave",
+            "WebSocket.recv",
+            "WebSocket.send",
+        ],
+        "a call is interrupted, and not cancelled, and a handler neither",
+    ),
+    **dict.fromkeys(["Http2Client.request", "Http2Client.request(LocalProtocolError)"], "it has a timeout"),
+    **dict.fromkeys(
+        ["Pool.connect(LocalProtocolError)", "broadcast(websockets)", "connect(ssl)"], "nothing belongs to a loop"
+    ),
+    **dict.fromkeys(
+        [
+            "Pool.connect",
+            "WebSocketLike",
+            "connect",
+            "connect(LocalProtocolError)",
+            "connect_http2",
+            "connect_http2(LocalProtocolError)",
+        ],
+        "nothing is awaited",
+    ),
+    **dict.fromkeys(["connect(headers)", "connect(reconnect)", "serve(handler)"], "no coroutine functions are called"),
+    **dict.fromkeys(["connect(http)", "connect(redirects)"], "there is no transport of a loop"),
+    "WebSocket.awaited": "who waits is a thread",
+}
+TOLD_OTHERWISE_FOR_TESTING = {
+    **{f"MemoryServer.{name}": TOLD_OTHERWISE[f"Server.{name}"] for name in ("close", "drain", "serve_forever")},
+    "serve_in_memory": "nothing is awaited",
+}
 #: In place of the coroutines and of `async with`.
 COROUTINES = ("(awaited)", ".__aenter__", ".__aexit__", ".__aiter__", ".__anext__", ".__await__")
 
@@ -57,6 +99,13 @@ COROUTINES = ("(awaited)", ".__aenter__", ".__aexit__", ".__aiter__", ".__anext_
 def test_it_differs_only_where_it_is_meant(module, meant):
     found = {it for it in differences(module) if not it.endswith(COROUTINES)}
     assert found == meant.keys()
+
+
+@pytest.mark.parametrize(
+    ("module", "meant"), [(mintws.sync, TOLD_OTHERWISE), (mintws.sync.testing, TOLD_OTHERWISE_FOR_TESTING)]
+)
+def test_docstrings_say_the_same_unless_otherwise_is_meant(module, meant):
+    assert told_otherwise(module) == meant.keys()
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in MODULES for name in surface(module)])

@@ -66,7 +66,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         ssl: the TLS context of a server with TLS, with its certificate loaded, or what makes one when it is called, which is done once.
             The context is the server's from then on, and its list for ALPN is set here: give another server, or other uses, their own.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
-        upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, returns an `UpgradeAccept`, an `UpgradeReject`,
+        upgrade: decides on a handshake: gets the connection and its `UpgradeRequest`, gives an `UpgradeAccept`, an `UpgradeReject`,
             or `None` for what the other arguments say, which also hold for the subprotocol and the extensions that an `UpgradeAccept`
             does not give. `request.peer` is who asks, for `respond` too; what is kept as `connection.app` is `websocket.app` for the
             handler. Meanwhile `connection.owner.transport` is the transport.

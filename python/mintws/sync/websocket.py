@@ -48,7 +48,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     may share it: one receives while others send, and any of them closes it. A `timeout` is in seconds, and `None` is no limit.
 
     Attributes:
-        connection: the underlying `Connection`, with its request, response, extensions and subprotocol.
+        connection: the `Connection` beneath, with its request, response, extensions and subprotocol.
     """
 
     _how_to_wait = "use send()"
@@ -109,7 +109,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             raise _not_taken(timeout) from None
 
     def ping(self, data: bytes | None = None, *, timeout: float | None = None) -> float:
-        """Ask whether the peer is there; wait for its Pong and return the seconds until it came (RFC 6455 §5.5.2).
+        """Ask whether the peer is there; wait for its Pong and give the seconds until it came (RFC 6455 §5.5.2).
 
         Args:
             data: at most 125 bytes, different from those of other Pings under way; chosen if `None`.
