@@ -230,6 +230,97 @@ def test_broken_frames_of_http2_are_named(frame: bytes, section: str) -> None:
     assert f"RFC 9113 {section}" in broken
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def set_to(key: int, value: int) -> bytes:
+    return frame(4, 0, 0, struct.pack(">HI", key, value))
+
+
+#: Blocks of fields that leave the dynamic table as it is: GET / by http, and the status 200.
+ASKS, ANSWERS, EMPTY = b"\x82\x86\x84", b"\x88", frame(4, 0, 0)
+ASKED = PREFACE + EMPTY + frame(1, 5, 1, ASKS)
+
+#: The bytes of a client, and those of the server if they are there; the rule that is broken, and the section that has it.
+STATES = [
+    (PREFACE + EMPTY + frame(0, 0, 1, b"x"), None, "DATA on stream 1, which is idle", "§5.1)"),
+    (ASKED + frame(1, 5, 5, ASKS) + frame(0, 0, 3), None, "stream 3, which this side has not opened", "§5.1)"),
+    (PREFACE + EMPTY + frame(0, 0, 2, b"x"), None, "stream 2, which this side has not opened", "§5.1)"),
+    (PREFACE + EMPTY + frame(3, 0, 5, bytes(4)), None, "RST_STREAM on stream 5, which is idle", "§5.1)"),
+    (PREFACE + EMPTY + frame(8, 0, 5, b"\0\0\0\1"), None, "WINDOW_UPDATE on stream 5, which is idle", "§5.1)"),
+    (PREFACE + EMPTY + frame(1, 4, 2, ASKS), None, "odd numbers", "§5.1.1)"),
+    (
+        PREFACE + EMPTY + frame(1, 5, 3, ASKS) + frame(1, 4, 1, ASKS),
+        None,
+        "stream 1 is opened after stream 3",
+        "§5.1.1)",
+    ),
+    (ASKED + frame(0, 0, 1, b"x"), None, "DATA after END_STREAM", "§5.1)"),
+    (ASKED + frame(1, 5, 1, ASKS), None, "HEADERS after END_STREAM", "§5.1)"),
+    (ASKED + frame(3, 0, 1, bytes(4)) + frame(8, 0, 1, b"\0\0\0\1"), None, "WINDOW_UPDATE after RST_STREAM", "§5.1)"),
+    (ASKED + frame(1, 0, 3, ASKS) + frame(0, 0, 3), None, "within a block of HEADERS", "§4.3)"),
+    (ASKED + frame(1, 0, 3, ASKS) + frame(1, 5, 5, ASKS), None, "within a block of HEADERS", "§4.3)"),
+    (ASKED + frame(5, 4, 1, bytes([0, 0, 0, 2]) + ASKS), None, "a client must not send PUSH_PROMISE", "§8.4)"),
+    (PREFACE + frame(1, 5, 1, ASKS), None, "the first frame of a side must be its SETTINGS", "§3.4)"),
+    (PREFACE + frame(4, 1, 0), None, "the first frame of a side must be its SETTINGS", "§3.4)"),
+    (PREFACE + set_to(2, 5), None, "ENABLE_PUSH must be from 0 to 1", "§6.5.2)"),
+    (PREFACE + set_to(4, 1 << 31), None, "INITIAL_WINDOW_SIZE must be from 0 to 2147483647", "§6.5.2)"),
+    (PREFACE + set_to(5, 100), None, "MAX_FRAME_SIZE must be from 16384 to 16777215", "§6.5.2)"),
+    (PREFACE + set_to(8, 2), None, "ENABLE_CONNECT_PROTOCOL must be from 0 to 1", "(RFC 8441 §3)"),
+    (None, set_to(8, 1) + set_to(8, 0), "ENABLE_CONNECT_PROTOCOL must not become 0", "(RFC 8441 §3)"),
+    (None, set_to(2, 1), "a server must not set ENABLE_PUSH to 1", "§6.5.2)"),
+    (None, EMPTY + frame(0, 0, 1, b"x"), "DATA before the HEADERS of its stream", "§8.1)"),
+    (None, EMPTY + frame(1, 4, 2, ANSWERS), "HEADERS on stream 2, which is idle", "§5.1)"),
+    (None, EMPTY + frame(1, 5, 1, ANSWERS) + frame(0, 0, 1, b"x"), "DATA after END_STREAM", "§5.1)"),
+    (ASKED, EMPTY + frame(1, 5, 3, ANSWERS), "HEADERS on stream 3, which is idle", "§5.1)"),
+    (ASKED, EMPTY + frame(3, 0, 3, bytes(4)), "RST_STREAM on stream 3, which is idle", "§5.1)"),
+    (ASKED, frame(1, 5, 1, ANSWERS), "the first frame of a side must be its SETTINGS", "§3.4)"),
+]
+
+
+def sent(client: bytes | None, server: bytes | None, *, syn: bool = True) -> bytes:
+    if client is None or server is None:
+        return client or server or b""
+    return capture(packets(client, server)[0 if syn else 2 :])
+
+
+@pytest.mark.parametrize(("client", "server", "rule", "section"), STATES, ids=[f"{it[2]} {it[3]}" for it in STATES])
+def test_frames_that_no_state_of_http2_allows_are_named(
+    client: bytes | None, server: bytes | None, rule: str, section: str
+) -> None:
+    (broken,) = [it for it in inspect(sent(client, server), code=1) if "BROKEN" in it]
+    assert rule in broken
+    assert broken.endswith(section)
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        (ASKED + frame(8, 0, 1, b"\0\0\0\1") + frame(3, 0, 1, bytes(4)) * 2 + frame(2, 0, 9, bytes(5)), None),
+        # A stream that the server has pushed, and a block that it has sent for it.
+        (ASKED + frame(3, 0, 2, bytes(4)), None),
+        (None, EMPTY + frame(5, 4, 1, b"\0\0\0\2" + ASKS) + frame(1, 4, 2, ANSWERS) + frame(0, 1, 2, b"pushed")),
+        (None, EMPTY + frame(5, 0, 1, b"\0\0\0\2" + ASKS[:1]) + frame(9, 4, 1, ASKS[1:]) + frame(1, 5, 1, ANSWERS)),
+        # What the client has sent is unknown.
+        (None, EMPTY + frame(1, 5, 3, ANSWERS) + frame(3, 0, 5, bytes(4)) + frame(8, 0, 7, b"\0\0\0\1")),
+        (ASKED, EMPTY + frame(1, 4, 1, b"\x08\x03103") + frame(1, 4, 1, ANSWERS) + frame(0, 1, 1, b"a page")),
+        (None, set_to(8, 1) + set_to(8, 1)),
+    ],
+)
+def test_frames_that_a_state_of_http2_allows_break_no_rule(client: bytes | None, server: bytes | None) -> None:
+    assert "BROKEN" not in "\n".join(inspect(sent(client, server)))
+
+
+def test_what_a_capture_may_lack_is_not_held_against_a_side() -> None:
+    assert "BROKEN" not in "\n".join(inspect(sent(ASKED, EMPTY + frame(1, 5, 3, ANSWERS), syn=False)))
+    said = "\n".join(inspect(sent(ASKED, frame(1, 5, 1, ANSWERS), syn=False)))
+    assert "its first bytes are not there" in said
+    # A client whose frames cannot be told to their end.
+    said = inspect(sent(ASKED + frame(4, 0, 0, b"x"), EMPTY + frame(1, 5, 3, ANSWERS)), code=1)
+    assert ["§6.5" in it for it in said if "BROKEN" in it] == [True]
+
+
 def test_a_refusal_is_told(http: str) -> None:
     wire = Wire(http)
     wire.carry(Role.CLIENT, wire.client.open().send(UpgradeRequest("example.com", "/")))

@@ -12,7 +12,7 @@ from mintws.cli.inspection.findings import Finding
 from mintws.cli.inspection.frames import FrameReader
 from mintws.cli.inspection.handshakes import ASSUMED, open_unseen
 from mintws.cli.inspection.http1 import Http1Conversation
-from mintws.cli.inspection.http2 import PREFACE, Http2Conversation
+from mintws.cli.inspection.http2 import PREFACE, Http2Conversation, begins_with_settings
 from mintws.cli.output import put, tell
 from mintws.cli.signals import Stop
 from mintws.extensions import Offer
@@ -88,7 +88,8 @@ def _inspect_capture(streams: Sequence[captures.TcpStream], arguments: argparse.
             put("  TLS, which cannot be inspected")
             continue
         found = True
-        broken |= _inspect(joined[client] or None, joined[server] or None, arguments.answers)
+        is_whole = all(half.began and not half.lost for half in stream.halves.values())
+        broken |= _inspect(joined[client] or None, joined[server] or None, arguments.answers, whole=is_whole)
         for end in (client, server):
             lost, whole = stream.halves[end].lost, len(joined[end])
             if lost:
@@ -99,12 +100,12 @@ def _inspect_capture(streams: Sequence[captures.TcpStream], arguments: argparse.
     return BROKEN if broken else WELL
 
 
-def _inspect(client: bytes | None, server: bytes | None, answers: Sequence[Offer]) -> bool:
-    """Print the findings of one connection; return whether a rule is broken."""
+def _inspect(client: bytes | None, server: bytes | None, answers: Sequence[Offer], *, whole: bool = True) -> bool:
+    """Print the findings of one connection, perhaps without bytes that a capture lacks; return whether a rule is broken."""
     first = client or server or b""
     findings: dict[Role, list[Finding]]
     if _is_http2(client, server):
-        http2 = Http2Conversation(client, server, answers)
+        http2 = Http2Conversation(client, server, answers, whole=whole)
         version, findings = "HTTP/2", {Role.CLIENT: http2.client, Role.SERVER: http2.server}
     elif _is_http1(first):
         http1 = Http1Conversation(client, server, answers)
@@ -133,7 +134,7 @@ def _sender(data: bytes) -> Role:
 
 
 def _looks_like_client(data: bytes) -> bool:
-    if data.startswith(b"HTTP/1.") or _is_settings(data):
+    if data.startswith(b"HTTP/1.") or begins_with_settings(data):
         return False
     return _is_http1(data) or data.startswith(PREFACE) or (len(data) > 1 and bool(data[1] & 0x80))
 
@@ -146,17 +147,7 @@ def _is_http1(data: bytes) -> bool:
 
 def _is_http2(client: bytes | None, server: bytes | None) -> bool:
     return (client is not None and client.startswith(PREFACE)) or (
-        client is None and server is not None and _is_settings(server)
-    )
-
-
-def _is_settings(data: bytes) -> bool:
-    """Check for the SETTINGS with which a server begins (RFC 9113 §3.4)."""
-    return (
-        len(data) >= 9
-        and data[3:9] == b"\x04\x00\x00\x00\x00\x00"
-        and data[0] == 0
-        and int.from_bytes(data[:3], "big") % 6 == 0
+        client is None and server is not None and begins_with_settings(server)
     )
 
 

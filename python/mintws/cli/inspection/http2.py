@@ -12,6 +12,7 @@ from hyperframe.exceptions import HyperframeError
 from mintws.cli.inspection.findings import Finding, counted, fault
 from mintws.cli.inspection.frames import FrameReader
 from mintws.cli.inspection.handshakes import ANY_SIZE, Stream, accept, ask, ask_for, failed
+from mintws.cli.inspection.http2_states import SentStreams
 from mintws.connection import Connection
 from mintws.events import Role, UpgradeAccept, UpgradeRequest
 from mintws.extensions import Offer
@@ -33,19 +34,30 @@ class Http2Conversation:
     Args:
         client, server: the bytes of each side, or `None` if they are not there.
         answers: the extensions that are agreed on where the server's answer is not there.
+        whole: whether all that each side has sent is there, up to the end of its bytes.
     """
 
-    def __init__(self, client: bytes | None, server: bytes | None, answers: Sequence[Offer]) -> None:
-        self._answers = answers
+    def __init__(
+        self, client: bytes | None, server: bytes | None, answers: Sequence[Offer], *, whole: bool = True
+    ) -> None:
+        self.client: list[Finding] = []
+        self.server: list[Finding] = []
+        if server is not None and not whole and not begins_with_settings(server):
+            self.server.append(Finding(0, "its first bytes are not there, so that its frames cannot be found"))
+            server = None
         requests: dict[int, _Fields] = {}
         responses: dict[int, _Fields] = {}
-        asked = None if client is None else _Side(client, requests)
-        answered = None if server is None else _Side(server, responses)
+        streams = SentStreams(Role.CLIENT)
+        asked = None if client is None else _Side(client, requests, streams)
+        opened = streams.last if asked is not None and asked.is_read and whole else None
+        answered = None if server is None else _Side(server, responses, SentStreams(Role.SERVER, opened))
         self._receivers = {number: _Streams(requests[number], responses.get(number), answers) for number in requests}
         for number in responses.keys() - requests.keys():
             self._receivers[number] = _Streams(None, responses[number], answers)
-        self.client = [] if asked is None else list(self._read(asked, Role.CLIENT))
-        self.server = [] if answered is None else list(self._read(answered, Role.SERVER))
+        if asked is not None:
+            self.client += self._read(asked, Role.CLIENT)
+        if answered is not None:
+            self.server += self._read(answered, Role.SERVER)
 
     def _read(self, side: _Side, sender: Role) -> Iterable[Finding]:
         """Yield the frames of a side, and within its DATA those of WebSockets."""
@@ -132,15 +144,21 @@ class _Side:
 
     Attributes:
         frames: a finding for each, and where there is one the head of a stream, without bytes, or DATA, with them, and their offset.
+        is_read: whether all frames could be read.
     """
 
-    def __init__(self, data: bytes, heads: dict[int, _Fields]) -> None:
+    def __init__(self, data: bytes, heads: dict[int, _Fields], streams: SentStreams) -> None:
         self.frames: list[tuple[Finding, tuple[int, int, bytes | None] | None]] = []
         self._heads = heads
+        self._streams = streams
+        self._is_begun = False
+        self.is_read = False
         self._decoder = hpack.Decoder(max_header_list_size=1 << 24)
         self._decoder.max_allowed_table_size = _ANY_TABLE
-        #: The stream, the offset and the fragments of a head that is not whole.
-        self._block: tuple[int, int, bytearray] | None = None
+        #: A block of fields that is not whole: the stream whose head it may be, or `None`, its offset and its fragments.
+        self._block: tuple[int | None, int, bytearray] | None = None
+        #: The stream of its frames.
+        self._block_stream = 0
         self._read(data)
 
     def _read(self, data: bytes) -> None:
@@ -167,17 +185,34 @@ class _Side:
             if not self._take(frame, size, at):
                 return
             at += _HEADER_SIZE + size
+        self.is_read = True
 
     def _take(self, frame: Any, size: int, at: int) -> bool:
         """Take a frame; return whether others can be read after it."""
+        broken = self._streams.judge(frame)
+        is_readable = self._put(frame, size, at, allowed=not broken)
+        if not self._is_begun and (not isinstance(frame, frames.SettingsFrame) or "ACK" in frame.flags):
+            broken.insert(0, "the first frame of a side must be its SETTINGS (RFC 9113 §3.4)")
+        self._is_begun = True
+        for text in broken:
+            self._note(at, text, broken=True)
+        return is_readable
+
+    def _put(self, frame: Any, size: int, at: int, *, allowed: bool) -> bool:
+        """Put a frame into words; return whether others can be read after it.
+
+        Args:
+            allowed: whether the state of its stream allows it, so that its contents belong to a WebSocket.
+        """
         number = frame.stream_id
         about = f"{_name(frame)}, stream {number}" if number else _name(frame)
         flags = " ".join(sorted(frame.flags))
         text = ", ".join(filter(None, [about, flags, counted(size)]))
         if isinstance(frame, frames.DataFrame):
             padding = 1 if "PADDED" in frame.flags else 0
-            self.frames.append((Finding(at, text), (number, at + _HEADER_SIZE + padding, frame.data)))
-            return True
+            contents = (number, at + _HEADER_SIZE + padding, frame.data) if allowed else None
+            self.frames.append((Finding(at, text), contents))
+            return self._is_between_blocks(at)
         if isinstance(frame, frames.SettingsFrame) and frame.settings:
             known = {value: name for name, value in vars(frames.SettingsFrame).items() if isinstance(value, int)}
             text += ": " + ", ".join(f"{known.get(key, hex(key))}={value}" for key, value in frame.settings.items())
@@ -186,21 +221,27 @@ class _Side:
         elif isinstance(frame, frames.WindowUpdateFrame):
             text += f": {counted(frame.window_increment)}"
         self.frames.append((Finding(at, text), None))
-        if isinstance(frame, frames.HeadersFrame):
-            self._block = number, at, bytearray(frame.data)
-        elif isinstance(frame, frames.ContinuationFrame):
-            if self._block is None or self._block[0] != number:
+        if isinstance(frame, frames.ContinuationFrame):
+            if self._block is None or self._block_stream != number:
                 self._note(at, "CONTINUATION follows no HEADERS of its stream (RFC 9113 §6.10)", broken=True)
                 return False
             self._block[2].extend(frame.data)
-        elif self._block is not None:
-            self._note(at, "a frame stands within a block of HEADERS (RFC 9113 §4.3)", broken=True)
+        elif not self._is_between_blocks(at):
             return False
+        elif isinstance(frame, (frames.HeadersFrame, frames.PushPromiseFrame)):
+            is_head = allowed and isinstance(frame, frames.HeadersFrame) and number % 2 == 1
+            self._block = number if is_head else None, at, bytearray(frame.data)
+            self._block_stream = number
         if self._block is not None and "END_HEADERS" in frame.flags:
             return self._decode(*self._block)
         return True
 
-    def _decode(self, number: int, at: int, block: bytearray) -> bool:
+    def _is_between_blocks(self, at: int) -> bool:
+        if self._block is not None:
+            self._note(at, "a frame stands within a block of HEADERS (RFC 9113 §4.3)", broken=True)
+        return self._block is None
+
+    def _decode(self, number: int | None, at: int, block: bytearray) -> bool:
         self._block = None
         try:
             decoded = self._decoder.decode(bytes(block), raw=True)
@@ -217,13 +258,23 @@ class _Side:
         finding, _ = self.frames[-1]
         self.frames[-1] = finding._replace(text=f"{finding.text}: {' '.join(shown) or 'trailers'}"), None
         # An interim response is not the answer (RFC 9113 §8.1).
-        if number not in self._heads and not values.get(b":status", b"").startswith(b"1"):
+        if number is not None and number not in self._heads and not values.get(b":status", b"").startswith(b"1"):
             self._heads[number] = fields
             self.frames[-1] = self.frames[-1][0], (number, at, None)
         return True
 
     def _note(self, at: int, text: str, *, broken: bool = False) -> None:
         self.frames.append((Finding(at, text, broken=broken), None))
+
+
+def begins_with_settings(data: bytes) -> bool:
+    """Check for the SETTINGS with which a server begins (RFC 9113 §3.4)."""
+    return (
+        len(data) >= _HEADER_SIZE
+        and data[3:9] == b"\x04\x00\x00\x00\x00\x00"
+        and data[0] == 0
+        and int.from_bytes(data[:3], "big") % 6 == 0
+    )
 
 
 def _fitting(response: _Fields) -> UpgradeRequest:
