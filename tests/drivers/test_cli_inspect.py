@@ -321,6 +321,14 @@ def test_what_a_capture_may_lack_is_not_held_against_a_side() -> None:
     assert ["§6.5" in it for it in said if "BROKEN" in it] == [True]
 
 
+@pytest.mark.parametrize("block", [b"\xff" * 5, b"\xff" * 20])
+def test_a_block_that_cannot_be_decoded_is_told_in_words(block: bytes) -> None:
+    *_, broken = inspect(PREFACE + EMPTY + frame(1, 4, 1, block), code=1)
+    assert "the block of HEADERS cannot be decoded: " in broken
+    assert "integer" in broken
+    assert "memory" not in broken
+
+
 def test_a_refusal_is_told(http: str) -> None:
     wire = Wire(http)
     wire.carry(Role.CLIENT, wire.client.open().send(UpgradeRequest("example.com", "/")))

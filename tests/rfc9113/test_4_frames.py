@@ -20,7 +20,7 @@ from wire import (
     opened,
 )
 
-from mintws import Binary, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
+from mintws import Binary, Failed, Http2, Role, State, Text, UpgradeAccept, UpgradeRequest
 
 RESERVED = 1 << 31
 
@@ -145,6 +145,17 @@ def test_header_block_that_does_not_decode_ends_the_connection(block):
     assert code_of(reply) in (1, 9)
     assert conn.state is State.CLOSED
     assert peer.http.done
+
+
+@pytest.mark.parametrize("block", [b"\xff" * 5, b"\xff" * 20])
+def test_header_block_that_does_not_decode_is_told_in_words(block):
+    # hpack shows the address of its buffer.
+    peer, *_ = opened_on(Role.SERVER)
+    events, reply = peer.http.receive(h2_frame(HEADERS, END_HEADERS, 3, block))
+    said = "\n".join(str(event.error) for _, event in events if isinstance(event, Failed))
+    assert "integer" in said
+    assert "memory" not in said
+    assert b"memory" not in reply
 
 
 def test_header_block_of_a_refused_request_is_decoded():

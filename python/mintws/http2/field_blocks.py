@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import hpack
-from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
+from hpack.exceptions import HPACKDecodingError, HPACKError, OversizedHeaderListError
 
 from mintws import _core
 
 #: The most fields of a header block. Gateways pass 100 or so.
 FIELDS_LIMIT = 512
+
+#: How hpack names the bytes that it could not decode: by the address of its buffer.
+_BUFFER = re.compile(r"(?: from|:) <memory at [^>]*>")
 
 
 class Decoder(hpack.Decoder):
@@ -28,4 +32,12 @@ class Decoder(hpack.Decoder):
             if fields > FIELDS_LIMIT:
                 # h2 says "Oversized header block: ".
                 raise OversizedHeaderListError(f"it has more than {FIELDS_LIMIT} fields")
-        return super().decode(data, raw)
+        try:
+            return super().decode(data, raw)
+        except HPACKDecodingError as error:
+            raise type(error)(describe(error)) from error
+
+
+def describe(error: HPACKError) -> str:
+    """Say what hpack has found wrong, without addresses of memory."""
+    return _BUFFER.sub("", str(error))

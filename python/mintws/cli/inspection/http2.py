@@ -16,6 +16,7 @@ from mintws.cli.inspection.http2_states import SentStreams
 from mintws.connection import Connection
 from mintws.events import Role, UpgradeAccept, UpgradeRequest
 from mintws.extensions import Offer
+from mintws.http2.field_blocks import describe
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADER_SIZE = 9
@@ -246,7 +247,7 @@ class _Side:
         try:
             decoded = self._decoder.decode(bytes(block), raw=True)
         except hpack.HPACKError as error:
-            self._note(at, f"the block of HEADERS cannot be decoded: {error} (RFC 9113 §4.3)", broken=True)
+            self._note(at, f"the block of HEADERS cannot be decoded: {describe(error)} (RFC 9113 §4.3)", broken=True)
             return False
         fields = [(bytes(it[0]), bytes(it[1])) for it in decoded]
         values = dict(fields)
