@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 
 import pytest
 from drivers.command import BOUND, MINTWS, posix, serving, shell
+
+from mintws.cli import main
 
 #: Wrong usage, and a part of what is said of it.
 WRONG = [
@@ -69,6 +72,21 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(arguments: list[str], w
     assert done.returncode == 2, done.stderr
     assert why in done.stderr.decode()
     assert b"Traceback" not in done.stderr
+
+
+def test_no_help_has_what_argparse_would_have_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    # `help` is formatted with %, `description` and `epilog` are not.
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    assert "bench" in commands
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        said = capsys.readouterr().out
+        assert f"usage: mintws {command}" in said
+        assert "%%" not in said
+        assert "%(" not in said
 
 
 def test_the_version_is_told() -> None:

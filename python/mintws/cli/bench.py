@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "bench",
         help="put load on an echo server, and say how long its answers take",
         description="Send messages to a server that echoes each, such as `mintws serve`, and print how many were answered, percentiles of "
-        "the time from a message to its answer, to 1 %%, and their histogram. With --rate a time begins when the message was due, so that "
+        "the time from a message to its answer, to 1 %, and their histogram. With --rate a time begins when the message was due, so that "
         "a server that stalls is seen in all messages that it delays. Ctrl-C ends the measurement early.",
         epilog="Exit codes: 0 all messages were answered; 1 could not connect, or an answer was missing or not an echo; 2 wrong usage.",
         allow_abbrev=False,
