@@ -3,10 +3,11 @@
 The path is the room, and the query the name: `mintws connect 'ws://localhost:8765/tea?name=Ada'` takes part too.
 """
 
+import argparse
 import asyncio
 import sys
 
-from mintws import Connection, UpgradeReject, UpgradeRequest
+from mintws import Connection, LocalProtocolError, UpgradeReject, UpgradeRequest
 from mintws.asyncio import WebSocket, broadcast, serve
 from mintws.events import Request, Response
 
@@ -81,7 +82,12 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, nargs="?", default=8765)
+    given = parser.parse_args()
     try:
-        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8765))
+        asyncio.run(main(given.port))
+    except (OSError, LocalProtocolError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         print("closed")

@@ -7,8 +7,10 @@ import argparse
 import asyncio
 import json
 import random
+import sys
 from typing import Any
 
+from mintws import LocalProtocolError
 from mintws.asyncio import Server, WebSocket, broadcast, serve
 
 
@@ -102,5 +104,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     try:
         asyncio.run(main(given.port, given.lose, given.restart))
+    except (OSError, LocalProtocolError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

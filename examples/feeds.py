@@ -1,10 +1,11 @@
 """Follow several feeds at once on trio; the first that ends, ends all. `python examples/feeds.py URL...`."""
 
+import argparse
 import sys
 
 import trio
 
-from mintws import ConnectError, ConnectionClosed
+from mintws import ConnectError, ConnectionClosed, LocalProtocolError
 from mintws.trio import connect
 
 
@@ -15,26 +16,33 @@ async def follow(url: str, found: trio.MemorySendChannel[str]) -> None:
             await found.send(f"{url}: {message!r}")
 
 
-async def main(urls: list[str]) -> None:
-    """Print the messages of all feeds in the order in which they come."""
+async def main(urls: list[str]) -> int:
+    """Print the messages of all feeds in the order in which they come; return the exit code: 1 if a feed ended by an error."""
+    code = 0
     sending, receiving = trio.open_memory_channel[str](100)
     async with trio.open_nursery() as nursery:
 
         async def follow_until_the_end(url: str) -> None:
+            nonlocal code
             try:
                 await follow(url, sending.clone())
-            except (ConnectError, ConnectionClosed) as error:
+            except (ConnectError, ConnectionClosed, LocalProtocolError) as error:
                 print(f"{url}: {error}", file=sys.stderr, flush=True)
+                code = 1
             nursery.cancel_scope.cancel()
 
         for url in urls:
             nursery.start_soon(follow_until_the_end, url)
         async for line in receiving:
             print(line, flush=True)
+    return code
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("urls", nargs="+", metavar="url")
+    given = parser.parse_args()
     try:
-        trio.run(main, sys.argv[1:])
+        sys.exit(trio.run(main, given.urls))
     except KeyboardInterrupt:
         pass

@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import Any, Literal
 
-from mintws import ConnectError, ConnectionClosed
+from mintws import ConnectError, ConnectionClosed, LocalProtocolError
 from mintws.asyncio import Failure, Reconnect, WebSocket, connect
 
 logger = logging.getLogger("market_data")
@@ -116,7 +116,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         asyncio.run(main(given.url, given.symbols, given.every))
-    except (ConnectError, ConnectionClosed) as error:
+    except (ConnectError, ConnectionClosed, LocalProtocolError) as error:
         sys.exit(f"{given.url}: {error}")
     except KeyboardInterrupt:
         pass

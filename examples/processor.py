@@ -7,9 +7,11 @@ import argparse
 import asyncio
 import multiprocessing
 import signal
+import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any
 
+from mintws import LocalProtocolError
 from mintws.asyncio import WebSocket, serve
 
 #: How many numbers of one client are worked on at a time. Nothing more is received from it meanwhile.
@@ -108,7 +110,11 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int, nargs="?", default=8765)
     parser.add_argument("--processes", type=int, default=4)
     given = parser.parse_args()
+    if given.processes < 1:
+        parser.error("--processes must be 1 or more")
     try:
         asyncio.run(main(given.port, given.processes))
+    except (OSError, LocalProtocolError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

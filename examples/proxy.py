@@ -6,6 +6,7 @@ close codes and reasons pass. Each side speaks the version of HTTP that it wants
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from mintws import (
     ConnectError,
     Connection,
     ConnectionClosed,
+    LocalProtocolError,
     State,
     UpgradeAccept,
     UpgradeError,
@@ -140,7 +142,11 @@ if __name__ == "__main__":
         "--http", choices=["1.1", "2", "auto"], default="auto", help="the HTTP that the server is asked in"
     )
     given = parser.parse_args()
+    if not given.url.startswith(("ws://", "wss://")):
+        parser.error(f"{given.url!r} must begin with ws:// or wss://")
     try:
         asyncio.run(main(given.url, given.port, given.http))
+    except (OSError, LocalProtocolError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

@@ -1,9 +1,11 @@
 """A server over a library that blocks: SQL comes in, rows go out, and each client has a thread. `python examples/sql.py [PORT]`."""
 
+import argparse
 import json
 import sqlite3
 import sys
 
+from mintws import LocalProtocolError
 from mintws.sync import WebSocket, serve
 
 
@@ -28,7 +30,12 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, nargs="?", default=8765)
+    given = parser.parse_args()
     try:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 8765)
+        main(given.port)
+    except (OSError, LocalProtocolError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

@@ -1,5 +1,6 @@
 """An echo server without asyncio: blocking sockets, a thread for each, HTTP/1.1 and HTTP/2. `python examples/threads.py [PORT]`."""
 
+import argparse
 import socket
 import sys
 import threading
@@ -59,7 +60,12 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, nargs="?", default=8765)
+    given = parser.parse_args()
     try:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 8765)
+        main(given.port)
+    except (OSError, OverflowError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mintws import Binary, Connection, ConnectionClosed, UpgradeReject, UpgradeRequest
+from mintws import Binary, Connection, ConnectionClosed, LocalProtocolError, UpgradeReject, UpgradeRequest
 from mintws.sync import WebSocket, connect, serve
 
 #: Bytes that are read and sent at a time.
@@ -121,7 +121,10 @@ def parse() -> argparse.Namespace:
         client.add_argument("file", type=Path)
         client.add_argument("url")
         client.add_argument("--http", choices=["1.1", "2", "auto"], default="auto")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.operation == "serve" and not given.folder.is_dir():
+        parser.error(f"there is no folder {given.folder}")
+    return given
 
 
 if __name__ == "__main__":
@@ -131,7 +134,7 @@ if __name__ == "__main__":
             run_server(given.folder, given.port)
         else:
             run_client(given.operation, given.file, given.url, given.http)
-    except (OSError, ConnectionClosed) as error:
+    except (OSError, ConnectionClosed, LocalProtocolError) as error:
         sys.exit(f"{given.operation}: {error}")
     except KeyboardInterrupt:
         pass

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
@@ -77,6 +78,104 @@ def memory(status: str) -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     assert found is not None
     return int(found[1]) // 1024
+
+
+#: Programs that serve, and the words before the port.
+SERVERS = [
+    ["chat.py"],
+    ["exchange.py"],
+    ["processor.py"],
+    ["proxy.py", "ws://localhost"],
+    ["sql.py"],
+    ["threads.py"],
+    ["transfer.py", "serve", ".", "--port"],
+    ["several_machines/chat_server.py", "--port"],
+    ["several_machines/pubsub_server.py", "--port"],
+]
+#: Programs with wrong arguments.
+WRONG = [
+    *(
+        ["feeds.py"],
+        ["feeds.py", "localhost"],
+        ["feeds.py", "ws://localhost:99999"],
+        ["market_data.py", "ws://", "MINT"],
+    ),
+    *(["transfer.py", "get", "none", "localhost"], ["transfer.py", "put", "README.md", "ws://localhost:99999"]),
+    *(["transfer.py", "serve", "none"], ["proxy.py", "localhost"], ["processor.py", "0", "--processes", "0"]),
+    *(["several_machines/chat_client.py", "localhost"], ["several_machines/crowd.py", "--clients", "0"]),
+    *([f"several_machines/{name}_server.py", "--redis", "tea", "--port", "0"] for name in ("chat", "pubsub")),
+]
+
+
+async def fails(*words: str) -> str:
+    """Run a program that cannot do what it is asked for; return what it says of that."""
+    command = [sys.executable, f"examples/{words[0]}", *words[1:]]
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    program = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=nothing, stderr=pipe, cwd=ROOT)
+    try:
+        assert program.stderr is not None
+        said = (await asyncio.wait_for(program.stderr.read(), 20)).decode()
+        assert await asyncio.wait_for(program.wait(), 20) > 0
+    finally:
+        if program.returncode is None:
+            program.kill()
+            await program.wait()
+    assert said.strip()
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("words", SERVERS, ids=[it[0] for it in SERVERS])
+def test_a_port_that_cannot_be_had_is_told_without_a_traceback(words: list[str]) -> None:
+    async def work() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            for port in ("99999", "tea", str(taken.getsockname()[1])):
+                await fails(*words, port)
+
+    run(work())
+
+
+@pytest.mark.parametrize("words", WRONG, ids=[" ".join(it) for it in WRONG])
+def test_a_wrong_argument_is_told_without_a_traceback(words: list[str]) -> None:
+    run(fails(*words))
+
+
+@pytest.mark.parametrize("words", [["feeds.py"], ["transfer.py", "put", "README.md"], ["transfer.py", "get", "none"]])
+def test_that_nobody_listens_is_told_without_a_traceback(words: list[str]) -> None:
+    async def work() -> None:
+        # It is bound and does not listen, so that nobody else does.
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            assert "cannot connect" in await fails(*words, f"ws://127.0.0.1:{silent.getsockname()[1]}")
+
+    run(work())
+
+
+def test_the_chat_client_takes_a_file_as_its_input(tmp_path: Path) -> None:
+    typed = tmp_path / "typed"
+    typed.write_text("one\ntwo\n")
+    said = []
+
+    async def handler(websocket) -> None:
+        await websocket.recv()
+        async for message in websocket:
+            asked = json.loads(message)
+            said.append(asked["text"])
+            await websocket.send(json.dumps({"key": asked["key"], "id": str(len(said))}))
+
+    async def work() -> None:
+        async with serve(handler, "127.0.0.1", 0) as server:
+            for path, text in ((typed, ["one", "two"]), (Path(os.devnull), [])):
+                said.clear()
+                command = [sys.executable, "examples/several_machines/chat_client.py", f"ws://127.0.0.1:{server.port}"]
+                pipe = asyncio.subprocess.PIPE
+                with path.open("rb") as file:
+                    program = await asyncio.create_subprocess_exec(*command, stdin=file, stderr=pipe, cwd=ROOT)
+                _, errors = await asyncio.wait_for(program.communicate(), 20)
+                assert (program.returncode, said) == (0, text), errors.decode()
+                assert b"Traceback" not in errors
+
+    run(work())
 
 
 def test_the_chat_tells_all_in_a_room_what_one_says() -> None:

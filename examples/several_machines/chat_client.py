@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any, Literal
 
-from mintws import ConnectionClosed
+from mintws import ConnectionClosed, LocalProtocolError
 from mintws.asyncio import WebSocket, connect
 
 
@@ -96,12 +99,21 @@ async def main(url: str) -> None:
     member = Member(url, lambda message: print(f"{message['by']}: {message['text']}", flush=True))
     taking_part = asyncio.create_task(member.run())
     typed = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(typed), sys.stdin)
+    threading.Thread(target=read_input, args=(asyncio.get_running_loop(), typed), daemon=True).start()
     saying = asyncio.create_task(say_all(member, typed))
     done, _ = await asyncio.wait({taking_part, saying}, return_when=asyncio.FIRST_COMPLETED)
     for task in (taking_part, saying):
         task.cancel()
     await asyncio.gather(*done)
+
+
+def read_input(loop: asyncio.AbstractEventLoop, typed: asyncio.StreamReader) -> None:
+    """Pass on the input, in a thread of its own: a loop can wait for a terminal or a pipe, but for no file."""
+    # The loop is closed when the client has ended before the input.
+    with contextlib.suppress(RuntimeError):
+        while data := os.read(sys.stdin.fileno(), 65536):
+            loop.call_soon_threadsafe(typed.feed_data, data)
+        loop.call_soon_threadsafe(typed.feed_eof)
 
 
 async def say_all(member: Member, typed: asyncio.StreamReader) -> None:
@@ -117,7 +129,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="* %(message)s")
     try:
         asyncio.run(main(given.url))
-    except (OSError, ConnectionClosed) as error:
+    except (OSError, ConnectionClosed, LocalProtocolError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         pass

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
-from mintws import Connection, UpgradeReject, UpgradeRequest
+from mintws import Connection, LocalProtocolError, UpgradeReject, UpgradeRequest
 from mintws.asyncio import WebSocket, broadcast, serve
 from mintws.events import Request, Response
 
@@ -217,4 +218,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--redis", default="redis://127.0.0.1:6379")
     given = parser.parse_args()
-    asyncio.run(main(given.port, given.redis))
+    try:
+        asyncio.run(main(given.port, given.redis))
+    except (OSError, LocalProtocolError, RedisError, ValueError) as error:
+        sys.exit(str(error))

@@ -162,6 +162,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--messages", type=int, default=2, help="what each client says")
     given = parser.parse_args()
+    if given.clients < 1 or given.messages < 1:
+        parser.error("--clients and --messages must be 1 or more")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:

@@ -5,12 +5,15 @@
 
 import argparse
 import asyncio
+import sys
 from collections import defaultdict
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
 
+from mintws import LocalProtocolError
 from mintws.asyncio import WebSocket, broadcast, serve
 
 
@@ -61,5 +64,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     try:
         asyncio.run(main(given.port, given.redis))
+    except (OSError, LocalProtocolError, RedisError, ValueError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass
