@@ -74,19 +74,20 @@ def url(port: int, room: str = "tea", name: str = "Ada") -> str:
     return f"ws://127.0.0.1:{port}/rooms/{room}?name={name}"
 
 
-def test_nobody_misses_a_message_or_gets_it_twice_when_a_server_is_killed() -> None:
-    # A room has 100 clients; 1,000 of them take half a minute of two cores.
-    clients, messages = 300, 2
+@pytest.mark.parametrize("clients", [300, 1000])
+def test_nobody_misses_a_message_or_gets_it_twice_when_a_server_is_killed(clients: int) -> None:
+    # A room has 100 clients; 1,000 of them take half a minute of two cores, and far longer beside other work.
+    messages, bound = 2, 90 if clients == 300 else 240
     need_program("haproxy", "haproxy")
 
     async def work() -> dict[str, Any]:
         command = [sys.executable, str(FOLDER / "crowd.py"), "--clients", str(clients), "--messages", str(messages)]
         async with running(command, stdout=PIPE) as process:
-            said, _ = await asyncio.wait_for(process.communicate(), 80)
+            said, _ = await asyncio.wait_for(process.communicate(), bound - 10)
             assert process.returncode == 0, said.decode()
             return json.loads(said)  # type: ignore[no-any-return]
 
-    counts = asyncio.run(asyncio.wait_for(work(), 90))
+    counts = asyncio.run(asyncio.wait_for(work(), bound))
     assert counts["acknowledged"] == counts["in_streams"] == clients * messages
     assert counts["heard"] == clients * 100 * messages
     assert counts["missed"] == counts["doubled"] == counts["in_other_order"] == 0
