@@ -60,7 +60,7 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Parse the URL of a proxy, or its host and port: of an HTTP proxy.
+    """Parse the URL of a proxy, or its host and port: of an HTTP proxy. "socks://" is SOCKS4, and a path is ignored.
 
     Raises:
         LocalProtocolError: it is no URL of a proxy. The message does not show it, because of its password.
@@ -71,6 +71,8 @@ def parse_proxy(url: str) -> Proxy:
     if "://" not in url:
         url = f"http://{url}"
     scheme = url.partition("://")[0].lower()
+    # As curl does; desktops set it.
+    scheme = "socks4" if scheme == "socks" else scheme
     if scheme not in PROXY_PORTS:
         known = ", ".join(f"{name}://" for name in PROXY_PORTS)
         raise LocalProtocolError(f"the URL of a proxy begins with {known}")
@@ -87,8 +89,11 @@ def parse_proxy(url: str) -> Proxy:
             "the URL of the proxy has no valid host, port or user: "
             "in a user and a password, percent-encode all but letters, digits, -, ., _ and ~"
         ) from None
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise LocalProtocolError("the URL of a proxy ends with its host and port")
+    # A path is ignored, as curl does, unless it may be the rest of a password.
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise LocalProtocolError(
+            "the user and the password of a proxy must be percent-encoded where they have one of / ? #"
+        )
     proxy = Proxy(scheme, host, PROXY_PORTS[scheme] if port is None else port, user or None, password)
     _check_credentials(proxy)
     return proxy
