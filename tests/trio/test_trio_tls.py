@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import ssl
+from pathlib import Path
 
+import anyio
 import pytest
 import trio
 import trio.testing
@@ -27,6 +30,27 @@ def test_the_version_is_chosen_by_alpn(run, tls_contexts, asked):
         async with listening(ssl=tls_contexts[0]) as server:
             async with connect(wss(server), http=asked, ssl=tls_contexts[1], host="127.0.0.1") as websocket:
                 assert websocket.http_version == ("1.1" if asked == "1.1" else "2")
+                assert websocket.ssl_object is not None
+                for message in ("hello", b"x" * 1_000_000):
+                    await websocket.send(message)
+                    assert await websocket.recv() == message
+            assert (websocket.close_code, websocket.ending.clean) == (1000, True)
+
+    run(main)
+
+
+@pytest.mark.parametrize("asked", ["1.1", "2"])
+def test_tls_runs_on_the_stream_of_anyio_that_the_docs_adapt(run, tls_contexts, asked):
+    text = (Path(__file__).parents[2] / "docs" / "trio.md").read_text(encoding="utf-8")
+    adapter = re.search(r"^class AnyioStream:\n(?:    .*\n|\n)+", text, re.MULTILINE)
+    names = {"anyio": anyio}
+    exec(adapter[0], names)
+
+    async def main():
+        async with listening(ssl=tls_contexts[0]) as server:
+            stream = names["AnyioStream"](await anyio.connect_tcp("127.0.0.1", server.port))
+            async with connect("wss://localhost/", stream=stream, ssl=tls_contexts[1], http=asked) as websocket:
+                assert websocket.http_version == asked
                 assert websocket.ssl_object is not None
                 for message in ("hello", b"x" * 1_000_000):
                     await websocket.send(message)
