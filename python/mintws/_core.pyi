@@ -58,6 +58,7 @@ __all__ = [
     "check_headers",
     "closing",
     "coroutine_method",
+    "count_fields",
     "deflate_accept",
     "deflate_agree",
     "deflate_offer",

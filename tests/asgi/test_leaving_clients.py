@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from itertools import product
 
 import anyio
 import pytest
 from asgi.applications import body, start
+from asgi.conftest import own, under_uvicorn
 from asgi.http2_client import raw_http2
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
@@ -79,10 +81,16 @@ def errors(caplog):
 
 
 @pytest.mark.parametrize("app", APPLICATIONS, ids=["plain", "Starlette", "asyncio", "anyio"])
-@pytest.mark.parametrize("kind", ["websocket", "http"])
+@pytest.mark.parametrize(
+    ("serving", "kind", "http"),
+    # Ordinary requests of HTTP/1.1 are answered by a class of uvicorn's own there.
+    [
+        it
+        for it in product([own, under_uvicorn], ["websocket", "http"], ["1.1", "2"])
+        if it != (under_uvicorn, "http", "1.1")
+    ],
+)
 def test_an_application_whose_client_leaves_has_not_failed(run, serving, http, kind, app, caplog):
-    if serving.__name__ == "under_uvicorn" and (kind, http) == ("http", "1.1"):
-        pytest.skip("a class of uvicorn's own answers these")
     ended = asyncio.Event()
 
     async def noted(scope, receive, send):

@@ -279,7 +279,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(way=st.sampled_from(["leave the WebSocket", "abort", "leave", "close"]))
     def end(self, way):
         if way == "leave the WebSocket":
-            self.websocket.leave()
+            self.websocket._leave()
         elif way != "abort":
             getattr(self.line, way)()
         elif not self.line.left(self.websocket):
@@ -329,7 +329,7 @@ class SessionMachine(RuleBasedStateMachine):
             self.wait(2 * timeouts.half_closed_timeout)
             assert line.closing or not line.http.half_closed
         line.requests.clear()
-        self.websocket.leave()
+        self.websocket._leave()
         line.leave()
         while self.waiting:
             self.stop_awaiting_end()
