@@ -34,6 +34,9 @@ class Responder(Protocol):
     async def drained(self) -> None:
         """Wait until there is room, or nobody takes the response any more."""
 
+    async def make_room(self, size: int) -> None:
+        """Wait until so many bytes of the body should be sent, or nobody takes the response any more."""
+
     def acknowledge(self, credit: int) -> None:
         """Let the client send more, since the application has taken what `credit` was counted for."""
 
@@ -242,6 +245,9 @@ class HttpCycle:
             case (_Phase.HEAD, "http.response.start"):
                 self._start(message)
             case (_Phase.BODY, "http.response.body"):
+                await self._responder.make_room(len(message.get("body", b"")))
+                if self._is_over:
+                    raise ClientDisconnected("the client has gone")
                 self._send_body(message.get("body", b""), more=message.get("more_body", False))
             case (_Phase.TRAILERS, "http.response.trailers"):
                 self._trailers += texts(message.get("headers", ()))

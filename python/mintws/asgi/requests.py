@@ -85,14 +85,21 @@ class StreamResponder:
 
     async def drained(self) -> None:
         while not self.has_room:
-            if self._drain is None:
-                self._drain = asyncio.get_running_loop().create_future()
-                self._protocol.blocked_senders.add(self)
-            await asyncio.shield(self._drain)
+            await self._until_woken()
+
+    async def make_room(self, size: int) -> None:
+        while not (self.gone or self._response.has_room_for(size)):
+            await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        if self._drain is None:
+            self._drain = asyncio.get_running_loop().create_future()
+            self._protocol.blocked_senders.add(self)
+        await asyncio.shield(self._drain)
 
     def _wake_senders(self) -> None:
-        """Let the application go on, if the client has taken something or has gone."""
-        if self._drain is not None and self.has_room:
+        """Let the application look whether it may go on: the client has taken something or has gone."""
+        if self._drain is not None:
             self._drain.set_result(None)
             self._drain = None
             self._protocol.blocked_senders.discard(self)

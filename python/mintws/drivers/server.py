@@ -270,7 +270,7 @@ def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None, *,
 
 
 #: The slots of a server's transport, for its subclass: of several bases only one can have any.
-SERVER_SLOTS = ("_preface", "_server", "_working", "visit")
+SERVER_SLOTS = ("_preface", "_responders", "_server", "_working", "visit")
 
 
 class ServerTransport(LoggedTransport):
@@ -302,6 +302,8 @@ class ServerTransport(LoggedTransport):
         self._preface = None
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
+        #: What tasks wait for whose response has no room.
+        self._responders: list[Any] = []
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> Any:
         """Run a coroutine as a task of the server, which ends with `end_work`."""
@@ -540,6 +542,7 @@ class ServerTransport(LoggedTransport):
         """Answer an ordinary request, and go on with the next when there is room for its answer."""
         try:
             response = await self._response(request)
+            await self._await_room(request, len(response.body or b""))
             data = b"" if self.lost else self.http.respond(request, response)
         except Exception:
             logger.exception("%s: %s %s: the response hook failed", self.id, log.peer(self), log.path(request.target))
@@ -557,6 +560,24 @@ class ServerTransport(LoggedTransport):
         if not self.lost:
             self.proceed()
             self.update_reading()
+
+    async def _await_room(self, request: Request, size: int) -> None:
+        """Wait while the body of a response would only add to what waits for the client, over HTTP/2."""
+        while not (self.lost or self.http.has_room_for(request, size)):
+            waiter = self.new_waiter()
+            self._responders.append(waiter)
+            await waiter
+
+    def _wake_senders(self) -> None:
+        super()._wake_senders()
+        waiting, self._responders = self._responders, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def lose(self) -> None:
+        super().lose()
+        self._wake_senders()
 
     @property
     def _keeps_bodies(self) -> bool:

@@ -63,6 +63,10 @@ class LoggedTransport(DriverTransport):
         """Wait until the transport has room."""
         raise NotImplementedError
 
+    def _wake_senders(self) -> None:
+        """Have those look who wait for the peer to take something: it may have, or has gone."""
+        raise NotImplementedError
+
     def count_end(self, websocket: Any) -> None:
         """Count a WebSocket that has ended."""
 

@@ -308,6 +308,10 @@ class Http1(Direct):
         """
         return self._collector.requests
 
+    def has_room_for(self, request: Request, size: int) -> bool:
+        """Whether the response to an ordinary request should be written now that has a body of `size` bytes: always, over HTTP/1.1."""
+        return True
+
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; then call `proceed` for the next one.
 

@@ -48,6 +48,10 @@ class StreamedResponse:
         """Whether nothing more is sent: the response is whole, or nobody waits for it any more."""
         return not self._http._is_streaming(self)
 
+    def has_room_for(self, size: int) -> bool:
+        """Whether a part of `size` bytes should be sent now: always, over HTTP/1.1."""
+        return True
+
     def send_interim(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> bytes:
         """Write an interim response, such as 100 or 103 (RFC 9110 §15.2), which a client of HTTP/1.0 does not get.
 

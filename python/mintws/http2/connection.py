@@ -355,6 +355,17 @@ class Http2:
         """How many bytes the peer's windows do not let pass yet, on all streams."""
         return self._streams.buffered
 
+    def has_room_for(self, request: Request, size: int) -> bool:
+        """Whether the response to an ordinary request should be written now that has a body of `size` bytes.
+
+        It should wait, until that changes with a `receive`, while more than half of `memory_limit` waits for the client's windows, unless
+        the window of its stream lets all of it pass. A request that the client has taken back needs no room.
+
+        Raises:
+            LocalProtocolError: the request was answered, or there is none.
+        """
+        return self._wire.has_room_for(request.stream, size) or not self._ordinary.awaits_response(request.stream)
+
     def respond(self, request: Request, response: Response) -> bytes:
         """Write the response to an ordinary request; what the windows do not let pass follows in later replies.
 

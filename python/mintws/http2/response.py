@@ -29,6 +29,10 @@ class StreamedResponse(OrdinaryStream):
         self._order = ResponseOrder(http2=True, head=head)
         self._trailers: Headers = ()
 
+    def has_room_for(self, size: int) -> bool:
+        """Whether a part of `size` bytes should be sent now: as `Http2.has_room_for` says."""
+        return self.closed or self._wire.has_room_for(self.number, size)
+
     def send_interim(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> bytes:
         """Write an interim response, such as 100 or 103 (RFC 9110 §15.2).
 

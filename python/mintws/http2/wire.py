@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -137,6 +138,8 @@ class Wire:
             self.sender, not client, MAX_FRAME_SIZE, window, CONNECTION_WINDOW, memory_limit
         )
         self.flood_guard = FloodGuard()
+        #: The bytes waiting for windows above which those wait to be sent that would wait for one too.
+        self._pending_limit = math.inf if memory_limit is None else memory_limit // 2
         self.end_reason = ""
         self.we_leave = False
         self.peer_leaves = False
@@ -240,6 +243,10 @@ class Wire:
         self.h2.close_connection(fault.code, last_stream_id=self._last_seen)
         self.end_reason = fault.message
         self.data_receiver.stop()
+
+    def has_room_for(self, stream: int, size: int) -> bool:
+        """Whether `size` bytes may be sent on a stream: its window lets them pass, or not too much waits for windows as it is."""
+        return self.sender.pending(0) <= self._pending_limit or size <= self.sender.window(stream)
 
     def take_closed(self) -> list[int]:
         """Give the streams that have closed since the last call."""
