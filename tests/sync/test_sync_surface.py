@@ -62,7 +62,6 @@ TOLD_OTHERWISE = {
             "Server.close",
             "Server.drain",
             "Server.serve_forever",
-            "WebSocket.leave",
             "WebSocket.recv",
             "WebSocket.send",
         ],
@@ -85,7 +84,6 @@ TOLD_OTHERWISE = {
     ),
     **dict.fromkeys(["connect(headers)", "connect(reconnect)", "serve(handler)"], "no coroutine functions are called"),
     **dict.fromkeys(["connect(http)", "connect(redirects)"], "there is no transport of a loop"),
-    "WebSocket.awaited": "who waits is a thread",
 }
 TOLD_OTHERWISE_FOR_TESTING = {
     **{f"MemoryServer.{name}": TOLD_OTHERWISE[f"Server.{name}"] for name in ("close", "drain", "serve_forever")},

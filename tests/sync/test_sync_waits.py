@@ -376,3 +376,16 @@ def test_unread_messages_of_a_stream_do_not_block_its_end_when_the_transport_goe
         waiting.join(5)
         assert not waiting.is_alive()
         assert websocket.close_code == 1006
+
+
+def test_a_message_that_the_background_reads_before_a_wait_begins_is_not_waited_for(http):
+    """As where it comes between a look into the queue and the wait."""
+    with (
+        listening(lambda websocket: [websocket.send("x"), websocket.wait_closed()]) as server,
+        connect(url(server), http=http) as websocket,
+    ):
+        until(lambda: websocket._waiting)
+        begin = time.monotonic()
+        assert websocket._wait_leading(SOON)
+        assert time.monotonic() - begin < SOON / 2
+        assert websocket.recv(SOON) == "x"

@@ -238,7 +238,12 @@ impl BlockingWebSocket {
         let socket = slf.get().state(py)?.socket.bind(py).clone();
         {
             let _held = socket.get().lock().hold(py)?;
-            if !Self::begin_leading(slf, &socket)? {
+            let queue = slf.as_super().get();
+            if slf.get().state(py)?.kept.is_some() || !queue.is_empty(py)? {
+                // The background has read the socket since the caller looked.
+                return Ok(Some(true));
+            }
+            if queue.is_ended(py)? || !Self::begin_leading(slf, &socket)? {
                 return Ok(None);
             }
         }
