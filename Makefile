@@ -4,7 +4,7 @@
 # make check     what must pass before a commit: format, lints, types, tests
 # make docs      build the documentation into target/docs
 # make fuzz      look for inputs that break the core, ten minutes; it takes a nightly Rust
-# make bench     measure against other libraries, about two minutes; make bench-full takes all cases
+# make bench     measure against other libraries, about six minutes; make bench-full takes all cases
 # make wheels    build wheels and the source distribution into target/wheels: docs/wheels.md
 # make autobahn  all cases of Autobahn|Testsuite over HTTP/1.1 and HTTP/2, about 13 minutes of two cores: conformance/README.md
 #

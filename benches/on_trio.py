@@ -127,6 +127,26 @@ def compare(rounds: int, seconds: float) -> dict[int, dict[str, float]]:
     return table
 
 
+def run(*, full: bool) -> list[dict[str, Any]]:
+    """Measure and print, and return a row for each number in flight."""
+    measure.build_load()
+    rows = []
+    for in_flight, costs in compare(*((7, 0.5) if full else (3, 0.3))).items():
+        print(describe(in_flight, costs), flush=True)
+        cpu = {name: {"min": round(cost, 3)} for name, cost in costs.items()}
+        rows.append({"in_flight": in_flight, "cpu_us": cpu})
+    return rows
+
+
+def describe(in_flight: int, costs: dict[str, float]) -> str:
+    """Say what the servers took, and how far that is from the targets."""
+    said = f"{in_flight:3} in flight: " + ", ".join(f"{name} {cost:.2f} us" for name, cost in costs.items())
+    said += f"; {costs['mintws'] / costs['floor']:.2f} of the floor (target {TARGETS[in_flight]})"
+    if "trio-websocket" in costs:
+        said += f", {costs['mintws'] / costs['trio-websocket']:.2f} of trio-websocket (target {OF_TRIO_WEBSOCKET})"
+    return said
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", choices=SERVERS)
@@ -140,12 +160,7 @@ def main() -> None:
     measure.build_load()
     print(measure.describe(measure.machine()))
     for in_flight, costs in compare(args.rounds, args.seconds).items():
-        ratio = costs["mintws"] / costs["floor"]
-        said = f"{in_flight:3} in flight: " + ", ".join(f"{name} {cost:.2f} us" for name, cost in costs.items())
-        said += f"; {ratio:.2f} of the floor (target {TARGETS[in_flight]})"
-        if "trio-websocket" in costs:
-            said += f", {costs['mintws'] / costs['trio-websocket']:.2f} of trio-websocket (target {OF_TRIO_WEBSOCKET})"
-        print(said, flush=True)
+        print(describe(in_flight, costs), flush=True)
 
 
 if __name__ == "__main__":

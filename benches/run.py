@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import charts
 import core
@@ -12,6 +14,13 @@ import echo
 import fanout
 import measure
 import memory
+import on_trio
+import sync
+
+
+def threads(*, full: bool) -> list[dict[str, Any]]:
+    """Measure the driver for threads."""
+    return sync.run(5 if full else 2, ["clients", "servers"], 1.0 if full else 0.5)
 
 
 def main() -> None:
@@ -20,7 +29,15 @@ def main() -> None:
     args = parser.parse_args()
     start = time.monotonic()
     print(measure.describe(measure.machine()))
-    for name, suite in (("echo", echo.run), ("fanout", fanout.run), ("memory", memory.run), ("core", core.run)):
+    suites: dict[str, Callable[..., list[dict[str, Any]]]] = {
+        "echo": echo.run,
+        "sync": threads,
+        "trio": on_trio.run,
+        "fanout": fanout.run,
+        "memory": memory.run,
+        "core": core.run,
+    }
+    for name, suite in suites.items():
         measure.keep(name, suite(full=args.full), full=args.full)
     print(f"\nthe targets, after {time.monotonic() - start:.0f} s")
     charts.main()

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import fanout
 import measure
+import on_trio
+import sync
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -34,7 +37,7 @@ class Results:
     """The figures of the last runs; the minimum counts."""
 
     def __init__(self) -> None:
-        self.kept = {name: measure.kept(name) for name in ("core", "echo", "memory")}
+        self.kept = {name: measure.kept(name) for name in ("core", "echo", "memory", "sync", "trio", "fanout")}
 
     def core(self, **case: Any) -> dict[str, float]:
         return {name: value["min"] for name, value in self._row("core", case)["ns"].items()}
@@ -42,6 +45,9 @@ class Results:
     def echo(self, part: str, scenario: str) -> dict[str, float]:
         row = self._row("echo", {"part": part, "scenario": scenario})
         return {name: value["min"] for name, value in row["cpu_us"].items()}
+
+    def cpu(self, name: str, **case: Any) -> dict[str, float]:
+        return {server: value["min"] for server, value in self._row(name, case)["cpu_us"].items()}
 
     def memory(self, server: str, **case: Any) -> float:
         return float(self._row("memory", {"server": server, **case})["kib"])
@@ -140,6 +146,42 @@ def _http2(results: Results) -> Iterator[tuple[str, bool]]:
         yield f"{ratio:.1f}x, {scenario.rsplit(', ', 1)[1]} ({case['mintws asyncio']:.1f} us)", ratio >= 5
 
 
+def _sync(results: Results, part: str, which: int) -> Iterator[tuple[str, bool]]:
+    case = results.cpu("sync", part=part, in_flight=list(sync.COUNTS)[which])
+    for name, aims in sync.TARGETS.items():
+        if name in case:
+            ratio, batch = (case[it] / case[name] for it in ("mintws", "mintws, batch"))
+            besides = f" ({batch:.2f} in a batch)" if which else ""
+            yield f"{part[:-1]} {ratio:.2f} of {name}{besides}", ratio <= aims[which]
+
+
+def _sync_ping_pong(results: Results) -> Iterator[tuple[str, bool]]:
+    for part in ("clients", "servers"):
+        yield from _sync(results, part, 0)
+
+
+def _sync_in_flight(results: Results) -> Iterator[tuple[str, bool]]:
+    for part in ("clients", "servers"):
+        yield from _sync(results, part, 1)
+
+
+def _trio(results: Results) -> Iterator[tuple[str, bool]]:
+    for in_flight, aim in on_trio.TARGETS.items():
+        case = results.cpu("trio", in_flight=in_flight)
+        for name, most in (("floor", aim), ("trio-websocket", on_trio.OF_TRIO_WEBSOCKET)):
+            if name in case:
+                ratio = case["mintws"] / case[name]
+                yield f"{in_flight} in flight {ratio:.2f} of {name}", ratio <= most
+
+
+def _broadcast(results: Results) -> Iterator[tuple[str, bool]]:
+    scenario = f"{fanout.MEMBERS} receivers, {fanout.TEXT_SIZE} B, "
+    for what, peer, most in (("without compression", "picows", 1.0), ("permessage-deflate", "websockets", 0.45)):
+        case = results.cpu("fanout", part="broadcast", scenario=scenario + what)
+        ratio = case["mintws asyncio"] / case[f"{peer} asyncio"]
+        yield f"{what} {ratio:.2f} of {peer}", ratio <= most
+
+
 def _idle(results: Results) -> Iterator[tuple[str, bool]]:
     ours, floor = (results.memory(name, connections=1000, deflate=False) for name in ("mintws", "floor"))
     yield f"{ours - floor:.1f} KiB above the floor's {floor:.1f}", ours - floor <= 4
@@ -176,6 +218,26 @@ TARGETS: list[tuple[str, str, Callable[[Results], Iterator[tuple[str, bool]]]]] 
     ),
     ("asyncio echo, 32 B, ping-pong", "not above picows", _ping_pong),
     ("HTTP/2 echo server, 32 B on 50 streams", "5x hypercorn", _http2),
+    (
+        "threads, 32 B, ping-pong",
+        "1.15 of a bare loop of sockets, 0.5 of websocket-client, 0.4 of websockets",
+        _sync_ping_pong,
+    ),
+    (
+        "threads, 32 B, 64 in flight",
+        "1.7 of a bare loop of sockets, 0.5 of websocket-client, 0.4 of websockets",
+        _sync_in_flight,
+    ),
+    (
+        "trio echo server, 32 B",
+        "1.3 of the floor in ping-pong, 1.6 with 64 in flight; 0.2 of trio-websocket",
+        _trio,
+    ),
+    (
+        "broadcast of 1 KiB to 1,000 clients on asyncio",
+        "not above picows; with permessage-deflate 0.45 of websockets",
+        _broadcast,
+    ),
     ("memory of an idle connection, no compression", "4 KiB above the floor", _idle),
     ("memory of a connection that has used permessage-deflate once", "64 KiB", _deflated),
 ]
