@@ -179,26 +179,28 @@ async def work():
             cancel()
 
 def cancel():
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    begun.set()
+    if MOMENT == "while it closes":
+        loop = asyncio.get_running_loop()
+        loop.call_soon(asyncio.current_task().cancel)
 
-    def make(loop, work, **options):
-        begun = asyncio.Task(work, loop=loop, **options)
-        begun.cancel()
-        return begun
-
-    if MOMENT == "when a task begins":
-        loop.set_task_factory(make)
-    else:
-        loop.call_soon(task.cancel)
+async def main():
+    # When this returns, the loop cancels what closes.
+    global begun
+    begun = asyncio.Event()
+    task = asyncio.create_task(work())
+    await begun.wait()
+    if MOMENT == "while it closes":
+        await task
 
 try:
-    asyncio.run(work())
+    asyncio.run(main())
 except asyncio.CancelledError:
     pass
 """
 
 
-@pytest.mark.parametrize("moment", ["while it closes", "when a task begins"])
+@pytest.mark.parametrize("moment", ["while it closes", "while the loop ends"])
 @pytest.mark.parametrize(("http", "many"), [("1.1", ""), ("2", ""), ("2", "many")])
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_loop_that_ends_when_closing_is_cancelled_leaves_no_transport(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl as tls
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -252,8 +253,8 @@ class ClientProtocol(ClientTransport, ConnectionProtocol):
     ) -> None:
         super().__init__(loop, ClientSession(loop.time(), timeouts))
         self._begin_client(url, http, options, streams)
-        #: Awaits the end of a transport that nobody else awaits.
-        self._outliving: asyncio.Task[None] | None = None
+        #: Cuts a transport whose end nobody awaits, if the loop ends before.
+        self._outliving: AsyncGenerator[None, None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -271,16 +272,27 @@ class ClientProtocol(ClientTransport, ConnectionProtocol):
     def outlive(self) -> None:
         """Go on until the transport has ended, though nobody waits for that; a loop that ends before cuts it."""
         if self._outliving is None and not self.lost:
-            self._outliving = self.loop.create_task(self._until_gone())
-            # A task that is cancelled before its first step runs nothing, not even a `finally`.
-            self._outliving.add_done_callback(self._end_outliving)
+            self._outliving = self._cut_at_loop_end()
+            _run(self._outliving.__anext__())
 
-    async def _until_gone(self) -> None:
-        await asyncio.shield(self.gone)
+    async def _cut_at_loop_end(self) -> AsyncGenerator[None, None]:
+        # A loop closes generators that have begun: also one that began while the loop cancelled its tasks, which leaves a task behind.
+        try:
+            yield
+        finally:
+            self._outliving = None
+            self.cut()
 
-    def _end_outliving(self, _: asyncio.Task[None]) -> None:
-        self._outliving = None
-        self.cut()
+    def lose(self) -> None:
+        super().lose()
+        if self._outliving is not None:
+            _run(self._outliving.aclose())
+
+
+def _run(step: Awaitable[None]) -> None:
+    """Run a step of a generator that awaits nothing."""
+    with contextlib.suppress(StopIteration):
+        step.__await__().send(None)
 
 
 class ClientTls(TlsProtocol):
