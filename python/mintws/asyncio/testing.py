@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mintws.asyncio.client import connect, connect_http2
 from mintws.asyncio.connector import ClientProtocol, Connector
@@ -20,9 +20,6 @@ from mintws.drivers.memory import reaching, refused
 from mintws.errors import ConnectTimeout
 from mintws.session import HttpVersion, Timeouts
 from mintws.url import Url
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 

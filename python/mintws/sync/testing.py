@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mintws.connection import Options
 from mintws.drivers import pair as shared
@@ -21,9 +21,6 @@ from mintws.sync.listener import ListeningSocket
 from mintws.sync.server import Handler, Server, serve
 from mintws.sync.websocket import WebSocket
 from mintws.url import Url
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 

@@ -6,7 +6,7 @@ import socket
 import ssl as tls
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -24,9 +24,6 @@ from mintws.trio.server import Handler, Server, serve
 from mintws.trio.stream import Stream
 from mintws.trio.websocket import WebSocket
 from mintws.url import Url
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MemoryServer", "pair", "serve_in_memory"]
 
