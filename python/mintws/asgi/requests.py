@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
@@ -65,13 +65,14 @@ class StreamResponder:
         begun: its head is sent.
     """
 
-    __slots__ = ("_drain", "_head", "_protocol", "_response", "begun")
+    __slots__ = ("_head", "_protocol", "_response", "_waiting", "begun")
 
     def __init__(self, protocol: Output, response: Any, *, begun: bool = False) -> None:
         self._protocol = protocol
         self._response: StreamedResponse = response
         self._head: tuple[int, Headers] | None = None
-        self._drain: asyncio.Future[None] | None = None
+        #: What is waited for, each with what is done when it holds.
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.begun = begun
 
     @property
@@ -84,24 +85,31 @@ class StreamResponder:
         return self._protocol.closing or self._response.closed
 
     async def drained(self) -> None:
-        while not self.has_room:
-            await self._until_woken()
+        await self._until(lambda: self.has_room)
 
     async def make_room(self, size: int) -> None:
-        while not (self.gone or self._response.has_room_for(size)):
-            await self._until_woken()
+        await self._until(lambda: self.gone or self._response.has_room_for(size))
 
-    async def _until_woken(self) -> None:
-        if self._drain is None:
-            self._drain = asyncio.get_running_loop().create_future()
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            woken = asyncio.get_running_loop().create_future()
+            self._waiting.append((holds, woken))
             self._protocol.blocked_senders.add(self)
-        await asyncio.shield(self._drain)
+            await woken
 
     def _wake_senders(self) -> None:
-        """Let the application look whether it may go on: the client has taken something or has gone."""
-        if self._drain is not None:
-            self._drain.set_result(None)
-            self._drain = None
+        """Let the application go on, if the client has taken enough or has gone."""
+        still = []
+        for holds, woken in self._waiting:
+            if woken.done():
+                # It was cancelled.
+                continue
+            if holds():
+                woken.set_result(None)
+            else:
+                still.append((holds, woken))
+        self._waiting = still
+        if not still:
             self._protocol.blocked_senders.discard(self)
 
     def acknowledge(self, credit: int) -> None:

@@ -223,8 +223,7 @@ class AsgiProtocol(ServerProtocol):
             answer, refusal, why = FORWARDED_REFUSAL
             super().answer(connection, answer)
             self.end_opening(connection)
-            server.count_refusal(refusal)
-            log.refused(self, connection, f"{answer.status}, {why}")
+            self.note_refusal(connection, refusal, why)
             return
         scope = websocket_scope(
             connection,

@@ -302,8 +302,8 @@ class ServerTransport(LoggedTransport):
         self._preface = None
         #: Tasks that answer: the transport is not closed before they are done.
         self._working = 0
-        #: What tasks wait for whose response has no room.
-        self._responders: list[Any] = []
+        #: The requests whose responses have no room, each with the size of the body and what its task waits for.
+        self._responders: list[tuple[Request, int, Any]] = []
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> Any:
         """Run a coroutine as a task of the server, which ends with `end_work`."""
@@ -450,12 +450,16 @@ class ServerTransport(LoggedTransport):
             refusal, why = "failed", "the answer to the handshake is not allowed"
             log.failed(self, connection, why, error)
             websocket = self.answer(connection, UpgradeReject(500))
-        if isinstance(connection.response, UpgradeReject):
-            self._server.count_refusal(refusal)
-            log.refused(self, connection, f"{connection.response.status}, {why}")
+        self.note_refusal(connection, refusal, why)
         if websocket is not None:
             # A task of its own, so that this one's frame does not live as long as the WebSocket.
             self.start_handler(websocket)
+
+    def note_refusal(self, connection: Connection, refusal: Refusal, why: str) -> None:
+        """Count and log a refusal, if one was sent."""
+        if isinstance(connection.response, UpgradeReject):
+            self._server.count_refusal(refusal)
+            log.refused(self, connection, f"{connection.response.status}, {why}")
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> Any:
         """Answer an opening handshake, if the client is there; give the WebSocket that has opened by that.
@@ -564,16 +568,26 @@ class ServerTransport(LoggedTransport):
     async def _await_room(self, request: Request, size: int) -> None:
         """Wait while the body of a response would only add to what waits for the client, over HTTP/2."""
         while not (self.lost or self.http.has_room_for(request, size)):
-            waiter = self.new_waiter()
-            self._responders.append(waiter)
-            await waiter
+            waiting = request, size, self.new_waiter()
+            self._responders.append(waiting)
+            try:
+                await waiting[2]
+            finally:
+                # It may be cancelled.
+                if waiting in self._responders:
+                    self._responders.remove(waiting)
 
     def _wake_senders(self) -> None:
         super()._wake_senders()
-        waiting, self._responders = self._responders, []
-        for waiter in waiting:
-            if not waiter.done():
+        still = []
+        for request, size, waiter in self._responders:
+            if waiter.done():
+                continue
+            if self.lost or self.http.has_room_for(request, size):
                 waiter.set_result(None)
+            else:
+                still.append((request, size, waiter))
+        self._responders = still
 
     def lose(self) -> None:
         super().lose()
