@@ -9,6 +9,7 @@ import socket
 import threading
 
 import pytest
+from drivers.batches import echo_in_a_batch, talk_in_a_batch
 from drivers.conftest import BOUND, listening, url
 from drivers.raw import raw_client
 from wire import REQUEST, TEXT, frames_of, masked
@@ -294,23 +295,7 @@ def batches(websockets):
 def test_a_receive_that_waits_writes_what_a_batch_holds_back(run, http):
     async def work():
         async with listening(echo_in_a_batch) as server, connect(url(server), http=http) as websocket:
-            with websocket.batch():
-                await websocket.send("one")
-                assert await websocket.recv() == "one"
-                await websocket.send("two")
-                await websocket.send("three")
-                assert [await websocket.recv(), await websocket.recv()] == ["two", "three"]
-                await websocket.send("bye")
-                # The server ends after it.
-                await websocket.wait_closed()
-            assert websocket.close_code == 1000
-
-    async def echo_in_a_batch(websocket):
-        with websocket.batch():
-            async for message in websocket:
-                if message == "bye":
-                    return
-                await websocket.send(message)
+            await talk_in_a_batch(websocket)
 
     run(work())
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trio.testing
+from drivers.batches import echo_in_a_batch, talk_in_a_batch
 from drivers.raw import blocking_server
 from on_trio import listening, url
 from wire import SETTINGS, h2_frame
@@ -71,25 +72,9 @@ def test_a_burst_is_answered_in_order_and_written_together(run, http):
 
 
 def test_a_receive_that_waits_writes_what_a_batch_holds_back(run, http):
-    async def echo_in_a_batch(websocket):
-        with websocket.batch():
-            async for message in websocket:
-                if message == "bye":
-                    return
-                await websocket.send(message)
-
     async def main():
         async with listening(echo_in_a_batch) as server, connect(url(server), http=http) as websocket:
-            with websocket.batch():
-                await websocket.send("one")
-                assert await websocket.recv() == "one"
-                await websocket.send("two")
-                await websocket.send("three")
-                assert [await websocket.recv(), await websocket.recv()] == ["two", "three"]
-                await websocket.send("bye")
-                # The server ends after it.
-                await websocket.wait_closed()
-            assert websocket.close_code == 1000
+            await talk_in_a_batch(websocket)
 
     run(main)
 
