@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -150,23 +151,37 @@ def open_by_hand(sock: socket.socket, carrier: Any, target: str = "/") -> Connec
 
 
 def answer_on_one_stream(port: int, left: Callable[[], bool]) -> None:
-    """Open two WebSockets on an HTTP/2 connection; until `left`, answer the Pings of the first alone, and send PINGs for both."""
+    """Open two WebSockets on an HTTP/2 connection; until `left`, answer the Pings of the first alone, and send PINGs for both.
+
+    Returns once a Ping on the first is answered.
+    """
     client = Http2(Role.CLIENT, auto_pong=False)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         first = open_by_hand(sock, client)
         second = client.open()
         sock.sendall(second.send(UpgradeRequest("localhost")))
         while not left():
-            # Without waiting for more than a moment.
-            if select.select([sock], [], [], 0.02)[0]:
-                data = sock.recv(65536)
-                assert data, "the server has left both"
-                events, reply = client.receive(data)
-                sock.sendall(reply)
-                for connection, event in events:
-                    if connection is first and isinstance(event, Ping):
-                        sock.sendall(first.send(Pong(event.data)))
+            # At a pace: thousands in a second are a flood, which ends the connection.
+            time.sleep(0.02)
+            _answer_pings(sock, client, first)
             sock.sendall(client.probe())
+        sock.sendall(first.send(Ping(b"still there?")))
+        assert any(_answer_pings(sock, client, first) for _ in range(500)), "the first is not answered"
+
+
+def _answer_pings(sock: socket.socket, client: Http2, first: Connection) -> bool:
+    """Read what has come within a moment, and answer the Pings of `first`; whether a Pong came on it."""
+    if not select.select([sock], [], [], 0.02)[0]:
+        return False
+    data = sock.recv(65536)
+    assert data, "the server has left both"
+    events, reply = client.receive(data)
+    sock.sendall(reply)
+    found = [event for connection, event in events if connection is first]
+    for event in found:
+        if isinstance(event, Ping):
+            sock.sendall(first.send(Pong(event.data)))
+    return any(isinstance(event, Pong) for event in found)
 
 
 def reset(sock: socket.socket) -> None:
