@@ -185,6 +185,7 @@ SERVERS = {
     "bare loop": serve_bare,
     "mintws": serve_mintws,
     "mintws, batch": partial(serve_mintws, batch=True),
+    "mintws, HTTP/2": serve_mintws,
     "websockets": serve_websockets,
 }
 
@@ -217,6 +218,8 @@ def measure_server(name: str, load: str, in_flight: int, count: int) -> float:
         words += ["--count", str(count), "--warm", str(count // 10), "--wait", "--hold"]
         if name == "bare loop":
             words.append("--raw")
+        if name.endswith("HTTP/2"):
+            words += ["--http", "2"]
         with measure.process(load, "echo", *words, core=measure.CORES[-1], stdin=True) as client:
             assert client.stdout is not None and client.stdin is not None
             assert client.stdout.readline().strip() == "ready"
