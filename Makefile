@@ -133,6 +133,13 @@ WHEELS ?= *
 wheels: rust $(VENV)/.wheels
 	$(PY) wheels/build.py $(foreach it,$(WHEELS),'$(it)')
 
+# The workflow files, which nothing here can run. Go brings the tool.
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+.PHONY: workflows
+workflows:
+	@command -v go >/dev/null || { echo "Go is missing: on Debian and Ubuntu, apt install golang-go" >&2; exit 1; }
+	go run $(ACTIONLINT) .github/workflows/*.yml
+
 # What is in target/wheels, run with each of PYTHONS that a wheel is for: make check-wheels PYTHONS="python3.10 python3.13"
 PYTHONS ?= $(BASE)
 check-wheels: $(VENV)/.wheels
