@@ -15,6 +15,10 @@ DEFAULT_WINDOW = 65535
 #: stream. Chromium opens at most 256 streams, Firefox 200 WebSockets. Other servers allow 100 to 250, or set no limit.
 MAX_CONCURRENT_STREAMS = 256
 
+#: The range of `max_header_size`: a smaller one than the least is none that browsers can open a WebSocket within.
+LEAST_HEADER_SIZE = 1024
+MOST_HEADER_SIZE = 1024 * 1024
+
 #: The largest numbers of HTTP/2 (RFC 9113 §6.5.2, §6.9.1) and of a payload length (RFC 6455 §5.2).
 INT31 = (1 << 31) - 1
 INT63 = (1 << 63) - 1
@@ -49,3 +53,13 @@ def check_streams(window: object, max_concurrent_streams: object) -> None:
     check_int("window", window, DEFAULT_WINDOW, INT31, " bytes")
     if max_concurrent_streams is not None:
         check_int("max_concurrent_streams", max_concurrent_streams, 0, INT31)
+
+
+def check_header_size(max_header_size: object) -> None:
+    """Check this argument of `Http1` and `Http2`, where `None` is the default of each.
+
+    Raises:
+        LocalProtocolError, TypeError: as from these.
+    """
+    if max_header_size is not None:
+        check_int("max_header_size", max_header_size, LEAST_HEADER_SIZE, MOST_HEADER_SIZE, " bytes")

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from drivers.conftest import echo, listening
+from drivers.conftest import echo, listening, url
 
-from mintws import LocalProtocolError
+from mintws import ConnectError, LocalProtocolError, UpgradeError
 from mintws.asyncio import connect, connect_http2, serve
 from mintws.drivers import listener
 
@@ -255,6 +255,8 @@ def test_servers_share_a_port_if_all_say_so(run):
         ({"port": 0, "window": None}, TypeError),
         ({"port": 0, "max_concurrent_streams": -1}, LocalProtocolError),
         ({"port": 0, "max_concurrent_streams": "5"}, TypeError),
+        ({"port": 0, "max_header_size": 1023}, LocalProtocolError),
+        ({"port": 0, "max_header_size": 2048.0}, TypeError),
     ],
     ids=str,
 )
@@ -299,6 +301,23 @@ def test_the_window_is_what_a_client_may_send_before_it_is_taken(run, window):
             websocket = await client.open()
             stream = websocket.connection.carrier.number
             assert client.http.h2.local_flow_control_window(stream) == (window or 256 * 1024)
+
+    run(work())
+
+
+@pytest.mark.parametrize(("most", "size"), [(2000, 3000), (None, 70_000), (None, 30_000), (200_000, 150_000)])
+def test_a_head_is_taken_up_to_max_header_size(run, http, most, size):
+    async def work():
+        headers = [("X", "a" * size)]
+        async with listening(max_header_size=most) as server, connect(url(server), http=http) as first:
+            if size < (most or 64_000):
+                async with connect(url(server), http=http, headers=headers) as second:
+                    await second.ping()
+            else:
+                with pytest.raises(ConnectError) as refused:
+                    await connect(url(server), http=http, headers=headers)
+                assert http == "2" or (isinstance(refused.value, UpgradeError) and refused.value.status == 431)
+            await first.ping()
 
     run(work())
 

@@ -8,6 +8,7 @@ from wire import ACCEPT, KEY, REQUEST, fault, header_of, masked, said
 
 from mintws import (
     Binary,
+    Failed,
     Http1,
     LocalProtocolError,
     PerMessageDeflate,
@@ -304,6 +305,32 @@ def test_lines_of_a_body_do_not_count_as_those_of_a_head():
 
 def test_head_of_30_kb_is_taken():
     taken(request("X: " + "a" * 30_000))
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 100])
+@pytest.mark.parametrize("most", [1024, 100_000, 1 << 20])
+@pytest.mark.parametrize("over", [0, 1])
+def test_head_of_more_than_max_header_size_is_refused_however_it_is_cut(most, over, cut):
+    http = Http1(Role.SERVER, max_header_size=most)
+    head = request("X: " + "a" * (most + over - len(request("X: "))))
+    assert len(head) == most + over
+    replies = b"".join(http.receive(head[i : i + cut])[1] for i in range(0, len(head), cut))
+    assert replies.startswith(b"HTTP/1.1 431 ") == bool(over)
+    assert http.done == bool(over)
+
+
+def test_client_takes_a_head_of_at_most_max_header_size():
+    for size, fails in ((50_000, False), (70_000, True)):
+        http = Http1(Role.CLIENT, max_header_size=60_000)
+        http.open().send(UpgradeRequest("localhost"))
+        events, _ = http.receive(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nX: " + b"a" * size + b"\r\n\r\n")
+        assert any(isinstance(event, Failed) for _, event in events) == fails
+
+
+@pytest.mark.parametrize("wrong", [1023, (1 << 20) + 1, 0, -1])
+def test_max_header_size_out_of_its_range_is_refused(wrong):
+    with pytest.raises(LocalProtocolError, match="max_header_size must be 1024 to 1048576 bytes"):
+        Http1(Role.SERVER, max_header_size=wrong)
 
 
 def test_head_that_never_ends_holds_at_most_its_limit():

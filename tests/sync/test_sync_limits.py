@@ -12,6 +12,20 @@ from mintws import ConnectError, UpgradeError
 from mintws.sync import connect, connect_http2
 
 
+@pytest.mark.parametrize(("most", "size"), [(2000, 3000), (200_000, 150_000)])
+def test_a_head_is_taken_up_to_max_header_size(http, most, size):
+    headers = [("X", "a" * size)]
+    with listening(max_header_size=most) as server, connect(url(server), http=http) as first:
+        if size < most:
+            with connect(url(server), http=http, headers=headers) as second:
+                second.ping()
+        else:
+            with pytest.raises(ConnectError) as refused:
+                connect(url(server), http=http, headers=headers).open()
+            assert http == "2" or (isinstance(refused.value, UpgradeError) and refused.value.status == 431)
+        first.ping()
+
+
 def test_limits_refuse_what_is_over_them_and_that_is_counted(http, works):
     end = threading.Event()
 

@@ -18,6 +18,25 @@ async def until(condition):
             await trio.sleep(0.01)
 
 
+@pytest.mark.parametrize(("most", "size"), [(2000, 3000), (200_000, 150_000)])
+def test_a_head_is_taken_up_to_max_header_size(run, http, most, size):
+    async def main():
+        async with listening(max_header_size=most) as server:
+            async with connect(url(server), http=http) as first:
+                headers = [("X", "a" * size)]
+                if size < most:
+                    async with connect(url(server), http=http, headers=headers) as second:
+                        await second.ping()
+                else:
+                    with pytest.raises(ConnectError) as refused:
+                        async with connect(url(server), http=http, headers=headers):
+                            pass
+                    assert http == "2" or (isinstance(refused.value, UpgradeError) and refused.value.status == 431)
+                await first.ping()
+
+    run(main)
+
+
 def test_limits_refuse_what_is_over_them_and_that_is_counted(run, http):
     async def upgrade(connection, request):
         if request.target == "/slow":

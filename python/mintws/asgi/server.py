@@ -68,6 +68,7 @@ class Arguments(Options, total=False):
     forwarded_header: ForwardedHeader
     window: int
     max_concurrent_streams: int
+    max_header_size: int | None
     server_header: str | None
     open_timeout: float | None
     idle_timeout: float | None
@@ -91,7 +92,7 @@ class serve(driver.serve):  # noqa: N801  (used as a function)
         root_path: the path that the application is mounted at, with a slash at its beginning and none at its end.
         arguments: see `mintws.asyncio.serve`, which has the same: `sock`, `path`, `backlog`, `reuse_port`, `ssl`, `extensions`, `http2`,
             `max_connections`, `max_connections_per_address`, `max_handshakes`, `proxy_protocol`, `trusted_proxies`,
-            `forwarded_header`, `window`, `max_concurrent_streams`, `server_header`, the timeouts, and `Options`.
+            `forwarded_header`, `window`, `max_concurrent_streams`, `max_header_size`, `server_header`, the timeouts, and `Options`.
 
     Raises:
         LocalProtocolError, TypeError: an argument is wrong.

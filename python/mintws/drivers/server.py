@@ -33,7 +33,7 @@ from mintws.events import (
 )
 from mintws.extensions import Extension, Offer
 from mintws.http1 import Http1
-from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_header_size, check_streams
 from mintws.session import (
     Admission,
     DriverWebSocket,
@@ -93,6 +93,7 @@ class ServerSettings:
         self.http2 = True
         self.window = STREAM_WINDOW
         self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
+        self.max_header_size: int | None = None
         self.admission = Admission()
         #: The proxies whose headers tell the client of a request.
         self.trusted: TrustedProxies | None = None
@@ -122,6 +123,7 @@ class ServerSettings:
         forwarded_header: ForwardedHeader,
         window: int,
         max_concurrent_streams: int,
+        max_header_size: int | None,
         server_header: str | None,
     ) -> None:
         """Take the arguments of `serve` of these names.
@@ -148,12 +150,14 @@ class ServerSettings:
             import mintws.http2  # noqa: F401
         self.http2 = http2
         check_streams(window, max_concurrent_streams)
+        check_header_size(max_header_size)
         self.admission = Admission(max_connections, max_connections_per_address, max_handshakes)
         self.proxies = None if proxy_protocol is None else Networks("proxy_protocol", proxy_protocol)
         trusted = TrustedProxies(trusted_proxies or (), forwarded_header)
         self.trusted = None if trusted_proxies is None else trusted
         self.window = window
         self.max_concurrent_streams = max_concurrent_streams
+        self.max_header_size = max_header_size
         self.product = product_header("Server", server_header)
 
     @property
@@ -624,12 +628,14 @@ class ServerTransport(LoggedTransport):
                     Role.SERVER,
                     window=server.window,
                     max_concurrent_streams=server.max_concurrent_streams,
+                    max_header_size=server.max_header_size,
                     response_headers=headers,
                     **server.options,
                 )
             )
         else:
-            self.speak(Http1(Role.SERVER, response_headers=headers, **server.options))
+            size = server.max_header_size
+            self.speak(Http1(Role.SERVER, response_headers=headers, max_header_size=size, **server.options))
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> Any:
         self._working += 1

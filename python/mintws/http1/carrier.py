@@ -33,6 +33,7 @@ from mintws.events import (
 )
 from mintws.http1.reader import HEAD_LIMIT, H11Event, Reader
 from mintws.http1.response import StreamedResponse
+from mintws.limits import check_header_size
 
 #: Pairs of the connection and its event, and bytes to write. Ordinary HTTP has `None` for the connection; typed `Any`, so that
 #: WebSocket-only callers need not handle `None`.
@@ -60,6 +61,8 @@ class Http1(Direct):
         header_case: the case of header names: "title" as in `Sec-WebSocket-Key`, or "lower".
         response_headers: on a server, called for each response except 1xx other than 101. It returns headers that are added unless
             present: Date, which needs a clock (RFC 9110 §6.6.1), and Server.
+        max_header_size: how many bytes the head of a message of the peer may have, 1 KiB to 1 MiB; 32 KiB unless it is given. A larger
+            request is answered with 431 (RFC 6585 §5), a larger response is a fault.
         limit, memory_limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`.
 
     Attributes:
@@ -105,6 +108,7 @@ class Http1(Direct):
         *,
         header_case: Literal["title", "lower"] = "title",
         response_headers: ResponseHeaders = tuple,
+        max_header_size: int | None = None,
         limit: int | None = DEFAULT_LIMIT,
         memory_limit: MemoryLimit = "auto",
         max_frame: int | None = None,
@@ -115,6 +119,8 @@ class Http1(Direct):
     ) -> None:
         if header_case not in ("title", "lower"):
             raise LocalProtocolError(f'header_case must be "title" or "lower", not {header_case!r}')
+        check_header_size(max_header_size)
+        head_limit = HEAD_LIMIT if max_header_size is None else max_header_size
         self._connection = Connection(
             role,
             self,
@@ -128,7 +134,7 @@ class Http1(Direct):
         )
         self._connection._hold(self, weakly=True)
         ours = h11.CLIENT if role is Role.CLIENT else h11.SERVER
-        self.h11 = h11.Connection(ours, max_incomplete_event_size=HEAD_LIMIT)
+        self.h11 = h11.Connection(ours, max_incomplete_event_size=head_limit)
         self._role = role
         self._header_case = header_case
         self._response_headers = response_headers
@@ -139,7 +145,7 @@ class Http1(Direct):
         self._leaving = False
         self._reading = True
         #: Parses the bytes until then.
-        self._reader = Reader(self.h11)
+        self._reader = Reader(self.h11, head_limit)
         self._opened = False
         self._interim = 0
         self._rejection: Rejection | None = None

@@ -30,16 +30,18 @@ class Reader:
 
     Args:
         connection: the parser.
+        head_limit: how many bytes the head of a message may have.
 
     Attributes:
         buffer: the bytes that it has not been given yet.
         ended: whether the peer has ended its half.
     """
 
-    __slots__ = ("_head", "_head_len", "_head_lines", "_left", "buffer", "connection", "ended")
+    __slots__ = ("_head", "_head_len", "_head_limit", "_head_lines", "_left", "buffer", "connection", "ended")
 
-    def __init__(self, connection: h11.Connection) -> None:
+    def __init__(self, connection: h11.Connection, head_limit: int) -> None:
         self.connection = connection
+        self._head_limit = head_limit
         self.buffer = ReceiveBuffer()
         self.ended = False
         #: Whether the last request is a HEAD.
@@ -106,8 +108,8 @@ class Reader:
                 return None
             if before_head:
                 self._head_len += len(piece)
-                if self._head_len > HEAD_LIMIT:
-                    too_long = f"the head has more than {HEAD_LIMIT} bytes"
+                if self._head_len > self._head_limit:
+                    too_long = f"the head has more than {self._head_limit} bytes"
                     return RemoteProtocolError(too_long, section="RFC 9110 §5.4", status=431)
                 self._head_lines += piece.count(b"\n")
                 if self._head_lines > LINES_LIMIT:

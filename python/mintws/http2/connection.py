@@ -30,7 +30,7 @@ from mintws.http2.response import StreamedResponse
 from mintws.http2.stream import Events, Streams
 from mintws.http2.websocket import WebSocketStream
 from mintws.http2.wire import NO_LIMIT, ConnectionFault, Wire, disabled
-from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_streams
+from mintws.limits import MAX_CONCURRENT_STREAMS, STREAM_WINDOW, check_header_size, check_streams
 
 #: Pairs of a connection and its event; what concerns ordinary streams comes with `None`. Typed so that only who has ordinary ones need
 #: ask for `None`.
@@ -64,6 +64,8 @@ class Http2:
         enable_connect: on a server, whether WebSockets are taken at all (RFC 8441 §3).
         max_concurrent_streams: how many streams a client may have open at a time, 0 to 2^31-1. On a server 256 unless it is given; a
             client has as many as its server takes, and where it is given not more than that.
+        max_header_size: how many bytes the header list of a request or response of the peer may have, 1 KiB to 1 MiB, each field with
+            32 more (RFC 9113 §6.5.2); 64 KiB unless it is given. A larger one ends the connection.
         response_headers: on a server, called for each response but a 100; gives headers that it gets unless it has them: Date, which
             only who has a clock can give (RFC 9110 §6.6.1), and Server.
         limit, memory_limit, max_frame, parts, text_as_bytes, auto_pong, entropy: see `Options`; but for `memory_limit` they hold for each
@@ -92,6 +94,7 @@ class Http2:
         window: int = STREAM_WINDOW,
         enable_connect: bool = True,
         max_concurrent_streams: int | None = None,
+        max_header_size: int | None = None,
         response_headers: ResponseHeaders = tuple,
         limit: int | None = DEFAULT_LIMIT,
         memory_limit: MemoryLimit = "auto",
@@ -106,6 +109,7 @@ class Http2:
         if scheme not in ("http", "https"):
             raise LocalProtocolError(f'scheme must be "https" for wss: and "http" for ws:, not {scheme!r}')
         check_streams(window, max_concurrent_streams)
+        check_header_size(max_header_size)
         self.scheme = scheme
         self._role = role
         self._options: Options = {
@@ -128,6 +132,7 @@ class Http2:
             window=window,
             enable_connect=enable_connect,
             max_concurrent_streams=max_concurrent_streams,
+            max_header_size=max_header_size,
             own_limit=own_limit,
             memory_limit=memory_of(self._options),
             response_headers=response_headers,

@@ -84,6 +84,7 @@ class Wire:
         window: the window of each stream in which the peer sends, at first.
         enable_connect: on a server, whether WebSockets are taken.
         max_concurrent_streams: how many streams the peer may have open at a time.
+        max_header_size: the bytes of a header list that the peer may send; `None` is 64 KiB.
         own_limit: how many streams a client opens, whatever its server takes.
         memory_limit: how many bytes may be held for the peer; `None` is no limit.
         response_headers: gives what a server adds to the heads of its responses.
@@ -110,6 +111,7 @@ class Wire:
         window: int,
         enable_connect: bool,
         max_concurrent_streams: int,
+        max_header_size: int | None,
         own_limit: int,
         memory_limit: int | None,
         response_headers: ResponseHeaders,
@@ -119,11 +121,14 @@ class Wire:
         # Headers are held to their rules here, stream by stream: h2 would end the connection for a fault of one stream.
         config = h2.config.H2Configuration(client_side=client, header_encoding=None, validate_inbound_headers=False)
         self.h2 = H2Connection(config, self._stream_closed)
+        header_limit = HEADER_LIMIT if max_header_size is None else max_header_size
+        # Of SETTINGS that a connection begins with, h2 does not tell its decoder.
+        self.h2.decoder.max_header_list_size = header_limit
         settings = {
             SettingCodes.INITIAL_WINDOW_SIZE: window,
             SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
             SettingCodes.MAX_CONCURRENT_STREAMS: max_concurrent_streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
+            SettingCodes.MAX_HEADER_LIST_SIZE: header_limit,
         }
         if client:
             settings[SettingCodes.ENABLE_PUSH] = 0

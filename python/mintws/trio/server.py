@@ -100,6 +100,8 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             `request.peer`, and which headers these are: "X-Forwarded-For", with -Proto and -Host, or "Forwarded" (RFC 7239).
         window, max_concurrent_streams: over HTTP/2, what a client may send on one stream before it is taken, and how many streams it may
             have open; see `Http2`.
+        max_header_size: the bytes that the head of a request may have, 1 KiB to 1 MiB; if nothing is said, 32 KiB over HTTP/1.1, where a
+            larger one gets 431, and 64 KiB over HTTP/2, where it ends the connection.
         server_header: the Server of each response that has none; `None` leaves it out.
         open_timeout, idle_timeout, close_timeout, half_closed_timeout, ping_interval, ping_timeout: see `Timeouts`.
         task_status: for `nursery.start`, which gives the `Server` by it.
@@ -138,6 +140,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         forwarded_header: ForwardedHeader = "X-Forwarded-For",
         window: int = STREAM_WINDOW,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        max_header_size: int | None = None,
         server_header: str | None = PRODUCT,
         open_timeout: float | None = 10.0,
         idle_timeout: float | None = 60.0,
@@ -165,6 +168,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             forwarded_header=forwarded_header,
             window=window,
             max_concurrent_streams=max_concurrent_streams,
+            max_header_size=max_header_size,
             server_header=server_header,
         )
         self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
