@@ -150,23 +150,25 @@ def open_by_hand(sock: socket.socket, carrier: Any, target: str = "/") -> Connec
                 return found
 
 
-def answer_on_one_stream(port: int, left: Callable[[], bool]) -> None:
-    """Open two WebSockets on an HTTP/2 connection; until `left`, answer the Pings of the first alone, and send PINGs for both.
+def answer_on_one_stream(port: int, ended: list[Any]) -> list[Any]:
+    """Open two WebSockets on an HTTP/2 connection; until one has `ended`, answer the Pings of the first alone, and send PINGs for both.
 
-    Returns once a Ping on the first is answered.
+    Returns:
+        What has ended by the time that a Ping on the first is answered, before the socket is closed.
     """
     client = Http2(Role.CLIENT, auto_pong=False)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         first = open_by_hand(sock, client)
         second = client.open()
         sock.sendall(second.send(UpgradeRequest("localhost")))
-        while not left():
+        while not ended:
             # At a pace: thousands in a second are a flood, which ends the connection.
             time.sleep(0.02)
             _answer_pings(sock, client, first)
             sock.sendall(client.probe())
         sock.sendall(first.send(Ping(b"still there?")))
         assert any(_answer_pings(sock, client, first) for _ in range(500)), "the first is not answered"
+        return list(ended)
 
 
 def _answer_pings(sock: socket.socket, client: Http2, first: Connection) -> bool:
