@@ -11,7 +11,7 @@ from mintws import _core
 from mintws.errors import RemoteProtocolError
 from mintws.http1.receive_buffer import ReceiveBuffer
 
-#: The most bytes of a request's or a response's head.
+#: The most bytes of a request's or a response's head, unless `max_header_size` is given.
 HEAD_LIMIT = 32 * 1024
 #: The most lines of a head. A line costs more than its bytes.
 LINES_LIMIT = 512

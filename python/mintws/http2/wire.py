@@ -36,7 +36,7 @@ from mintws.limits import DEFAULT_WINDOW, INT31
 CONNECTION_WINDOW = 16 * 1024 * 1024
 #: SETTINGS_MAX_FRAME_SIZE: what comes is cut out of chunks, so larger frames would only be held longer.
 MAX_FRAME_SIZE = 16384
-#: The most bytes of a request's headers, as RFC 9113 §6.5.2 counts them.
+#: The most bytes of a header list, as RFC 9113 §6.5.2 counts them, unless `max_header_size` is given.
 HEADER_LIMIT = 64 * 1024
 #: The most bytes of a GOAWAY's debug data that are told.
 DEBUG_LIMIT = 120
