@@ -35,6 +35,13 @@ class Listener(ListenAddress):
         return sockets
 
 
+class NoListener:
+    """Where a server listens that is given its connections: nowhere."""
+
+    async def listen(self) -> list[socket.socket]:
+        return []
+
+
 def _bind_unix(path: str) -> socket.socket:
     """Bind a Unix socket, in place of one that a process has left there."""
     with suppress(FileNotFoundError):

@@ -45,7 +45,7 @@ from mintws.session import (
 )
 from mintws.tls import Tls
 from mintws.trio.blocks import BlockNursery, raising
-from mintws.trio.listener import Listener
+from mintws.trio.listener import Listener, NoListener
 from mintws.trio.proxy_protocol import read_header
 from mintws.trio.stream import SocketStream, Stream, aclose_now, address_of
 from mintws.trio.streamed import StreamTransport
@@ -77,6 +77,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         backlog: how many connections may wait in the system until they are accepted; 4096 if nothing is said. A `sock` that listens
             already keeps its own, where the system tells it: Linux does for TCP. The system may have a lower limit.
         reuse_port: whether other processes may listen on the same port if they say so too, and share the connections (SO_REUSEPORT).
+        listen: `False` listens nowhere, without any of these: `Server.serve_stream` brings the connections.
         ssl: the TLS context of a server with TLS, with its certificate loaded, or what makes one when it is called, which is done once.
             The context is the server's from then on, and its list for ALPN is set here: give another server, or other uses, their own.
         respond: answers ordinary requests, `Request` to `Response`; without it they get 426.
@@ -125,6 +126,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         path: str | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
+        listen: bool = True,
         ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None = None,
         respond: Respond | None = None,
         upgrade: Upgrade | None = None,
@@ -171,7 +173,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             max_header_size=max_header_size,
             server_header=server_header,
         )
-        self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
+        self._listener = self._make_listener(listen, (host, port, sock, path, backlog, reuse_port))
         self._ssl = server_context(ssl, http2=http2)
         self._task_status = task_status
         self._serving: Coroutine[Any, Any, None] | None = None
@@ -179,8 +181,16 @@ class serve(Unopened):  # noqa: N801  (used as a function)
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> Server:
         return Server(handler, timeouts, options)
 
-    def _make_listener(self, *place: Any) -> Any:
-        return Listener(*place)
+    def _make_listener(self, listen: bool, place: tuple[Any, ...]) -> Listener | NoListener:
+        if not isinstance(listen, bool):
+            raise TypeError(f"listen is True or False, not {listen!r}")
+        if listen:
+            return Listener(*place)
+        if any(it is not None and it is not False for it in place):
+            raise LocalProtocolError(
+                "listen=False listens nowhere: leave out host, port, sock, path, backlog, reuse_port"
+            )
+        return NoListener()
 
     async def __aenter__(self) -> Server:
         self._tasks = BlockNursery()
@@ -246,6 +256,7 @@ class Server(ServerSettings):
         self.tasks: dict[trio.lowlevel.Task, tuple[trio.CancelScope, TrioServerTransport]] = {}
         self._listening: list[socket.socket] = []
         self._listened = False
+        self._ssl: tls.SSLContext | None = None
         self._closed = trio.Event()
         #: How accepting ends, and the handshakes of TLS.
         self._accepting = trio.CancelScope()
@@ -253,15 +264,17 @@ class Server(ServerSettings):
         #: Tasks that wait for the end of some of the work that is under way.
         self._work = trio.lowlevel.ParkingLot()
 
-    async def listen(self, listener: Listener, ssl: tls.SSLContext | None, nursery: trio.Nursery) -> Server:
+    async def listen(
+        self, listener: Listener | NoListener, ssl: tls.SSLContext | None, nursery: trio.Nursery
+    ) -> Server:
         """Begin to listen, where `serve` was told to; what is done for clients runs in the nursery."""
         if self._listened:
             raise LocalProtocolError("a server listens once: call serve() again")
         self._listened = True
-        self._nursery = nursery
+        self._nursery, self._ssl = nursery, ssl
         self._listening = await listener.listen()
         self.port = port_of(self._listening)
-        nursery.start_soon(self._accept_all, self._listening, ssl)
+        nursery.start_soon(self._accept_all, self._listening)
         return self
 
     async def __aenter__(self) -> Server:
@@ -288,6 +301,46 @@ class Server(ServerSettings):
     async def wait_closed(self) -> None:
         """Wait until `close` is done."""
         await self._closed.wait()
+
+    async def serve_stream(self, stream: Stream) -> None:
+        """Serve a connection that was accepted elsewhere, until it ends. The stream is closed then.
+
+        The server speaks its TLS on the stream, if it has any. What it does for the connection runs in the server's nursery. If the call is
+        cancelled, the connection is cut. A server that takes nothing new any more closes the stream at once. A PROXY header is read from
+        connections alone that the server has accepted itself.
+
+        Args:
+            stream: what the bytes of the client come from, with the methods that `connect` takes a stream for.
+
+        Raises:
+            LocalProtocolError: the server has not begun. The stream is closed.
+        """
+        if not self._listened or self.leaving:
+            await aclose_now(stream)
+            if not self._listened:
+                raise LocalProtocolError("the server has not begun: use it within `async with serve(...)`")
+            return
+        ended = trio.Event()
+        carried = trio.CancelScope()
+
+        async def carry() -> None:
+            try:
+                with carried:
+                    await self._carry(stream)
+            finally:
+                ended.set()
+
+        self._nursery.start_soon(carry)
+        try:
+            await ended.wait()
+        finally:
+            if not ended.is_set():
+                carried.cancel()
+                for protocol in [it for it in self.protocols if it.stream is stream]:
+                    # It ends by itself, and is not cancelled.
+                    protocol.cut()
+                with trio.CancelScope(shield=True):
+                    await ended.wait()
 
     async def drain(self, timeout: float | None, code: int = 1001, reason: str = "") -> None:
         """Stop listening, let what is under way come to its end, and close what is left then.
@@ -387,14 +440,14 @@ class Server(ServerSettings):
             scope.cancel()
         self._closed.set()
 
-    async def _accept_all(self, listening: Sequence[socket.socket], ssl: tls.SSLContext | None) -> None:
+    async def _accept_all(self, listening: Sequence[socket.socket]) -> None:
         """Accept connections of all sockets until the server leaves."""
         with self._accepting:
             async with trio.open_nursery() as nursery:
                 for sock in listening:
-                    nursery.start_soon(self._accept, sock, ssl)
+                    nursery.start_soon(self._accept, sock)
 
-    async def _accept(self, listening: socket.socket, ssl: tls.SSLContext | None) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         """Accept connections of a socket until the server leaves."""
         while not self.leaving:
             await trio.lowlevel.wait_readable(listening)
@@ -412,10 +465,11 @@ class Server(ServerSettings):
                     logger.error("no connection is accepted: %s", error)
                     await trio.sleep(NO_ROOM_WAIT)
                     break
-                self._nursery.start_soon(self._carry, SocketStream(sock), ssl)
+                self._nursery.start_soon(self._carry, SocketStream(sock))
 
-    async def _carry(self, stream: Stream, ssl: tls.SSLContext | None) -> None:
+    async def _carry(self, stream: Stream) -> None:
         """Serve a connection."""
+        ssl = self._ssl
         peer = Peer(address_of(stream))
         visit = None if self.leaving else self.admit(peer.address, secure=ssl is not None)
         try:

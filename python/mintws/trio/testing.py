@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl as tls
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -18,7 +16,7 @@ from mintws.drivers.memory import reaching, refused
 from mintws.session import Timeouts
 from mintws.trio.client import connect, connect_http2
 from mintws.trio.connector import Connector
-from mintws.trio.listener import Listener
+from mintws.trio.listener import NoListener
 from mintws.trio.memory import MemoryStream, memory_streams
 from mintws.trio.server import Handler, Server, serve
 from mintws.trio.stream import Stream
@@ -36,7 +34,7 @@ class serve_in_memory(serve):  # noqa: N801  (used as a function)
 
     Args:
         handler: see `serve`.
-        host, port, sock, path, backlog, reuse_port: not used.
+        host, port, sock, path, backlog, reuse_port, listen: not used.
         options: these, and all other arguments: see `serve`.
 
     Raises:
@@ -48,8 +46,8 @@ class serve_in_memory(serve):  # noqa: N801  (used as a function)
     def _make_server(self, handler: Handler, timeouts: Timeouts, options: Options) -> MemoryServer:
         return MemoryServer(handler, timeouts, options)
 
-    def _make_listener(self, *place: Any) -> _MemoryListener:
-        return _MemoryListener()
+    def _make_listener(self, listen: bool, place: tuple[Any, ...]) -> NoListener:
+        return NoListener()
 
     async def __aenter__(self) -> MemoryServer:
         await super().__aenter__()
@@ -71,13 +69,8 @@ class MemoryServer(Server):
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
-        self._ssl: tls.SSLContext | None = None
         self.connect = reaching(connect, self._reach)
         self.connect_http2 = reaching(connect_http2, self._reach)
-
-    async def listen(self, listener: Listener, ssl: tls.SSLContext | None, nursery: trio.Nursery) -> Server:
-        self._ssl = ssl
-        return await super().listen(listener, ssl, nursery)
 
     def _reach(self, connector: Connector) -> Connector:
         return _MemoryConnector(connector.destination, self._dial)
@@ -86,15 +79,8 @@ class MemoryServer(Server):
         if self.leaving or not self._listened:
             raise refused()
         ours, theirs = memory_streams()
-        self._nursery.start_soon(self._carry, theirs, self._ssl)
+        self._nursery.start_soon(self._carry, theirs)
         return ours
-
-
-class _MemoryListener:
-    """Where a server in memory listens: nowhere."""
-
-    async def listen(self) -> list[socket.socket]:
-        return []
 
 
 class _MemoryConnector(Connector):
