@@ -508,6 +508,10 @@ class ReadyList:
     """
 
     def __new__(cls) -> Self: ...
+    @property
+    def empty(self) -> bool:
+        """Whether it has none."""
+
     def drain(self) -> list[MessageQueue]:
         """Remove and return all queues."""
 
@@ -747,6 +751,7 @@ class SocketBase:
 
     def __new__(cls, *_args: Any, **_named: Any) -> Self: ...
     _reading: bool
+    _parked: int
     closing: bool
 
     @property
@@ -786,22 +791,37 @@ class SocketBase:
     ) -> None:
         """Set the descriptor of the socket; or, after the handshake of TLS, what decrypts and encrypts, and the room for plaintext."""
 
-    def _carry_alone(self, connection: Endpoint) -> None:
-        """Set the connection that the socket carries alone, so that threads of the application may read it."""
+    def _decode_by(self, decoder: Endpoint | DataReceiver | None) -> None:
+        """Set what decodes what threads of the application read: the connection that the socket carries alone, or streams of HTTP/2.
+
+        `None` leaves the reading to the background.
+        """
 
     def _follow(self) -> bool:
         """Have the background read the socket, once a thread of the application that reads it has; return whether that is a change now."""
 
     def _is_attended(self) -> bool:
-        """Return whether a thread of the application has read the socket since the last call; if not, have the background read it."""
+        """Return whether a thread of the application has begun to read the socket since the last call.
+
+        If not, the background is to read it; or, if a thread has read it ever since, is told when that has.
+        """
 
     def _read(self) -> bytes | OSError | None:
         """Read the socket once without waiting; return the bytes, `b""` at their end, an `OSError`, or `None` if there is nothing."""
 
-    def _take_left(self) -> tuple[list[tuple[Any, Any]] | None, bytes | OSError | SSLError | None, int, bool]:
+    def _take_left(
+        self,
+    ) -> tuple[
+        list[tuple[Any, Any]] | None,
+        bytes | OSError | SSLError | None,
+        int,
+        bool,
+        tuple[bytes, tuple[int, bytes | int | None, list[tuple[Any, Any]]]] | None,
+    ]:
         """Remove and return what threads of the application have left to be handled.
 
-        These are events, what ended the input, as from `_read`, the bytes written in reply, and whether a WebSocket is to be resumed.
+        These are events, what ended the input, as from `_read`, the bytes written in reply, whether a WebSocket is to be resumed, and a
+        chunk of HTTP/2 with what a `DataReceiver` has returned for it, and its events.
         """
 
     def write(self, data: bytes | memoryview) -> None:
@@ -851,6 +871,9 @@ class BlockingWebSocket(MessageQueue):
 
     def _end_wait(self, reader: object) -> None:
         """Announce that this reader waits no more, if it did."""
+
+    def _interrupt(self) -> None:
+        """Have the thread that reads the socket to wait for the next message look again whether there is one."""
 
     def _keep_message(self) -> bool:
         """Keep a message that has come, to be the next that is received; return whether there is one. Call this under the lock."""

@@ -217,20 +217,7 @@ impl DataReceiver {
         offset: usize,
         events: &Bound<'py, PyList>,
     ) -> PyResult<(usize, Bound<'py, PyAny>)> {
-        let py = slf.py();
-        with_bytes(data, |data| {
-            let mut this = slf.try_borrow_mut()?;
-            let mut chunk = data.get(offset..).unwrap_or_default();
-            if !this.is_behind(py)? {
-                let found = this.take_front(py, &mut chunk, events)?;
-                if found.is_some() || chunk.is_empty() {
-                    return Ok((data.len() - chunk.len(), found.into_pyobject(py)?));
-                }
-            }
-            this.rest.0.extend_from_slice(chunk);
-            let found = this.catch_up(py, events)?;
-            Ok((data.len(), found.into_pyobject(py)?))
-        })
+        with_bytes(data, |data| Self::receive_from(slf, data, offset, events))
     }
 
     /// Give how many useful bytes the DATA of WebSockets has carried since the last call.
@@ -276,6 +263,27 @@ impl DataReceiver {
 }
 
 impl DataReceiver {
+    /// Takes bytes as `receive` does.
+    pub fn receive_from<'py>(
+        slf: &Bound<'py, Self>,
+        data: &[u8],
+        offset: usize,
+        events: &Bound<'py, PyList>,
+    ) -> PyResult<(usize, Bound<'py, PyAny>)> {
+        let py = slf.py();
+        let mut this = slf.try_borrow_mut()?;
+        let mut chunk = data.get(offset..).unwrap_or_default();
+        if !this.is_behind(py)? {
+            let found = this.take_front(py, &mut chunk, events)?;
+            if found.is_some() || chunk.is_empty() {
+                return Ok((data.len() - chunk.len(), found.into_pyobject(py)?));
+            }
+        }
+        this.rest.0.extend_from_slice(chunk);
+        let found = this.catch_up(py, events)?;
+        Ok((data.len(), found.into_pyobject(py)?))
+    }
+
     /// Takes from the front of `chunk` until there is something for the HTTP/2 library, or the turn is spent.
     fn take_front<'py>(
         &mut self,

@@ -52,6 +52,12 @@ impl ReadyList {
         Self(Guarded::new(Vec::new()))
     }
 
+    /// Whether it has none.
+    #[getter]
+    fn empty(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.0.borrow_mut(py)?.is_empty())
+    }
+
     /// Remove and return all queues.
     pub fn drain(&self, py: Python<'_>) -> PyResult<Vec<Py<MessageQueue>>> {
         let queues = std::mem::take(&mut *self.0.borrow_mut(py)?);
@@ -69,6 +75,14 @@ impl ReadyList {
     fn __clear__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _held = std::mem::take(&mut *slf.get().0.borrow_mut(slf.py())?);
         Ok(())
+    }
+}
+
+impl ReadyList {
+    /// Whether one of the queues is full.
+    pub fn is_crowded(&self, py: Python<'_>) -> PyResult<bool> {
+        let queues = self.0.borrow_mut(py)?;
+        queues.iter().try_fold(false, |crowded, queue| Ok(crowded || queue.get().paused(py)?))
     }
 }
 

@@ -23,8 +23,6 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 #: Seconds in which a thread that was started runs, on a machine with much to do.
 START_WAIT = 2.0
-#: Seconds after which a socket that a thread of the application has read itself, and no longer reads, is read here.
-UNATTENDED = 0.25
 
 
 class Member(Protocol):
@@ -32,7 +30,8 @@ class Member(Protocol):
 
     Attributes:
         interest: the events to wait for, `READ` and `WRITE`.
-        attended: whether a thread of the application reads the socket itself, or did so since this was last asked for.
+        attended: seconds until this is to be asked again, if a thread of the application has begun to read the socket itself since it last
+            was; `None` if the background is to read it, or will be told when that thread has.
         expires_at: when to call `expire`; infinity if never.
         ended: whether the socket is to be closed.
     """
@@ -42,7 +41,7 @@ class Member(Protocol):
     @property
     def interest(self) -> int: ...
     @property
-    def attended(self) -> bool: ...
+    def attended(self) -> float | None: ...
     @property
     def ended(self) -> bool: ...
 
@@ -84,9 +83,9 @@ class Background:
         # Only of the thread.
         self._selector: selectors.BaseSelector
         self._registered: dict[Member, int] = {}
-        #: Members that threads of the application read themselves, and when to check whether they still do.
+        #: Members that threads of the application read themselves, and when to ask each whether they still do.
         self._attended: set[Member] = set()
-        self._check_at = 0.0
+        self._checks: list[tuple[float, int, Member]] = []
 
     def add(self, member: Member) -> None:
         """Begin to serve a member."""
@@ -155,6 +154,8 @@ class Background:
     def _end(self) -> None:
         self._thread = None
         self._timers.clear()
+        self._attended.clear()
+        self._checks.clear()
         self._selector.close()
         self._waker.close()
 
@@ -184,10 +185,10 @@ class Background:
     def _plan(self) -> bool:
         """See to the members that have changed, and set the time of the next turn; return whether there is one."""
         now = time.monotonic()
-        if self._attended and now >= self._check_at:
-            self._check_at = now + UNATTENDED
-            for member in [it for it in self._attended if not it.attended]:
-                self._attended.discard(member)
+        while self._checks and self._checks[0][0] <= now:
+            _, _, member = heapq.heappop(self._checks)
+            self._attended.discard(member)
+            if not member.ended:
                 self._register(member)
         while True:
             with self._lock:
@@ -198,7 +199,7 @@ class Background:
                         self._end()
                         return False
                     due = self._timers[0][0] if self._timers else now + 3600.0
-                    self._wakes_at = min(due, self._check_at) if self._attended else due
+                    self._wakes_at = min(due, self._checks[0][0]) if self._checks else due
                     return True
             for member in changed:
                 self._handle(member, 0)
@@ -211,11 +212,10 @@ class Background:
                 with self._lock:
                     self._members.discard(member)
             return
-        interest, before = member.interest, self._registered.get(member, 0)
-        if not interest & READ and member not in self._attended and member.attended:
-            if not self._attended:
-                self._check_at = time.monotonic() + UNATTENDED
+        if member not in self._attended and (seconds := member.attended) is not None:
             self._attended.add(member)
+            heapq.heappush(self._checks, (time.monotonic() + seconds, next(self._numbers), member))
+        interest, before = member.interest, self._registered.get(member, 0)
         if interest == before:
             return
         if not interest:
@@ -230,8 +230,6 @@ class Background:
     def _unregister(self, member: Member) -> None:
         if self._registered.pop(member, 0):
             self._selector.unregister(member)
-        if member.ended:
-            self._attended.discard(member)
 
     def _handle(self, member: Member, events: int) -> None:
         try:

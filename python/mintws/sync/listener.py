@@ -58,7 +58,7 @@ class Listener(ListenAddress):
 class ListeningSocket:
     """A socket that listens."""
 
-    attended = False
+    attended = None
 
     def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
         self.sock = sock

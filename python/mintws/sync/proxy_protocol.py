@@ -25,7 +25,7 @@ class RelayedSocket:
         is_cut: whether `cut` was called.
     """
 
-    attended = False
+    attended = None
 
     def __init__(self, sock: socket.socket, timeout: float | None, done: Callable[[RelayedSocket], None]) -> None:
         self.sock = sock

@@ -49,7 +49,7 @@ class Side:
         input_ended: nothing more is read.
     """
 
-    attended = False
+    attended = None
 
     def __init__(self, sock: socket.socket, take: Callable[[bytes], None], relay: Relay) -> None:
         sock.setblocking(False)

@@ -15,6 +15,7 @@ from mintws.connection import Connection
 from mintws.drivers import log
 from mintws.drivers.transport import numbers
 from mintws.events import Peer
+from mintws.http1 import Http1
 from mintws.session import WRITE_HIGH, Step, TlsTimeouts, TransportSession, earliest
 from mintws.sync.background import READ, WRITE, background
 from mintws.sync.parking import Parking
@@ -23,6 +24,7 @@ from mintws.sync.websocket import WebSocket
 from mintws.tls import Tls, TlsState
 
 if TYPE_CHECKING:
+    from mintws.http2 import Http2
     from mintws.session import DriverWebSocket
 
 if sys.platform != "win32":
@@ -30,10 +32,17 @@ if sys.platform != "win32":
     import termios
 
 
+#: Seconds after which the background reads a socket that a thread of the application has read itself, and no longer reads; and one of
+#: HTTP/2, on which a stream may be opened meanwhile.
+UNATTENDED = 0.25
+STREAMS_UNATTENDED = 0.02
+
+
 class SocketTransport(_core.SocketBase, ThreadTransport):
     """A connected socket, over TLS or not, with its HTTP connection. A server's and a client's differ in the opening handshake.
 
-    A thread that waits for a message reads the socket itself, if it carries one WebSocket; at all other times the background does.
+    A thread that waits for a message reads the socket itself, if it carries one WebSocket, or no other thread waits for what it carries; at
+    all other times the background does.
 
     Args:
         sock: the socket, which is the transport's from now on.
@@ -150,9 +159,11 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         return (READ if self._reading and not self._was_led else 0) | (WRITE if self.buffered else 0)
 
     @property
-    def attended(self) -> bool:
-        """Whether a thread of the application reads it, or did since the last call."""
-        return self._is_attended()
+    def attended(self) -> float | None:
+        """Seconds until this is to be asked again, if a thread of the application has begun to read since the last time."""
+        if not self._is_attended():
+            return None
+        return STREAMS_UNATTENDED if self.multiplexed else UNATTENDED
 
     @property
     def ended(self) -> bool:
@@ -224,12 +235,15 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         if not self.buffered:
             self._wake_senders()
             self._settle()
-        events, end, replied, resumes = self._take_left()
+        events, end, replied, resumes, begun = self._take_left()
         if resumes:
             for websocket in list(self.websockets):
                 if websocket._take_resume():
                     websocket._resume()
-        if events is not None or replied or any(websocket._paused for websocket in self.websockets):
+        if begun is not None:
+            assert not isinstance(self.http, Http1)
+            self.go_on(*self.http._receive(*begun))
+        elif events is not None or replied or not self.ready_list.empty:
             self._take(events or [], replied)
         self.run_soon()
         if end is not None and not self.lost:
@@ -321,6 +335,10 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         if (self._unwritable or not (stays and self.speaks)) and not self.lost and self._last is None:
             self.take_step(Step.CLOSE)
 
+    def speak(self, http: Http1 | Http2) -> None:
+        self._decode_by(http._data_receiver)
+        super().speak(http)
+
     def receive(self, data: bytes) -> None:
         """Take plaintext of the peer; empty if it has ended its half."""
         if self.speaks:
@@ -340,7 +358,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
             if queue._paused:
                 crowded = True
                 queue._pause()
-            queue._parking.wake()
+            queue._wake()
         self._session.receive_chunk(self.now(), crowded=crowded, replied=replied if self.full else 0)
         self.update_reading()
         self.close_if_done()
@@ -352,7 +370,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
     def _wake_readers(self) -> None:
         """Have threads that wait for a message look whether they can read the socket themselves."""
         for websocket in self.websockets:
-            websocket._parking.wake()
+            websocket._wake()
 
     def _wake_senders(self) -> None:
         for websocket in self.websockets:
@@ -363,9 +381,11 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
 
     def adopt(self, connection: Connection) -> WebSocket:
         websocket = WebSocket(self, connection)
-        if not (self.multiplexed or websocket._is_traced):
+        if websocket._is_traced:
             # What is logged is to be logged before a reader has it.
-            self._carry_alone(connection)
+            self._decode_by(None)
+        elif not self.multiplexed:
+            self._decode_by(connection)
         self.add(websocket)
         log.opened(self, connection)
         return websocket
@@ -473,7 +493,7 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
     def wake(self) -> None:
         self.parking.wake()
         for websocket in self.websockets:
-            websocket._parking.wake()
+            websocket._wake()
 
     def let_go(self, websocket: DriverWebSocket) -> None:
         super().let_go(websocket)

@@ -38,6 +38,7 @@ class ThreadTransport(LoggedTransport):
     expires_at: float
 
     if TYPE_CHECKING:
+        _parked: int
 
         @property
         def lock(self) -> Lock: ...
@@ -60,19 +61,20 @@ class ThreadTransport(LoggedTransport):
         """
         until = math.inf if deadline is None else deadline
         while True:
-            with self.lock:
-                if done():
-                    return
-                place = parking.enter()
-                self.attend()
-                # The background keeps the time, but not that of a transport which has ended, be it meanwhile.
-                expires_at = self.expires_at if self.lost else max(self.expires_at, self.now()) + BACKGROUND_WAIT
+            place = None
             try:
+                with self.lock:
+                    if done():
+                        return
+                    place = self.enter_parking(parking)
+                    # The background keeps the time, but not that of a transport which has ended, be it meanwhile.
+                    expires_at = self.expires_at if self.lost else max(self.expires_at, self.now()) + BACKGROUND_WAIT
                 wakes_at = min(until, expires_at)
                 woken = park(place, None if wakes_at == math.inf else wakes_at - self.now())
             finally:
-                with self.lock:
-                    parking.leave(place)
+                if place is not None:
+                    with self.lock:
+                        self.leave_parking(parking, place)
             if not woken:
                 with self.lock:
                     if self.lost and self.now() >= self.expires_at:
@@ -81,6 +83,21 @@ class ThreadTransport(LoggedTransport):
                         return
                 if self.now() >= until:
                     raise Late
+
+    def enter_parking(self, parking: Parking) -> threading.Lock:
+        """Announce that the calling thread is going to wait; return the place where it does.
+
+        Call this, and `leave_parking`, under the lock.
+        """
+        self._parked += 1
+        place = parking.enter()
+        self.attend()
+        return place
+
+    def leave_parking(self, parking: Parking, place: threading.Lock) -> None:
+        """Announce that a thread waits no more."""
+        self._parked -= 1
+        parking.leave(place)
 
     def make(self, call: Callable[[], T]) -> T:
         """Make a call under the lock, and return its result. It waits for nothing, and a signal does not interrupt it.

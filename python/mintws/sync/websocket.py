@@ -197,6 +197,11 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     async def _over(self) -> None:
         await Until(self._parking, lambda: self._session.is_over)
 
+    def _wake(self) -> None:
+        """Wake the threads that wait for a change of it, the one that reads the socket included."""
+        self._parking.wake()
+        self._interrupt()
+
     def _wake_senders(self) -> None:
         self._parking.wake()
 
@@ -208,7 +213,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     def _obey(self, ordered: Ordered) -> None:
         super()._obey(ordered)
         if self._session.is_over:
-            self._parking.wake()
+            self._wake()
 
     def _begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         self._protocol.make(partial(super()._begin_close, code, reason))
@@ -317,15 +322,14 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             with protocol.lock:
                 if self._waiting or self._has_ended():
                     return True
-                place = self._parking.enter()
+                place = protocol.enter_parking(self._parking)
                 self._begin_wait(place)
-                protocol.attend()
             return park(place, seconds_until(deadline))
         finally:
             if place is not None:
                 with protocol.lock:
                     self._end_wait(place)
-                    self._parking.leave(place)
+                    protocol.leave_parking(self._parking, place)
 
     def _has_ended(self) -> bool:
         """Whether no further message comes."""

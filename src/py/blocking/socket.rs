@@ -1,6 +1,7 @@
 //! One connected socket that threads share: what is read from it is decoded, and what it does not take waits to be written.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pyo3::buffer::PyBuffer;
@@ -10,9 +11,10 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::lock::Lock;
-use super::system::{self, CAN_LEAD, Descriptor};
+use super::system::{self, CAN_LEAD, Descriptor, Ready, Waker};
 use crate::py::border;
 use crate::py::buffer::{filled, with_bytes};
+use crate::py::data_receiver::DataReceiver;
 use crate::py::endpoint::Endpoint;
 use crate::py::guarded::{Guarded, RefMut};
 use crate::py::queue::ReadyList;
@@ -46,17 +48,22 @@ pub struct State {
     records: Option<Py<TlsRecords>>,
     /// The room for plaintext.
     room: Option<Py<PySequence>>,
-    /// The connection that the socket carries alone.
-    only: Option<Py<Endpoint>>,
+    carried: Carried,
     reading: bool,
     leads: Leads,
+    /// Whether a thread of the application has begun to read since the background last asked.
     visited: bool,
-    /// Whether the background is to be told when the leader has read.
+    /// Whether the background is to read when the leader has.
     wanted: bool,
+    /// Whether the background is to ask again when the leader has read.
+    unobserved: bool,
+    /// The number of threads that wait for what another thread reads.
+    parked: usize,
     closing: bool,
     unwritable: bool,
-    /// What was read and is still to be handled: events, and what ended the input.
+    /// What was read and is still to be handled: events, a chunk of HTTP/2 with more than messages, and what ended the input.
     events: Option<Py<PyList>>,
+    begun: Option<Begun>,
     end: Option<Py<PyAny>>,
     /// The bytes of replies among what a leader has written.
     replied: usize,
@@ -69,8 +76,29 @@ pub struct State {
     written: u64,
 }
 
-/// Events, what ended the input, the bytes written in reply, and whether a WebSocket is to be resumed.
-type LeftToBackground = (Option<Py<PyList>>, Option<Py<PyAny>>, usize, bool);
+/// A chunk, and what `DataReceiver::receive` has given for it, with the events.
+type Begun = (Py<PyBytes>, (usize, Py<PyAny>, Py<PyList>));
+/// Events, what ended the input, the bytes written in reply, whether a WebSocket is to be resumed, and what was begun.
+type LeftToBackground = (Option<Py<PyList>>, Option<Py<PyAny>>, usize, bool, Option<Begun>);
+
+/// What the socket carries, if threads of the application may read it.
+enum Carried {
+    Nothing,
+    /// The only connection, which is decoded here.
+    One(Py<Endpoint>),
+    /// The streams of HTTP/2, of which messages are decoded here. Who waits for those of one may have to be woken for another reason.
+    Streams(Py<DataReceiver>, Option<Arc<Waker>>),
+}
+
+impl Carried {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::One(connection) => Self::One(connection.clone_ref(py)),
+            Self::Streams(streams, waker) => Self::Streams(streams.clone_ref(py), waker.clone()),
+        }
+    }
+}
 
 /// Who reads the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,14 +165,17 @@ impl SocketBase {
                 plaintext: Vec::new(),
                 records: None,
                 room: None,
-                only: None,
+                carried: Carried::Nothing,
                 reading: true,
                 leads: Leads::Background,
                 visited: false,
                 wanted: false,
+                unobserved: false,
+                parked: 0,
                 closing: false,
                 unwritable: false,
                 events: None,
+                begun: None,
                 end: None,
                 replied: 0,
                 resumes: false,
@@ -185,9 +216,30 @@ impl SocketBase {
         Ok(())
     }
 
-    /// Set the connection that the socket carries alone, so that threads of the application may read it.
-    fn _carry_alone(&self, py: Python<'_>, connection: Py<Endpoint>) -> PyResult<()> {
-        self.state(py)?.only = Some(connection);
+    /// Set what decodes what threads of the application read: the connection that the socket carries alone, or streams of HTTP/2.
+    ///
+    /// `None` leaves the reading to the background.
+    fn _decode_by(&self, py: Python<'_>, decoder: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let carried = match decoder {
+            None => Carried::Nothing,
+            Some(decoder) => match decoder.cast::<DataReceiver>() {
+                Ok(streams) => Carried::Streams(streams.clone().unbind(), None),
+                Err(_) => Carried::One(decoder.cast::<Endpoint>()?.clone().unbind()),
+            },
+        };
+        let _before = std::mem::replace(&mut self.state(py)?.carried, carried);
+        Ok(())
+    }
+
+    /// The number of threads that wait for what another thread reads.
+    #[getter(_parked)]
+    fn parked(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.state(py)?.parked)
+    }
+
+    #[setter(_parked)]
+    fn set_parked(&self, py: Python<'_>, parked: usize) -> PyResult<()> {
+        self.state(py)?.parked = parked;
         Ok(())
     }
 
@@ -262,14 +314,19 @@ impl SocketBase {
         Ok(left)
     }
 
-    /// Return whether a thread of the application has read the socket since the last call; if not, have the background read it.
+    /// Return whether a thread of the application has begun to read the socket since the last call.
+    ///
+    /// If not, the background is to read it; or, if a thread has read it ever since, is told when that has.
     fn _is_attended(&self, py: Python<'_>) -> PyResult<bool> {
-        let mut this = self.state(py)?;
-        let leads = this.leads == Leads::Now;
-        if leads || std::mem::replace(&mut this.visited, leads) {
+        let this = &mut *self.state(py)?;
+        if std::mem::take(&mut this.visited) {
             return Ok(true);
         }
-        this.leads = Leads::Background;
+        if this.leads == Leads::Now {
+            this.unobserved = true;
+        } else {
+            this.leads = Leads::Background;
+        }
         Ok(false)
     }
 
@@ -290,11 +347,12 @@ impl SocketBase {
 
     /// Remove and return what threads of the application have left to be handled.
     ///
-    /// These are events, what ended the input, as from `_read`, the bytes written in reply, and whether a WebSocket is to be resumed.
+    /// These are events, what ended the input, as from `_read`, the bytes written in reply, whether a WebSocket is to be resumed, and a
+    /// chunk of HTTP/2 with what a `DataReceiver` has returned for it, and its events.
     fn _take_left(&self, py: Python<'_>) -> PyResult<LeftToBackground> {
         let this = &mut *self.state(py)?;
         let (replied, resumes) = (std::mem::take(&mut this.replied), std::mem::take(&mut this.resumes));
-        Ok((this.events.take(), this.end.take(), replied, resumes))
+        Ok((this.events.take(), this.end.take(), replied, resumes, this.begun.take()))
     }
 
     /// Write bytes, encrypted over TLS, unless nothing more is written; what the system does not take waits.
@@ -378,7 +436,15 @@ impl SocketBase {
         let Some(this) = self.state.visited(&visit) else { return Ok(()) };
         visit.call(&this.records)?;
         visit.call(&this.room)?;
-        visit.call(&this.only)?;
+        match &this.carried {
+            Carried::Nothing => {}
+            Carried::One(connection) => visit.call(connection)?,
+            Carried::Streams(streams, _) => visit.call(streams)?,
+        }
+        if let Some((_, (_, frame, events))) = &this.begun {
+            visit.call(frame)?;
+            visit.call(events)?;
+        }
         visit.call(&this.events)?;
         visit.call(&this.end)
     }
@@ -387,7 +453,8 @@ impl SocketBase {
         // Destructors may use this socket, so drop the values after the borrow has ended.
         let _held = {
             let this = &mut *slf.get().state(slf.py())?;
-            (this.records.take(), this.room.take(), this.only.take(), this.events.take(), this.end.take())
+            let carried = std::mem::replace(&mut this.carried, Carried::Nothing);
+            (this.records.take(), this.room.take(), carried, this.events.take(), this.begun.take(), this.end.take())
         };
         Ok(())
     }
@@ -411,7 +478,10 @@ impl SocketBase {
     #[inline]
     pub fn is_clear(&self, py: Python<'_>) -> PyResult<bool> {
         let this = self.state(py)?;
-        Ok(this.only.is_some() && this.records.is_none() && !this.closing && this.output.len() == 0)
+        Ok(!matches!(this.carried, Carried::Nothing)
+            && this.records.is_none()
+            && !this.closing
+            && this.output.len() == 0)
     }
 
     /// Writes the frames that a connection has held back.
@@ -435,57 +505,86 @@ impl SocketBase {
         done
     }
 
-    /// Begins to read the socket as its leader, under the lock; says whether that may be: the socket carries one WebSocket, and what was
-    /// read before is handled. Call `lead` then.
+    /// Begins to read the socket as its leader, under the lock; says whether that may be: the socket carries one WebSocket, or no other
+    /// thread waits, and what was read before is handled. Call `lead` then.
     pub fn begin_lead(&self, py: Python<'_>) -> PyResult<bool> {
         let secure = self.state(py)?.records.is_some();
         // `ssl` lets a signal raise when a record has been decrypted, which would be lost.
         if secure && is_main_thread(py)? {
             return Ok(false);
         }
-        let mut this = self.state(py)?;
-        let idle = this.events.is_none() && this.end.is_none() && !this.resumes;
-        let leads = CAN_LEAD && this.reading && this.only.is_some() && this.leads != Leads::Now && idle;
-        if leads {
+        let this = &mut *self.state(py)?;
+        if !(CAN_LEAD && this.reading) || this.leads == Leads::Now || this.has_left() || this.resumes {
+            return Ok(false);
+        }
+        let lent = match &mut this.carried {
+            Carried::Nothing => false,
+            Carried::One(_) => true,
+            Carried::Streams(_, waker) => {
+                if waker.is_none() {
+                    // The background goes on reading where there are no more descriptors to be had.
+                    *waker = Waker::new().ok().map(Arc::new);
+                }
+                waker.is_some() && this.parked == 0
+            }
+        };
+        if lent {
             (this.leads, this.visited) = (Leads::Now, true);
         }
-        Ok(leads)
+        Ok(lent)
     }
 
-    /// Reads the socket once, without the lock, and decodes what comes; says whether something came before the deadline.
+    /// Reads the socket once, without the lock, and decodes what comes; says whether something came, or the thread was woken, before the
+    /// deadline.
     ///
     /// Messages go to their queue. What else there is, events and the end of the input, waits for `_take_left`.
     pub fn lead(slf: &Bound<'_, Self>, deadline: Option<Instant>) -> PyResult<bool> {
         let py = slf.py();
         let this = slf.get();
         let (descriptor, mut chunk, size) = this.begin_read(py)?;
-        let read = wait_and_read(py, descriptor, &mut chunk[..size], deadline);
-        let (taken, look) = {
+        let waker = match &this.state(py)?.carried {
+            Carried::Streams(_, waker) => waker.clone(),
+            Carried::Nothing | Carried::One(_) => None,
+        };
+        let read = wait_and_read(py, descriptor, waker.as_deref(), &mut chunk[..size], deadline);
+        let heard = matches!(read, Ok(Came::Read(_)));
+        let (taken, look, observe) = {
             let _held = this.lock().hold(py)?;
             this.state(py)?.leads = Leads::Left;
             let taken = match read {
                 Err(interruption) => Err(interruption),
-                Ok(None) => Ok(false),
-                Ok(Some(Ok(count))) => Self::take(slf, &chunk[..count]).map(|()| true),
-                Ok(Some(Err(error))) => os_error(py, &error).and_then(|error| {
-                    this.state(py)?.end = Some(error.unbind());
-                    Ok(true)
-                }),
+                Ok(Came::Nothing) => Ok(false),
+                Ok(Came::Woken) => Ok(true),
+                Ok(Came::Read(read)) => Self::take(slf, read.as_ref().map(|count| &chunk[..*count])).map(|()| true),
             };
-            let mut state = this.state(py)?;
+            let state = &mut *this.state(py)?;
             state.chunk = chunk;
-            state.heard += u64::from(matches!(taken, Ok(true)));
-            let full = match &state.only {
-                Some(only) => only.get().workings(py)?.waits(py)?,
-                None => false,
+            state.heard += u64::from(heard && taken.is_ok());
+            let full = match &state.carried {
+                Carried::Nothing => false,
+                Carried::One(only) => only.get().workings(py)?.waits(py)?,
+                Carried::Streams(..) => this.ready.get().is_crowded(py)?,
             };
-            let look = full || state.events.is_some() || state.end.is_some();
-            (taken, look || std::mem::take(&mut state.wanted))
+            let look = std::mem::take(&mut state.wanted) || full || state.has_left();
+            let observe = std::mem::take(&mut state.unobserved);
+            state.visited |= observe;
+            (taken, look, observe)
         };
         if look {
             Self::tell(slf)?;
+        } else if observe {
+            Self::watch(slf)?;
         }
         taken
+    }
+
+    /// Has the thread that reads the socket look again at what it waits for.
+    pub fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        let this = self.state(py)?;
+        if let (Leads::Now, Carried::Streams(_, Some(waker))) = (this.leads, &this.carried) {
+            waker.wake();
+        }
+        Ok(())
     }
 
     /// Leaves it to the background to resume a WebSocket, which a signal in this thread might interrupt.
@@ -498,6 +597,11 @@ impl SocketBase {
     /// Tells the background that there is something to be handled, even if a signal raises meanwhile.
     fn tell(slf: &Bound<'_, Self>) -> PyResult<()> {
         border::socket::led(slf).or_else(|error| border::socket::led(slf).and(Err(error)))
+    }
+
+    /// Has the background look again, even if a signal raises meanwhile.
+    fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        border::socket::watch(slf).or_else(|error| border::socket::watch(slf).and(Err(error)))
     }
 
     fn encrypt(slf: &Bound<'_, Self>, records: &TlsRecords, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -519,38 +623,57 @@ impl SocketBase {
         Ok((this.descriptor, chunk, size))
     }
 
-    /// Decodes a chunk for the connection that the socket carries alone.
-    fn take(slf: &Bound<'_, Self>, chunk: &[u8]) -> PyResult<()> {
+    /// Decodes what was read. Messages go to their queues, and the reply is written; the rest is left to be handled.
+    fn take(slf: &Bound<'_, Self>, read: Result<&[u8], &io::Error>) -> PyResult<()> {
         let py = slf.py();
-        let (only, records, room) = {
+        let (carried, records, room) = {
             let this = slf.get().state(py)?;
             (
-                this.only.as_ref().map(|only| only.bind(py).clone()),
+                this.carried.clone_ref(py),
                 this.records.as_ref().map(|records| records.bind(py).clone()),
                 this.room.as_ref().map(|room| room.bind(py).clone()),
             )
         };
-        let (Some(connection), false) = (only, chunk.is_empty()) else {
-            slf.get().state(py)?.end = Some(PyBytes::new(py, chunk).into_any().unbind());
+        let (Ok(chunk @ [_, ..]), Carried::One(_) | Carried::Streams(..)) = (read, &carried) else {
+            let read = match read {
+                Ok(chunk) => PyBytes::new(py, chunk).into_any(),
+                Err(error) => os_error(py, error)?,
+            };
+            slf.get().state(py)?.end = Some(read.unbind());
             return Ok(());
         };
+        let (Some(records), Some(room)) = (records, room) else { return Self::decode(slf, &carried, chunk) };
+        let decrypted = records.get().decrypt(PyBytes::new(py, chunk).as_any(), &room)?;
+        if let Some(reply) = decrypted.reply {
+            Self::put(slf, &reply)?;
+        }
+        if let Some(end) = decrypted.end {
+            slf.get().state(py)?.end = Some(end.into_value(py).into_any());
+        }
+        filled(&PyBuffer::get(&room)?, decrypted.len, |plaintext| Self::decode(slf, &carried, plaintext))
+    }
+
+    fn decode(slf: &Bound<'_, Self>, carried: &Carried, plaintext: &[u8]) -> PyResult<()> {
+        let py = slf.py();
         let events = PyList::empty(py);
-        let fed = match (records, room) {
-            (Some(records), Some(room)) => {
-                let decrypted = records.get().decrypt(PyBytes::new(py, chunk).as_any(), &room)?;
-                if let Some(reply) = decrypted.reply {
-                    Self::put(slf, &reply)?;
-                }
-                if let Some(end) = decrypted.end {
-                    slf.get().state(py)?.end = Some(end.into_value(py).into_any());
-                }
-                filled(&PyBuffer::get(&room)?, decrypted.len, |plaintext| {
-                    Endpoint::feed(&connection, plaintext, &events, usize::MAX)
-                })
+        let reply = match carried {
+            Carried::One(connection) => {
+                let connection = connection.bind(py);
+                let fed = Endpoint::feed(connection, plaintext, &events, usize::MAX);
+                fed.and_then(|()| Endpoint::_take_replies(connection, Some(&events)))
             }
-            _ => Endpoint::feed(&connection, chunk, &events, usize::MAX),
+            Carried::Streams(streams, _) => {
+                let streams = streams.bind(py);
+                let (offset, frame) = DataReceiver::receive_from(streams, plaintext, 0, &events)?;
+                if !frame.is_none() || streams.borrow().is_unsettled(py)? {
+                    let begun = (offset, frame.unbind(), events.unbind());
+                    slf.get().state(py)?.begun = Some((PyBytes::new(py, plaintext).unbind(), begun));
+                    return Ok(());
+                }
+                streams.borrow_mut().take(py)
+            }
+            Carried::Nothing => return Ok(()),
         };
-        let reply = fed.and_then(|()| Endpoint::_take_replies(&connection, Some(&events)));
         if !events.is_empty() {
             slf.get().state(py)?.events = Some(events.unbind());
         }
@@ -579,8 +702,7 @@ impl SocketBase {
         };
         if sent < data.len() {
             slf.get().state(py)?.output.push(&data[sent..]);
-            // A signal may raise within it.
-            border::socket::watch(slf).or_else(|error| border::socket::watch(slf).and(Err(error)))?;
+            Self::watch(slf)?;
         }
         Ok(())
     }
@@ -599,6 +721,11 @@ impl SocketBase {
 }
 
 impl State {
+    /// Whether something that was read is still to be handled.
+    const fn has_left(&self) -> bool {
+        self.events.is_some() || self.begun.is_some() || self.end.is_some()
+    }
+
     /// The number of bytes that the system has not taken yet.
     fn waiting(&self) -> usize {
         self.output.len() + self.plaintext.len()
@@ -612,31 +739,48 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     Ok(main.is(&threading.call_method0(intern!(py, "current_thread"))?))
 }
 
+/// What a leader has waited for.
+enum Came {
+    /// Nothing, before the deadline.
+    Nothing,
+    Woken,
+    Read(io::Result<usize>),
+}
+
 /// Reads once, after waiting for something to read. The outer error is what a handler of a signal has raised; then nothing was read.
 fn wait_and_read(
     py: Python<'_>,
     descriptor: Descriptor,
+    waker: Option<&Waker>,
     room: &mut [u8],
     deadline: Option<Instant>,
-) -> PyResult<Option<io::Result<usize>>> {
+) -> PyResult<Came> {
     loop {
-        let read = py.detach(|| match deadline {
-            None => system::recv(descriptor, room, true).map(Some),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let milliseconds = left.as_micros().div_ceil(1000).try_into().unwrap_or(i32::MAX);
-                match system::wait_readable(descriptor, milliseconds) {
-                    Ok(true) => system::recv(descriptor, room, false).map(Some),
-                    Ok(false) => Ok(None),
-                    Err(error) => Err(error),
-                }
+        let came = py.detach(|| {
+            if deadline.is_none() && waker.is_none() {
+                return system::recv(descriptor, room, true).map(|count| Came::Read(Ok(count)));
             }
+            match system::recv(descriptor, room, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Ok(Came::Read(read)),
+            }
+            let milliseconds = deadline.map_or(-1, |deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                left.as_micros().div_ceil(1000).try_into().unwrap_or(i32::MAX)
+            });
+            Ok(match system::wait_readable(descriptor, waker, milliseconds)? {
+                Ready::Socket => Came::Read(system::recv(descriptor, room, false)),
+                Ready::Woken => Came::Woken,
+                Ready::Nothing => Came::Nothing,
+            })
         });
-        match read {
-            Ok(count) => return Ok(count.map(Ok)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
-            Err(error) if is_blocked(&error) => return Ok(None),
-            Err(error) => return Ok(Some(Err(error))),
+        match came {
+            Err(error) | Ok(Came::Read(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {
+                py.check_signals()?
+            }
+            Err(error) | Ok(Came::Read(Err(error))) if is_blocked(&error) => return Ok(Came::Nothing),
+            Err(error) => return Ok(Came::Read(Err(error))),
+            Ok(came) => return Ok(came),
         }
     }
 }

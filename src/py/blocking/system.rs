@@ -1,6 +1,11 @@
 //! Calls of the system on a connected stream socket.
 
 use std::io;
+#[cfg(unix)]
+use std::{
+    io::{Read, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+};
 
 /// The descriptor of a socket, as Python gives it.
 pub type Descriptor = i64;
@@ -27,14 +32,75 @@ pub fn send(descriptor: Descriptor, data: &[u8]) -> io::Result<usize> {
     done(unsafe { libc::send(descriptor, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT) })
 }
 
-/// Waits until a socket can be read, for at most so many milliseconds; says whether it can.
+/// Waits until a socket can be read, or the thread is woken, for at most so many milliseconds: without limit if they are negative.
 #[cfg(unix)]
 #[allow(unsafe_code)]
-pub fn wait_readable(descriptor: Descriptor, milliseconds: i32) -> io::Result<bool> {
+pub fn wait_readable(descriptor: Descriptor, waker: Option<&Waker>, milliseconds: i32) -> io::Result<Ready> {
     let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
-    let mut polled = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
-    // SAFETY: `polled` is one such structure.
-    done(unsafe { libc::poll(&raw mut polled, 1, milliseconds) } as libc::ssize_t).map(|ready| ready > 0)
+    // One that is negative is not looked at.
+    let woken = waker.map_or(-1, |waker| waker.woken.as_raw_fd());
+    let mut polled = [descriptor, woken].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: `polled` are two such structures.
+    let ready = done(unsafe { libc::poll(polled.as_mut_ptr(), 2, milliseconds) } as libc::ssize_t)?;
+    Ok(match (ready, waker) {
+        (0, _) => Ready::Nothing,
+        (_, Some(waker)) if polled[1].revents != 0 => {
+            waker.forget();
+            Ready::Woken
+        }
+        _ => Ready::Socket,
+    })
+}
+
+/// What has ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// The time that was given.
+    Nothing,
+    /// Something to read, or the end of it.
+    Socket,
+    /// A `Waker`.
+    Woken,
+}
+
+/// Wakes a thread that waits for a socket.
+#[cfg(unix)]
+pub struct Waker {
+    waking: UnixStream,
+    woken: UnixStream,
+}
+
+#[cfg(unix)]
+impl Waker {
+    pub fn new() -> io::Result<Self> {
+        let (waking, woken) = UnixStream::pair()?;
+        waking.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        Ok(Self { waking, woken })
+    }
+
+    /// Ends the wait that is under way, or the next.
+    pub fn wake(&self) {
+        // Where it is full, the thread is woken already.
+        let _ = (&self.waking).write(b"\0");
+    }
+
+    fn forget(&self) {
+        let _ = (&self.woken).read(&mut [0; 64]);
+    }
+}
+
+/// Nobody leads here.
+#[cfg(windows)]
+pub struct Waker;
+
+#[cfg(windows)]
+impl Waker {
+    pub fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn wake(&self) {}
 }
 
 #[cfg(unix)]
@@ -56,7 +122,7 @@ pub fn send(descriptor: Descriptor, data: &[u8]) -> io::Result<usize> {
 
 /// Nobody leads here.
 #[cfg(windows)]
-pub fn wait_readable(_descriptor: Descriptor, _milliseconds: i32) -> io::Result<bool> {
+pub fn wait_readable(_descriptor: Descriptor, _waker: Option<&Waker>, _milliseconds: i32) -> io::Result<Ready> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

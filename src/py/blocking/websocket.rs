@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::socket::SocketBase;
+use crate::data_sender::WRITE_HIGH;
 use crate::frame::Opcode;
 use crate::py::border;
 use crate::py::endpoint::Endpoint;
@@ -125,6 +126,19 @@ impl BlockingWebSocket {
             this.reader = None;
         }
         Ok(())
+    }
+
+    /// Have the thread that reads the socket to wait for the next message look again whether there is one.
+    fn _interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        let socket = {
+            let this = self.state(py)?;
+            let leads = this.reader.as_ref().is_some_and(|reader| reader.is_none(py));
+            if !leads {
+                return Ok(());
+            }
+            this.socket.clone_ref(py)
+        };
+        socket.get().interrupt(py)
     }
 
     /// Keep a message that has come, to be the next that is received; return whether there is one. Call this under the lock.
@@ -501,7 +515,8 @@ impl BlockingWebSocket {
             }
             SocketBase::write_frames(&socket, &connection)?;
         }
-        if !socket.get().is_clear(py)? {
+        let pending = connection.get().workings(py)?.pending(py)?;
+        if pending.is_some_and(|it| it > WRITE_HIGH) || !socket.get().is_clear(py)? {
             border::blocking::drain(slf)?;
         }
         Ok(true)

@@ -1,0 +1,244 @@
+"""Who reads a connection of HTTP/2: the thread that waits, while no other does, and the background at all other times."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+from drivers.raw import blocking_server
+from sync.conftest import SOON, accepting, by_hand, echo, listening, until
+from wire import RST_STREAM, h2_frame
+
+from mintws import ConnectionClosed, Text
+from mintws.sync import connect, connect_http2
+
+
+@pytest.fixture(params=["tcp", "tls"])
+def place(request, tls_contexts):
+    """What a server and a client are told, without TLS and with it."""
+    if request.param == "tcp":
+        return {}, {}
+    server_tls, client_tls = tls_contexts
+    return {"ssl": server_tls}, {"ssl": client_tls}
+
+
+def client_of(server, options):
+    """Connect to a server, by TLS if the options have it."""
+    scheme = "wss" if "ssl" in options else "ws"
+    return connect_http2(f"{scheme}://localhost:{server.port}/", host="127.0.0.1", **options)
+
+
+def is_led(websocket):
+    return websocket._protocol._is_led
+
+
+def test_a_thread_reads_by_itself_while_no_other_waits(place, works):
+    serving, calling = place
+    with listening(**serving) as server, client_of(server, calling) as client:
+        first, second = client.open("/1"), client.open("/2")
+        got: list[object] = []
+        reading = works.begin(lambda: got.append(first.recv()))
+        until(lambda: is_led(first))
+        # What is for the other comes first, and has to reach it nevertheless.
+        waiting = works.begin(lambda: got.append(second.recv()))
+        until(lambda: second._awaited)
+        second.send("2")
+        waiting.join(SOON)
+        assert got == ["2"]
+        until(lambda: not is_led(first))
+        first.send("1")
+        reading.join(SOON)
+        assert got == ["2", "1"]
+        works.begin(lambda: got.append(second.recv()))
+        until(lambda: is_led(second))
+        second.send("3")
+        until(lambda: got == ["2", "1", "3"])
+
+
+def test_the_main_thread_reads_by_itself_too():
+    def handler(websocket):
+        until(lambda: leads)
+        websocket.send("x")
+
+    leads: list[bool] = []
+    with listening(handler) as server, client_of(server, {}) as client:
+        websocket = client.open()
+        threading.Thread(target=lambda: (until(lambda: is_led(websocket)), leads.append(True)), daemon=True).start()
+        assert websocket.recv(SOON) == "x"
+
+
+def test_others_are_served_while_the_thread_that_has_read_is_busy(place):
+    """A WebSocket is opened, and a Ping answered, on a connection whose only reader does something else."""
+
+    def handler(websocket):
+        if websocket.request.path == "/busy":
+            websocket.recv()
+            taken.set()
+            end.wait(SOON)
+        else:
+            echo(websocket)
+
+    serving, calling = place
+    taken, end = threading.Event(), threading.Event()
+    with listening(handler, **serving) as server, client_of(server, calling) as client:
+        for waits in (0, 0.1):
+            taken.clear()
+            end.clear()
+            busy = client.open("/busy")
+            # The thread may have read for longer than the background asks for it.
+            time.sleep(waits)
+            busy.send("x")
+            assert taken.wait(SOON)
+            assert busy.ping(timeout=SOON) > 0
+            with client.open("/other") as other:
+                other.send("hello")
+                assert other.recv(SOON) == "hello"
+            end.set()
+            busy.wait_closed(SOON)
+
+
+def test_frames_between_messages_are_taken_by_the_background():
+    """What threads read is not DATA alone; the messages before and after it come once, and in order."""
+
+    def handler(websocket):
+        got.extend(websocket)
+
+    def last_is(message):
+        return got[-1:] == [message]
+
+    got: list[object] = []
+    with listening(handler) as server, by_hand(server, "2") as (sock, connection):
+        ping = h2_frame(0x6, 0, 0, b"12345678")
+        for number in range(50):
+            sock.sendall(connection.send(Text(f"{number}a")) + ping + connection.send(Text(f"{number}b")))
+            until(partial(last_is, f"{number}b"))
+        assert got == [f"{number}{side}" for number in range(50) for side in "ab"]
+        answers = b""
+        while answers.count(h2_frame(0x6, 1, 0, b"12345678")) < 50:
+            answers += sock.recv(65536)
+
+
+@pytest.mark.parametrize("ends", ["reset", "lost", "closed here"])
+def test_a_thread_that_reads_learns_of_the_end(ends, works):
+    def talk(sock, connection):
+        begun.wait(SOON)
+        if ends == "reset":
+            sock.sendall(connection.send(Text("x")) + h2_frame(RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        elif ends == "lost":
+            sock.sendall(connection.send(Text("x")))
+            return
+        end.wait(3 * SOON)
+
+    def receive():
+        got.extend(iter(lambda: websocket.recv(), None))
+
+    def read():
+        with pytest.raises(ConnectionClosed):
+            receive()
+
+    begun, end = threading.Event(), threading.Event()
+    got: list[object] = []
+    with blocking_server(accepting("2", talk)) as port:
+        client = connect_http2(f"ws://127.0.0.1:{port}", ping_interval=None, close_timeout=0.1).open()
+        websocket = client.open(extensions=())
+        reading = works.begin(read)
+        until(lambda: is_led(websocket))
+        begun.set()
+        if ends == "closed here":
+            websocket.close()
+        reading.join(SOON)
+        assert not reading.is_alive()
+        assert got == ([] if ends == "closed here" else ["x"])
+        end.set()
+        client.close()
+
+
+def test_a_sender_gets_the_room_that_the_thread_reads(works):
+    """The peer's credit comes to a thread that waits for messages, and lets another go on."""
+
+    def handler(websocket):
+        total = 0
+        for message in websocket:
+            total += len(message)
+            if total == len(large):
+                websocket.send("all")
+
+    large = bytes(8 << 20)
+    with listening(handler, limit=None) as server, client_of(server, {}) as client:
+        websocket = client.open(extensions=())
+        got: list[object] = []
+        works.begin(lambda: got.append(websocket.recv()))
+        until(lambda: is_led(websocket))
+        websocket.send(large)
+        until(lambda: got == ["all"])
+
+
+def test_a_websocket_whose_frames_are_logged_ends_the_reading_by_threads(works, caplog):
+    caplog.set_level(logging.INFO, "mintws.client")
+    with listening() as server, client_of(server, {}) as client:
+        plain = client.open("/plain")
+        got: list[object] = []
+        works.begin(lambda: got.append(plain.recv()))
+        until(lambda: is_led(plain))
+        caplog.set_level(logging.DEBUG, "mintws.client")
+        logged = client.open("/logged")
+        logged.send("logged")
+        assert logged.recv(SOON) == "logged"
+        plain.send("plain")
+        until(lambda: got == ["plain"])
+        assert not is_led(plain)
+
+
+def test_many_threads_on_one_connection_get_each_message_once_and_in_order(place, works):
+    """Threads that wait now and then, on both sides, so that who reads changes all the time."""
+
+    def talk(number):
+        chance = random.Random(number)
+        with client.open(f"/{number}") as websocket:
+            sent = received = 0
+            while received < 150:
+                for _ in range(min(chance.randrange(1, 4), 150 - sent)):
+                    websocket.send(f"{number} {sent}")
+                    sent += 1
+                while received < sent and chance.random() < 0.7:
+                    timeout = chance.choice([None, SOON])
+                    assert websocket.recv(timeout) == f"{number} {received}"
+                    received += 1
+                if chance.random() < 0.1:
+                    time.sleep(chance.choice([0.001, 0.03]))
+
+    serving, calling = place
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with listening(**serving) as server, client_of(server, calling) as client:
+            for thread in [works.begin(talk, number) for number in range(6)]:
+                thread.join(3 * SOON)
+                assert not thread.is_alive()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_connection_that_nobody_uses_wakes_nothing(monkeypatch):
+    """A thread that waits long is asked for once, and tells by itself when it has read."""
+    with listening() as server, connect(f"ws://127.0.0.1:{server.port}", http="2") as websocket:
+        asked = []
+        protocol = websocket._protocol
+        attended = type(protocol).attended
+
+        def ask(transport):
+            if transport is protocol:
+                asked.append(1)
+            return attended.fget(transport)
+
+        monkeypatch.setattr(type(protocol), "attended", property(ask))
+        websocket.send("x")
+        assert websocket.recv(SOON) == "x"
+        with pytest.raises(TimeoutError):
+            websocket.recv(1.0)
+        assert len(asked) < 10
