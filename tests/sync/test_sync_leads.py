@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import sys
 import threading
 import time
 from functools import partial
 
 import pytest
-from drivers.raw import blocking_server
+from drivers.raw import blocking_server, open_by_hand
 from sync.conftest import SOON, accepting, by_hand, echo, listening, until
 from wire import RST_STREAM, h2_frame
 
-from mintws import ConnectionClosed, Text
+from mintws import ConnectionClosed, Http2, Role, State, Text, UpgradeRequest
 from mintws.sync import connect, connect_http2
 
 
@@ -192,6 +193,43 @@ def test_a_websocket_whose_frames_are_logged_ends_the_reading_by_threads(works, 
         plain.send("plain")
         until(lambda: got == ["plain"])
         assert not is_led(plain)
+
+
+def test_a_thread_that_reads_learns_of_the_end_when_frames_are_logged_meanwhile():
+    """A handshake that is answered while a thread reads takes the reading from it, and not what wakes it."""
+
+    def handler(websocket):
+        if websocket.request.path == "/plain":
+            plain.append(websocket)
+            try:
+                got.extend(websocket)
+            finally:
+                got.append("end")
+
+    def upgrade(connection, request):
+        if request.target == "/logged":
+            until(lambda: got and is_led(plain[0]))
+
+    logger = logging.getLogger("mintws.server")
+    plain, got = [], []
+    before = logger.level
+    try:
+        with (
+            listening(handler, upgrade=upgrade, ping_interval=None, close_timeout=0.1) as server,
+            socket.create_connection(("127.0.0.1", server.port), SOON) as sock,
+        ):
+            carrier = Http2(Role.CLIENT)
+            connection = open_by_hand(sock, carrier, "/plain")
+            until(lambda: plain and is_led(plain[0]))
+            logger.setLevel(logging.DEBUG)
+            logged = carrier.open()
+            sock.sendall(logged.send(UpgradeRequest("localhost", "/logged")) + connection.send(Text("x")))
+            while logged.state < State.OPEN:
+                sock.sendall(carrier.receive(sock.recv(65536))[1])
+            plain[0].close()
+            until(lambda: got == ["x", "end"])
+    finally:
+        logger.setLevel(before)
 
 
 def test_many_threads_on_one_connection_get_each_message_once_and_in_order(place, works):

@@ -227,7 +227,13 @@ impl SocketBase {
                 Err(_) => Carried::One(decoder.cast::<Endpoint>()?.clone().unbind()),
             },
         };
-        let _before = std::mem::replace(&mut self.state(py)?.carried, carried);
+        let _before = {
+            let this = &mut *self.state(py)?;
+            if let (Leads::Now, Carried::Streams(_, Some(waker))) = (this.leads, &this.carried) {
+                waker.wake();
+            }
+            std::mem::replace(&mut this.carried, carried)
+        };
         Ok(())
     }
 
