@@ -416,6 +416,17 @@ impl DataReceiver {
         Ok(false)
     }
 
+    /// Takes what decoding has raised, and says nothing of the peer, since the last `update_windows`; the first, if there are several.
+    pub fn take_raised(&self, py: Python<'_>) -> PyResult<Option<PyErr>> {
+        let touched = self.touched.iter().filter_map(|stream| self.streams.get(stream));
+        let mut first = None;
+        for connection in touched.map(|carried| &carried.connection).chain(&self.ended) {
+            let raised = connection.get().workings(py)?.take_raised();
+            first = first.or(raised);
+        }
+        Ok(first)
+    }
+
     /// Weighs what all streams hold against the budget, and lets those go on for which it has room again.
     #[cold]
     fn weigh(&mut self, py: Python<'_>) -> PyResult<()> {

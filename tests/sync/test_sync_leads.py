@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from sync.conftest import SOON, accepting, by_hand, echo, listening, until
 from wire import RST_STREAM, h2_frame
 
 from mintws import ConnectionClosed, Http2, Role, State, Text, UpgradeRequest
+from mintws.extensions import Agreed, Extension, Offer, Transform
 from mintws.sync import connect, connect_http2
 
 
@@ -230,6 +232,51 @@ def test_a_thread_that_reads_learns_of_the_end_when_frames_are_logged_meanwhile(
             until(lambda: got == ["x", "end"])
     finally:
         logger.setLevel(before)
+
+
+class Interrupting(Transform):
+    """Is interrupted by a signal as it decodes a message in the main thread."""
+
+    def send(self, data, *, text):
+        return data, 0
+
+    def receive(self, data, rsv, *, text):
+        if data == b"interrupt" and threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+        return data
+
+
+class InterruptingExtension(Extension):
+    name = "x-interrupting"
+
+    def offer(self):
+        return ()
+
+    def accept(self, offer):
+        return Agreed(Offer(self.name, offer), Interrupting(), 0x20)
+
+    agree = accept
+
+
+def test_a_signal_that_interrupts_decoding_raises_in_the_thread_that_reads():
+    def handler(websocket):
+        for message in websocket:
+            until(lambda: is_led(client_side[0]))
+            websocket.send(message)
+
+    client_side = []
+    with listening(handler, extensions=[InterruptingExtension()]) as server, client_of(server, {}) as client:
+        other = client.open(extensions=())
+        websocket = client.open(extensions=[InterruptingExtension()])
+        client_side.append(websocket)
+        websocket.send("interrupt")
+        with pytest.raises(KeyboardInterrupt):
+            websocket.recv()
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(SOON)
+        assert closed.value.code == 1011
+        # The background goes on.
+        assert other.ping(timeout=SOON) > 0
 
 
 def test_many_threads_on_one_connection_get_each_message_once_and_in_order(place, works):

@@ -674,7 +674,8 @@ impl SocketBase {
                 if !frame.is_none() || streams.borrow().is_unsettled(py)? {
                     let begun = (offset, frame.unbind(), events.unbind());
                     slf.get().state(py)?.begun = Some((PyBytes::new(py, plaintext).unbind(), begun));
-                    return Ok(());
+                    // A signal in this thread may have raised it, and is to raise nothing in the background.
+                    return streams.borrow().take_raised(py)?.map_or(Ok(()), Err);
                 }
                 streams.borrow_mut().take(py)
             }

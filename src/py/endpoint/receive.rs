@@ -74,7 +74,7 @@ impl Endpoint {
             if !this.unsettled() {
                 return Ok(PyBytes::new(slf.py(), b""));
             }
-            if let Some(exception) = this.interruption.as_mut().and_then(|it| it.exception.take()) {
+            if let Some(exception) = this.take_raised() {
                 return Err(exception);
             }
             PyBytes::new(slf.py(), &std::mem::take(&mut this.reply))
@@ -356,6 +356,11 @@ impl Workings {
     /// Whether frames that answer, the end of the stream or an exception wait to be taken by `_take_replies`.
     pub fn unsettled(&self) -> bool {
         !self.reply.is_empty() || self.state.is_over() || self.interruption.is_some()
+    }
+
+    /// Takes the exception that `_take_replies` would raise.
+    pub fn take_raised(&mut self) -> Option<PyErr> {
+        self.interruption.as_mut().and_then(|it| it.exception.take())
     }
 
     /// Appends the events that were kept.
