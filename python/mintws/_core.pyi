@@ -803,7 +803,7 @@ class SocketBase:
     def _is_attended(self) -> bool:
         """Return whether a thread of the application has begun to read the socket since the last call.
 
-        If not, the background is to read it; or, if a thread has read it ever since, is told when that has.
+        If not, the background is to read it, unless a thread has read it ever since. It is told when a thread has read.
         """
 
     def _read(self) -> bytes | OSError | None:

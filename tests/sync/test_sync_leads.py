@@ -19,6 +19,8 @@ from wire import RST_STREAM, h2_frame
 from mintws import ConnectionClosed, Http2, Role, State, Text, UpgradeRequest
 from mintws.extensions import Agreed, Extension, Offer, Transform
 from mintws.sync import connect, connect_http2
+from mintws.sync.background import background
+from mintws.sync.connector import ClientSocket
 
 
 @pytest.fixture(params=["tcp", "tls"])
@@ -277,6 +279,35 @@ def test_a_signal_that_interrupts_decoding_raises_in_the_thread_that_reads():
         assert closed.value.code == 1011
         # The background goes on.
         assert other.ping(timeout=SOON) > 0
+
+
+def test_a_thread_is_replaced_that_began_to_read_when_the_background_was_about_to(monkeypatch):
+    def handler(websocket):
+        message = websocket.recv(SOON)
+        until(lambda: about.is_set() and not delays.is_set())
+        websocket.send(message)
+        until(lambda: got)
+        got.append(websocket.ping(timeout=SOON))
+
+    def interest(transport):
+        if isinstance(transport, ClientSocket) and delays.is_set():
+            about.set()
+            until(lambda: transport._is_led)
+            delays.clear()
+        return fget(transport)
+
+    got: list[object] = []
+    delays, about = threading.Event(), threading.Event()
+    fget = ClientSocket.interest.fget
+    monkeypatch.setattr(ClientSocket, "interest", property(interest))
+    with listening(handler, ping_interval=None) as server, connect(f"ws://127.0.0.1:{server.port}", http="2") as client:
+        client.send("x")
+        delays.set()
+        background().watch(client._protocol)
+        assert about.wait(SOON)
+        got.append(client.recv(SOON))
+        # This thread reads no more, and the Ping is answered nevertheless.
+        until(lambda: len(got) == 2)
 
 
 def test_many_threads_on_one_connection_get_each_message_once_and_in_order(place, works):

@@ -55,7 +55,7 @@ pub struct State {
     visited: bool,
     /// Whether the background is to read when the leader has.
     wanted: bool,
-    /// Whether the background is to ask again when the leader has read.
+    /// Whether the background is told when a thread of the application has read: it does not ask by itself.
     unobserved: bool,
     /// The number of threads that wait for what another thread reads.
     parked: usize,
@@ -322,18 +322,16 @@ impl SocketBase {
 
     /// Return whether a thread of the application has begun to read the socket since the last call.
     ///
-    /// If not, the background is to read it; or, if a thread has read it ever since, is told when that has.
+    /// If not, the background is to read it, unless a thread has read it ever since. It is told when a thread has read.
     fn _is_attended(&self, py: Python<'_>) -> PyResult<bool> {
         let this = &mut *self.state(py)?;
-        if std::mem::take(&mut this.visited) {
-            return Ok(true);
-        }
-        if this.leads == Leads::Now {
-            this.unobserved = true;
-        } else {
+        let visited = std::mem::take(&mut this.visited);
+        // A thread may begin to read before the background does.
+        this.unobserved = !visited;
+        if !visited && this.leads != Leads::Now {
             this.leads = Leads::Background;
         }
-        Ok(false)
+        Ok(visited)
     }
 
     /// Read the socket once without waiting; return the bytes, `b""` at their end, an `OSError`, or `None` if there is nothing.
