@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import socket
@@ -308,6 +309,27 @@ def test_a_thread_is_replaced_that_began_to_read_when_the_background_was_about_t
         got.append(client.recv(SOON))
         # This thread reads no more, and the Ping is answered nevertheless.
         until(lambda: len(got) == 2)
+
+
+def test_closed_connections_keep_no_descriptors(place):
+    def opened():
+        return len(os.listdir("/dev/fd"))
+
+    serving, calling = place
+    with listening(**serving) as server, client_of(server, calling) as first:
+        first.open().close()
+        before = opened()
+        closed = []
+        for _ in range(3):
+            with client_of(server, calling) as client, client.open() as websocket:
+                reading = threading.Thread(target=websocket.recv)
+                reading.start()
+                until(lambda: is_led(websocket))
+                websocket.send("x")
+                reading.join(SOON)
+                closed.append(websocket)
+        until(lambda: opened() == before)
+        assert all(it.state is State.CLOSED for it in closed)
 
 
 def test_many_threads_on_one_connection_get_each_message_once_and_in_order(place, works):

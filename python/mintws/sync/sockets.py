@@ -197,6 +197,8 @@ class SocketTransport(_core.SocketBase, ThreadTransport):
         if self._is_led:
             return False
         self._sock.close()
+        # What wakes a leader has descriptors too.
+        self._decode_by(None)
         return True
 
     # What the core calls.
