@@ -751,7 +751,6 @@ class SocketBase:
 
     def __new__(cls, *_args: Any, **_named: Any) -> Self: ...
     _reading: bool
-    _parked: int
     closing: bool
 
     @property
@@ -805,6 +804,9 @@ class SocketBase:
 
         If not, the background is to read it, unless a thread has read it ever since. It is told when a thread has read.
         """
+
+    def _park(self) -> object:
+        """Return what announces, while it lives, that the calling thread waits for what another thread reads."""
 
     def _read(self) -> bytes | OSError | None:
         """Read the socket once without waiting; return the bytes, `b""` at their end, an `OSError`, or `None` if there is nothing."""

@@ -38,10 +38,10 @@ class ThreadTransport(LoggedTransport):
     expires_at: float
 
     if TYPE_CHECKING:
-        _parked: int
 
         @property
         def lock(self) -> Lock: ...
+        def _park(self) -> object: ...
         @property
         def ready_list(self) -> ReadyList: ...
 
@@ -61,20 +61,21 @@ class ThreadTransport(LoggedTransport):
         """
         until = math.inf if deadline is None else deadline
         while True:
-            place = None
+            place = here = None
             try:
                 with self.lock:
                     if done():
                         return
-                    place = self.enter_parking(parking)
+                    place, here = self.enter_parking(parking)
                     # The background keeps the time, but not that of a transport which has ended, be it meanwhile.
                     expires_at = self.expires_at if self.lost else max(self.expires_at, self.now()) + BACKGROUND_WAIT
                 wakes_at = min(until, expires_at)
                 woken = park(place, None if wakes_at == math.inf else wakes_at - self.now())
             finally:
+                del here
                 if place is not None:
                     with self.lock:
-                        self.leave_parking(parking, place)
+                        parking.leave(place)
             if not woken:
                 with self.lock:
                     if self.lost and self.now() >= self.expires_at:
@@ -84,20 +85,21 @@ class ThreadTransport(LoggedTransport):
                 if self.now() >= until:
                     raise Late
 
-    def enter_parking(self, parking: Parking) -> threading.Lock:
-        """Announce that the calling thread is going to wait; return the place where it does.
+    def enter_parking(self, parking: Parking) -> tuple[threading.Lock, object]:
+        """Announce that the calling thread is going to wait, under the lock.
 
-        Call this, and `leave_parking`, under the lock.
+        Returns:
+            The place where it does, and what is to be dropped when it waits no more.
         """
-        self._parked += 1
-        place = parking.enter()
-        self.attend()
-        return place
-
-    def leave_parking(self, parking: Parking, place: threading.Lock) -> None:
-        """Announce that a thread waits no more."""
-        self._parked -= 1
-        parking.leave(place)
+        here = self._park()
+        try:
+            place = parking.enter()
+            self.attend()
+        except BaseException:
+            # A signal has interrupted it. Whoever gets the exception may keep it, with this frame.
+            del here
+            raise
+        return place, here
 
     def make(self, call: Callable[[], T]) -> T:
         """Make a call under the lock, and return its result. It waits for nothing, and a signal does not interrupt it.

@@ -317,19 +317,20 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
     def _wait_parked(self, deadline: float | None) -> bool:
         """Wait for what the background reads."""
         protocol = self._protocol
-        place = None
+        place = here = None
         try:
             with protocol.lock:
                 if self._waiting or self._has_ended():
                     return True
-                place = protocol.enter_parking(self._parking)
+                place, here = protocol.enter_parking(self._parking)
                 self._begin_wait(place)
             return park(place, seconds_until(deadline))
         finally:
+            del here
             if place is not None:
                 with protocol.lock:
                     self._end_wait(place)
-                    protocol.leave_parking(self._parking, place)
+                    self._parking.leave(place)
 
     def _has_ended(self) -> bool:
         """Whether no further message comes."""

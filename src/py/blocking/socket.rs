@@ -57,8 +57,8 @@ pub struct State {
     wanted: bool,
     /// Whether the background is told when a thread of the application has read: it does not ask by itself.
     unobserved: bool,
-    /// The number of threads that wait for what another thread reads.
-    parked: usize,
+    /// What each thread shares that waits for what another thread reads.
+    parked: Arc<()>,
     closing: bool,
     unwritable: bool,
     /// What was read and is still to be handled: events, a chunk of HTTP/2 with more than messages, and what ended the input.
@@ -75,6 +75,10 @@ pub struct State {
     heard: u64,
     written: u64,
 }
+
+/// Announces a thread that waits for what another thread reads, while it lives: no signal can interrupt its end.
+#[pyclass(frozen, module = "mintws._core")]
+pub struct Parked(#[allow(dead_code, reason = "it is counted")] Arc<()>);
 
 /// A chunk, and what `DataReceiver::receive` has given for it, with the events.
 type Begun = (Py<PyBytes>, (usize, Py<PyAny>, Py<PyList>));
@@ -171,7 +175,7 @@ impl SocketBase {
                 visited: false,
                 wanted: false,
                 unobserved: false,
-                parked: 0,
+                parked: Arc::new(()),
                 closing: false,
                 unwritable: false,
                 events: None,
@@ -237,16 +241,9 @@ impl SocketBase {
         Ok(())
     }
 
-    /// The number of threads that wait for what another thread reads.
-    #[getter(_parked)]
-    fn parked(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.state(py)?.parked)
-    }
-
-    #[setter(_parked)]
-    fn set_parked(&self, py: Python<'_>, parked: usize) -> PyResult<()> {
-        self.state(py)?.parked = parked;
-        Ok(())
+    /// Return what announces, while it lives, that the calling thread waits for what another thread reads.
+    fn _park(&self, py: Python<'_>) -> PyResult<Parked> {
+        Ok(Parked(self.state(py)?.parked.clone()))
     }
 
     /// Whether the session wants the socket to be read.
@@ -529,7 +526,7 @@ impl SocketBase {
                     // The background goes on reading where there are no more descriptors to be had.
                     *waker = Waker::new().ok().map(Arc::new);
                 }
-                waker.is_some() && this.parked == 0
+                waker.is_some() && this.parked() == 0
             }
         };
         if lent {
@@ -729,6 +726,11 @@ impl State {
     /// Whether something that was read is still to be handled.
     const fn has_left(&self) -> bool {
         self.events.is_some() || self.begun.is_some() || self.end.is_some()
+    }
+
+    /// The number of threads that wait for what another thread reads.
+    fn parked(&self) -> usize {
+        Arc::strong_count(&self.parked) - 1
     }
 
     /// The number of bytes that the system has not taken yet.
