@@ -747,7 +747,7 @@ class Lock:
 
 @disjoint_base
 class SocketBase:
-    """Base class of a transport for threads. All of its methods but `lead` are called under its lock."""
+    """Base class of a transport for threads. All of its methods are called under its lock, except `_follow` and `_is_attended`."""
 
     def __new__(cls, *_args: Any, **_named: Any) -> Self: ...
     _reading: bool

@@ -29,7 +29,7 @@ const KEPT_OUTPUT: usize = 256 * 1024;
 /// The most bytes of what waits that are written at a time.
 const WRITE_SIZE: usize = 1024 * 1024;
 
-/// Base class of a transport for threads. All of its methods but `lead` are called under its lock.
+/// Base class of a transport for threads. All of its methods are called under its lock, except `_follow` and `_is_attended`.
 #[pyclass(frozen, subclass, module = "mintws._core")]
 pub struct SocketBase {
     lock: Py<Lock>,
@@ -783,9 +783,10 @@ fn wait_and_read(
         });
         match came {
             Err(error) | Ok(Came::Read(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {
-                py.check_signals()?
+                py.check_signals()?;
             }
-            Err(error) | Ok(Came::Read(Err(error))) if is_blocked(&error) => return Ok(Came::Nothing),
+            // What there was to be read is gone.
+            Err(error) | Ok(Came::Read(Err(error))) if is_blocked(&error) => {}
             Err(error) => return Ok(Came::Read(Err(error))),
             Ok(came) => return Ok(came),
         }
