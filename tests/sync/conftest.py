@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -105,6 +106,25 @@ def by_hand(
     carrier: Any = Http1(Role.CLIENT, auto_pong=False) if http == "1.1" else Http2(Role.CLIENT, auto_pong=False)
     with sock:
         yield sock, open_by_hand(sock, carrier)
+
+
+class Interrupted(BaseException):
+    """A signal has interrupted the main thread."""
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[None]:
+    """Have SIGALRM raise `Interrupted` in the main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def accepting(http: str, talk: Callable[[socket.socket, Connection], object]) -> Callable[[socket.socket], None]:

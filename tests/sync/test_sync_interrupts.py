@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from drivers.raw import blocking_server
-from sync.conftest import SOON, accepting, by_hand, listening, taking_later, until, url
+from sync.conftest import SOON, Interrupted, accepting, by_hand, interruption, listening, taking_later, until, url
 
 import mintws
 from mintws import ConnectionClosed, State, Text
@@ -25,25 +25,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 #: The folder of its code. A clone may have the same name.
 DRIVER = os.path.dirname(mintws.__file__) + os.sep
-
-
-class Interrupted(BaseException):
-    pass
-
-
-@contextlib.contextmanager
-def interruption() -> Iterator[None]:
-    """Have SIGALRM raise `Interrupted` in the main thread."""
-
-    def interrupt(number, frame):
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def interrupted(call: Callable[[], object], after: float = 0.05) -> None:

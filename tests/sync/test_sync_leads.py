@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 from drivers.raw import blocking_server, open_by_hand
-from sync.conftest import SOON, accepting, by_hand, echo, listening, until
+from sync.conftest import SOON, Interrupted, accepting, by_hand, echo, interruption, listening, until
 from wire import RST_STREAM, h2_frame
 
 from mintws import ConnectionClosed, Http2, Role, State, Text, UpgradeRequest
@@ -242,14 +242,14 @@ def test_a_thread_that_reads_learns_of_the_end_when_frames_are_logged_meanwhile(
 
 
 class Interrupting(Transform):
-    """Is interrupted by a signal as it decodes a message in the main thread."""
+    """Is interrupted by SIGALRM as it decodes a message in the main thread."""
 
     def send(self, data, *, text):
         return data, 0
 
     def receive(self, data, rsv, *, text):
         if data == b"interrupt" and threading.current_thread() is threading.main_thread():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGALRM)
         return data
 
 
@@ -272,18 +272,47 @@ def test_a_signal_that_interrupts_decoding_raises_in_the_thread_that_reads():
             websocket.send(message)
 
     client_side = []
-    with listening(handler, extensions=[InterruptingExtension()]) as server, client_of(server, {}) as client:
+    with (
+        interruption(),
+        listening(handler, extensions=[InterruptingExtension()]) as server,
+        client_of(server, {}) as client,
+    ):
         other = client.open(extensions=())
         websocket = client.open(extensions=[InterruptingExtension()])
         client_side.append(websocket)
         websocket.send("interrupt")
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             websocket.recv()
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(SOON)
         assert closed.value.code == 1011
         # The background goes on.
         assert other.ping(timeout=SOON) > 0
+
+
+def test_an_extension_that_exits_where_the_background_decodes_ends_its_connection_alone(caplog):
+    class Exiting(Interrupting):
+        def receive(self, data, rsv, *, text):
+            if data == b"exit":
+                raise SystemExit(data)
+            return data
+
+    class ExitingExtension(InterruptingExtension):
+        def accept(self, offer):
+            return Agreed(Offer(self.name, offer), Exiting(), 0x20)
+
+        agree = accept
+
+    with listening(extensions=[ExitingExtension()]) as server, client_of(server, {}) as other_client:
+        other = other_client.open(extensions=())
+        with client_of(server, {}) as client:
+            # Two threads wait, on either side, so that none of them reads.
+            websockets = [client.open(extensions=[ExitingExtension()]) for _ in range(2)]
+            websockets[0].send("exit")
+            websockets[0].wait_closed(SOON)
+        other.send("on")
+        assert other.recv(SOON) == "on"
+    assert "a connection failed" in caplog.text
 
 
 def test_a_thread_is_replaced_that_began_to_read_when_the_background_was_about_to(monkeypatch):
@@ -325,9 +354,9 @@ def test_a_wait_that_is_interrupted_as_it_begins_counts_no_more(monkeypatch, wor
         for call in (lambda: first.ping(timeout=SOON), lambda: first._wait_parked(None)):
             with monkeypatch.context() as patched:
                 patched.setattr(ClientSocket, "attend", attend)
-                with pytest.raises(KeyboardInterrupt) as interruption:
+                with pytest.raises(KeyboardInterrupt) as raised:
                     call()
-            kept.append(interruption.value)
+            kept.append(raised.value)
             reading = works.begin(lambda: [*iter(second.recv, "end")])
             # It waits for the background as long as that has something to do, and reads after a message.
             until(lambda: second.send("x") or is_led(second))

@@ -234,7 +234,8 @@ class Background:
     def _handle(self, member: Member, events: int) -> None:
         try:
             member.process(events)
-        except Exception:
+        except BaseException:
+            # What an extension raises that is no Exception must not end all other connections.
             logger.exception("a connection failed")
             member.cut()
         self._register(member)
@@ -249,7 +250,7 @@ class Background:
                 continue
             try:
                 member.expire()
-            except Exception:
+            except BaseException:
                 logger.exception("a connection failed")
                 member.cut()
 
