@@ -142,9 +142,10 @@ with open("log", "w") as log, subprocess.Popen(
         for path, offer, *expected in ASKED:
             for ask in (http1, http2):
                 chosen, answer, alive, *code = ask(port, path, offer)
+                echoed, ponged = answer or f"no answer for {SILENCE} s", "Pong" if alive else "nothing"
                 print(
                     f"{path}, {ask.__name__}, the client offers {offer}: open with {chosen}; "
-                    f"hello: {'echoed' if answer else f'no answer for {SILENCE} s'}; Ping: {'Pong' if alive else 'nothing'}"
+                    f"to hello: {echoed}; to a Ping: {ponged}"
                 )
                 assert [chosen, answer] == expected and alive and code in ([], [4001]), "the finding has changed"
     finally:
