@@ -29,6 +29,7 @@ from mintws.asgi import (
 from mintws.asgi.requests import EXTENSIONS
 from mintws.asgi.websocket import SERVICE_RESTART, no_handler
 from mintws.asyncio.server import Server, ServerProtocol
+from mintws.asyncio.timers import rearm
 from mintws.connection import Connection
 from mintws.drivers.server import ServerTransport
 from mintws.events import Failed, Headers, Request, Role, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -55,7 +56,7 @@ class _Server(Server):
         timeouts = Timeouts(
             ping_interval=config.ws_ping_interval or None,
             ping_timeout=config.ws_ping_timeout or None,
-            idle_timeout=config.timeout_keep_alive,
+            idle_timeout=_keep_alive(config),
         )
         super().__init__(no_handler, timeouts, {"limit": config.ws_max_size})
         # Whoever makes a protocol has chosen the version.
@@ -293,7 +294,9 @@ class HttpProtocol(asyncio.Protocol):
     left to uvicorn's own class, as it is installed. WebSockets of both versions are those of `WebSocketProtocol`, unless `ws` names
     another class for HTTP/1.1, or is "none".
 
-    The arguments of uvicorn hold as there, and `timeout_keep_alive`, `limit_max_requests`, `access_log` and `reset_contextvars` too.
+    The arguments of uvicorn hold as there, and `timeout_keep_alive`, `limit_max_requests`, `access_log` and `reset_contextvars` too. A
+    connection in clear text that does not say within `timeout_keep_alive` which version it speaks is closed.
+
     The list for ALPN of the TLS context is set here, whoever has made the context.
 
     Args:
@@ -318,6 +321,8 @@ class HttpProtocol(asyncio.Protocol):
         self._state = server_state
         self._arguments = {"config": config, "server_state": server_state, "app_state": app_state, "_loop": _loop}
         self._preface = Preface()
+        self._loop = _loop
+        self._timer: asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -325,6 +330,9 @@ class HttpProtocol(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self._choose(tls.selected_alpn_protocol() == "h2")
+            return
+        loop = self._loop or asyncio.get_running_loop()
+        self._timer = rearm(None, loop, loop.time() + _keep_alive(self._config), transport.close)
 
     def data_received(self, data: bytes) -> None:
         start = self._preface.receive(data)
@@ -332,15 +340,22 @@ class HttpProtocol(asyncio.Protocol):
             self._choose(self._preface.http2, start)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._state.connections.discard(self)
+        self._leave()
 
     def shutdown(self) -> None:
         """Close the transport, of which nothing is known; uvicorn calls this when it stops."""
         self._transport.close()
 
+    def _leave(self) -> None:
+        """Have no more to do with the connection."""
+        self._state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _choose(self, http2: bool, start: bytes = b"") -> None:
         """Leave the connection, and the bytes that have come, to the class for the version."""
-        self._state.connections.discard(self)
+        self._leave()
         protocol: Any
         if http2:
             protocol = _Http2Protocol(**self._arguments)
@@ -354,6 +369,11 @@ class HttpProtocol(asyncio.Protocol):
         protocol.connection_made(self._transport)
         if start:
             protocol.data_received(start)
+
+
+def _keep_alive(config: Config) -> float:
+    """How long a connection may carry nothing. At least a second: 0 would end one before its first request has come."""
+    return max(config.timeout_keep_alive, 1)
 
 
 def _takes_websockets(config: Config) -> bool:

@@ -154,6 +154,53 @@ def test_a_connection_that_says_nothing_is_closed_when_the_server_stops(run):
     run(work())
 
 
+@pytest.mark.parametrize("said", [b"", b"PRI * HT"], ids=["nothing", "half a preface"])
+def test_a_connection_that_does_not_say_its_version_is_closed_after_the_keep_alive_timeout(run, said):
+    async def work():
+        async with serving(echo, timeout_keep_alive=1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(said)
+            assert await asyncio.wait_for(reader.read(-1), 10) == b""
+            writer.close()
+            await server.idle()
+
+    run(work())
+
+
+def test_one_that_has_said_its_version_is_closed_by_the_class_for_it(run):
+    async def app(scope, receive, send):
+        await asyncio.sleep(1.5)
+        await echo(scope, receive, send)
+
+    async def work():
+        async with serving(app, timeout_keep_alive=1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\ntea")
+            assert (await asyncio.wait_for(reader.read(-1), 10)).endswith(b"tea")
+            writer.close()
+            await server.idle()
+
+    run(work())
+
+
+def test_the_first_request_of_a_connection_is_answered_where_none_is_to_be_kept(run):
+    async def work():
+        async with serving(echo, timeout_keep_alive=0) as server:
+            async with raw_http2(server.port) as client:
+                await client.until(lambda: client.h2.remote_settings.enable_connect_protocol)
+                assert (await client.get()).status == 200
+                await client.until(lambda: False)
+                assert client.goaway.error_code == ErrorCodes.NO_ERROR
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.sleep(0.1)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await asyncio.wait_for(reader.read(-1), 10)).startswith(b"HTTP/1.1 200 OK")
+            writer.close()
+            await server.idle()
+
+    run(work())
+
+
 def test_it_listens_on_a_unix_socket(run, tmp_path):
     scopes = []
     app = noting(echo, scopes)
