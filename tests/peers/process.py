@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tarfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -116,6 +117,35 @@ def python_package(folder: str) -> Path:
             if done.returncode:
                 missing(f"what {folder}/requirements.txt names", f"pip failed: {done.stderr[-500:]}")
             stamp.write_text(source.read_text())
+    return there
+
+
+@cache
+def source_distribution(folder: str) -> Path:
+    """Unpack the source distribution that sdist.txt of a folder names, once for each version; gives where its tests are."""
+    wanted = (Path(__file__).parent / folder / "sdist.txt").read_text()
+    there = CACHE / f"{folder}.sdist"
+    with installing(folder):
+        stamp = there / ".unpacked"
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(there, ignore_errors=True)
+            there.mkdir()
+            named = Path(__file__).parent / folder / "sdist.txt"
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            command += ["--no-binary", wanted.partition("==")[0], "--require-hashes", "--dest", str(there)]
+            command += ["--requirement", str(named)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                missing(f"what {folder}/sdist.txt names", f"pip failed: {done.stderr[-500:]}")
+            [archive] = there.glob("*.tar.gz")
+            with tarfile.open(archive) as files:
+                for it in files:
+                    name = Path(*Path(it.name).parts[1:])
+                    # The package itself, if it were beside its tests, would be imported in place of the one that is installed.
+                    if it.isfile() and name.parts[0] == "tests" and ".." not in name.parts:
+                        (there / name).parent.mkdir(parents=True, exist_ok=True)
+                        (there / name).write_bytes(files.extractfile(it).read())  # type: ignore[union-attr]
+            stamp.write_text(wanted)
     return there
 
 
