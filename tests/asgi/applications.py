@@ -23,6 +23,12 @@ def sending(*messages):
     return app
 
 
+async def send_on(send):
+    """Send parts of a body that does not end, for as long as that is not refused."""
+    for _ in range(1000):
+        await send(body(b"more", more=True))
+
+
 async def content(receive):
     """Take the whole body of a request, in the parts in which it comes."""
     parts = []

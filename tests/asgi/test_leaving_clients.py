@@ -13,7 +13,10 @@ from asgi.applications import body, start
 from asgi.conftest import own, under_uvicorn
 from asgi.http2_client import raw_http2
 from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
 from mintws.asgi import ClientDisconnected
@@ -138,6 +141,60 @@ def test_a_group_in_which_something_else_has_failed_is_logged(run, serving, kind
 
     run(work())
     assert errors(caplog) == ["Exception in ASGI application\n"]
+
+
+class Passing(BaseHTTPMiddleware):
+    """Middleware that changes nothing: it sends a body in parts of which none is the last."""
+
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("middleware", [[], [Middleware(Passing)]], ids=["plain", "middleware"])
+@pytest.mark.parametrize(("serving", "http"), [(own, "1.1"), (own, "2"), (under_uvicorn, "1.1"), (under_uvicorn, "2")])
+@pytest.mark.parametrize("kind", ["whole", "stream"])
+def test_work_behind_a_response_is_done_though_the_client_has_left(run, serving, http, kind, middleware, caplog):
+    asked, left, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work_on():
+        done.set()
+
+    async def answer(request):
+        asked.set()
+        await left.wait()
+        return Response("tea", background=BackgroundTask(work_on))
+
+    async def wait(request):
+        async def parts():
+            yield b"tea"
+            asked.set()
+            # Nothing is sent any more: only the end of the client ends it.
+            await asyncio.Event().wait()
+
+        return StreamingResponse(parts(), background=BackgroundTask(work_on))
+
+    app = Starlette(routes=[Route("/whole", answer), Route("/stream", wait)], middleware=middleware)
+
+    async def work():
+        async with serving(app) as server:
+            if http == "2":
+                async with raw_http2(server.port) as client:
+                    number = client.request(f"/{kind}")
+                    await asked.wait()
+                    client.reset(number)
+                    # An answer that comes behind says that the reset was seen.
+                    assert (await client.get("/nowhere")).status == 404
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(f"GET /{kind} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                await asked.wait()
+                writer.transport.abort()
+                await asyncio.sleep(0.1)
+            left.set()
+            await asyncio.wait_for(done.wait(), 10)
+
+    run(work())
+    assert errors(caplog) == []
 
 
 def raised_from(error, cause=None, context=None):

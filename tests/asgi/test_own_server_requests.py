@@ -10,7 +10,7 @@ import weakref
 
 import h11
 import pytest
-from asgi.applications import body, content, noting, probed, sending, start
+from asgi.applications import body, content, noting, probed, send_on, sending, start
 from asgi.http2_client import raw_http2
 from asgi.test_own_server import serving
 from wire import REQUEST
@@ -109,7 +109,7 @@ def test_the_scope_has_what_the_request_says(run):
     scope.pop("extensions")
     assert scope == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
@@ -525,7 +525,7 @@ def test_an_application_is_told_that_its_client_has_gone(run, how, when, caplog)
             pass
         told.append(message)
         with pytest.raises(OSError):
-            await send(body(b"more", more=True) if when == "response" else start())
+            await send_on(send)
         told.append("done")
 
     async def work():

@@ -8,7 +8,7 @@ import logging
 from functools import partial
 
 import pytest
-from asgi.applications import body, content, sending, start
+from asgi.applications import body, content, send_on, sending, start
 from asgi.conftest import HTTP, running
 from asgi.http2_client import raw_http2
 from asgi.test_own_server import serving
@@ -119,7 +119,7 @@ def test_bodies_that_never_end_are_answered_with_408_and_let_go(run, uploading, 
         while (message := await receive())["type"] == "http.request":
             assert message["more_body"]
         with pytest.raises(ClientDisconnected):
-            await send(start())
+            await send_on(send)
         told.append(message)
 
     async def work():

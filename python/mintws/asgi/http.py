@@ -106,6 +106,7 @@ class HttpCycle:
         "_body_timeout",
         "_credit",
         "_expects_continue",
+        "_has_dropped",
         "_has_trailers",
         "_log",
         "_loop",
@@ -148,6 +149,8 @@ class HttpCycle:
         self._status = 0
         self._has_trailers = False
         self._trailers: list[tuple[str, str]] = []
+        #: A part of the body came when the client had gone.
+        self._has_dropped = False
         self._loop = asyncio.get_running_loop()
         self._body_timeout = BodyTimeout(body_timeout)
         self._timer: asyncio.TimerHandle | None = None
@@ -232,13 +235,15 @@ class HttpCycle:
     async def send(self, message: Message) -> None:
         """Take an event of the application, and wait until the client has taken most of what was sent.
 
+        Where the client has gone, a response is dropped, as the application may have work to do behind it, unless it goes on and on.
+
         Raises:
-            ClientDisconnected: the client has gone.
+            ClientDisconnected: the client has gone, and this is the second part of the body since that is not the last.
             LocalProtocolError: the event is not allowed, or not now.
         """
         match self._phase, message["type"]:
             case (_Phase.GONE, _):
-                raise ClientDisconnected("the client has gone")
+                await self._drop(message)
             case (_Phase.HEAD, "http.response.early_hint"):
                 links = [("link", bytes(link).decode("latin-1")) for link in message["links"]]
                 self._responder.send_interim(103, tuple(links))
@@ -247,7 +252,8 @@ class HttpCycle:
             case (_Phase.BODY, "http.response.body"):
                 await self._responder.make_room(len(message.get("body", b"")))
                 if self._is_over:
-                    raise ClientDisconnected("the client has gone")
+                    await self._drop(message)
+                    return
                 self._send_body(message.get("body", b""), more=message.get("more_body", False))
             case (_Phase.TRAILERS, "http.response.trailers"):
                 self._trailers += texts(message.get("headers", ()))
@@ -258,6 +264,16 @@ class HttpCycle:
                 raise LocalProtocolError(f"an application may not send {kind!r} {_WHEN[phase]}")
         if not (self._is_over or self._responder.has_room):
             await self._responder.drained()
+
+    async def _drop(self, message: Message) -> None:
+        """Take an event that nobody gets. Middleware may send the whole body as a part that is not the last."""
+        if message["type"] != "http.response.body" or not message.get("more_body", False):
+            return
+        if self._has_dropped:
+            raise ClientDisconnected("the client has gone")
+        self._has_dropped = True
+        # A task that waits for the end of the client is told of it first.
+        await asyncio.sleep(0)
 
     @property
     def _is_over(self) -> bool:
