@@ -21,9 +21,10 @@ class Responder:
 
 
 def cycle_of(responder):
+    scope = {"asgi": {}, "method": "POST", "headers": []}
     # Nothing runs it.
     application = Application(None, (), logging.getLogger("test"))
-    return HttpCycle(responder, {"method": "POST", "headers": []}, application, lambda scope, status: None)
+    return HttpCycle(responder, scope, application, lambda scope, status: None)
 
 
 def test_a_body_in_small_parts_takes_no_more_room_than_its_bytes():

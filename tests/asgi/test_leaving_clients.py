@@ -197,6 +197,35 @@ def test_work_behind_a_response_is_done_though_the_client_has_left(run, serving,
     assert errors(caplog) == []
 
 
+@pytest.mark.parametrize(("serving", "http"), [(own, "1.1"), (own, "2"), (under_uvicorn, "2")])
+def test_a_response_of_starlette_may_take_the_request_meanwhile(run, serving, http):
+    async def echo(request):
+        return StreamingResponse(request.stream())
+
+    async def work():
+        async with serving(Starlette(routes=[Route("/", echo, methods=["POST"])])) as server:
+            if http == "2":
+                async with raw_http2(server.port) as client:
+                    number = client.request(method="POST", end=False)
+                    for size in range(1, 6):
+                        client.send(number, b"x" * size)
+                        # Each part is back before the next is sent.
+                        await client.until(lambda size=size: len(client.answers[number].body) == sum(range(size + 1)))
+                    client.send(number, b"!", end=True)
+                    assert (await client.answer(number)).body == b"x" * 15 + b"!"
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for part in (b"3\r\ntea\r\n", b"4\r\nmint\r\n"):
+                    writer.write(part)
+                    await reader.readuntil(part)
+                writer.write(b"0\r\n\r\n")
+                await reader.readuntil(b"0\r\n\r\n")
+                writer.close()
+
+    run(work())
+
+
 def raised_from(error, cause=None, context=None):
     error.__cause__, error.__context__ = cause, context
     return error

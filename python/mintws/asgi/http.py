@@ -14,6 +14,11 @@ from mintws.events import Headers
 from mintws.response_order import BODILESS
 from mintws.session import BodyTimeout
 
+#: The version of the specification that a scope tells from when the application has the whole body of the request. From 2.4 on Starlette
+#: learns only by `send` that a client has gone: a response that waits for something to send would be kept until that comes. Before, it
+#: listens by `receive`, and drops what comes of the body.
+_LISTENS = "2.3"
+
 #: Takes the scope of a request and the status of its response, when that begins.
 LogResponse: TypeAlias = Callable[[MutableMapping[str, Any], int], None]
 
@@ -175,6 +180,7 @@ class HttpCycle:
     def receive_end(self) -> None:
         """Take the end of the request."""
         self._request_ended = True
+        self._note_taken()
         self._expects_continue = False
         self._body_timeout.stop(self._loop.time())
         self._news.set()
@@ -305,7 +311,13 @@ class HttpCycle:
         credit, self._credit = self._credit, 0
         self._responder.acknowledge(credit)
         self._request_taken = self._request_ended
+        self._note_taken()
         return {"type": "http.request", "body": body, "more_body": not self._request_ended}
+
+    def _note_taken(self) -> None:
+        """Have the application listen for the end of its client from when nothing of the body is left."""
+        if self._request_ended and not self._body:
+            self._scope["asgi"]["spec_version"] = _LISTENS
 
     def _start(self, message: Message) -> None:
         self._status = status = message["status"]

@@ -13,9 +13,6 @@ from mintws.events import Peer, Request, UpgradeRequest, encoded
 
 #: The newest version of the specification: `reason` is told, and `send` after the end raises an `OSError`.
 SPEC_VERSION = "2.5"
-#: The version of the specification's HTTP part that other servers have. From 2.4 on Starlette learns only by `send` that a client has gone:
-#: a response that waits for something to send would be kept until that comes. Before, it listens.
-HTTP_SPEC_VERSION = "2.3"
 
 
 def websocket_scope(
@@ -94,7 +91,7 @@ def _scope(
         secure = client.scheme == "https"
     scope: dict[str, Any] = {
         "type": kind,
-        "asgi": {"version": "3.0", "spec_version": HTTP_SPEC_VERSION if kind == "http" else SPEC_VERSION},
+        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
         "scheme": f"{scheme}s" if secure else scheme,
         "path": root_path + unquote(raw_path),
         "raw_path": (root_path + raw_path).encode(),
