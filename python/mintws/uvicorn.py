@@ -45,6 +45,18 @@ access_logger = logging.getLogger("uvicorn.access")
 
 _WS_MAX_QUEUE = inspect.signature(Config).parameters["ws_max_queue"].default
 
+#: Headers of `--header` that a response gets unless it has them; others it gets anyway, as such of lists are, or of several lines.
+_ONLY_ONCE = (
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "server",
+    "transfer-encoding",
+    "upgrade",
+)
+
 #: What the connections of one server of uvicorn share.
 _servers: WeakKeyDictionary[ServerState, _Server] = WeakKeyDictionary()
 
@@ -67,7 +79,9 @@ class _Server(Server):
                 config.ws_max_queue,
             )
         extensions = default_willing() if config.ws_per_message_deflate else ()
-        self.application = Application(config.loaded_app, tuple(extensions), logger)
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in config.encoded_headers]
+        added = tuple(pair for pair in headers if pair[0].lower() not in _ONLY_ONCE)
+        self.application = Application(config.loaded_app, tuple(extensions), logger, added)
         # It is the key of what is kept for it.
         self._state = ref(state)
         self._encoded: list[tuple[bytes, bytes]] = []

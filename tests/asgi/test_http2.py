@@ -493,6 +493,14 @@ def test_a_response_without_a_body_has_none(run, method, status, headers):
     assert answer.header(b"content-length") == ([b"6"] if method == "HEAD" else [])
 
 
+def test_headers_of_uvicorn_go_beside_those_of_the_application(run):
+    app = sending(start(200, (b"vary", b"Accept-Encoding"), (b"server", b"mine")), body(b"tea"))
+    given = [("Vary", "Origin"), ("Server", "not mine"), ("Connection", "close"), ("X-Frame-Options", "DENY")]
+    [answer] = run(answering(app, GET, headers=given))
+    names = b"vary", b"server", b"connection", b"x-frame-options"
+    assert [answer.header(name) for name in names] == [[b"Accept-Encoding", b"Origin"], [b"mine"], [], [b"DENY"]]
+
+
 @pytest.mark.parametrize("asked", [["trailers"], ["trailers", "trailers"], ["Trailers"], []])
 def test_trailers_go_to_a_client_that_takes_them(run, asked):
     trailers = {"type": "http.response.trailers", "headers": [(b"X-Sum", b"7")], "more_trailers": True}

@@ -11,7 +11,7 @@ import socket
 import pytest
 import trustme
 from asgi.applications import noting, with_lifespan
-from asgi.conftest import running
+from asgi.conftest import HTTP, running
 from drivers.raw import raw_client
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
 from wire import BINARY, CLOSE, PING, PONG, REQUEST, TEXT, frame, masked
@@ -178,6 +178,31 @@ def test_an_accept_may_choose_a_subprotocol_and_headers(run, reader):
             await websocket.wait_closed()
 
     run(work())
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_headers_of_uvicorn_go_beside_those_of_the_application(run, version):
+    headers = [(b"vary", b"Accept-Encoding"), (b"server", b"mine"), (b"content-type", b"text/plain")]
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/":
+            await send({**ACCEPT, "headers": headers})
+        else:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    async def work():
+        given = [("Vary", "Origin"), ("Server", "not mine"), ("Content-Type", "text/html"), ("X-Frame-Options", "DENY")]
+        async with running(app, http=HTTP, headers=given) as server:
+            async with connect(server.url(), http=version) as websocket:
+                answers = [websocket.response.headers]
+            answers.append((await refused(server, "/no", http=version)).headers)
+            return answers
+
+    for got in run(work()):
+        names = "vary", "server", "content-type", "x-frame-options"
+        expected = ["Accept-Encoding", "Origin"], ["mine"], ["text/plain"], ["DENY"]
+        assert tuple(got.all(name) for name in names) == expected
 
 
 async def refused(server, target="/", **options):

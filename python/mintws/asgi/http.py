@@ -321,7 +321,7 @@ class HttpCycle:
 
     def _start(self, message: Message) -> None:
         self._status = status = message["status"]
-        self._responder.set_head(status, tuple(texts(message.get("headers", ()))))
+        self._responder.set_head(status, (*texts(message.get("headers", ())), *self._application.headers))
         self._has_trailers = message.get("trailers", False)
         self._phase = _Phase.BODY
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple, TypeAlias
 
+from mintws.events import Headers
 from mintws.extensions import Extension
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -43,11 +44,13 @@ class Application(NamedTuple):
         app: the application, of ASGI 3.
         extensions: the extensions of the WebSocket protocol that are agreed on where a client offers them.
         logger: where failures of the application are logged.
+        headers: what each of its responses has too, whatever headers it has itself.
     """
 
     app: App
     extensions: tuple[Extension, ...]
     logger: logging.Logger
+    headers: Headers = ()
 
 
 def texts(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

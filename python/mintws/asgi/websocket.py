@@ -14,7 +14,7 @@ from mintws.asyncio import WebSocket
 from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.errors import ConnectionClosed, LocalProtocolError
-from mintws.events import State, UpgradeAccept, UpgradeReject
+from mintws.events import Headers, State, UpgradeAccept, UpgradeReject
 
 #: A server that stops closes WebSockets with this code: the clients may come again.
 SERVICE_RESTART = 1012
@@ -201,7 +201,7 @@ class WebSocketCycle(_core.AsgiCycle):
             case (_Phase.CONNECTING | _Phase.CONNECTED, "websocket.http.response.start"):
                 self._phase, self._denial = _Phase.DENYING, message
             case (_Phase.DENYING, "websocket.http.response.body"):
-                refusal = _refusal(self._denial, message.get("body", b""))
+                refusal = _refusal(self._denial, message.get("body", b""), self._application.headers)
                 if message.get("more_body", False):
                     self._begin_refusal(refusal)
                 else:
@@ -230,7 +230,7 @@ class WebSocketCycle(_core.AsgiCycle):
         answer = UpgradeAccept(
             subprotocol=message.get("subprotocol"),
             extensions=self._application.extensions,
-            headers=texts(message.get("headers", ())),
+            headers=(*texts(message.get("headers", ())), *self._application.headers),
         )
         self._protocol.log_answer(self._scope, answer)
         websocket = self._protocol.answer(self._connection, answer)
@@ -317,6 +317,6 @@ _WHEN = {
 }
 
 
-def _refusal(start: Message, body: bytes) -> UpgradeReject:
+def _refusal(start: Message, body: bytes, more: Headers) -> UpgradeReject:
     headers = [(name, value) for name, value in texts(start.get("headers", ())) if name.lower() not in FRAMING]
-    return UpgradeReject(start["status"], headers=headers, body=body)
+    return UpgradeReject(start["status"], headers=(*headers, *more), body=body)
