@@ -241,6 +241,7 @@ def set_to(key: int, value: int) -> bytes:
 #: Blocks of fields that leave the dynamic table as it is: GET / by http, and the status 200.
 ASKS, ANSWERS, EMPTY = b"\x82\x86\x84", b"\x88", frame(4, 0, 0)
 ASKED = PREFACE + EMPTY + frame(1, 5, 1, ASKS)
+PROMISED = EMPTY + frame(5, 4, 1, b"\0\0\0\2" + ASKS)
 
 #: The bytes of a client, and those of the server if they are there; the rule that is broken, and the section that has it.
 STATES = [
@@ -275,6 +276,8 @@ STATES = [
     (None, EMPTY + frame(1, 5, 1, ANSWERS) + frame(0, 0, 1, b"x"), "DATA after END_STREAM", "§5.1)"),
     (ASKED, EMPTY + frame(1, 5, 3, ANSWERS), "HEADERS on stream 3, which is idle", "§5.1)"),
     (ASKED, EMPTY + frame(3, 0, 3, bytes(4)), "RST_STREAM on stream 3, which is idle", "§5.1)"),
+    (ASKED + frame(3, 0, 2, bytes(4)), EMPTY, "RST_STREAM on stream 2, which is idle", "§5.1)"),
+    (ASKED + frame(8, 0, 4, b"\0\0\0\1"), PROMISED, "WINDOW_UPDATE on stream 4, which is idle", "§5.1)"),
     (ASKED, frame(1, 5, 1, ANSWERS), "the first frame of a side must be its SETTINGS", "§3.4)"),
 ]
 
@@ -298,8 +301,11 @@ def test_frames_that_no_state_of_http2_allows_are_named(
     ("client", "server"),
     [
         (ASKED + frame(8, 0, 1, b"\0\0\0\1") + frame(3, 0, 1, bytes(4)) * 2 + frame(2, 0, 9, bytes(5)), None),
-        # A stream that the server has pushed, and a block that it has sent for it.
+        # A stream that the server has pushed, or may have pushed, and a block that it has sent for it.
         (ASKED + frame(3, 0, 2, bytes(4)), None),
+        (ASKED + frame(3, 0, 2, bytes(4)), PROMISED),
+        (ASKED + frame(3, 0, 2, bytes(4)), EMPTY + frame(5, 12, 1, b"\1\0\0\0\2" + ASKS + b"\0")),
+        (ASKED + frame(3, 0, 2, bytes(4)), EMPTY + frame(8, 0, 1, b"\0\0\0\1")[:-1]),
         (None, EMPTY + frame(5, 4, 1, b"\0\0\0\2" + ASKS) + frame(1, 4, 2, ANSWERS) + frame(0, 1, 2, b"pushed")),
         (None, EMPTY + frame(5, 0, 1, b"\0\0\0\2" + ASKS[:1]) + frame(9, 4, 1, ASKS[1:]) + frame(1, 5, 1, ANSWERS)),
         # What the client has sent is unknown.

@@ -12,7 +12,7 @@ from hyperframe.exceptions import HyperframeError
 from mintws.cli.inspection.findings import Finding, counted, fault
 from mintws.cli.inspection.frames import FrameReader
 from mintws.cli.inspection.handshakes import ANY_SIZE, Stream, accept, ask, ask_for, failed
-from mintws.cli.inspection.http2_states import SentStreams
+from mintws.cli.inspection.http2_states import SentStreams, highest_promise
 from mintws.connection import Connection
 from mintws.events import Role, UpgradeAccept, UpgradeRequest
 from mintws.extensions import Offer
@@ -48,7 +48,8 @@ class Http2Conversation:
             server = None
         requests: dict[int, _Fields] = {}
         responses: dict[int, _Fields] = {}
-        streams = SentStreams(Role.CLIENT)
+        promised = highest_promise(server) if server is not None and whole else None
+        streams = SentStreams(Role.CLIENT, promised)
         asked = None if client is None else _Side(client, requests, streams)
         opened = streams.last if asked is not None and asked.is_read and whole else None
         answered = None if server is None else _Side(server, responses, SentStreams(Role.SERVER, opened))

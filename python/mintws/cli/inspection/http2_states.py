@@ -32,7 +32,7 @@ class SentStreams:
 
     Args:
         sender: the side.
-        peer_last: the highest stream that the other side has opened, or `None` if that is unknown.
+        peer_last: the highest stream that the other side has opened, or as a server has promised, or `None` if that is unknown.
 
     Attributes:
         last: the highest stream that this side has opened, or as a server has promised; 0 before any.
@@ -131,6 +131,21 @@ class SentStreams:
         if number % 2 == (self._sender is Role.CLIENT):
             return number > self.last
         return self._peer_last is not None and number > self._peer_last
+
+
+def highest_promise(server: bytes) -> int | None:
+    """Return the highest stream that a server has promised, 0 before any, or `None` if its frames do not reach the end of its bytes."""
+    highest = at = 0
+    while at < len(server):
+        kind, flags = server[at + 3 : at + 4], server[at + 4 : at + 5]
+        payload = at + 9
+        at = payload + int.from_bytes(server[at : at + 3], "big")
+        if at > len(server):
+            return None
+        if kind[0] == frames.PushPromiseFrame.type:
+            promised = payload + (flags[0] >> 3 & 1)
+            highest = max(highest, int.from_bytes(server[promised : promised + 4], "big") & 0x7FFFFFFF)
+    return highest
 
 
 def _idle(name: str, number: int) -> str:
