@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -95,7 +96,10 @@ async def until(holds: Any, what: str) -> None:
 
 
 async def run(clients: int, count: int) -> dict[str, Any]:
-    """Run it all, and give what came of it."""
+    """Run it all, and give what came of it. At SIGTERM it is cancelled, which ends the programs."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     redis_port, public, *ports = free_ports(5)
     url = f"redis://127.0.0.1:{redis_port}"
     redis = ["redis-server", "--bind", "127.0.0.1", "--port", str(redis_port), "--save", ""]
@@ -168,7 +172,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         counts = asyncio.run(run(given.clients, given.messages))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("interrupted")
     print(json.dumps(counts, indent=2))
     if counts["missed"] or counts["doubled"] or counts["in_other_order"] or not counts["reconnected"]:

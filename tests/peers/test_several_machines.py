@@ -94,6 +94,24 @@ def test_nobody_misses_a_message_or_gets_it_twice_when_a_server_is_killed(client
     assert 0 < counts["reconnected"] < clients
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_crowd_ends_its_programs_at_a_signal(number: signal.Signals) -> None:
+    need_program("haproxy", "haproxy")
+
+    async def work() -> None:
+        # The programs have its standard error too, which ends when the last of them has.
+        async with running([sys.executable, str(FOLDER / "crowd.py"), "--messages", "100"], stderr=PIPE) as process:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            while len(children.read_text().split()) < 5:
+                await asyncio.sleep(0.02)
+            process.send_signal(number)
+            _, said = await asyncio.wait_for(process.communicate(), 45)
+            assert process.returncode == 1
+            assert said.decode().endswith("interrupted\n")
+
+    run(work())
+
+
 def test_a_client_resumes_on_another_server_after_the_last_message_that_it_has_heard(tmp_path: Path) -> None:
     async def work() -> None:
         redis, first, second = free_port(), free_port(), free_port()
