@@ -25,7 +25,7 @@ from mintws import (
     UpgradeError,
     UpgradeReject,
 )
-from mintws.asyncio import Failure, Reconnect, connect, serve
+from mintws.asyncio import Failure, Pool, Reconnect, connect, serve
 
 
 async def follow(opening, body=None):
@@ -777,3 +777,94 @@ def test_what_a_callable_for_headers_raises_is_raised_as_it_is(run, error, open_
             assert told.value is raised
 
     run(work())
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_url_is_asked_for_at_each_opening_and_may_lead_anywhere(run, http, later, pooled):
+    asked = []
+
+    def upgrade(connection, request):
+        asked.append((request.target, request.headers.get("Authorization") is not None))
+        return UpgradeReject(503) if len(asked) == 1 else None
+
+    async def work():
+        async with (
+            listening(closing(1012, 1012, 1000), upgrade=upgrade) as one,
+            listening(closing(1000), upgrade=upgrade) as other,
+            Pool() as pool,
+        ):
+            places = iter([one, one, one, other])
+
+            def fresh():
+                return f"{url(next(places))}?token={len(asked)}"
+
+            async def fresh_later():
+                await asyncio.sleep(0)
+                return fresh()
+
+            opening = pool.connect if pooled else connect
+            made = opening(fresh_later if later else fresh, http=http, auth=("ann", "secret"), reconnect=SOON)
+            await follow(made, closed)
+
+    run(work())
+    assert asked == [(f"/?token={number}", True) for number in range(4)]
+
+
+def test_a_url_that_is_asked_for_is_reached_as_the_arguments_say_and_a_redirect_from_there_is_not(run):
+    seen = []
+
+    def upgrade(connection, request):
+        seen.append((request.host, request.target, "authorization" in dict(request.headers)))
+        if request.target == "/old":
+            return UpgradeReject(307, headers={"Location": url(server) + "new"})
+        return None
+
+    async def work():
+        nonlocal server
+        async with listening(upgrade=upgrade) as server:
+            given = {"host": "127.0.0.1", "port": server.port, "auth": ("ann", "secret")}
+            await (await connect(lambda: "ws://server.invalid/old", **given)).close()
+            with pytest.raises(LocalProtocolError, match="a TLS context was given for a URL without TLS"):
+                await connect(lambda: url(server), ssl=ssl.create_default_context())
+
+    server = None
+    run(work())
+    assert seen == [("server.invalid", "/old", True), (f"127.0.0.1:{server.port}", "/new", False)]
+
+
+@pytest.mark.parametrize("wrong", [lambda: 1, lambda: "http:", lambda: "ws://a/#b"])
+def test_a_wrong_url_of_a_callable_is_raised_and_not_tried_again(run, wrong):
+    async def work():
+        with pytest.raises((TypeError, LocalProtocolError)):
+            await follow(connect(wrong, reconnect=SOON))
+
+    run(work())
+
+
+def test_a_url_that_does_not_come_is_named_when_time_is_up(run):
+    async def never():
+        await asyncio.sleep(100)
+        return ""
+
+    async def work():
+        with pytest.raises(ConnectTimeout, match=r"^cannot connect to the server: what `url` returns did not come"):
+            await connect(never, open_timeout=0.05)
+
+    run(work())
+
+
+def test_a_connect_error_of_a_callable_is_tried_again_and_any_other_is_raised(run):
+    raised = [ConnectError("the token service is down"), OSError("it is gone")]
+
+    def fresh():
+        raise raised[tried.pop()]
+
+    async def work():
+        with pytest.raises(OSError) as told:
+            await follow(connect(fresh, reconnect=SOON))
+        assert told.value is raised[1]
+
+    tried = [1, 0, 0]
+    run(work())
+    assert not tried

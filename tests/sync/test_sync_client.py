@@ -570,6 +570,32 @@ def test_a_block_that_ends_while_its_websocket_is_open_is_followed_by_another(ht
     assert codes == [1000] * 3
 
 
+def test_a_url_is_asked_for_at_each_opening(http):
+    seen = []
+
+    def handler(websocket):
+        websocket.close(1012 if len(seen) < 3 else 1000)
+
+    def upgrade(connection, request):
+        seen.append(request.target)
+
+    with listening(handler, upgrade=upgrade) as server:
+        made = (url(server, f"/?token={count}") for count in range(3))
+        policy = Reconnect(first=0.01, longest=0.01)
+        for websocket in connect(lambda: next(made), http=http, reconnect=policy):
+            websocket.wait_closed()
+    assert seen == ["/?token=0", "/?token=1", "/?token=2"]
+
+
+def test_a_url_that_comes_too_late_is_named():
+    def late():
+        time.sleep(0.1)
+        return "ws://127.0.0.1:9/"
+
+    with pytest.raises(ConnectTimeout, match=r"what `url` returns did not come within 0\.05 s"):
+        connect(late, open_timeout=0.05).open()
+
+
 def test_what_a_callable_for_headers_raises_is_raised_as_it_is():
     raised = TimeoutError("the token service is down")
 
@@ -593,9 +619,15 @@ class Awaited:
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_coroutine_function_is_refused_by_the_call(pooled, hook):
     opening = Pool().connect if pooled else connect
-    for name, given in (("headers", {"headers": hook}), ("decide", {"reconnect": Reconnect(decide=hook)})):
+    address = "ws://127.0.0.1:9/"
+    decided = {"reconnect": Reconnect(decide=hook)}
+    for name, where, given in (
+        ("url", hook, {}),
+        ("headers", address, {"headers": hook}),
+        ("decide", address, decided),
+    ):
         with pytest.raises(TypeError, match=rf"^{name} is called by a thread, .*: use mintws\.asyncio\.connect$"):
-            opening("ws://127.0.0.1:9/", **given)
+            opening(where, **given)
 
 
 def test_a_function_that_returns_a_coroutine_is_refused_when_it_is_called():

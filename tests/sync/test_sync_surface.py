@@ -82,7 +82,10 @@ TOLD_OTHERWISE = {
         ],
         "nothing is awaited",
     ),
-    **dict.fromkeys(["connect(headers)", "connect(reconnect)", "serve(handler)"], "no coroutine functions are called"),
+    **dict.fromkeys(
+        ["connect(url)", "connect(headers)", "connect(reconnect)", "serve(handler)"],
+        "no coroutine functions are called",
+    ),
     **dict.fromkeys(["connect(http)", "connect(redirects)"], "there is no transport of a loop"),
 }
 TOLD_OTHERWISE_FOR_TESTING = {

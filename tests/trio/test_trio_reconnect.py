@@ -23,7 +23,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.trio import Reconnect, basic_auth, connect
+from mintws.trio import Pool, Reconnect, basic_auth, connect
 
 SOON = Reconnect(first=0.01, longest=0.02)
 
@@ -275,6 +275,29 @@ def test_headers_are_made_anew_for_each_opening(run, http):
 
     run(main)
     assert seen == ["Bearer 0", "Bearer 1"]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_url_is_made_anew_for_each_opening(run, http, pooled):
+    seen = []
+
+    def upgrade(connection, request):
+        seen.append(request.target)
+
+    async def main():
+        async with listening(closing(1012), upgrade=upgrade) as server, trio.open_nursery() as nursery, Pool() as pool:
+
+            async def fresh():
+                await trio.sleep(0)
+                return f"{url(server)}?token={len(seen)}"
+
+            opening = pool.connect if pooled else partial(connect, nursery=nursery)
+            async for websocket in opening(fresh, http=http, reconnect=SOON):
+                async with websocket:
+                    await websocket.wait_closed()
+
+    run(main)
+    assert seen == ["/?token=0", "/?token=1"]
 
 
 def test_redirects_are_followed_and_credentials_stay_at_their_origin(run, http):

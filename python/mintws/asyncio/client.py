@@ -21,6 +21,7 @@ from mintws.drivers.client import (
     ClientSettings,
     CookieJar,
     GivenHeaders,
+    GivenUrl,
     Http2ClientBase,
     Http2Settings,
     OpenedOnce,
@@ -87,7 +88,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     one when the one before has ended, or when the body has.
 
     Args:
-        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
+        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials. Or a function or coroutine function that
+            returns one. It is called for each opening, within the open timeout, so that a token in the URL can be a new one.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `transport` was given. Where that helped, the
@@ -138,7 +140,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     @explained(Connection)
     def __init__(
         self,
-        url: str,
+        url: GivenUrl,
         *,
         http: HttpVersion = "auto",
         headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]] = (),
@@ -168,9 +170,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        where = authorized(parse(url), auth)
         self._settings = ClientSettings(
-            where,
+            url,
+            auth,
             http,
             headers,
             subprotocols,
@@ -184,7 +186,18 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         )
         opened = {"transport": transport}
         to = Destination(
-            where, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
+            self._settings.url,
+            ssl,
+            server_hostname,
+            host,
+            port,
+            family,
+            local_addr,
+            sock,
+            path,
+            opened,
+            proxy,
+            proxy_ssl,
         )
         self._connector = Connector(to, transport)
         if not isinstance(reconnect, Reconnect):
@@ -197,22 +210,24 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             raise LocalProtocolError(
                 "`sock` and `transport` are connected once: a client that connects again takes neither"
             )
-        return Reconnection(self._settings.url, self._reconnect, self._connect)
+        return Reconnection(self._settings, self._reconnect, self._connect)
 
     async def _connect(self) -> WebSocket:
         attempt = LoopAttempt(self._settings.url)
-        opening = follow_redirects(
-            self._settings,
-            attempt,
-            _default_offer(),
-            self._connector.destination.reach,
-            partial(self._connect_by_turns, attempt),
-        )
-        return await attempt.within(self._settings.timeouts.open_timeout, opening)
+        return await attempt.within(self._settings.timeouts.open_timeout, self._follow_redirects(attempt))
 
-    async def _connect_by_turns(self, attempt: LoopAttempt, url: Url, request: UpgradeRequest) -> WebSocket:
+    async def _follow_redirects(self, attempt: LoopAttempt) -> WebSocket:
+        url = await self._settings.fresh_url(attempt)
+        connector = self._connector.at(url)
+        by_turns = partial(self._connect_by_turns, attempt, connector)
+        reach = connector.destination.reach
+        return await follow_redirects(self._settings, url, attempt, _default_offer(), reach, by_turns)
+
+    async def _connect_by_turns(
+        self, attempt: LoopAttempt, connector: Connector, url: Url, request: UpgradeRequest
+    ) -> WebSocket:
         loop = asyncio.get_running_loop()
-        connector = self._connector.to(url)
+        connector = connector.to(url)
         learnt = connector.learnt(loop)
         choice = connector.destination.choose_version(self._settings.http, learnt, loop.time())
         return await open_by_turns(choice, attempt, loop.time, partial(self._connect_once, connector, request))

@@ -97,6 +97,11 @@ class Connector:
         self.destination = destination
         self._transport = transport
 
+    def at(self, url: Url) -> Connector:
+        """Return what reaches a URL that the caller has made, in the way that was given."""
+        destination = self.destination.at(url)
+        return self if destination is self.destination else Connector(destination, self._transport)
+
     def to(self, url: Url) -> Connector:
         """Return what reaches a URL, the own one or one that a server has redirected to."""
         destination = self.destination.to(url)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mintws.asyncio.timers import pause
 from mintws.asyncio.websocket import WebSocket
+from mintws.drivers.client import ClientSettings
 from mintws.drivers.reconnection import Reconnecting
 from mintws.session import Reconnect
-from mintws.url import Url
 
 
 class Reconnection(Reconnecting[WebSocket], AsyncIterator[WebSocket]):
@@ -19,12 +19,14 @@ class Reconnection(Reconnecting[WebSocket], AsyncIterator[WebSocket]):
     If the loop is left, the WebSocket that its body has is closed in the background.
 
     Args:
-        url, policy: as of `Reconnecting`.
+        settings, policy: as of `Reconnecting`.
         connect: opens a WebSocket.
     """
 
-    def __init__(self, url: Url, policy: Reconnect, connect: Callable[[], Awaitable[WebSocket]]) -> None:
-        super().__init__(url, policy)
+    def __init__(
+        self, settings: ClientSettings, policy: Reconnect, connect: Callable[[], Awaitable[WebSocket]]
+    ) -> None:
+        super().__init__(settings, policy)
         self._connect = connect
         self._loop = asyncio.get_running_loop()
 

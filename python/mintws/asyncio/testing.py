@@ -117,6 +117,9 @@ class _MemoryConnector(Connector):
         super().__init__(destination, None)
         self._dial = dial
 
+    def at(self, url: Url) -> Connector:
+        return _MemoryConnector(self.destination.at(url), self._dial)
+
     def to(self, url: Url) -> Connector:
         return _MemoryConnector(self.destination.to(url), self._dial)
 

@@ -51,7 +51,7 @@ from mintws.session import (
     VersionChoice,
     product_header,
 )
-from mintws.url import Url, basic_credentials
+from mintws.url import Url, basic_credentials, parse
 
 if TYPE_CHECKING:
     from mintws.http2 import Http2
@@ -61,6 +61,11 @@ WebSocketT = TypeVar("WebSocketT", bound=DriverWebSocket)
 
 #: Headers as a caller gives them.
 GivenHeaders: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+#: A URL as a caller gives it, or what makes one for each opening.
+GivenUrl: TypeAlias = str | Callable[[], str | Awaitable[str]]
+
+#: Stands for a URL that has not been made, in the log and in errors.
+UNKNOWN_URL = Url(secure=True, host="server.invalid", port=443, authority="the server", target="/", authorization=None)
 
 logger = logging.getLogger("mintws.client")
 
@@ -76,9 +81,12 @@ class ClientSettings:
     """The arguments of `connect`, without the place where it connects to.
 
     Args:
-        url: the URL.
+        url, auth: see `connect`; a callable is called by `fresh_url`.
         headers: see `connect`; a callable is called by `fresh_headers`.
         http, subprotocols, extensions, origin, user_agent_header, timeouts, options, redirects, cookies: see `connect`.
+
+    Attributes:
+        url: the URL, which `fresh_url` changes.
 
     Raises:
         LocalProtocolError, TypeError: one of them is wrong.
@@ -86,7 +94,8 @@ class ClientSettings:
 
     def __init__(
         self,
-        url: Url,
+        url: GivenUrl,
+        auth: tuple[str, str] | None,
         http: HttpVersion,
         headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]],
         subprotocols: Sequence[str],
@@ -102,7 +111,9 @@ class ClientSettings:
             raise LocalProtocolError(f'http must be "auto", "1.1" or "2", not {http!r}')
         self.http: HttpVersion = http
         check_options(options)
-        self.url = url
+        self._make_url = url if callable(url) else None
+        self._auth = auth
+        self.url = authorized(UNKNOWN_URL if callable(url) else parse(url), auth)
         self._product = product_header("User-Agent", user_agent_header)
         self._headers: Headers | Callable[[], GivenHeaders | Awaitable[GivenHeaders]]
         self._headers = headers if callable(headers) else completed(pairs(headers), self._product)
@@ -125,7 +136,23 @@ class ClientSettings:
 
             self.cookies = Cookies(cookies)
         # Raises for what no request may have.
-        self.request(url, () if callable(self._headers) else self._headers, ())
+        checked = self.url if self._make_url is None else self.url._replace(authority=self.url.host)
+        self.request(checked, () if callable(self._headers) else self._headers, ())
+
+    async def fresh_url(self, attempt: Attempt) -> Url:
+        """Return the URL of an opening, which a callable of the caller's makes for each.
+
+        Raises:
+            LocalProtocolError, TypeError: it returns what is no URL.
+        """
+        if self._make_url is not None:
+            attempt.awaits = awaited = "what `url` returns"
+            made = self._make_url()
+            self.url = authorized(parse(await made if isinstance(made, Awaitable) else made), self._auth)
+            attempt.begin(self.url)
+            # A thread that has waited for it may be late, and says so.
+            attempt.awaits = awaited
+        return self.url
 
     async def fresh_headers(self, attempt: Attempt) -> Headers:
         """Return the headers of an opening, which a callable of the caller's makes for each.
@@ -298,6 +325,7 @@ class Attempt:
 
 async def follow_redirects(
     settings: ClientSettings,
+    url: Url,
     attempt: Attempt,
     offer: Sequence[Extension],
     reach: Reach,
@@ -306,6 +334,7 @@ async def follow_redirects(
     """Open a WebSocket where its URL leads, and the redirects of servers.
 
     Args:
+        url: the URL.
         offer: the extensions that are offered if the caller has said nothing of them.
         reach: which redirects can be followed.
         open_at: opens a WebSocket at a URL, by a request.
@@ -315,7 +344,7 @@ async def follow_redirects(
     """
     headers = await settings.fresh_headers(attempt)
     most = 0 if reach is Reach.ONCE else settings.redirects
-    redirects = Redirects(settings.url, most, elsewhere=reach is Reach.ANYWHERE)
+    redirects = Redirects(url, most, elsewhere=reach is Reach.ANYWHERE)
     while True:
         url, cookies = redirects.url, settings.cookies
         fields: Headers = redirects.permitted(headers)

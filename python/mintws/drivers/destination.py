@@ -68,7 +68,24 @@ class Destination:
         self.proxy_ssl = proxy_ssl
         connected = sock is not None or any(it is not None for it in opened.values())
         self.reach = Reach.ONCE if connected else Reach.ORIGIN if path is not None else Reach.ANYWHERE
+        self._given = (
+            ssl,
+            server_hostname,
+            host,
+            port,
+            family,
+            local_addr,
+            sock,
+            path,
+            opened,
+            self._given_proxy,
+            proxy_ssl,
+        )
         self.origin = (url.authority, self.server_hostname, host, port, path, connected, self._given_proxy)
+
+    def at(self, url: Url) -> Destination:
+        """Return what reaches a URL that the caller has made, in the way that was given."""
+        return self if url is self.url else Destination(url, *self._given)
 
     def to(self, url: Url) -> Destination:
         """Return what reaches a URL, the own one or one that a server has redirected to."""

@@ -8,10 +8,10 @@ from collections.abc import Awaitable
 from typing import Generic, TypeVar
 
 from mintws.drivers import log
+from mintws.drivers.client import ClientSettings
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectError
 from mintws.session import Backoff, Failure, LoopBody, Reconnect
-from mintws.url import Url
 
 W = TypeVar("W", bound=LoggedWebSocket)
 
@@ -20,15 +20,15 @@ class Reconnecting(Generic[W]):
     """The WebSockets of a client, one after another. A subclass has the four methods that do I/O or wait.
 
     Args:
-        url: the server, for the log.
+        settings: what `connect` was told, of which the log has the URL.
         policy: when to connect again.
 
     Attributes:
         websocket: the WebSocket that the body of the loop has.
     """
 
-    def __init__(self, url: Url, policy: Reconnect) -> None:
-        self._url = url
+    def __init__(self, settings: ClientSettings, policy: Reconnect) -> None:
+        self._settings = settings
         self._policy = policy
         self._backoff = Backoff(policy, random.random)
         self._done = False
@@ -94,7 +94,7 @@ class Reconnecting(Generic[W]):
         now = self.now()
         if websocket._body is LoopBody.LEFT:
             delay = self._backoff.left(now)
-            log.connects_again(self._url, "the loop has gone on", delay)
+            log.connects_again(self._settings.url, "the loop has gone on", delay)
             self._next_at = now + delay
         else:
             self._failure = self._backoff.failed(now, websocket.ending.exception(), time.time())
@@ -109,7 +109,7 @@ class Reconnecting(Generic[W]):
         try:
             answer = None if decide is None else decide(failure)
             then = self._backoff.settle(failure, await answer if isinstance(answer, Awaitable) else answer)
-            log.connects_again(self._url, failure.error, then)
+            log.connects_again(self._settings.url, failure.error, then)
             if then == "raise":
                 raise failure.error
         except Exception:

@@ -101,7 +101,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     ended, or when the body has.
 
     Args:
-        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
+        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials. Or a function that returns one. It is
+            called for each opening, within the open timeout, which does not interrupt it, so that a token in the URL can be a new one.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` was given. Where that helped, the server is offered
@@ -150,7 +151,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     @explained(Connection)
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         *,
         http: HttpVersion = "auto",
         headers: GivenHeaders | Callable[[], GivenHeaders] = (),
@@ -179,9 +180,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        where = authorized(parse(url), auth)
         self._settings = ClientSettings(
-            where,
+            plain("url", url, "connect") if callable(url) else url,
+            auth,
             http,
             plain("headers", headers, "connect") if callable(headers) else headers,
             subprotocols,
@@ -193,7 +194,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             redirects,
             cookies,
         )
-        to = Destination(where, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl)
+        to = Destination(
+            self._settings.url, ssl, server_hostname, host, port, family, local_addr, sock, path, {}, proxy, proxy_ssl
+        )
         self._connector = Connector(to)
         if not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect is a Reconnect, not {reconnect!r}")
@@ -205,26 +208,29 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         self._begin()
         if self._connector.destination.reach is Reach.ONCE:
             raise LocalProtocolError("`sock` is connected once: a client that connects again does not take it")
-        return Reconnection(self._settings.url, self._reconnect, self._connect)
+        return Reconnection(self._settings, self._reconnect, self._connect)
 
     def _connect(self) -> WebSocket:
         attempt = Attempt(self._settings.url)
         return within(attempt, self._settings.timeouts.open_timeout, partial(self._follow_redirects, attempt))
 
     def _follow_redirects(self, attempt: Attempt, deadline: float | None) -> WebSocket:
+        url = run(self._settings.fresh_url(attempt))
+        connector = self._connector.at(url)
+
         async def open_at(url: Url, request: UpgradeRequest) -> WebSocket:
             if seconds_until(deadline) == 0:
-                # A function for `headers`, which is not interrupted, has taken the time.
+                # A function for `url` or `headers`, which is not interrupted, has taken the time.
                 raise Late
-            return self._connect_by_turns(attempt, deadline, url, request)
+            return self._connect_by_turns(attempt, deadline, connector, url, request)
 
-        reach = self._connector.destination.reach
-        return run(follow_redirects(self._settings, attempt, _default_offer(), reach, open_at))
+        reach = connector.destination.reach
+        return run(follow_redirects(self._settings, url, attempt, _default_offer(), reach, open_at))
 
     def _connect_by_turns(
-        self, attempt: Attempt, deadline: float | None, url: Url, request: UpgradeRequest
+        self, attempt: Attempt, deadline: float | None, connector: Connector, url: Url, request: UpgradeRequest
     ) -> WebSocket:
-        connector, now = self._connector.to(url), time.monotonic
+        connector, now = connector.to(url), time.monotonic
         choice = connector.destination.choose_version(self._settings.http, connector.learnt, now())
 
         async def open_once(http: HttpVersion, attempt: Attempt) -> WebSocket:

@@ -78,7 +78,7 @@ class Pool:
                 transport.make(transport.close)
 
     @with_arguments_of(connect)
-    def connect(self, url: str, **arguments: Any) -> connect:
+    def connect(self, url: str | Callable[[], str], **arguments: Any) -> connect:
         """Open a WebSocket on a connection of the pool, in all ways of `connect`: entered, by `open`, or one after another by `for`.
 
         The WebSocket is closed as always, which does not close its connection.
@@ -174,7 +174,7 @@ class _PooledConnect(connect):
 
     _name = "Pool.connect"
 
-    def __init__(self, transports: _ThreadTransports, url: str, **arguments: Any) -> None:
+    def __init__(self, transports: _ThreadTransports, url: str | Callable[[], str], **arguments: Any) -> None:
         super().__init__(url, **arguments)
         check_shared(self._connector.destination.reach, "`sock`")
         self._transports = transports

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from mintws.drivers.client import ClientSettings
 from mintws.drivers.reconnection import Reconnecting
 from mintws.session import Reconnect
 from mintws.sync.transport import run
 from mintws.sync.websocket import WebSocket
-from mintws.url import Url
 
 
 class Reconnection(Reconnecting[WebSocket], Iterator[WebSocket]):
@@ -18,12 +18,12 @@ class Reconnection(Reconnecting[WebSocket], Iterator[WebSocket]):
     If the loop is left, the WebSocket that its body has is closed in the background.
 
     Args:
-        url, policy: as of `Reconnecting`.
+        settings, policy: as of `Reconnecting`.
         connect: opens a WebSocket.
     """
 
-    def __init__(self, url: Url, policy: Reconnect, connect: Callable[[], WebSocket]) -> None:
-        super().__init__(url, policy)
+    def __init__(self, settings: ClientSettings, policy: Reconnect, connect: Callable[[], WebSocket]) -> None:
+        super().__init__(settings, policy)
         self._connect = connect
 
     def __next__(self) -> WebSocket:

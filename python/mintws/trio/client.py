@@ -17,6 +17,7 @@ from mintws.drivers.client import (
     ClientSettings,
     CookieJar,
     GivenHeaders,
+    GivenUrl,
     Http2ClientBase,
     Http2Settings,
     OpenedOnce,
@@ -119,7 +120,8 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     another: the next one when the one before has ended, or when the body has.
 
     Args:
-        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials.
+        url: "ws://..." or "wss://..."; a user and a password in it are sent as Basic credentials. Or a function or coroutine function that
+            returns one. It is called for each opening, within the open timeout, so that a token in the URL can be a new one.
         http: "1.1", "2", or "auto": what the server chooses by ALPN under TLS, else HTTP/1.1. If it chooses HTTP/2 but takes no WebSockets
             over it, refuses the request as such (400, 405, 421, 426, 501, 505), or is a gateway that gets no answer (502, 504, or 503
             without Retry-After), a new connection with HTTP/1.1 is made, unless `sock` or `stream` was given. Where that helped, the
@@ -171,7 +173,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
     @explained(Connection)
     def __init__(
         self,
-        url: str,
+        url: GivenUrl,
         *,
         http: HttpVersion = "auto",
         headers: GivenHeaders | Callable[[], GivenHeaders | Awaitable[GivenHeaders]] = (),
@@ -202,9 +204,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         **options: Unpack[Options],
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout)
-        where = authorized(parse(url), auth)
         self._settings = ClientSettings(
-            where,
+            url,
+            auth,
             http,
             headers,
             subprotocols,
@@ -218,7 +220,18 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         )
         opened = {"stream": stream}
         to = Destination(
-            where, ssl, server_hostname, host, port, family, local_addr, sock, path, opened, proxy, proxy_ssl
+            self._settings.url,
+            ssl,
+            server_hostname,
+            host,
+            port,
+            family,
+            local_addr,
+            sock,
+            path,
+            opened,
+            proxy,
+            proxy_ssl,
         )
         self._connector = Connector(to, stream)
         self._nursery = nursery
@@ -236,19 +249,30 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             raise LocalProtocolError(
                 "`sock` and `stream` are connected once: a client that connects again takes neither"
             )
-        return Reconnection(self._settings.url, self._reconnect, partial(self._open, self._nursery, shield=False))
+        return Reconnection(self._settings, self._reconnect, partial(self._open, self._nursery, shield=False))
 
     async def _open(self, nursery: trio.Nursery, *, shield: bool) -> WebSocket:
         attempt = Attempt(self._settings.url)
-        by_turns = partial(self._open_by_turns, attempt, nursery, shield)
-        reach = self._connector.destination.reach
-        opening = partial(follow_redirects, self._settings, attempt, _default_offer(), reach, by_turns)
+        opening = partial(self._follow_redirects, attempt, nursery, shield)
         return await within(attempt, self._settings.timeouts.open_timeout, opening)
 
+    async def _follow_redirects(self, attempt: Attempt, nursery: trio.Nursery, shield: bool) -> WebSocket:
+        url = await self._settings.fresh_url(attempt)
+        connector = self._connector.at(url)
+        by_turns = partial(self._open_by_turns, attempt, nursery, shield, connector)
+        reach = connector.destination.reach
+        return await follow_redirects(self._settings, url, attempt, _default_offer(), reach, by_turns)
+
     async def _open_by_turns(
-        self, attempt: Attempt, nursery: trio.Nursery, shield: bool, url: Url, request: UpgradeRequest
+        self,
+        attempt: Attempt,
+        nursery: trio.Nursery,
+        shield: bool,
+        connector: Connector,
+        url: Url,
+        request: UpgradeRequest,
     ) -> WebSocket:
-        connector, now = self._connector.to(url), trio.current_time
+        connector, now = connector.to(url), trio.current_time
         choice = connector.destination.choose_version(self._settings.http, connector.learnt, now())
         once = partial(self._open_once, connector, request, nursery=nursery, shield=shield)
         return await open_by_turns(choice, attempt, now, once)

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from mintws.arguments import explained
-from mintws.drivers.client import Attempt, ClientSettings
+from mintws.drivers.client import Attempt, ClientSettings, GivenUrl
 from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
 from mintws.drivers.transport import Waiter as AnyWaiter
 from mintws.errors import LocalProtocolError
@@ -82,7 +82,7 @@ class Pool:
                 await tasks.close()
 
     @with_arguments_of(connect)
-    def connect(self, url: str, **arguments: Any) -> connect:
+    def connect(self, url: GivenUrl, **arguments: Any) -> connect:
         """Open a WebSocket on a connection of the pool, in all ways of `connect`: entered, awaited, or one after another by `async for`.
 
         The WebSocket is closed as always, which does not close its connection.
@@ -147,7 +147,7 @@ class _PooledConnect(connect):
 
     _name = "Pool.connect"
 
-    def __init__(self, transports: _TrioTransports, shield: bool, url: str, **arguments: Any) -> None:
+    def __init__(self, transports: _TrioTransports, shield: bool, url: GivenUrl, **arguments: Any) -> None:
         super().__init__(url, **arguments)
         check_shared(self._connector.destination.reach, "`sock` and `stream`")
         self._transports = transports
