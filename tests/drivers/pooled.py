@@ -42,6 +42,7 @@ class HandServer:
         url: its URL.
         count: the number of connections that it has had.
         refuses: how many of the next connections it closes at once.
+        leaves: on how many of the next connections it sends GOAWAY with its SETTINGS.
         mute: whether it says nothing on a connection, and takes nothing, from the next byte on.
     """
 
@@ -49,7 +50,7 @@ class HandServer:
         self._answer = answer
         self._tls = tls
         self._options = options
-        self.refuses = 0
+        self.refuses = self.leaves = 0
         self.mute = False
         self._socks: list[socket.socket] = []
         self._open: set[int] = set()
@@ -124,7 +125,11 @@ class HandServer:
 
     def _talk(self, number: int, sock: socket.socket, http: Any) -> None:
         if not self.mute:
-            sock.sendall(http.start())
+            start = http.start()
+            if self.leaves:
+                self.leaves -= 1
+                start += http.shutdown()
+            sock.sendall(start)
         while not http.done and (data := sock.recv(65536)):
             if self.mute or number in self._frozen:
                 continue

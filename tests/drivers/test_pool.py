@@ -242,6 +242,23 @@ def test_a_server_that_leaves_each_time_is_an_error_in_the_end(run):
     run(work())
 
 
+@pytest.mark.parametrize(("leaves", "count"), [(1, 2), (3, 4), (9, 4)])
+def test_a_server_that_leaves_with_its_settings_is_asked_again_by_another_connection(run, leaves, count):
+    async def work():
+        async with HandServer() as server, Pool() as pool:
+            server.leaves = leaves
+            openings = [asyncio.ensure_future(open_it(h2(pool, server.url))) for _ in range(2)]
+            if leaves < count:
+                await asyncio.gather(*(say(it) for it in await asyncio.gather(*openings)))
+                assert server.count == count
+            else:
+                for failed in await asyncio.gather(*openings, return_exceptions=True):
+                    assert isinstance(failed, ConnectError)
+                    assert "GOAWAY(NO_ERROR)" in str(failed)
+
+    run(work())
+
+
 def test_openings_after_goaway_go_on_when_one_of_them_cannot_connect(run):
     asked = 0
 

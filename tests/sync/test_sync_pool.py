@@ -146,6 +146,15 @@ def test_what_the_server_has_not_processed_is_opened_elsewhere(how):
             say(websocket)
 
 
+def test_a_server_that_leaves_with_its_settings_is_asked_again_by_another_connection():
+    with HandServer() as server, Pool() as pool:
+        server.leaves = 2
+        for websocket in opened(pool, server.url, 2, http="2"):
+            say(websocket)
+        assert server.count == 3
+        until(lambda: server.open == 1)
+
+
 def test_openings_are_not_hurt_by_the_failure_of_the_one_that_connects():
     with HandServer() as server, Pool() as pool:
         server.refuses = 1

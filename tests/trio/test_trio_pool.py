@@ -177,6 +177,19 @@ def test_what_the_server_has_not_processed_is_opened_elsewhere(run, how):
     run(main)
 
 
+def test_a_server_that_leaves_with_its_settings_is_asked_again_by_another_connection(run):
+    async def main():
+        with HandServer() as server:
+            async with Pool() as pool:
+                server.leaves = 2
+                for websocket in await opened(pool, server.url, 2, http="2"):
+                    await say(websocket)
+                assert server.count == 3
+                await until(lambda: server.open == 1)
+
+    run(main)
+
+
 def test_openings_are_not_hurt_by_the_failure_of_the_one_that_connects(run):
     async def main():
         with HandServer() as server:

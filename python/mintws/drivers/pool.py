@@ -268,11 +268,11 @@ class TransportPool(Generic[T]):
                         transport.cut()
                 case PoolStep.CONNECT:
                     transport = await self._connect(opening, http)
-                    if transport.multiplexed:
-                        await self._add(transport, pool, place, opening)
-                    else:
+                    if not transport.multiplexed:
                         with self._lock:
                             pool.speaks_http1(self.now(), place)
+                    elif not await self._add(transport, pool, place, opening):
+                        continue
                     return transport
                 case PoolStep.OPEN:
                     assert transport is not None
@@ -307,14 +307,31 @@ class TransportPool(Generic[T]):
 
     async def _add(
         self, transport: T, pool: ConnectionPool[T], place: PoolRequest[T], opening: PooledOpening[T]
-    ) -> None:
-        """Add a transport to the pool of its origin, once it is known how many streams it has, unless it takes no WebSockets."""
+    ) -> bool:
+        """Add a transport to the pool of its origin, once it is known how many streams it has, unless it takes no WebSockets.
+
+        Returns:
+            Whether the opening has it; if not, the server leaves already, and another connection is tried.
+        """
+        attempt = opening.attempt
         try:
-            await opening.carry_out(transport, transport.settings(opening.attempt))
+            await opening.carry_out(transport, transport.settings(attempt))
             if transport.usable:
                 with self._lock:
                     self._transports[transport] = pool
                     pool.connected(self.now(), place, transport)
+            return True
+        except ConnectError as error:
+            transport.cut()
+            if self._closed or not transport.http.goaway:
+                raise
+            with self._lock:
+                place.connection = transport
+                again = pool.retry(self.now(), place)
+            if not again:
+                raise
+            attempt.log(error, "; another connection is tried")
+            return False
         except BaseException:
             transport.cut()
             raise
