@@ -7,8 +7,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 from mintws import Close, Connection, Http1, Http2, Role, Text, UpgradeAccept, UpgradeRequest
 
@@ -142,6 +144,47 @@ class HandServer:
             sock.shutdown(socket.SHUT_WR)
             while sock.recv(65536):
                 pass
+
+
+@contextlib.contextmanager
+def unanswered(stage: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give a URL and arguments of `connect` with which a client waits for ever at a stage of connecting."""
+    with contextlib.ExitStack() as stack:
+        # The system connects to a listener of which nothing is accepted, until so many wait.
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0 if stage == "TCP" else 100))
+        port = listener.getsockname()[1]
+        match stage:
+            case "name":
+                release = threading.Event()
+                stack.callback(release.set)
+                look_up = socket.getaddrinfo
+
+                def never(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:  # noqa: A002
+                    if flags & socket.AI_NUMERICHOST or host not in ("slow.invalid", b"slow.invalid"):
+                        return look_up(host, port, family, type, proto, flags)
+                    release.wait(20)
+                    raise socket.gaierror(socket.EAI_NONAME, "nobody knows")
+
+                monkeypatch.setattr(socket, "getaddrinfo", never)
+                yield f"ws://slow.invalid:{port}/", {}
+            case "TCP":
+                for _ in range(4):
+                    waiting = stack.enter_context(socket.socket())
+                    waiting.setblocking(False)
+                    waiting.connect_ex(("127.0.0.1", port))
+                yield f"ws://127.0.0.1:{port}/", {}
+            case "TLS":
+                yield f"wss://127.0.0.1:{port}/", {}
+            case "proxy":
+                yield "ws://server.invalid/", {"proxy": f"http://127.0.0.1:{port}"}
+            case "TLS to the proxy":
+                yield "ws://server.invalid/", {"proxy": f"https://127.0.0.1:{port}"}
+            case _:
+                raise ValueError(stage)
+
+
+#: The stages of connecting.
+STAGES = ("name", "TCP", "TLS", "proxy", "TLS to the proxy")
 
 
 def place(websocket: Any) -> str:

@@ -10,7 +10,7 @@ import ssl
 
 import pytest
 from drivers.conftest import echo, listening, live_timers, until, url
-from drivers.pooled import HandServer, place, places, take
+from drivers.pooled import STAGES, HandServer, place, places, take, unanswered
 from drivers.test_released import left_by
 from wire import GOAWAY, RST_STREAM, h2_frame
 
@@ -599,6 +599,52 @@ def test_an_opening_that_is_answered_when_the_pool_is_closed_fails(run, monkeypa
             await until(lambda: server.open == 0)
 
     receive = ClientProtocol.receive_handshake
+    run(work())
+
+
+async def close_after(turns, pool):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await pool.close()
+
+
+async def never(*_args, **_named):
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_openings_that_connect_fail_when_the_pool_is_closed(run, monkeypatch, stage):
+    async def work():
+        with unanswered(stage, monkeypatch) as (address, given):
+            loop = asyncio.get_running_loop()
+            if stage == "name" and not isinstance(loop, asyncio.BaseEventLoop):
+                # uvloop does not look names up by Python's `socket`.
+                loop.getaddrinfo = never
+            pool = Pool()
+            connecting = [pool.connect(address, open_timeout=None, **given) for _ in range(3)]
+            opening = [asyncio.ensure_future(open_it(it)) for it in connecting]
+            await until(lambda: pool._transports._connecting)
+            await asyncio.sleep(0.05)
+            await asyncio.gather(*(close_after(turns, pool) for turns in range(4)))
+            raised = await asyncio.wait_for(asyncio.gather(*opening, return_exceptions=True), 10)
+            assert {type(it) for it in raised} == {PoolClosed}
+            assert not pool._transports._connecting
+
+    run(work())
+
+
+def test_an_opening_that_is_cancelled_when_the_pool_is_closed_stays_cancelled(run, monkeypatch):
+    async def work():
+        with unanswered("TLS", monkeypatch) as (address, given):
+            pool = Pool()
+            opening = asyncio.ensure_future(open_it(pool.connect(address, **given)))
+            await until(lambda: pool._transports._connecting)
+            closing = asyncio.ensure_future(pool.close())
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await closing
+
     run(work())
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from drivers.pooled import HandServer, place, places, take
+from drivers.pooled import STAGES, HandServer, place, places, take, unanswered
 from sync.conftest import listening, until, url
 from wire import GOAWAY, RST_STREAM, h2_frame
 
@@ -238,6 +238,21 @@ def test_openings_under_way_fail_when_the_pool_is_closed(works, waits):
         assert {type(it) for it in raised} == {PoolClosed}
         with pytest.raises(PoolClosed, match="the pool is closed; make another one"):
             h2(pool, server.url).open()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_openings_that_connect_fail_when_the_pool_is_closed(works, monkeypatch, stage):
+    raised: list[object] = []
+    with unanswered(stage, monkeypatch) as (address, given):
+        pool = Pool()
+        for _ in range(3):
+            works.begin(lambda: outcome(pool, address, raised, open_timeout=None, **given))
+        until(lambda: pool._transports._connecting)
+        threading.Event().wait(0.1)
+        pool.close()
+        works.end()
+        assert {type(it) for it in raised} == {PoolClosed}
+        assert not pool._transports._connecting
 
 
 def test_an_opening_whose_connection_is_made_when_the_pool_is_closed_fails_then(works, monkeypatch):

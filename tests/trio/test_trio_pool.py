@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from drivers.pooled import HandServer, place, places, take, wait_for
+from drivers.pooled import STAGES, HandServer, place, places, take, unanswered, wait_for
 from on_trio import listening, url
 from test_trio_cancellation import CancelAfterSteps, CancelAtStep, cancelled_at
 from wire import GOAWAY, RST_STREAM, h2_frame
@@ -309,6 +309,27 @@ def test_openings_under_way_fail_when_the_pool_is_closed(run, waits):
                 assert {type(it) for it in raised} == {PoolClosed}
             with pytest.raises(PoolClosed, match="the pool is closed; make another one"):
                 await h2(pool, server.url)
+
+    raised: list[object] = []
+    run(main)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_openings_that_connect_fail_when_the_pool_is_closed(run, monkeypatch, stage):
+    async def main():
+        with unanswered(stage, monkeypatch) as (address, given):
+            async with Pool() as pool:
+
+                async def open_all():
+                    raised.extend(await opened(pool, address, 3, open_timeout=None, **given))
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(open_all)
+                    await until(lambda: pool._transports._connecting)
+                    await trio.sleep(0.05)
+                    await pool.close()
+                assert {type(it) for it in raised} == {PoolClosed}
+                assert not pool._transports._connecting
 
     raised: list[object] = []
     run(main)

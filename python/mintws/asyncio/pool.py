@@ -8,6 +8,7 @@ from typing import Any
 from mintws.arguments import explained
 from mintws.asyncio.client import connect
 from mintws.asyncio.connector import ClientProtocol, Connector
+from mintws.asyncio.timers import Interruption, Late, limited
 from mintws.asyncio.websocket import WebSocket
 from mintws.drivers.client import Attempt, ClientSettings, GivenUrl
 from mintws.drivers.pool import IDLE_TIMEOUT, PooledOpening, TransportPool, check_shared, closed, with_arguments_of
@@ -81,7 +82,7 @@ class Pool:
     async def close(self) -> None:
         """Close all WebSockets of the pool with 1000, then the connections; they are closed at once if the call is cancelled.
 
-        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
+        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made.
 
         Raises:
             LocalProtocolError: the pool belongs to another loop.
@@ -157,10 +158,18 @@ class _LoopOpening(PooledOpening[ClientProtocol]):
         super().__init__(connector.destination, settings, attempt)
         self._connector = connector
         self._settings = settings
+        self._interruption = Interruption()
 
     async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
         timeouts, options = self._settings.timeouts, self._settings.options
-        self.connected = await self._connector.connect(http, timeouts, options, self.attempt, **streams)
+        connecting = self._connector.connect(http, timeouts, options, self.attempt, **streams)
+        try:
+            self.connected = await limited(connecting, None, self._interruption)
+        except Late:
+            raise closed(self.url) from None
+
+    def interrupt(self) -> None:
+        self._interruption()
 
     async def wait(self, waiter: Waiter[None]) -> None:
         await waiter  # type: ignore[misc]

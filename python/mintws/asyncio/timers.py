@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,6 +13,21 @@ T = TypeVar("T")
 
 class Late(Exception):
     """Time is up."""
+
+
+class Interruption:
+    """A call that ends what `limited` waits for, as if time was up; it does nothing where nothing is waited for.
+
+    Attributes:
+        end: ends what is waited for now.
+    """
+
+    end: Callable[[], object] | None = None
+
+    def __call__(self) -> None:
+        end, self.end = self.end, None
+        if end is not None:
+            end()
 
 
 def rearm(
@@ -30,28 +46,37 @@ async def pause(seconds: float) -> None:
 
 if sys.version_info >= (3, 11):
 
-    async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Wait for a coroutine for so many seconds.
+    async def limited(
+        work: Coroutine[Any, Any, T], seconds: float | None, interruption: Interruption | None = None
+    ) -> T:
+        """Wait for a coroutine for so many seconds, or until it is interrupted.
 
         `asyncio.wait_for` before Python 3.12 leaves a cycle of its frame, its task and what that raises, which keeps what all frames of
         the traceback hold.
 
         Raises:
-            Late: time is up.
+            Late: time is up, or it was interrupted.
         """
         try:
             async with asyncio.timeout(seconds) as limit:
+                if interruption is not None:
+                    interruption.end = partial(limit.reschedule, 0)
                 return await work
         except TimeoutError:
             # What is waited for may raise one of its own.
             if limit.expired():
                 raise Late from None
             raise
+        finally:
+            if interruption is not None:
+                interruption.end = None
 
 else:
 
-    async def limited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Wait for a coroutine for so many seconds; `Late` if time is up."""
+    async def limited(
+        work: Coroutine[Any, Any, T], seconds: float | None, interruption: Interruption | None = None
+    ) -> T:
+        """Wait for a coroutine for so many seconds, or until it is interrupted: `Late`."""
         task, expired = asyncio.current_task(), False
         assert task is not None
 
@@ -60,6 +85,8 @@ else:
             expired = True
             task.cancel()
 
+        if interruption is not None:
+            interruption.end = expire
         timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, expire)
         try:
             return await work
@@ -68,5 +95,7 @@ else:
                 raise Late from None
             raise
         finally:
+            if interruption is not None:
+                interruption.end = None
             if timer is not None:
                 timer.cancel()

@@ -58,6 +58,10 @@ class PooledOpening(Generic[T]):
         """Set `connected` to a transport; see `Connector.connect` of the driver."""
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        """Have `connect` end, which raises `PoolClosed` then, or returns if it has just connected."""
+        raise NotImplementedError
+
     async def wait(self, waiter: Waiter[None]) -> None:
         """Wait for a `Waiter` of the pool."""
         raise NotImplementedError
@@ -100,6 +104,8 @@ class TransportPool(Generic[T]):
         self._pools: dict[Hashable, ConnectionPool[T]] = {}
         #: The transports that have not ended; those of HTTP/1.1, and those whose SETTINGS have not come, are in no pool of an origin.
         self._transports: dict[T, ConnectionPool[T] | None] = {}
+        #: The openings whose transport is being connected.
+        self._connecting: set[PooledOpening[T]] = set()
         self._closed = False
         #: Guards all this.
         self._lock: AbstractContextManager[Any] = nullcontext()
@@ -162,12 +168,15 @@ class TransportPool(Generic[T]):
             transport.rest(until)
 
     def begin_close(self) -> list[T]:
-        """Close the pool for openings: those that wait fail. Return the transports that have not ended."""
+        """Close the pool for openings: those that wait or connect fail. Return the transports that have not ended."""
         with self._lock:
             self._closed = True
             for pool in list(self._pools.values()):
                 pool.fail(PoolClosed("the pool is closed"))
-            return list(self._transports)
+            transports, connecting = list(self._transports), list(self._connecting)
+        for opening in connecting:
+            opening.interrupt()
+        return transports
 
     def cut(self) -> None:
         """End all transports at once."""
@@ -291,7 +300,14 @@ class TransportPool(Generic[T]):
             await opening.wait(waiter)
 
     async def _connect(self, opening: PooledOpening[T], http: HttpVersion) -> T:
-        await opening.connect(http, self._streams)
+        with self._lock:
+            self.check_open(opening.url)
+            self._connecting.add(opening)
+        try:
+            await opening.connect(http, self._streams)
+        finally:
+            with self._lock:
+                self._connecting.discard(opening)
         transport = opening.connected
         assert transport is not None
         with self._lock:

@@ -247,7 +247,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         deadline: float | None,
     ) -> WebSocket:
         settings = self._settings
-        transport = connector.connect(http, settings.timeouts, settings.options, attempt, deadline)
+        transport = connector.connect(http, settings.timeouts, settings.options, attempt, deadline, None)
         transport.single = True
         try:
             websocket: WebSocket = transport.carry_out(transport.open(request, attempt), deadline)
@@ -322,6 +322,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
             self._settings.options,
             attempt,
             deadline,
+            None,
             **self._settings.streams,
         )
         transport.carry_out(transport.settings(attempt), deadline)

@@ -17,7 +17,7 @@ from mintws.errors import ConnectError, ConnectTimeout
 from mintws.events import Role
 from mintws.session import ClientSession, Http1Origins, HttpVersion, Timeouts
 from mintws.sync.deadlines import deadline_after, seconds_until
-from mintws.sync.parking import Late
+from mintws.sync.parking import Interruption, Late, ended_by
 from mintws.sync.sockets import SocketTransport
 from mintws.sync.tcp import connect_tcp
 from mintws.sync.tunnel import open_tunnel
@@ -85,20 +85,23 @@ class Connector:
         options: Options,
         attempt: Attempt,
         deadline: float | None,
+        interruption: Interruption | None,
         **streams: int | None,
     ) -> ClientSocket:
         """Connect the transport.
 
         Args:
+            interruption: what may end it before, if there is something.
             streams: arguments of `Http2`.
 
         Raises:
             ConnectError: the server cannot be reached, or does not speak this version of HTTP.
+            Interrupted: another thread has ended it; it may also be a `ConnectError` then.
             Late: the deadline has passed.
         """
         url = self.destination.url
         try:
-            sock, early = self._open(attempt, deadline, timeouts.close_timeout)
+            sock, early = self._open(attempt, deadline, timeouts.close_timeout, interruption)
         except ConnectError:
             raise
         except OSError as error:
@@ -113,7 +116,8 @@ class Connector:
         transport = ClientSocket(sock, timeouts, side, url, http, options, streams)
         try:
             transport.start(early)
-            transport.wait(transport.parking, lambda: transport.begun or transport.lost, deadline)
+            with ended_by(interruption, transport.cut):
+                transport.wait(transport.parking, lambda: transport.begun or transport.lost, deadline)
             if not transport.begun:
                 raise transport.unreachable(transport.error) from transport.error
             transport.begin_attempt(attempt)
@@ -122,7 +126,9 @@ class Connector:
             raise
         return transport
 
-    def _open(self, attempt: Attempt, deadline: float | None, close_timeout: float) -> tuple[socket.socket, bytes]:
+    def _open(
+        self, attempt: Attempt, deadline: float | None, close_timeout: float, interruption: Interruption | None
+    ) -> tuple[socket.socket, bytes]:
         """Return a connected socket, and what has come on it already."""
         to = self.destination
         if to.sock is not None:
@@ -131,9 +137,9 @@ class Connector:
             attempt.awaits = "the connection"
             return _connect_unix(to.path, deadline), b""
         if (proxy := to.proxy) is not None:
-            return open_tunnel(to, proxy, attempt, deadline, close_timeout)
+            return open_tunnel(to, proxy, attempt, deadline, close_timeout, interruption)
         attempt.awaits = "the TCP connection"
-        return connect_tcp(to.host, to.port, to.family, to.local_addr, deadline), b""
+        return connect_tcp(to.host, to.port, to.family, to.local_addr, deadline, interruption), b""
 
     def _secure(self, http: HttpVersion) -> Tls:
         """Make our side of TLS."""

@@ -3,10 +3,57 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Late(Exception):
     """A deadline has passed."""
+
+
+class Interrupted(Exception):
+    """Another thread has ended a wait."""
+
+
+class Interruption:
+    """A call by which another thread ends what a thread waits for.
+
+    Attributes:
+        called: whether it was called.
+    """
+
+    __slots__ = ("_end", "called")
+
+    def __init__(self) -> None:
+        self.called = False
+        self._end: Callable[[], object] | None = None
+
+    @contextmanager
+    def by(self, end: Callable[[], object]) -> Iterator[None]:
+        """Have a call of `end` end what the block waits for. It may come when that has just ended.
+
+        Raises:
+            Interrupted: it was to end before.
+        """
+        # In this order, which is the other way round where it is called: one of the two threads sees what the other has done.
+        self._end = end
+        try:
+            if self.called:
+                raise Interrupted
+            yield
+        finally:
+            self._end = None
+
+    def __call__(self) -> None:
+        self.called = True
+        end = self._end
+        if end is not None:
+            end()
+
+
+def ended_by(interruption: Interruption | None, end: Callable[[], object]) -> AbstractContextManager[None]:
+    """Have a call of `end` end what the block waits for, if there is an interruption; see `Interruption.by`."""
+    return nullcontext() if interruption is None else interruption.by(end)
 
 
 class Parking:

@@ -20,7 +20,7 @@ from mintws.sync.background import background
 from mintws.sync.client import connect
 from mintws.sync.connector import ClientSocket, Connector
 from mintws.sync.deadlines import seconds_until
-from mintws.sync.parking import Late, park
+from mintws.sync.parking import Interrupted, Interruption, Late, park
 from mintws.sync.transport import run
 from mintws.sync.websocket import WebSocket
 
@@ -97,7 +97,7 @@ class Pool:
     def close(self) -> None:
         """Close all WebSockets of the pool with 1000, then the connections. A call that is interrupted leaves the rest to the background.
 
-        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
+        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made.
         """
         transports = self._transports.begin_close()
         # One of HTTP/1.1 ends with its WebSocket.
@@ -206,10 +206,19 @@ class _ThreadOpening(PooledOpening[ClientSocket]):
         self._connector = connector
         self._settings = settings
         self._deadline = deadline
+        self._interruption = Interruption()
 
     async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
         timeouts, options = self._settings.timeouts, self._settings.options
-        self.connected = self._connector.connect(http, timeouts, options, self.attempt, self._deadline, **streams)
+        try:
+            self.connected = self._connector.connect(
+                http, timeouts, options, self.attempt, self._deadline, self._interruption, **streams
+            )
+        except Interrupted:
+            raise closed(self.url) from None
+
+    def interrupt(self) -> None:
+        self._interruption()
 
     async def wait(self, waiter: Waiter[None]) -> None:
         assert isinstance(waiter, _ThreadWaiter)

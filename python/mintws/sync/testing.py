@@ -18,6 +18,7 @@ from mintws.session import Timeouts
 from mintws.sync.client import connect, connect_http2
 from mintws.sync.connector import Connector
 from mintws.sync.listener import ListeningSocket
+from mintws.sync.parking import Interruption
 from mintws.sync.server import Handler, Server, serve
 from mintws.sync.websocket import WebSocket
 from mintws.url import Url
@@ -119,7 +120,9 @@ class _MemoryConnector(Connector):
     def to(self, url: Url) -> Connector:
         return _MemoryConnector(self.destination.to(url), self._dial)
 
-    def _open(self, attempt: Attempt, deadline: float | None, close_timeout: float) -> tuple[socket.socket, bytes]:
+    def _open(
+        self, attempt: Attempt, deadline: float | None, close_timeout: float, interruption: Interruption | None
+    ) -> tuple[socket.socket, bytes]:
         return self._dial(), b""
 
 

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 from mintws.drivers.client import Attempt, unreachable
 from mintws.drivers.destination import Destination
@@ -14,7 +15,7 @@ from mintws.errors import ConnectError, ConnectTimeout
 from mintws.events import Role
 from mintws.session import REFUSAL_WAIT, Proxy, Tunnel, tunnel_to
 from mintws.sync.deadlines import seconds_until
-from mintws.sync.parking import Late
+from mintws.sync.parking import Interruption, Late, ended_by
 from mintws.sync.relay import Relay
 from mintws.sync.tcp import connect_tcp, resolve
 from mintws.tls import Tls, TlsState
@@ -85,22 +86,29 @@ class Stream:
 
 
 def open_tunnel(
-    to: Destination, proxy: Proxy, attempt: Attempt, deadline: float | None, close_timeout: float
+    to: Destination,
+    proxy: Proxy,
+    attempt: Attempt,
+    deadline: float | None,
+    close_timeout: float,
+    interruption: Interruption | None,
 ) -> tuple[socket.socket, bytes]:
     """Open a tunnel through a proxy.
 
     Args:
         close_timeout: seconds to wait until a proxy has taken everything, once the socket is closed.
+        interruption: what may end it before, if there is something.
 
     Returns:
         A connected socket, and what came of the server together with the proxy's answer.
 
     Raises:
         ConnectError: the proxy cannot be reached, refuses, or breaks a rule.
+        Interrupted: another thread has ended it; it may also be a `ConnectError` then.
         Late: the deadline has passed.
     """
     try:
-        return _open(to, proxy, attempt, deadline, close_timeout)
+        return _open(to, proxy, attempt, deadline, close_timeout, interruption)
     except ConnectError:
         raise
     except (OSError, ValueError) as error:
@@ -108,29 +116,36 @@ def open_tunnel(
 
 
 def _open(
-    to: Destination, proxy: Proxy, attempt: Attempt, deadline: float | None, close_timeout: float
+    to: Destination,
+    proxy: Proxy,
+    attempt: Attempt,
+    deadline: float | None,
+    close_timeout: float,
+    interruption: Interruption | None,
 ) -> tuple[socket.socket, bytes]:
     host = to.host
     if not proxy.resolves_names:
         attempt.awaits = "the address of the server"
-        host = resolve(host, to.port, socket.AF_INET if proxy.scheme == "socks4" else to.family, deadline)
+        family = socket.AF_INET if proxy.scheme == "socks4" else to.family
+        host = resolve(host, to.port, family, deadline, interruption)
     tunnel = tunnel_to(proxy, host, to.port)
     attempt.awaits = f"the connection to the proxy {proxy}"
-    sock = connect_tcp(proxy.host, proxy.port, to.family, to.local_addr, deadline)
+    sock = connect_tcp(proxy.host, proxy.port, to.family, to.local_addr, deadline, interruption)
     try:
         tls = None if proxy.scheme != "https" else _secure(to.proxy_ssl, proxy)
         stream = Stream(sock, tls)
-        stream.shake_hands(deadline)
-        attempt.awaits = f"the answer of the proxy {proxy}"
-        stream.send(tunnel.start(), deadline)
-        while not (tunnel.done or tunnel.failure is not None):
-            _receive(stream, tunnel, deadline)
-        if tunnel.failure is not None:
-            latest = time.monotonic() + REFUSAL_WAIT
-            with suppress(Late, OSError):
-                while not tunnel.done:
-                    _receive(stream, tunnel, latest if deadline is None else min(latest, deadline))
-            raise unreachable(to.url, tunnel.failure, ConnectTimeout, proxy)
+        with ended_by(interruption, partial(_shut_down, sock)):
+            stream.shake_hands(deadline)
+            attempt.awaits = f"the answer of the proxy {proxy}"
+            stream.send(tunnel.start(), deadline)
+            while not (tunnel.done or tunnel.failure is not None):
+                _receive(stream, tunnel, deadline)
+            if tunnel.failure is not None:
+                latest = time.monotonic() + REFUSAL_WAIT
+                with suppress(Late, OSError):
+                    while not tunnel.done:
+                        _receive(stream, tunnel, latest if deadline is None else min(latest, deadline))
+                raise unreachable(to.url, tunnel.failure, ConnectTimeout, proxy)
         if tls is None:
             return sock, tunnel.rest
         with suppress(OSError):
@@ -141,6 +156,11 @@ def _open(
         raise
     relay.start()
     return relay.socket, tunnel.rest
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _receive(stream: Stream, tunnel: Tunnel, deadline: float | None) -> None:

@@ -109,7 +109,7 @@ class Pool:
     async def close(self) -> None:
         """Close all WebSockets of the pool with 1000, then the connections; they are closed at once if the call is cancelled.
 
-        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made, when it is.
+        Openings that wait fail with `PoolClosed`, and so do those whose connection is being made.
         """
         transports = self._transports.begin_close()
         # One of HTTP/1.1 ends with its WebSocket.
@@ -189,10 +189,18 @@ class _TrioOpening(PooledOpening[TrioClientTransport]):
         self._transports = transports
         self._nursery = nursery
         self._shield = shield
+        #: What is cancelled when the pool is closed, for each connection that is tried.
+        self._connecting = trio.CancelScope()
 
     async def connect(self, http: HttpVersion, streams: dict[str, int | None]) -> None:
         settings = self._settings
-        transport = await self._connector.connect(http, settings.timeouts, settings.options, self.attempt, **streams)
+        self._connecting = connecting = trio.CancelScope()
+        with connecting:
+            transport = await self._connector.connect(
+                http, settings.timeouts, settings.options, self.attempt, **streams
+            )
+        if connecting.cancelled_caught:
+            raise closed(self.url)
         try:
             self._transports.check_open(self.url)
         except BaseException:
@@ -200,6 +208,9 @@ class _TrioOpening(PooledOpening[TrioClientTransport]):
             raise
         await transport.begin_in(self._nursery, shield=self._shield)
         self.connected = transport
+
+    def interrupt(self) -> None:
+        self._connecting.cancel()
 
     async def wait(self, waiter: AnyWaiter[None]) -> None:
         await waiter  # type: ignore[misc]
