@@ -13,7 +13,7 @@ import pytest
 import trustme
 from drivers.conftest import echo, listening, url
 
-from mintws import PerMessageDeflate, UpgradeAccept
+from mintws import ConnectError, PerMessageDeflate, UpgradeAccept, UpgradeReject
 from mintws.asyncio import connect, connect_http2, serve
 from mintws.events import Peer, Response
 
@@ -189,3 +189,20 @@ def test_what_a_hook_keeps_is_there_for_the_handler(run, http):
                 assert websocket.app == "the client's"
 
     run(work())
+
+
+@pytest.mark.parametrize("answer", [UpgradeAccept(), UpgradeReject(403)], ids=lambda it: type(it).__name__)
+def test_a_hook_that_sends_an_answer_itself_is_told_and_its_connection_ends(run, http, caplog, answer):
+    def upgrade(connection, request):
+        connection.send(answer)
+
+    async def work():
+        async with listening(upgrade=upgrade) as server:
+            with pytest.raises(ConnectError):
+                await connect(url(server), http=http)
+            statistics = server.statistics()
+            assert (statistics.refused["failed"], statistics.websockets_opened) == (1, 0)
+
+    run(work())
+    assert "the upgrade hook failed" in caplog.text
+    assert "the answer is returned by the hook, and sent by the server" in caplog.text

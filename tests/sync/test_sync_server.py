@@ -10,7 +10,7 @@ import time
 import pytest
 from sync.conftest import SOON, by_hand, left_threads, listening, until, url
 
-from mintws import Close, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError
+from mintws import Close, ConnectError, ConnectionClosed, LocalProtocolError, UpgradeAccept, UpgradeError
 from mintws.events import Response
 from mintws.session import END_WAIT
 from mintws.sync import connect, connect_http2, serve
@@ -45,6 +45,16 @@ def test_a_handler_that_returns_closes_and_one_that_fails_is_logged(http, caplog
             assert websocket.close_code == 1011
     assert [it.exc_info[0] for it in caplog.records if it.exc_info] == [ValueError]
     assert "the handler of a WebSocket failed" in caplog.text
+
+
+def test_a_hook_that_sends_an_answer_itself_is_told_and_its_connection_ends(http, caplog):
+    def upgrade(connection, request):
+        connection.send(UpgradeAccept())
+
+    with listening(upgrade=upgrade) as server:
+        with pytest.raises(ConnectError):
+            connect(url(server), http=http).open()
+    assert "the answer is returned by the hook, and sent by the server" in caplog.text
 
 
 def test_openings_and_ends_are_logged(http, caplog):

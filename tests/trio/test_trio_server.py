@@ -153,6 +153,20 @@ def test_a_hook_that_fails_is_answered_with_500(run, http, caplog):
     assert len(caplog.records) == 2
 
 
+def test_a_hook_that_sends_an_answer_itself_is_told_and_its_connection_ends(run, http, caplog):
+    def upgrade(connection, request):
+        connection.send(UpgradeAccept())
+
+    async def main():
+        async with listening(upgrade=upgrade) as server:
+            with pytest.raises(ConnectError):
+                async with connect(url(server), http=http):
+                    pass
+
+    run(main)
+    assert "the answer is returned by the hook, and sent by the server" in caplog.text
+
+
 def test_a_full_server_closes_further_connections(run):
     async def main():
         async with listening(max_connections=1) as server, connect(url(server)) as first:

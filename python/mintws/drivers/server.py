@@ -18,7 +18,7 @@ from mintws.drivers.addresses import check_context
 from mintws.drivers.statistics import Refusal, ServerStatistics, Statistics
 from mintws.drivers.transport import LoggedTransport
 from mintws.drivers.websocket import LoggedWebSocket
-from mintws.errors import ConnectionClosed
+from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import (
     Failed,
     Headers,
@@ -432,6 +432,8 @@ class ServerTransport(LoggedTransport):
                 answer, refusal, why = FORWARDED_REFUSAL
             else:
                 answer, refusal, why = await self._decide(connection, request)
+                if connection.response is not None:
+                    raise LocalProtocolError("the answer is returned by the hook, and sent by the server")
         except Exception as error:
             refusal, why = "failed", "the upgrade hook failed"
             log.failed(self, connection, why, error)
@@ -446,6 +448,11 @@ class ServerTransport(LoggedTransport):
         finally:
             connection.owner = None
             self.end_opening(connection)
+        if connection.response is not None:
+            # The hook has made the bytes of an answer, without which the peer understands none that follow.
+            self._server.count_refusal(refusal)
+            self.cut()
+            return
         if self._server.leaving:
             answer, refusal, why = UpgradeReject(503), "closing", "the server is closing"
         try:
