@@ -8,6 +8,7 @@ import socket
 import struct
 import warnings
 import weakref
+from types import MappingProxyType
 
 import pytest
 from drivers.conftest import echo, listening, url
@@ -87,6 +88,7 @@ def test_other_messages_wait_for_one_in_fragments(run, http):
         (Close(1000), r"not Close: close\(\) sends one"),
         (UpgradeAccept(), "not UpgradeAccept$"),
         ({"a": 1}, "not dict$"),
+        (MappingProxyType({"a": "b"}), "not mappingproxy$"),
         (5, "not int$"),
     ],
     ids=lambda it: type(it).__name__,
@@ -96,6 +98,17 @@ def test_what_is_no_message_is_refused_and_names_the_call_for_it(run, http, even
         for send in (websocket.send, lambda event: websocket.send_many([event])):
             with pytest.raises(TypeError, match=instead):
                 await send(event)
+        await websocket.send("still open")
+
+    assert received(run, http, work) == ["still open"]
+
+
+def test_one_message_is_refused_where_several_are_taken(run, http):
+    async def work(websocket):
+        with pytest.raises(
+            TypeError, match=r"^send_many\(\) takes an iterable of messages, and this is one: send\(\) sends it$"
+        ):
+            await websocket.send_many("news")
         await websocket.send("still open")
 
     assert received(run, http, work) == ["still open"]

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 from drivers.raw import blocking_server
@@ -226,11 +227,13 @@ def test_a_thread_cannot_send_within_its_own_fragments():
         assert websocket.ending.sent == Close(1011, "a message was not finished")
 
 
-@pytest.mark.parametrize("message", [1, None, {"a": 1}, Close(1000), []])
+@pytest.mark.parametrize("message", [1, None, {"a": 1}, MappingProxyType({"a": "b"}), Close(1000), []])
 def test_what_is_no_message_is_an_error_and_changes_nothing(message):
     with listening() as server, connect(url(server)) as websocket:
         with pytest.raises(TypeError):
             websocket.send(message)
+        with pytest.raises(TypeError, match="and this is one"):
+            websocket.send_many("news")
         websocket.send("well")
         assert websocket.recv(SOON) == "well"
 

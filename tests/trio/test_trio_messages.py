@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import MappingProxyType
 
 import pytest
 import trio
@@ -166,12 +167,14 @@ def test_an_unfinished_message_closes_with_1011(run, http):
     assert ended == [1011]
 
 
-@pytest.mark.parametrize("message", [Ping(b""), {"a": "b"}, 1, [], ["text", b"bytes"]])
+@pytest.mark.parametrize("message", [Ping(b""), {"a": "b"}, MappingProxyType({"a": "b"}), 1, [], ["text", b"bytes"]])
 def test_what_is_no_message_is_a_type_error(run, message):
     async def main():
         async with listening() as server, connect(url(server)) as websocket:
             with pytest.raises(TypeError):
                 await websocket.send(message)
+            with pytest.raises(TypeError, match="and this is one"):
+                await websocket.send_many("news")
 
     run(main)
 

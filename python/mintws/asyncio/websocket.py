@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from mintws import _core
 from mintws.asyncio.transport import LoopTransport
 from mintws.connection import Connection
 from mintws.drivers.broadcast import Fates
-from mintws.drivers.messages import LARGE, Fragments, WholeMessage, event_of, no_message
+from mintws.drivers.messages import LARGE, Fragments, WholeMessage, check_several, event_of, no_message
 from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed
@@ -119,6 +119,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
         Raises:
             ConnectionClosed, LocalProtocolError, TypeError: as from `send`; the messages before the one that it concerns were sent.
         """
+        check_several(messages)
         with self.batch():
             for message in messages:
                 await self.send(message, compress=compress)
@@ -259,7 +260,7 @@ class WebSocket(_core.WebSocket, LoggedWebSocket):
 def _fragments(message: Any) -> AsyncIterable[Any]:
     if isinstance(message, AsyncIterable):
         return message
-    if isinstance(message, Iterable) and not isinstance(message, dict):
+    if isinstance(message, Iterable) and not isinstance(message, Mapping):
         return _iterate(message)
     raise no_message(message)
 

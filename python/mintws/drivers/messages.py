@@ -30,6 +30,12 @@ def event_of(message: Any) -> Text | Binary | PreparedMessage | None:
     return message if isinstance(message, (Text, Binary, PreparedMessage)) else None
 
 
+def check_several(messages: object) -> None:
+    """Raise `TypeError` for one message where several are taken: the characters of a `str` are never meant."""
+    if isinstance(messages, str):
+        raise TypeError("send_many() takes an iterable of messages, and this is one: send() sends it")
+
+
 def no_message(message: object) -> TypeError:
     """Make the error for what can be sent neither as a message nor as its fragments."""
     kind = type(message).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mintws import _core
 from mintws.connection import Connection
 from mintws.drivers.broadcast import Fates
-from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.messages import LARGE, Fragments, check_several, event_of, no_message
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError
 from mintws.events import Binary, PreparedMessage, State, Text
@@ -96,6 +96,7 @@ class WebSocket(_core.BlockingWebSocket, LoggedWebSocket):
             ConnectionClosed, TimeoutError, LocalProtocolError, TypeError: as from `send`; the messages before the one that it concerns
                 were sent.
         """
+        check_several(messages)
         deadline = deadline_after(timeout)
         try:
             with self.batch():
@@ -424,7 +425,7 @@ def _not_taken(timeout: float | None) -> TimeoutError:
 
 
 def _fragments(message: Any) -> Iterable[Any]:
-    if isinstance(message, Iterable) and not isinstance(message, dict):
+    if isinstance(message, Iterable) and not isinstance(message, Mapping):
         return message
     raise no_message(message)
 

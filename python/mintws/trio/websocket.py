@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
@@ -13,7 +13,7 @@ import trio
 from mintws import _core
 from mintws.connection import Connection
 from mintws.drivers.broadcast import Fates
-from mintws.drivers.messages import LARGE, Fragments, event_of, no_message
+from mintws.drivers.messages import LARGE, Fragments, check_several, event_of, no_message
 from mintws.drivers.methods import of_the_core
 from mintws.drivers.websocket import LoggedWebSocket
 from mintws.errors import ConnectionClosed, LocalProtocolError
@@ -145,6 +145,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
         Raises:
             ConnectionClosed, LocalProtocolError, TypeError: as from `send`; the messages before the one that it concerns were sent.
         """
+        check_several(messages)
         with self.batch():
             for message in messages:
                 await self.send(message, compress=compress)
@@ -284,7 +285,7 @@ class WebSocket(_core.BurstWebSocket, LoggedWebSocket):
                         stack.push_async_callback(fragments.aclose)
                     async for fragment in fragments:
                         await self._send_fragment(parts.next(fragment), compress)
-            elif isinstance(fragments, Iterable) and not isinstance(fragments, dict):
+            elif isinstance(fragments, Iterable) and not isinstance(fragments, Mapping):
                 for fragment in fragments:
                     await self._send_fragment(parts.next(fragment), compress)
             else:
