@@ -436,6 +436,31 @@ def test_a_thread_that_is_not_the_loops_is_refused(run, http):
     run(work())
 
 
+def test_a_server_and_a_client_are_not_called_by_another_thread(run):
+    def call(method, *args):
+        with pytest.raises(RuntimeError, match=r"belongs to an event loop of another thread: .*run_coroutine"):
+            asyncio.run(method(*args))
+
+    async def work():
+        async with listening() as server, connect_http2(url(server)) as client:
+            for method, *args in (
+                (client.open, "/"),
+                (client.request, "GET", "/"),
+                (client.close,),
+                (server.drain, 1.0),
+                (server.close,),
+                (server.wait_closed,),
+                (server.serve_forever,),
+            ):
+                await asyncio.to_thread(call, method, *args)
+            # Nothing was done by that.
+            async with connect(url(server)), await client.open("/") as websocket:
+                await websocket.send("later")
+                assert await websocket.recv() == "later"
+
+    run(work())
+
+
 def test_a_loop_may_go_on_in_another_thread():
     loop = asyncio.new_event_loop()
 

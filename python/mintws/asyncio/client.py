@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from mintws.arguments import explained
 from mintws.asyncio.connector import ClientProtocol, Connector, LoopAttempt
 from mintws.asyncio.reconnection import Reconnection
+from mintws.asyncio.transport import check_loop
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options
 from mintws.drivers.client import (
@@ -356,6 +357,7 @@ class Http2Client(Http2ClientBase):
             UpgradeError, ExtendedConnectDisabled, ConnectTimeout, LocalProtocolError: as in `connect`.
             ConnectError: the connection has ended, ends before the answer, or takes no new streams: connect again.
         """
+        self._check_loop()
         offered = _default_offer() if extensions is None else extensions
         url, request = self._handshake(target, headers, subprotocols, offered, origin)
         attempt = LoopAttempt(url)
@@ -388,6 +390,7 @@ class Http2Client(Http2ClientBase):
 
         There is no time limit: `asyncio.wait_for` sets one.
         """
+        self._check_loop()
         request = self._ordinary(method, target, headers, body, limit)
         return await self._protocol.request(request, limit)
 
@@ -395,6 +398,7 @@ class Http2Client(Http2ClientBase):
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
         if self._protocol.lost:
             return
+        self._check_loop()
         try:
             try:
                 await asyncio.gather(*(it.close() for it in list(self._protocol.websockets)), return_exceptions=True)
@@ -404,6 +408,10 @@ class Http2Client(Http2ClientBase):
         except asyncio.CancelledError:
             self._protocol.outlive()
             raise
+
+    def _check_loop(self) -> None:
+        if not self._protocol.lost:
+            check_loop(self._protocol.loop, "client")
 
 
 def _default_offer() -> tuple[Extension, ...]:

@@ -18,6 +18,7 @@ from mintws.asyncio.protocol import ConnectionProtocol
 from mintws.asyncio.proxy_protocol import ProxyHeaderProtocol
 from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, shared_buffers
+from mintws.asyncio.transport import check_loop
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
 from mintws.drivers.listener import port_of
@@ -245,7 +246,9 @@ class Server(ServerSettings):
     async def wait_closed(self) -> None:
         """Wait until `close` is done."""
         assert self._closed is not None
-        await asyncio.shield(self._closed)
+        if not self._closed.done():
+            check_loop(self._closed.get_loop(), "server")
+            await asyncio.shield(self._closed)
 
     async def drain(self, timeout: float | None, code: int = 1001, reason: str = "") -> None:
         """Stop listening, let what is under way come to its end, and close what is left then.
@@ -266,7 +269,7 @@ class Server(ServerSettings):
         if timeout is not None:
             check_seconds("timeout", timeout)
         _core.check_close(code, reason)
-        if self._loop_is_closed:
+        if self._loop_is_over():
             return
         self._leave()
         await self._wait_for_work(timeout)
@@ -285,7 +288,7 @@ class Server(ServerSettings):
             LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
         _core.check_close(code, reason)
-        if self._loop_is_closed:
+        if self._loop_is_over():
             return
         self._leave()
         for websocket in self.websockets:
@@ -305,6 +308,18 @@ class Server(ServerSettings):
         finally:
             if not self._loop_is_closed:
                 self._cut_off()
+
+    def _loop_is_over(self) -> bool:
+        """Whether there is nothing to close any more, since the loop is closed.
+
+        Raises:
+            RuntimeError: it is another one that runs.
+        """
+        assert self._closed is not None
+        if self._loop_is_closed:
+            return True
+        check_loop(self._closed.get_loop(), "server")
+        return False
 
     @property
     def _loop_is_closed(self) -> bool:

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 from mintws.drivers.transport import LoggedTransport
 
 
+def check_loop(loop: asyncio.AbstractEventLoop, owner: str) -> None:
+    """Raise `RuntimeError` in a task of another loop than the owner's, before anything is done there."""
+    if asyncio.get_running_loop() is not loop:
+        raise RuntimeError(
+            f"the {owner} belongs to an event loop of another thread: call it by asyncio.run_coroutine_threadsafe()"
+        )
+
+
 class LoopTransport(LoggedTransport):
     """A transport on an event loop.
 
