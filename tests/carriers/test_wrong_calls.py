@@ -246,6 +246,10 @@ def test_headers_of_the_wrong_type_are_a_type_error(carrier):
         lambda: UpgradeAccept(extensions="permessage-deflate"),
         lambda: UpgradeAccept(extensions=[PerMessageDeflate]),
         lambda: UpgradeRequest("example.com", extensions=[None]),
+        lambda: UpgradeRequest(None),
+        lambda: UpgradeRequest(b"example.com"),
+        lambda: UpgradeRequest("example.com", None),
+        lambda: UpgradeAccept(subprotocol=b"chat"),
         lambda: UpgradeRequest("example.com", extensions=[PerMessageDeflate, PerMessageDeflate()]),
     ],
 )

@@ -556,6 +556,19 @@ BAD = [
 ]
 
 
+def test_what_has_no_type_of_an_argument_is_called_by_its_name(run):
+    with pytest.raises(TypeError, match=r"^origin is a str, not int$"):
+        connect("ws://127.0.0.1:1/", origin=1)
+
+    async def work():
+        async with listening() as server, connect_http2(url(server)) as client:
+            for wrong in (None, b"/"):
+                with pytest.raises(TypeError, match=r"^target is a str, not"):
+                    await client.open(wrong)
+
+    run(work())
+
+
 @pytest.mark.parametrize(("arguments", "told"), BAD)
 def test_what_no_request_can_have_is_refused_by_the_call(arguments, told):
     # Without a loop there is no transport.
