@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from wire import REQUEST
@@ -97,6 +100,11 @@ async def quiet_client(server: Server, http: str) -> AsyncIterator[Connection]:
     writer.transport.pause_reading()
     yield connection
     writer.transport.abort()
+
+
+def paths_of(path: Path) -> list[Any]:
+    """Give what names a Unix socket in each form, more than once, and on Linux a name that is of no file."""
+    return [str(path), path, os.fsencode(path), *([f"\0{path}"] if sys.platform == "linux" else [])]
 
 
 @contextlib.contextmanager

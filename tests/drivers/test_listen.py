@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from drivers.conftest import echo, listening, url
+from drivers.raw import paths_of
 
 from mintws import ConnectError, LocalProtocolError, UpgradeError
 from mintws.asyncio import connect, connect_http2, serve
@@ -160,6 +161,16 @@ def test_an_address_of_a_name_whose_family_is_missing_is_passed_over(run, monkey
     async def work():
         async with serve(echo, "name.example", 0) as server:
             assert [it.getsockname() for it in server.sockets] == [("127.0.0.1", server.port)]
+
+    run(work())
+
+
+def test_the_path_of_a_unix_socket_may_have_any_form(run, http, tmp_path):
+    async def work():
+        for path in paths_of(tmp_path / "socket"):
+            async with serve(echo, path=path), connect("ws://localhost/", http=http, path=path) as websocket:
+                await websocket.send("hello")
+                assert await websocket.recv() == "hello"
 
     run(work())
 

@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 import pytest
-from drivers.raw import blocking_server
+from drivers.raw import blocking_server, paths_of
 from sync.conftest import SOON, accepting, delay, listening, speak_first, until, url
 
 from mintws import (
@@ -447,10 +447,10 @@ def test_a_socket_or_a_path_or_a_local_address_is_used(tmp_path):
     from mintws.sync import serve
 
     path = tmp_path / "socket"
-    for _ in range(2):
-        with serve(lambda websocket: websocket.send("by a path"), path=str(path)) as server:
+    for where in paths_of(path):
+        with serve(lambda websocket: websocket.send("by a path"), path=where) as server:
             assert server.port == 0
-            with connect("ws://localhost/", path=str(path)) as websocket:
+            with connect("ws://localhost/", path=where) as websocket:
                 assert websocket.recv(SOON) == "by a path"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from drivers.raw import answer_on_one_stream
+from drivers.raw import answer_on_one_stream, paths_of
 from on_trio import echo, listening, url
 
 from mintws import (
@@ -45,8 +45,7 @@ def test_a_server_listens_on_hosts_a_path_or_a_socket(run, http, tmp_path):
             sock = socket.create_connection(("127.0.0.1", server.port))
             await check(server, sock=sock)
             await check(server, stream=await trio.open_tcp_stream("127.0.0.1", server.port))
-        path = str(tmp_path / "socket")
-        for _ in range(2):
+        for path in paths_of(tmp_path / "socket"):
             async with serve(echo, path=path) as server:
                 assert server.port == 0
                 await check(server, path=path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from mintws.drivers.addresses import check_socket
@@ -134,6 +137,21 @@ class ListenAddress:
                 sock.close()
             raise
         return list(opened.values())
+
+
+def open_unix(path: str) -> socket.socket:
+    """Open a Unix socket, in place of one that a server has left behind; a name that begins with NUL is of no file."""
+    name: str | bytes = os.fspath(path)
+    with suppress(FileNotFoundError):
+        if name[:1] not in ("\0", b"\0") and stat.S_ISSOCK(os.stat(name).st_mode):
+            os.remove(name)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def port_of(sockets: Sequence[Any]) -> int:

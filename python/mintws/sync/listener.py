@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import socket
-import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
-from mintws.drivers.listener import ListenAddress
+from mintws.drivers.listener import ListenAddress, open_unix
 from mintws.drivers.server import logger
 from mintws.sync.background import READ, background
 from mintws.sync.transport import run
@@ -36,7 +33,7 @@ class Listener(ListenAddress):
             OSError: a host has no address that can be listened on. Nothing is listened on.
         """
         if self._path is not None:
-            sockets = [_open_unix(self._path)]
+            sockets = [open_unix(self._path)]
         elif self._socks:
             sockets = self._socks
         else:
@@ -106,18 +103,3 @@ class ListeningSocket:
 
 async def _look_up(host: str | None, port: int) -> Sequence[Any]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-
-
-def _open_unix(path: str | os.PathLike[str]) -> socket.socket:
-    """Open a Unix socket, in place of one that a server has left behind."""
-    name = os.fspath(path)
-    with suppress(FileNotFoundError):
-        if not name.startswith("\0") and stat.S_ISSOCK(os.stat(name).st_mode):
-            os.remove(name)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.bind(name)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import trio
 
-from mintws.drivers.listener import ListenAddress
+from mintws.drivers.listener import ListenAddress, open_unix
 
 
 class Listener(ListenAddress):
@@ -24,14 +21,19 @@ class Listener(ListenAddress):
             OSError: a host has no address that can be listened on. Nothing is listened on.
         """
         if self._path is not None:
-            sockets = [_bind_unix(self._path)]
+            sockets = [open_unix(self._path)]
         elif self._socks:
             sockets = self._socks
         else:
             sockets = await self.open_sockets(_look_up)
-        for sock in sockets:
-            sock.setblocking(False)
-            sock.listen(self.backlog_of(sock))
+        try:
+            for sock in sockets:
+                sock.setblocking(False)
+                sock.listen(self.backlog_of(sock))
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
         return sockets
 
 
@@ -40,20 +42,6 @@ class NoListener:
 
     async def listen(self) -> list[socket.socket]:
         return []
-
-
-def _bind_unix(path: str) -> socket.socket:
-    """Bind a Unix socket, in place of one that a process has left there."""
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.bind(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 async def _look_up(host: str | None, port: int) -> Sequence[Any]:
