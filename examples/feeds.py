@@ -1,6 +1,7 @@
 """Follow several feeds at once on trio; the first that ends, ends all. `python examples/feeds.py URL...`."""
 
 import argparse
+import signal
 import sys
 
 import trio
@@ -17,7 +18,7 @@ async def follow(url: str, found: trio.MemorySendChannel[str]) -> None:
 
 
 async def main(urls: list[str]) -> int:
-    """Print the messages of all feeds in the order in which they come; return the exit code: 1 if a feed ended by an error."""
+    """Print the messages of all feeds in the order in which they come, until one ends, or Ctrl-C; return the exit code."""
     code = 0
     sending, receiving = trio.open_memory_channel[str](100)
     async with trio.open_nursery() as nursery:
@@ -31,6 +32,14 @@ async def main(urls: list[str]) -> int:
                 code = 1
             nursery.cancel_scope.cancel()
 
+        async def end_at_a_signal(task_status: trio.TaskStatus[None]) -> None:
+            # KeyboardInterrupt would be raised in any of the tasks, and leave the nursery in an exception group.
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                task_status.started()
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+        await nursery.start(end_at_a_signal)
         for url in urls:
             nursery.start_soon(follow_until_the_end, url)
         async for line in receiving:
@@ -42,7 +51,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("urls", nargs="+", metavar="url")
     given = parser.parse_args()
-    try:
-        sys.exit(trio.run(main, given.urls))
-    except KeyboardInterrupt:
-        pass
+    sys.exit(trio.run(main, given.urls))

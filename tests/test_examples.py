@@ -609,6 +609,24 @@ def test_the_first_feed_that_ends_ends_all() -> None:
     run(work())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_feeds_end_at_a_signal(number: signal.Signals) -> None:
+    async def handler(websocket):
+        await websocket.send("news")
+        await websocket.wait_closed()
+
+    async def work() -> None:
+        async with serve(handler, "127.0.0.1", 0) as server:
+            urls = [f"ws://127.0.0.1:{server.port}/{name}" for name in ("one", "other")]
+            async with started("examples/feeds.py", *urls, ends=True) as program:
+                assert [await line(program), await line(program)]
+                program.send_signal(number)
+                _, said = await asyncio.wait_for(program.communicate(), 20)
+                assert (program.returncode, said) == (0, b"")
+
+    run(work())
+
+
 def test_one_connection_carries_them_all() -> None:
     async def work() -> None:
         async with started("examples/one_connection.py", ends=True) as program:
