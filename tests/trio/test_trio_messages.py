@@ -205,6 +205,42 @@ def test_send_waits_while_the_peer_takes_nothing(run, http):
     run(main)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_stream_is_read_again_when_what_has_waited_is_taken(run, http, secure, tls_contexts):
+    """What has waited, undecoded, is decoded by who receives it: the task that reads has to go on then too."""
+    server_tls, client_tls = tls_contexts if secure else (None, None)
+    count = 5000
+
+    async def handler(websocket):
+        await websocket.send_many(["x" * 60] * count)
+        assert await websocket.recv() == "all"
+        with trio.fail_after(10):
+            pongs.append(await websocket.ping())
+        answered.set()
+        await websocket.wait_closed()
+
+    async def main():
+        nonlocal answered
+        answered = trio.Event()
+        async with listening(handler, ssl=server_tls) as server:
+            address = f"{'wss' if secure else 'ws'}://localhost:{server.port}/"
+            async with connect(address, http=http, ssl=client_tls, extensions=()) as websocket:
+                await trio.sleep(0.1)
+                for _ in range(count):
+                    with trio.fail_after(10):
+                        await websocket.recv()
+                await websocket.send("all")
+                # Nobody receives now.
+                with trio.fail_after(10):
+                    await answered.wait()
+            assert websocket.close_code == 1000
+
+    answered: trio.Event
+    pongs: list[float] = []
+    run(main)
+    assert len(pongs) == 1
+
+
 def test_a_reader_that_is_slow_pauses_the_peer_and_loses_nothing(run, http):
     async def handler(websocket):
         for number in range(5000):

@@ -344,7 +344,7 @@ class StreamTransport(TrioTransport):
     def _end_chunk(self, crowded: bool, replied: int) -> None:
         """See to what a chunk has left to do; there is nothing if it had but messages."""
         self._session.receive_chunk(self.now(), crowded=crowded, replied=replied)
-        self._reads = self.is_reading
+        self.update_reading()
         if self.multiplexed:
             self._wake_senders()
         self.close_if_done()
@@ -435,7 +435,7 @@ class StreamTransport(TrioTransport):
             self._unwritten += len(data)
             if self._unwritten > WRITE_HIGH and not self.full:
                 self.full = True
-                self._reads = self.is_reading
+                self.update_reading()
             self._wake_writer()
 
     def check_run(self) -> None:
