@@ -38,8 +38,6 @@ MEANT: dict[str, dict[str, str]] = {
         "WebSocket.ssl_object": "trio has streams: WebSocket.transport.get_extra_info",
         "serve(listen)": "trio has streams: Server.serve_stream",
         "Server.serve_stream": "trio has streams, which others may accept",
-        "Server.listen(nursery)": "serve calls it, with the nursery",
-        "Server.make_protocol": "it is for the ASGI server, which is asyncio's",
     },
     "mintws.trio.testing": {
         "serve_in_memory(task_status)": "nursery.start gives it",
@@ -48,8 +46,6 @@ MEANT: dict[str, dict[str, str]] = {
         "serve_in_memory.close": "a call of serve is a coroutine, for nursery.start",
         "serve_in_memory(listen)": "trio has streams: Server.serve_stream",
         "MemoryServer.serve_stream": "trio has streams, which others may accept",
-        "MemoryServer.listen(nursery)": "serve_in_memory calls it, with the nursery",
-        "MemoryServer.make_protocol": "it is for the ASGI server, which is asyncio's",
     },
 }
 
@@ -59,7 +55,6 @@ TOLD_OTHERWISE: dict[str, dict[str, str]] = {
         "Http2Client.request": "trio.fail_after() limits its time",
         "Pool": "its tasks run in a nursery, and it belongs to no loop",
         "Pool.connect(LocalProtocolError)": "a pool may have no nursery",
-        "Server.listen": "the tasks of a server run in a nursery",
         "WebSocket.send": "a send that does not wait cannot be cancelled either",
         "broadcast(RuntimeError)": "there may be another run in the same thread",
         "connect": "what is awaited needs a nursery",
@@ -68,7 +63,6 @@ TOLD_OTHERWISE: dict[str, dict[str, str]] = {
         "serve": "nursery.start stands for `await serve(...)`",
     },
     "mintws.trio.testing": {
-        "MemoryServer.listen": "the tasks of a server run in a nursery",
         "serve_in_memory": "nursery.start stands for `await serve_in_memory(...)`",
     },
 }

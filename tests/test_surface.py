@@ -12,6 +12,7 @@ import ssl
 import typing
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
@@ -193,6 +194,62 @@ def websocket_of_threads():
 )
 def test_a_websocket_shows_what_is_for_users_and_nothing_of_its_driver(driver, make):
     assert {name for name in dir(make()) if not name.startswith("_")} == WEBSOCKET | OF_ONE_DRIVER[driver]
+
+
+SERVER = {
+    "close",
+    "drain",
+    "leaving",
+    "port",
+    "serve_forever",
+    "sockets",
+    "statistics",
+    "wait_closed",
+    "websockets",
+}
+
+
+def server_of_asyncio(testing):
+    async def main():
+        async with testing.serve_in_memory(no_handler) if testing else serve(no_handler, "127.0.0.1", 0) as server:
+            return server
+
+    return asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def server_of_trio(testing):
+    async def main():
+        serving = testing.serve_in_memory if testing else partial(mintws.trio.serve, host="127.0.0.1", port=0)
+        with trio.fail_after(20):
+            async with serving(no_handler) as server:
+                return server
+
+    return trio.run(main)
+
+
+def server_of_threads(testing):
+    serving = testing.serve_in_memory if testing else partial(mintws.sync.serve, host="127.0.0.1", port=0)
+    with serving(lambda websocket: None) as server:
+        return server
+
+
+async def no_handler(websocket):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("make", "testing"),
+    [
+        (server_of_asyncio, mintws.asyncio.testing),
+        (server_of_trio, mintws.trio.testing),
+        (server_of_threads, mintws.sync.testing),
+    ],
+    ids=["asyncio", "trio", "sync"],
+)
+def test_a_server_shows_what_is_for_users_and_nothing_of_its_driver(make, testing):
+    shown = SERVER | ({"serve_stream"} if make is server_of_trio else set())
+    assert {name for name in dir(make(None)) if not name.startswith("_")} == shown
+    assert {name for name in dir(make(testing)) if not name.startswith("_")} == shown | {"connect", "connect_http2"}
 
 
 @pytest.mark.parametrize("cls", AWAITED)

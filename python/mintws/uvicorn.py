@@ -72,7 +72,7 @@ class _Server(Server):
         )
         super().__init__(no_handler, timeouts, {"limit": config.ws_max_size})
         # Whoever makes a protocol has chosen the version.
-        self.http2 = False
+        self._http2 = False
         if config.ws_max_queue != _WS_MAX_QUEUE:
             logger.warning(
                 "ws_max_queue=%s has no effect on WebSockets of mintws: at most 256 messages or 256 KiB wait for the application",
@@ -87,7 +87,7 @@ class _Server(Server):
         self._encoded: list[tuple[bytes, bytes]] = []
         self._headers: Headers = ()
 
-    def response_headers(self) -> Headers:
+    def _response_headers(self) -> Headers:
         """Give the headers that uvicorn has for each response, of which it makes a new list each second."""
         state = self._state()
         if state is not None and state.default_headers is not self._encoded:
@@ -97,7 +97,7 @@ class _Server(Server):
 
     def http2_headers(self) -> Headers:
         """Give these headers, but for those of the connection, which HTTP/2 does not carry (RFC 9113 §8.2.2)."""
-        headers = list(self.response_headers())
+        headers = list(self._response_headers())
         return tuple(_core.write_ordinary_response(200, headers, None, head=False, http2=True)[1:])
 
 
@@ -254,7 +254,7 @@ class _Http2Protocol(_UvicornProtocol):
             Role.SERVER,
             enable_connect=_takes_websockets(self._config),
             response_headers=self._server.http2_headers,
-            **self._server.options,
+            **self._server._options,
         )
         http.auto_continue = False
         self.speak(http)
@@ -274,7 +274,7 @@ class _Http2Protocol(_UvicornProtocol):
         application = self._server.application
         if self._is_crowded():
             application = application._replace(app=self._refuse)
-        return HttpCycle(responder, scope, application, self._count, self._server.timeouts.open_timeout)
+        return HttpCycle(responder, scope, application, self._count, self._server._timeouts.open_timeout)
 
     async def _refuse(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer a request with 503; where there are too many connections, this one makes room."""

@@ -287,9 +287,9 @@ def test_what_has_ended_is_freed_without_the_collector(run, http):
                 async with connect(url(server), http=http) as client:
                     await client.send("hello")
                     await client.recv()
-                    kept.extend(weakref.ref(protocol) for protocol in server.protocols)
+                    kept.extend(weakref.ref(protocol) for protocol in server._protocols)
                     assert isinstance(kept[1](), AsgiProtocol)
-                while server.protocols:
+                while server._protocols:
                     await asyncio.sleep(0.01)
                 for _ in range(5):
                     await asyncio.sleep(0.01)

@@ -544,7 +544,7 @@ def test_an_application_is_told_that_its_client_has_gone(run, how, when, caplog)
             while len(told) < 2:
                 await asyncio.sleep(0.01)
             # Over HTTP/1.1 nothing more is said to it then.
-            while server.protocols:
+            while server._protocols:
                 await asyncio.sleep(0.01)
         assert told == [GONE, "done"]
 
@@ -663,13 +663,13 @@ def test_what_has_ended_is_freed_without_the_collector(run, http):
                 if http == "2":
                     async with raw_http2(server.port) as client:
                         await client.get("/a")
-                        kept.extend(weakref.ref(protocol) for protocol in server.protocols)
+                        kept.extend(weakref.ref(protocol) for protocol in server._protocols)
                 else:
                     async with client_of(server) as client:
                         client.write(get("/a"))
                         await client.answer()
-                        kept.extend(weakref.ref(protocol) for protocol in server.protocols)
-                while server.protocols:
+                        kept.extend(weakref.ref(protocol) for protocol in server._protocols)
+                while server._protocols:
                     await asyncio.sleep(0.01)
                 for _ in range(5):
                     await asyncio.sleep(0.01)

@@ -86,12 +86,12 @@ def test_connections_in_their_tls_handshake_count(run, tls_contexts, secure):
     async def work():
         async with listening(max_connections=1, ssl=tls_contexts[0] if secure else None) as server:
             _, silent = await raw_client(server, head=b"")
-            await until(lambda: server.is_full)
+            await until(lambda: server._is_full)
             reader, writer = await raw_client(server, head=b"")
             assert await reader.read() == b""
             writer.close()
             silent.transport.abort()
-            await until(lambda: not server.is_full)
+            await until(lambda: not server._is_full)
 
     run(work())
 

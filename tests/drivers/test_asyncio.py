@@ -617,9 +617,9 @@ def test_a_cancelled_handler_does_not_wait_for_the_peer(run, http):
             await asyncio.sleep(0.01)
             websocket.transport.pause_reading()
             start = asyncio.get_running_loop().time()
-            for task in list(server.tasks):
+            for task in list(server._tasks):
                 task.cancel()
-            while server.tasks:
+            while server._tasks:
                 await asyncio.sleep(0.01)
             assert asyncio.get_running_loop().time() - start < 2
             websocket.transport.resume_reading()

@@ -811,7 +811,7 @@ def test_a_transport_over_tls_can_be_asked_in_each_turn_of_the_loop_until_it_is_
         async with listening(ssl=server_context) as server:
             address = f"wss://localhost:{server.port}/"
             websocket = await connect(address, host="127.0.0.1", http=http, ssl=client_context)
-            [protocol] = server.protocols
+            [protocol] = server._protocols
             websocket._protocol.transport.abort()
             while not protocol.gone.done():
                 assert 0 <= protocol.buffered <= protocol.unsent

@@ -306,7 +306,7 @@ def test_what_was_awaited_or_entered_opens_nothing_a_second_time(run, call, agai
                 with pytest.raises(LocalProtocolError, match=rf"call {call}\(\) again"):
                     await again(opening)
                 if make is not None:
-                    assert len(server.protocols) == 1
+                    assert len(server._protocols) == 1
             # The one that was opened has been closed at the end of the body.
             if call == "connect":
                 assert opened.close_code == 1000

@@ -47,7 +47,7 @@ def test_websockets_go_on_until_they_end_by_themselves(run, http, contexts):
         assert websocket.close_code == 4000
         await asyncio.wait_for(draining, 5)
         await asyncio.wait_for(server.wait_closed(), 5)
-        assert not server.protocols and not server.tasks
+        assert not server._protocols and not server._tasks
 
     run(work())
 
@@ -84,7 +84,7 @@ def test_what_is_left_after_the_timeout_is_closed(run, http, contexts, code):
         with pytest.raises(ConnectionClosed) as closed:
             await websocket.recv()
         assert (closed.value.code, closed.value.reason) == (code, "" if code == 1001 else "restart")
-        assert not server.protocols and not server.tasks
+        assert not server._protocols and not server._tasks
 
     run(work())
 
@@ -101,7 +101,7 @@ def test_connections_that_carry_nothing_are_closed_at_once(run, contexts):
         await kept[0].readuntil(b"WebSocket server\n")
         many = await connect_http2(address(server, ours), ssl=ours)
         await (await many.open()).close()
-        await until(lambda: len(server.protocols) == 3 and not server.websockets)
+        await until(lambda: len(server._protocols) == 3 and not server.websockets)
         await asyncio.wait_for(server.drain(None), 5)
         for reader, writer in (fresh, kept):
             assert await reader.read() == b""
@@ -194,7 +194,7 @@ def test_an_upload_that_has_begun_is_answered(run, http):
             at = frames.index(b"the whole") - 9
             pieces = [frames[:at], frames[at:]]
         writer.write(pieces[0])
-        await until(lambda: any(protocol.http.collecting for protocol in server.protocols if protocol.speaks))
+        await until(lambda: any(protocol.http.collecting for protocol in server._protocols if protocol.speaks))
         draining = asyncio.ensure_future(server.drain(None))
         await asyncio.sleep(0.2)
         assert not draining.done()
@@ -218,7 +218,7 @@ def test_half_a_head_is_answered_with_408(run):
     async def work():
         server = await listening()
         reader, writer = await raw_client(server, head=b"GET / HTTP/1.1\r\nHo")
-        await until(lambda: any(protocol.heard for protocol in server.protocols))
+        await until(lambda: any(protocol.heard for protocol in server._protocols))
         await asyncio.wait_for(server.drain(None), 5)
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
@@ -255,7 +255,7 @@ def test_a_response_that_waits_for_the_window_is_whole_before_the_end(run, end):
         reader, writer = await raw_client(server, head=b"")
         client = Http2(Role.CLIENT, window=65535)
         writer.write(client.start() + client.request(Request("GET", "/", (("host", "x"),)))[1])
-        await until(lambda: any(protocol.http.buffered for protocol in server.protocols if protocol.speaks))
+        await until(lambda: any(protocol.http.buffered for protocol in server._protocols if protocol.speaks))
         ending = asyncio.ensure_future(server.drain(None) if end == "drain" else server.close())
         response = None
         while data := await reader.read(65536):
@@ -389,7 +389,7 @@ def test_a_request_behind_the_goaway_is_refused_and_may_be_asked_elsewhere(run):
         client = Http2(Role.CLIENT)
         frames = client.start() + client.request(Request("POST", "/", (("host", "x"),), b"the body"))[1]
         writer.write(frames[: frames.index(b"the body") - 9])
-        await until(lambda: any(protocol.http.collecting for protocol in server.protocols if protocol.speaks))
+        await until(lambda: any(protocol.http.collecting for protocol in server._protocols if protocol.speaks))
         draining = asyncio.ensure_future(server.drain(0.5))
         await until(lambda: server.leaving)
         writer.write(client.request(Request("GET", "/", (("host", "x"),)))[1])

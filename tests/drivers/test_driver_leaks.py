@@ -105,7 +105,7 @@ def test_connections_that_are_opened_and_closed_leave_nothing_behind(
                     async with connect(http=http, extensions=extensions, **where) as websocket:
                         await websocket.send("hello")
                         assert await websocket.recv() == "hello"
-                while server.protocols:
+                while server._protocols:
                     await asyncio.sleep(0.01)
 
             assert await left_behind(live, times, 30) < SPARE
@@ -124,7 +124,7 @@ def test_streams_of_one_connection_leave_nothing_behind(secure: bool, times: int
             response = await client.request("POST", "/", body=bytes(1000))
             assert response.body == bytes(1000)
         # The end of the last stream may not have come to the server yet.
-        while server.tasks or any(protocol.http.half_closed for protocol in server.protocols):
+        while server._tasks or any(protocol.http.half_closed for protocol in server._protocols):
             await asyncio.sleep(0.01)
 
     async def main() -> None:

@@ -450,7 +450,7 @@ def test_a_request_that_a_reset_of_tcp_ends_has_it_as_its_cause(run):
             return Response(200)
 
         def reset_soon():
-            (protocol,) = server.protocols
+            (protocol,) = server._protocols
             raw = protocol.transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             protocol.transport.abort()

@@ -59,7 +59,7 @@ def test_a_handler_that_cannot_begin_closes_with_1011_and_is_logged(run, http, h
     async def work():
         async with listening(handler) as server:
             assert (await end_of(connect(url(server), http=http))).code == 1011
-            await until(lambda: not server.tasks)
+            await until(lambda: not server._tasks)
 
     run(work())
     [record] = [it for it in caplog.records if it.levelno == logging.ERROR]

@@ -55,7 +55,7 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 
 
 def held(server: Server) -> int:
-    (protocol,) = server.protocols
+    (protocol,) = server._protocols
     return int(protocol.http._data_receiver.held_bytes)
 
 

@@ -297,7 +297,7 @@ def test_a_server_that_is_closed_or_full_refuses(run, http):
             async with server.connect(URL, http=http):
                 with pytest.raises(ConnectError):
                     await server.connect(URL, http=http)
-            await until(lambda: not server.protocols)
+            await until(lambda: not server._protocols)
             websocket = await server.connect(URL, http=http)
             closing = asyncio.ensure_future(server.close(1012))
             with pytest.raises(ConnectionClosed) as closed:

@@ -21,7 +21,7 @@ def test_connections_beyond_the_number_are_closed_and_room_is_made_by_those_that
                     for websocket in (first, second):
                         await websocket.send("x")
                         assert await websocket.recv() == "x"
-                while server.is_full:
+                while server._is_full:
                     await asyncio.sleep(0.01)
                 async with connect(url(server), http=http) as third:
                     await third.send("x")
@@ -34,7 +34,7 @@ def test_a_connection_that_says_nothing_counts(run):
     async def work():
         async with listening(max_connections=1) as server:
             _, writer = await raw_client(server, head=b"")
-            while not server.is_full:
+            while not server._is_full:
                 await asyncio.sleep(0.01)
             with pytest.raises(OSError):
                 await connect(url(server))

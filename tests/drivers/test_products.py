@@ -200,14 +200,14 @@ def test_a_date_is_written_once_for_all_responses_of_a_second():
 
 
 def test_no_message_asks_for_the_time(run, http, monkeypatch):
-    given, asked = Server.response_headers, []
+    given, asked = Server._response_headers, []
 
     def count(server):
         asked.append(server)
         return given(server)
 
     async def work():
-        monkeypatch.setattr(Server, "response_headers", count)
+        monkeypatch.setattr(Server, "_response_headers", count)
         async with listening() as server, connect(url(server), http=http) as websocket:
             for _ in range(10):
                 await websocket.send("a")

@@ -183,7 +183,7 @@ async def cut_while_it_sends(http: str) -> None:
         await asyncio.sleep(0.05)
         websocket.transport.abort()
         await sending
-        for task in server.tasks:
+        for task in server._tasks:
             task.cancel()
 
 
@@ -237,7 +237,7 @@ async def cancelled_while_its_hook_decides(http: str) -> None:
     async with listening(upgrade=upgrade) as server:
         with pytest.raises(asyncio.TimeoutError):
             await connect(url(server), http=http, open_timeout=0.05)
-        for task in server.tasks:
+        for task in server._tasks:
             task.cancel()
 
 

@@ -198,7 +198,7 @@ def test_a_client_that_leaves_within_its_first_bytes_leaves_nothing(run, start):
     async def work():
         async with listening(open_timeout=None) as server:
             await asyncio.wait_for(whole_answer(server, start), 5)
-            await until(lambda: not server.protocols)
+            await until(lambda: not server._protocols)
 
     run(work())
 
@@ -224,7 +224,7 @@ def test_answers_wait_for_a_client_that_does_not_read_them(run):
                 for _ in range(200):
                     writer.write(GET * 1000)
                     await asyncio.wait_for(writer.drain(), 0.5)
-            (protocol,) = server.protocols
+            (protocol,) = server._protocols
             assert protocol.transport.get_write_buffer_size() < 1 << 20
             writer.transport.abort()
 
@@ -247,7 +247,7 @@ def test_a_closing_server_takes_nobody_in(run, http, tls_contexts):
         with pytest.raises(ConnectError):
             await connect("wss://localhost/", http=http, sock=sock, ssl=client_tls, open_timeout=5)
         await asyncio.sleep(0.05)
-        assert not started and not server.tasks
+        assert not started and not server._tasks
 
     run(work())
 
@@ -268,7 +268,7 @@ def test_an_upgrade_that_is_being_decided_when_the_server_closes_is_refused(run,
         with pytest.raises(ConnectError) as refused:
             await opening
         assert getattr(refused.value, "status", 503) == 503
-        assert not server.tasks
+        assert not server._tasks
 
     run(work())
 
@@ -312,7 +312,7 @@ def test_a_body_that_nobody_asks_for_is_not_waited_for_over_http2(run):
         async with listening() as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             assert await asyncio.wait_for(upload_over_http2(reader, writer), 5) == 404
-            (protocol,) = server.protocols
+            (protocol,) = server._protocols
             assert protocol.http.collecting == []
             writer.transport.abort()
 
@@ -363,7 +363,7 @@ def test_a_stream_that_the_client_leaves_open_has_a_time_limit(run, timeout):
                 writer.write(peer.receive(await reader.read(65536))[1])
             # Closed by hand, without END_STREAM.
             writer.write(h2_frame(DATA, 0, 1, masked(CLOSE, close_payload(1000))))
-            (protocol,) = server.protocols
+            (protocol,) = server._protocols
             await until(lambda: protocol.http.half_closed)
             if timeout is None:
                 await asyncio.sleep(0.3)
@@ -408,7 +408,7 @@ def test_handlers_that_do_not_end_are_cancelled_after_the_timeout(run, http):
         await asyncio.sleep(0.05)
         await server.close()
         assert cancelled == [1]
-        assert not server.tasks and not server.websockets
+        assert not server._tasks and not server.websockets
         with pytest.raises(ConnectionClosed):
             await websocket.recv()
 
@@ -421,7 +421,7 @@ def test_a_cancelled_handler_leaves_no_websocket_behind(run, http):
             websocket = await connect(url(server), http=http)
             await until(lambda: server.websockets)
             (theirs,) = server.websockets
-            for task in list(server.tasks):
+            for task in list(server._tasks):
                 task.cancel()
             await asyncio.wait_for(theirs.wait_closed(), 5)
             assert not server.websockets
@@ -441,7 +441,7 @@ def test_a_reader_of_a_cancelled_handler_is_told(run, http):
     async def work():
         async with listening(handler, close_timeout=0.2) as server, quiet_client(server, http):
             await until(lambda: reading)
-            for task in list(server.tasks):
+            for task in list(server._tasks):
                 task.cancel()
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(reading[0], 5)
@@ -515,7 +515,7 @@ def test_a_close_that_is_cancelled_cuts_off_what_is_left(run, http):
                 await websocket.recv()
             assert closed.value.code == 1001
             await asyncio.wait_for(server.wait_closed(), 5)
-            await until(lambda: not server.tasks and not server.protocols)
+            await until(lambda: not server._tasks and not server._protocols)
 
     run(work())
 
@@ -543,7 +543,7 @@ def test_400_connections_leave_nothing_behind(run, http):
             for _ in range(4):
                 for websocket in await asyncio.gather(*(connect(url(server), http=http) for _ in range(100))):
                     await websocket.close()
-            await until(lambda: not server.protocols and not server.tasks)
+            await until(lambda: not server._protocols and not server._tasks)
             assert live_timers() < 10
         assert len(asyncio.all_tasks()) <= 2
 

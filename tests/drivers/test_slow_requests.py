@@ -278,7 +278,7 @@ def test_a_response_is_not_cut_while_the_client_takes_it(run, monkeypatch, conte
             request = b"GET / HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n"
             reading = asyncio.ensure_future(asyncio.to_thread(read_slowly, server.port, request, 0.02, ours))
             if end == "drain":
-                while not any(protocol.full for protocol in server.protocols):
+                while not any(protocol.full for protocol in server._protocols):
                     await asyncio.sleep(0.01)
                 await server.drain(None)
             got = await reading
@@ -321,9 +321,9 @@ def test_a_client_that_takes_nothing_is_cut_off(run, http, full):
             client.writer.transport.pause_reading()
             await client.begin()
             await client.end()
-            while not server.protocols:
+            while not server._protocols:
                 await asyncio.sleep(0.01)
-            while server.protocols:
+            while server._protocols:
                 await asyncio.sleep(0.05)
             client.writer.transport.abort()
 

@@ -63,7 +63,7 @@ def test_a_server_logs_what_is_no_handshake(run, tls_contexts, refusals, sent, e
         async with listening(ssl=tls_contexts[0]) as server:
             await asyncio.to_thread(talk, server.port, sent, end=end)
             await until(refusals)
-            await until(lambda: not server.channels)
+            await until(lambda: not server._channels)
 
     run(work())
     [(level, text)] = refusals()
@@ -163,7 +163,7 @@ def test_a_handshake_that_takes_longer_than_it_may_is_cut_off(run, tls_contexts,
         async with listening(ssl=tls_contexts[0], open_timeout=0.2) as server:
             await asyncio.to_thread(talk, server.port, sent)
             await until(refusals)
-            await until(lambda: not server.channels)
+            await until(lambda: not server._channels)
 
     run(work())
     assert refusals() == [("INFO", "the TLS handshake did not end within 0.2 s")]
@@ -173,9 +173,9 @@ def test_a_server_that_is_closed_waits_for_no_handshake(run, tls_contexts):
     async def work():
         server = await listening(ssl=tls_contexts[0], open_timeout=None)
         talking = asyncio.ensure_future(asyncio.to_thread(talk, server.port, HEAD))
-        await until(lambda: server.channels)
+        await until(lambda: server._channels)
         await server.close()
-        await until(lambda: not server.channels)
+        await until(lambda: not server._channels)
         await asyncio.wait([talking])
         # An end or a reset: there is no fault to tell.
         assert talking.exception() is not None or talking.result() == b""

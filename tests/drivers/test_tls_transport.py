@@ -350,8 +350,8 @@ def test_a_peer_that_does_not_end_the_transport_is_waited_for_no_longer_than_the
     async def work():
         async with serve(handler, "127.0.0.1", 0, ssl=tls_contexts[0], close_timeout=0.3) as server:
             talking = asyncio.ensure_future(asyncio.to_thread(client, server))
-            await until(lambda: server.channels)
-            await until(lambda: not server.channels)
+            await until(lambda: server._channels)
+            await until(lambda: not server._channels)
             ended.set()
             await talking
 

@@ -256,7 +256,7 @@ def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(r
     async def work():
         async with listening(handler) as server:
             async with raw_http2_client(server, 1) as (writer, (stream,)):
-                [protocol] = server.protocols
+                [protocol] = server._protocols
                 handed = count_frames(monkeypatch)
                 async with counted(lambda: handed[0]) as most:
                     writer.write(h2_frame(H2_PING, 0, 0, bytes(8)) * 4000)
@@ -270,7 +270,7 @@ def test_a_client_that_is_gone_keeps_the_loop_no_longer_than_one_that_is_there(r
                 assert handed[0] > 150
                 assert most[0] < 150
             assert protocol.gone.done()
-            assert protocol not in server.protocols
+            assert protocol not in server._protocols
 
     messages, ended = [], []
     run(work())
@@ -365,7 +365,7 @@ def test_what_has_waited_for_a_window_goes_out_over_many_turns(run):
         nonlocal server
         async with listening(handler) as server:
             async with raw_http2_client(server, 20) as (writer, numbers):
-                [protocol] = server.protocols
+                [protocol] = server._protocols
                 while waiting() < 19 << 20:
                     await asyncio.sleep(0)
                 before = protocol.written

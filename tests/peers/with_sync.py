@@ -90,7 +90,7 @@ class MintwsOnThreads(Peer):
             yield serving
         finally:
             await asyncio.to_thread(server.close)
-            assert not server.threads, "a handler is left"
+            assert not server._threads, "a handler is left"
 
     async def converse(self, url: str, variant: Variant, certificate: Certificate, check: str, server: Peer) -> Ending:
         how: dict[str, Any] = {**TIMING, "host": "127.0.0.1", "http": variant.http}

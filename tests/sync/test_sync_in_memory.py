@@ -184,7 +184,7 @@ def test_a_server_that_is_closed_or_full_refuses(http):
         with server.connect(URL, http=http):
             with pytest.raises(ConnectError):
                 server.connect(URL, http=http).open()
-        until(lambda: not server.protocols)
+        until(lambda: not server._protocols)
         websocket = server.connect(URL, http=http).open()
         closing = threading.Thread(target=server.close, args=(1012,))
         closing.start()

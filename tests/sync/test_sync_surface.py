@@ -22,8 +22,6 @@ MEANT = {
     "connect.open": "nothing is awaited: it stands for `await connect(...)`",
     "connect_http2.open": "nothing is awaited: it stands for `await connect_http2(...)`",
     "serve.listen": "nothing is awaited: it stands for `await serve(...)`",
-    "Server.make_protocol": "it is for the ASGI server, which is asyncio's",
-    "Server.guard_hooks": "serve calls it",
     "Http2Client(protocol)": "connect_http2 makes it",
     "Http2Client(transport)": "connect_http2 makes it",
     "WebSocket.recv(self)": "it is a method of the core, not one that is declared in Python",
@@ -46,8 +44,6 @@ MEANT = {
 #: The same for tests without a network.
 MEANT_FOR_TESTING = {
     "serve_in_memory.listen": "nothing is awaited: it stands for `await serve_in_memory(...)`",
-    "MemoryServer.make_protocol": "it is for the ASGI server, which is asyncio's",
-    "MemoryServer.guard_hooks": "serve_in_memory calls it",
 }
 #: The docstrings, or their entries, with another text than asyncio's, and why.
 TOLD_OTHERWISE = {

@@ -225,7 +225,7 @@ def test_a_cancelled_opening_leaves_nothing(run, kind, both):
                 assert stopped or got == "in"
             assert len(trio.lowlevel.current_root_task().child_nurseries) == before
             with trio.fail_after(5):
-                while server.protocols:
+                while server._protocols:
                     await trio.sleep(0.01)
 
     run(main)

@@ -70,7 +70,7 @@ def test_a_recv_ends_when_its_connection_is_cut(run, http, both, how):
                 await ended.wait()
             relaying.cancel_scope.cancel()
         assert codes == [1006]
-        assert not server.tasks
+        assert not server._tasks
 
     ended: trio.Event
     run(main)

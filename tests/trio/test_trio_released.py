@@ -36,7 +36,7 @@ def test_ended_connections_are_freed_at_once(run, http):
         async with listening(handler) as server:
             await talk(server)
             with trio.fail_after(5):
-                while server.protocols or [it() for it in references if it() is not None]:
+                while server._protocols or [it() for it in references if it() is not None]:
                     await trio.sleep(0.01)
 
     gc.collect()

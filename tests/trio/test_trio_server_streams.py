@@ -112,7 +112,7 @@ def test_a_cancelled_call_cuts_the_connection(run, http, begun, secured):
                         await websocket.recv()
                     assert closed.value.code == 1006
             await ended.wait()
-            assert not server.protocols and not server.websockets
+            assert not server._protocols and not server.websockets
             with pytest.raises(trio.ClosedResourceError):
                 await theirs.send_all(b"x")
 

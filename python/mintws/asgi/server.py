@@ -144,22 +144,22 @@ class AsgiServer(Server):
     @property
     def application(self) -> Application:
         """The application, and how its WebSockets are answered."""
-        return Application(self.app, self.extensions, logger)  # type: ignore[arg-type]
+        return Application(self.app, self._extensions, logger)  # type: ignore[arg-type]
 
     @property
     def state(self) -> dict[str, Any]:
         """The state of the lifespan, which the scope of each connection has."""
         return self._lifespan.state
 
-    async def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
+    async def _listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
         await self._lifespan.startup()
         try:
-            return await super().listen(listener, ssl)
+            return await super()._listen(listener, ssl)
         except BaseException:
             await self._lifespan.shutdown()
             raise
 
-    def make_protocol(self, loop: asyncio.AbstractEventLoop) -> AsgiProtocol:
+    def _make_protocol(self, loop: asyncio.AbstractEventLoop) -> AsgiProtocol:
         return AsgiProtocol(loop, self)
 
     async def wait_closed(self) -> None:
@@ -282,7 +282,7 @@ class AsgiProtocol(ServerProtocol):
     def log_answer(self, scope: MutableMapping[str, Any], answer: UpgradeAccept | UpgradeReject) -> None:
         """Count a refusal. Nothing more is logged than the driver logs."""
         if isinstance(answer, UpgradeReject):
-            self._server.count_refusal("rejected")
+            self._server._count_refusal("rejected")
 
     def leave(self) -> None:
         for cycle in list(self._undecided.values()):
@@ -297,7 +297,7 @@ class AsgiProtocol(ServerProtocol):
         client = self.client_of(request)
         application = server.application
         if client is None:
-            server.count_refusal("invalid")
+            server._count_refusal("invalid")
             application = application._replace(app=_refuse_malformed)
         scope = http_scope(
             request,
@@ -308,7 +308,7 @@ class AsgiProtocol(ServerProtocol):
             root_path=server.root_path,
             state=server.state,
         )
-        timeout = server.timeouts.open_timeout
+        timeout = server._timeouts.open_timeout
         return HttpCycle(responder, scope, application, self._log_response, timeout)
 
     def start_cycle(self, work: Coroutine[Any, Any, None]) -> None:

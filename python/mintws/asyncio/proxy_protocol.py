@@ -54,15 +54,15 @@ class ProxyHeaderProtocol(asyncio.BufferedProtocol):
         self._address = transport.get_extra_info("peername")
         if server.leaving:
             self.abort()
-        elif not server.relays(self._address):
+        elif not server._relays(self._address):
             self._follow(self._make(), transport)  # type: ignore[arg-type]
         else:
-            self._visit = server.admit(self._address, secure=self._secure)
+            self._visit = server._admit(self._address, secure=self._secure)
             if self._visit is None:
                 self.abort()
                 return
             self._channels.add(self)
-            timeout = server.timeouts.open_timeout
+            timeout = server._timeouts.open_timeout
             self._timer = rearm(
                 None, self._loop, None if timeout is None else self._loop.time() + timeout, self._expire
             )
@@ -86,9 +86,9 @@ class ProxyHeaderProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None and not self._reader.fault:
             self._reader.receive_eof(error)
-            self._server.fail_proxy_header(self._address, self._reader)
+            self._server._fail_proxy_header(self._address, self._reader)
         self._let_go()
-        self._server.depart(self._visit)
+        self._server._depart(self._visit)
 
     def abort(self) -> None:
         """End the transport at once."""
@@ -96,12 +96,12 @@ class ProxyHeaderProtocol(asyncio.BufferedProtocol):
 
     def _fail(self) -> None:
         self._let_go()
-        self._server.fail_proxy_header(self._address, self._reader)
+        self._server._fail_proxy_header(self._address, self._reader)
         self.abort()
 
     def _expire(self) -> None:
         self._timer = None
-        self._reader.fault = f"it did not come within {self._server.timeouts.open_timeout:g} s"
+        self._reader.fault = f"it did not come within {self._server._timeouts.open_timeout:g} s"
         self._fail()
 
     def _let_go(self) -> None:
@@ -113,7 +113,7 @@ class ProxyHeaderProtocol(asyncio.BufferedProtocol):
         visit, self._visit = self._visit, None
         assert visit is not None
         self._let_go()
-        peer = self._server.identify(visit, self._address, header)
+        peer = self._server._identify(visit, self._address, header)
         if peer is None:
             self._visit = visit
             self.abort()

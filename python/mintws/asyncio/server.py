@@ -142,7 +142,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         self._server = self._make_server(handler, timeouts, options)
-        self._server.configure(
+        self._server._configure(
             respond=respond,
             upgrade=upgrade,
             subprotocols=subprotocols,
@@ -170,10 +170,10 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         return Listener(*place)
 
     def __await__(self) -> Generator[Any, None, Server]:
-        return self._server.listen(self._listener, self._ssl).__await__()
+        return self._server._listen(self._listener, self._ssl).__await__()
 
     async def __aenter__(self) -> Server:
-        return await self._server.listen(self._listener, self._ssl)
+        return await self._server._listen(self._listener, self._ssl)
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         await self._server.close()
@@ -187,21 +187,21 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
-    protocols: set[ServerProtocol]
+    _protocols: set[ServerProtocol]
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
         #: What handles and answers, and for which transport.
-        self.tasks: dict[asyncio.Task[None], ServerProtocol] = {}
+        self._tasks: dict[asyncio.Task[None], ServerProtocol] = {}
         #: Those of TLS, whether their handshake is done or not, and those whose PROXY header is awaited.
-        self.channels: set[ServerTls | ProxyHeaderProtocol] = set()
+        self._channels: set[ServerTls | ProxyHeaderProtocol] = set()
         self._listeners: list[asyncio.Server] = []
         self._closed: asyncio.Future[None] | None = None
         #: What waits for the work that is under way: done when some of it has ended.
         self._work_ended: asyncio.Future[None] | None = None
 
-    async def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
+    async def _listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
         """Begin to listen, where `serve` was told to."""
         if self._closed is not None:
             raise LocalProtocolError("a server listens once: call serve() again")
@@ -209,17 +209,17 @@ class Server(ServerSettings):
         self._closed = loop.create_future()
         make: Callable[[], ServerProtocol | ServerTls]
         if ssl is None:
-            make = partial(self.make_protocol, loop)
+            make = partial(self._make_protocol, loop)
         else:
             make = partial(ServerTls, shared_buffers(loop), loop, self, ssl)
         first: Callable[[], asyncio.BaseProtocol] = make
-        if self.proxies is not None:
-            first = partial(ProxyHeaderProtocol, loop, self, self.channels, ssl is not None, make)
+        if self._proxies is not None:
+            first = partial(ProxyHeaderProtocol, loop, self, self._channels, ssl is not None, make)
         self._listeners = await listener.listen(first)
         self.port = port_of(self.sockets)
         return self
 
-    def make_protocol(self, loop: asyncio.AbstractEventLoop) -> ServerProtocol:
+    def _make_protocol(self, loop: asyncio.AbstractEventLoop) -> ServerProtocol:
         """Make what serves a transport."""
         return ServerProtocol(loop, self)
 
@@ -237,7 +237,7 @@ class Server(ServerSettings):
     @property
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
-        return frozenset(websocket for protocol in self.protocols for websocket in protocol.websockets)
+        return frozenset(websocket for protocol in self._protocols for websocket in protocol.websockets)
 
     async def serve_forever(self) -> None:
         """Serve until the task is cancelled or the server is closed."""
@@ -294,14 +294,14 @@ class Server(ServerSettings):
         for websocket in self.websockets:
             websocket._begin_close(code, reason)
         try:
-            await self._wait_for_work(self.timeouts.close_timeout)
-            while tasks := self.tasks.keys() - {asyncio.current_task()}:
+            await self._wait_for_work(self._timeouts.close_timeout)
+            while tasks := self._tasks.keys() - {asyncio.current_task()}:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-            for protocol in list(self.protocols):
+            for protocol in list(self._protocols):
                 protocol.close()
-            gone = [protocol.gone for protocol in self.protocols]
+            gone = [protocol.gone for protocol in self._protocols]
             if gone:
                 with contextlib.suppress(Late):
                     await limited(asyncio.wait(gone), END_WAIT)
@@ -326,7 +326,7 @@ class Server(ServerSettings):
         assert self._closed is not None
         return self._closed.get_loop().is_closed()
 
-    def note_end(self) -> None:
+    def _note_end(self) -> None:
         """Look again whether there is work under way: some of it has ended."""
         if self._work_ended is not None:
             self._work_ended.set_result(None)
@@ -339,9 +339,9 @@ class Server(ServerSettings):
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
-        for protocol in list(self.protocols):
+        for protocol in list(self._protocols):
             protocol.leave()
-        for channel in list(self.channels):
+        for channel in list(self._channels):
             if channel.protocol is None:
                 channel.abort()
 
@@ -358,17 +358,17 @@ class Server(ServerSettings):
 
     def _is_busy(self) -> bool:
         calling = asyncio.current_task()
-        own = None if calling is None else self.tasks.get(calling)
-        return bool(self._open_protocols(own) or self.tasks.keys() - {calling})
+        own = None if calling is None else self._tasks.get(calling)
+        return bool(self._open_protocols(own) or self._tasks.keys() - {calling})
 
     def _cut_off(self) -> None:
         """End what is left."""
         assert self._closed is not None
-        for task in self.tasks.keys() - {asyncio.current_task()}:
+        for task in self._tasks.keys() - {asyncio.current_task()}:
             task.cancel()
-        for protocol in list(self.protocols):
+        for protocol in list(self._protocols):
             protocol.cut()
-        for channel in list(self.channels):
+        for channel in list(self._channels):
             channel.abort()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -385,7 +385,7 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
     cancelled = asyncio.CancelledError
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
-        super().__init__(loop, ServerSession(loop.time(), server.timeouts))
+        super().__init__(loop, ServerSession(loop.time(), server._timeouts))
         self._begin_server(server)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -395,11 +395,11 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
         if relayed is not None:
             self.peer = replace(relayed, tls=self.peer.tls)
         if self.visit is None and not server.leaving:
-            self.visit = server.admit(self.peer.address, secure=False)
+            self.visit = server._admit(self.peer.address, secure=False)
         if self.visit is None or server.leaving:
             self._transport.abort()
             return
-        server.protocols.add(self)
+        server._protocols.add(self)
         chosen = transport.get_extra_info("ssl_object")
         self.speak_chosen(None if chosen is None else chosen.selected_alpn_protocol(), secure=chosen is not None)
 
@@ -416,9 +416,9 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
 
     def lose(self) -> None:
         super().lose()
-        self._server.protocols.discard(self)
-        self._server.depart(self.visit)
-        self._server.note_end()
+        self._server._protocols.discard(self)
+        self._server._depart(self.visit)
+        self._server._note_end()
 
     def end_chunk(self, crowded: Sequence[WebSocket], replied: int, look: bool) -> None:
         super().end_chunk(crowded, replied, look)
@@ -426,23 +426,23 @@ class ServerProtocol(ServerTransport, ConnectionProtocol):
 
     def take_step(self, step: Step) -> None:
         super().take_step(step)
-        self._server.note_end()
+        self._server._note_end()
 
     def start_handler(self, websocket: WebSocket) -> None:
         # No frame of ours is entered each time that the handler goes on.
-        begin = partial(_begin_handler, self._server.handler, websocket)
+        begin = partial(_begin_handler, self._server._handler, websocket)
         self._start_task(_core.Succession(begin, partial(self.end_handler, websocket)))
 
     def spawn(self, work: Coroutine[Any, Any, None] | _core.Succession) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
-        self._server.tasks[task] = self
+        self._server._tasks[task] = self
         task.add_done_callback(self._end_task)
         return task
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
-        del self._server.tasks[task]
+        del self._server._tasks[task]
         self.end_work()
-        self._server.note_end()
+        self._server._note_end()
 
 
 def _begin_handler(handler: Handler, websocket: WebSocket) -> Any:
@@ -463,7 +463,7 @@ class ServerTls(TlsProtocol):
     def __init__(
         self, buffers: TlsBuffers, loop: asyncio.AbstractEventLoop, server: Server, context: tls.SSLContext
     ) -> None:
-        timeouts = server.timeouts
+        timeouts = server._timeouts
         super().__init__(buffers, loop, TlsTimeouts(loop.time(), timeouts.open_timeout, timeouts.close_timeout))
         self._server = server
         self._context = context
@@ -473,26 +473,26 @@ class ServerTls(TlsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._server
         if self.visit is None and not server.leaving:
-            self.visit = server.admit(transport.get_extra_info("peername"), secure=True)
+            self.visit = server._admit(transport.get_extra_info("peername"), secure=True)
         if self.visit is None or server.leaving:
-            server.depart(self.visit)
+            server._depart(self.visit)
             transport.abort()  # type: ignore[attr-defined]
             return
-        server.channels.add(self)
+        server._channels.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._server.channels.discard(self)
-        self._server.depart(self.visit)
+        self._server._channels.discard(self)
+        self._server._depart(self.visit)
 
     def begin(self) -> Tls:
         return Tls(self._context, Role.SERVER, buffers=self._buffers)
 
     def make(self) -> ServerProtocol:
         assert self.visit is not None
-        self._server.shaken(self.visit)
-        protocol = self._server.make_protocol(self._loop)
+        self._server._shaken(self.visit)
+        protocol = self._server._make_protocol(self._loop)
         protocol.visit = self.visit
         return protocol
 
@@ -500,4 +500,4 @@ class ServerTls(TlsProtocol):
         if self._server.leaving:
             # It was cut off here.
             return
-        self._server.fail_handshake(self.visit, self._transport.get_extra_info("peername"), error)
+        self._server._fail_handshake(self.visit, self._transport.get_extra_info("peername"), error)

@@ -82,31 +82,31 @@ class ServerSettings:
     """
 
     def __init__(self, handler: Callable[[Any], Any], timeouts: Timeouts, options: Options) -> None:
-        self.handler = handler
-        self.timeouts = timeouts
-        self.options = options
-        self.respond: Respond | None = None
-        self.upgrade: Upgrade | None = None
-        self.subprotocols: tuple[str, ...] = ()
-        self.extensions: tuple[Extension | Offer, ...] = ()
-        self.origins: Sequence[str | None] | None = None
-        self.http2 = True
-        self.window = STREAM_WINDOW
-        self.max_concurrent_streams = MAX_CONCURRENT_STREAMS
-        self.max_header_size: int | None = None
-        self.admission = Admission()
+        self._handler = handler
+        self._timeouts = timeouts
+        self._options = options
+        self._respond: Respond | None = None
+        self._upgrade: Upgrade | None = None
+        self._subprotocols: tuple[str, ...] = ()
+        self._extensions: tuple[Extension | Offer, ...] = ()
+        self._origins: Sequence[str | None] | None = None
+        self._http2 = True
+        self._window = STREAM_WINDOW
+        self._max_concurrent_streams = MAX_CONCURRENT_STREAMS
+        self._max_header_size: int | None = None
+        self._admission = Admission()
         #: The proxies whose headers tell the client of a request.
-        self.trusted: TrustedProxies | None = None
+        self._trusted: TrustedProxies | None = None
         #: The proxies whose connections begin with a PROXY header.
-        self.proxies: Networks | None = None
-        self.product: Headers = ()
-        self.protocols: set[Any] = set()
+        self._proxies: Networks | None = None
+        self._product: Headers = ()
+        self._protocols: set[Any] = set()
         self.leaving = False
         #: What is counted, under a lock where there are threads.
-        self.counts = Statistics()
-        self.changing: AbstractContextManager[object] = nullcontext()
+        self._counts = Statistics()
+        self._changing: AbstractContextManager[object] = nullcontext()
 
-    def configure(
+    def _configure(
         self,
         *,
         respond: Respond | None,
@@ -131,39 +131,39 @@ class ServerSettings:
         Raises:
             LocalProtocolError, TypeError: one of them is wrong, or an option.
         """
-        check_options(self.options)
-        handler = self.handler
+        check_options(self._options)
+        handler = self._handler
         for name, hook in (("handler", handler), ("respond", respond or handler), ("upgrade", upgrade or handler)):
             if not callable(hook):
                 raise TypeError(f"{name} is called, which {hook!r} cannot be")
-        self.respond = respond
-        self.upgrade = upgrade
-        self.subprotocols = _names("subprotocols", subprotocols, str)
+        self._respond = respond
+        self._upgrade = upgrade
+        self._subprotocols = _names("subprotocols", subprotocols, str)
         willing = UpgradeAccept(extensions=default_willing() if extensions is None else extensions)
-        self.extensions = willing.extensions
-        self.origins = None if origins is None else _names("origins", origins, (str, type(None)))
-        for it in self.origins or ():
+        self._extensions = willing.extensions
+        self._origins = None if origins is None else _names("origins", origins, (str, type(None)))
+        for it in self._origins or ():
             if it is not None:
                 origin.check(it)
         if http2:
             # With h2, lest all clients wait until it is loaded when the first one speaks it.
             import mintws.http2  # noqa: F401
-        self.http2 = http2
+        self._http2 = http2
         check_streams(window, max_concurrent_streams)
         check_header_size(max_header_size)
-        self.admission = Admission(max_connections, max_connections_per_address, max_handshakes)
-        self.proxies = None if proxy_protocol is None else Networks("proxy_protocol", proxy_protocol)
+        self._admission = Admission(max_connections, max_connections_per_address, max_handshakes)
+        self._proxies = None if proxy_protocol is None else Networks("proxy_protocol", proxy_protocol)
         trusted = TrustedProxies(trusted_proxies or (), forwarded_header)
-        self.trusted = None if trusted_proxies is None else trusted
-        self.window = window
-        self.max_concurrent_streams = max_concurrent_streams
-        self.max_header_size = max_header_size
-        self.product = product_header("Server", server_header)
+        self._trusted = None if trusted_proxies is None else trusted
+        self._window = window
+        self._max_concurrent_streams = max_concurrent_streams
+        self._max_header_size = max_header_size
+        self._product = product_header("Server", server_header)
 
     @property
-    def is_full(self) -> bool:
+    def _is_full(self) -> bool:
         """Whether no more connections are taken until one has ended."""
-        return self.admission.is_full
+        return self._admission.is_full
 
     def statistics(self) -> ServerStatistics:
         """Give the counters of the server as they are now, for an exporter of metrics.
@@ -171,36 +171,36 @@ class ServerSettings:
         This takes some microseconds for each open WebSocket. What passes on a WebSocket is counted by its connection anyway. A server on a
         loop is asked there, one for threads by any thread.
         """
-        with self.changing:
-            transports = list(self.protocols)
+        with self._changing:
+            transports = list(self._protocols)
         for transport in transports:
             transport.count_traffic()
-        with self.changing:
-            return self.counts.snapshot(self.admission)
+        with self._changing:
+            return self._counts.snapshot(self._admission)
 
-    def admit(self, address: object, *, secure: bool) -> Visit | None:
+    def _admit(self, address: object, *, secure: bool) -> Visit | None:
         """Take a connection; `None` if it is one too many, which is logged: it is to be closed without an answer.
 
         Args:
             address: that of the other end. A trusted proxy is not counted by its address: see `identify`.
             secure: whether its TLS handshake begins; `shaken` ends that.
         """
-        client = None if self.relays(address) else address
-        with self.changing:
-            admitted = self.admission.enter(client, secure=secure)
+        client = None if self._relays(address) else address
+        with self._changing:
+            admitted = self._admission.enter(client, secure=secure)
             if isinstance(admitted, Visit):
-                self.counts.accepted += 1
+                self._counts.accepted += 1
                 return admitted
-            self.counts.refused[admitted] += 1
-            why = self.admission.describe(admitted)
+            self._counts.refused[admitted] += 1
+            why = self._admission.describe(admitted)
         log.turned_away(logger, address, why)
         return None
 
-    def relays(self, address: object) -> bool:
+    def _relays(self, address: object) -> bool:
         """Whether a connection from an address begins with a PROXY header."""
-        return self.proxies is not None and address in self.proxies
+        return self._proxies is not None and address in self._proxies
 
-    def identify(self, visit: Visit, address: object, header: ProxyHeader) -> Peer | None:
+    def _identify(self, visit: Visit, address: object, header: ProxyHeader) -> Peer | None:
         """Take the header of a proxy's connection; give whose it is, or `None` if that client has too many, which is logged.
 
         Args:
@@ -210,51 +210,51 @@ class ServerSettings:
         """
         if header.source is None:
             return Peer(address, tlvs=header.tlvs)
-        with self.changing:
-            limit = self.admission.identify(visit, header.source)
+        with self._changing:
+            limit = self._admission.identify(visit, header.source)
             if limit is None:
                 return Peer(header.source, proxy=address, tlvs=header.tlvs)
-            self.counts.refused[limit] += 1
-            why = self.admission.describe(limit)
+            self._counts.refused[limit] += 1
+            why = self._admission.describe(limit)
         log.turned_away(logger, header.source, why)
         return None
 
-    def fail_proxy_header(self, address: object, reader: ProxyHeaderReader) -> None:
+    def _fail_proxy_header(self, address: object, reader: ProxyHeaderReader) -> None:
         """Log and count a PROXY header that is malformed, late, or not whole. Who ends a connection without a byte looks for the server."""
         if reader.begun or not reader.ended:
-            self.count_refusal("proxy")
+            self._count_refusal("proxy")
             log.proxy_header_failed(logger, address, reader.fault)
 
-    def shaken(self, visit: Visit) -> None:
+    def _shaken(self, visit: Visit) -> None:
         """Count the TLS handshake of a connection as done."""
-        with self.changing:
-            self.admission.shaken(visit)
+        with self._changing:
+            self._admission.shaken(visit)
 
-    def depart(self, visit: Visit | None) -> None:
+    def _depart(self, visit: Visit | None) -> None:
         """Count a connection no more, which has ended or was not taken."""
         if visit is not None:
-            with self.changing:
-                self.admission.leave(visit)
+            with self._changing:
+                self._admission.leave(visit)
 
-    def count_refusal(self, why: Refusal) -> None:
+    def _count_refusal(self, why: Refusal) -> None:
         """Count a connection or a handshake that was refused."""
-        with self.changing:
-            self.counts.refused[why] += 1
+        with self._changing:
+            self._counts.refused[why] += 1
 
-    def fail_handshake(self, visit: Visit | None, address: object, error: Exception) -> None:
+    def _fail_handshake(self, visit: Visit | None, address: object, error: Exception) -> None:
         """Log and count a TLS handshake that failed: it is done, though its connection may stay until an alert has arrived."""
         if visit is not None:
-            self.shaken(visit)
-        self.count_refusal("tls")
+            self._shaken(visit)
+        self._count_refusal("tls")
         log.tls_failed(logger, address, error)
 
     def _open_protocols(self, own: object) -> list[Any]:
         """Give the transports that `close` waits for, but for that of the calling handler: those on which something is still to be done."""
-        return [it for it in self.protocols if it is not own and not (it.closing and not it.buffered)]
+        return [it for it in self._protocols if it is not own and not (it.closing and not it.buffered)]
 
-    def response_headers(self) -> Headers:
+    def _response_headers(self) -> Headers:
         """Give what each response has: Date (RFC 9110 §6.6.1), and Server."""
-        return (("Date", date(int(time.time()))), *self.product)
+        return (("Date", date(int(time.time()))), *self._product)
 
 
 def server_context(ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None, *, http2: bool) -> tls.SSLContext | None:
@@ -318,7 +318,7 @@ class ServerTransport(LoggedTransport):
         self.obey(self._session.begin(self.now()))
         if secure:
             self._speak(alpn == "h2")
-        elif self._server.http2:
+        elif self._server._http2:
             self._preface = Preface()
         else:
             self._speak(False)
@@ -349,7 +349,7 @@ class ServerTransport(LoggedTransport):
         elif isinstance(event, Failed):
             if event.error.code != 1006:
                 log.refused(self, connection, event.error)
-                self._server.count_refusal("invalid")
+                self._server._count_refusal("invalid")
             self.write(connection.send(event))
 
     def receive_ordinary(self, event: Any) -> None:
@@ -363,11 +363,11 @@ class ServerTransport(LoggedTransport):
     def count_fault(self, event: Any) -> None:
         """Count a fault of the peer, unless one is known: what follows the first fault of a connection is of no use to anybody."""
         if isinstance(event, Failed) and event.error.code != 1006 and self.error is None:
-            self._server.count_refusal("invalid")
+            self._server._count_refusal("invalid")
 
     def client_of(self, request: UpgradeRequest | Request) -> Peer | None:
         """Give the client of a request, as trusted proxies tell; `None` if they tell what cannot be understood."""
-        trusted = self._server.trusted
+        trusted = self._server._trusted
         return self.peer if trusted is None else trusted.client(self.peer, request.headers)
 
     def begin_opening(self, connection: Connection) -> bool:
@@ -376,10 +376,10 @@ class ServerTransport(LoggedTransport):
         A client over HTTP/2 learns that nothing was done for its request, and may send it again.
         """
         server = self._server
-        with server.changing:
-            begins = server.admission.begin_opening(connection)
+        with server._changing:
+            begins = server._admission.begin_opening(connection)
         if not begins:
-            server.count_refusal("max_handshakes")
+            server._count_refusal("max_handshakes")
             log.refused(self, connection, "too many handshakes are under way")
             self.write(connection.refuse() if self.multiplexed else connection.send(busy()))
             self.proceed()
@@ -387,23 +387,23 @@ class ServerTransport(LoggedTransport):
 
     def end_opening(self, connection: Connection) -> None:
         """Count an opening handshake as answered."""
-        with self._server.changing:
-            self._server.admission.openings.discard(connection)
+        with self._server._changing:
+            self._server._admission.openings.discard(connection)
 
     def add(self, websocket: DriverWebSocket) -> None:
         super().add(websocket)
-        with self._server.changing:
-            self._server.counts.begin(websocket)
+        with self._server._changing:
+            self._server._counts.begin(websocket)
 
     def count_end(self, websocket: DriverWebSocket) -> None:
-        with self._server.changing:
-            self._server.counts.end(websocket)
+        with self._server._changing:
+            self._server._counts.end(websocket)
 
     def count_traffic(self) -> None:
         """Count what has passed on the open WebSockets."""
-        with self._server.changing:
+        with self._server._changing:
             for websocket in self.websockets:
-                self._server.counts.add(websocket)
+                self._server._counts.add(websocket)
 
     def check_done(self, websocket: DriverWebSocket) -> None:
         super().check_done(websocket)
@@ -441,7 +441,7 @@ class ServerTransport(LoggedTransport):
         except BaseException:
             # It is cancelled, or the process ends: the client should not wait for an answer.
             if not self.lost and connection.state is State.REQUESTED:
-                self._server.count_refusal("closing")
+                self._server._count_refusal("closing")
                 self.write(connection.send(UpgradeReject(503)))
                 self.proceed()
             raise
@@ -450,7 +450,7 @@ class ServerTransport(LoggedTransport):
             self.end_opening(connection)
         if connection.response is not None:
             # The hook has made the bytes of an answer, without which the peer understands none that follow.
-            self._server.count_refusal(refusal)
+            self._server._count_refusal(refusal)
             self.cut()
             return
         if self._server.leaving:
@@ -469,7 +469,7 @@ class ServerTransport(LoggedTransport):
     def note_refusal(self, connection: Connection, refusal: Refusal, why: str) -> None:
         """Count and log a refusal, if one was sent."""
         if isinstance(connection.response, UpgradeReject):
-            self._server.count_refusal(refusal)
+            self._server._count_refusal(refusal)
             log.refused(self, connection, f"{connection.response.status}, {why}")
 
     def answer(self, connection: Connection, answer: UpgradeAccept | UpgradeReject) -> Any:
@@ -492,7 +492,7 @@ class ServerTransport(LoggedTransport):
     async def _run(self, websocket: LoggedWebSocket) -> None:
         raised: BaseException | None = None
         try:
-            await self._server.handler(websocket)
+            await self._server._handler(websocket)
         except BaseException as error:
             raised = error
         await self.end_handler(websocket, raised)
@@ -536,13 +536,13 @@ class ServerTransport(LoggedTransport):
     ) -> tuple[UpgradeAccept | UpgradeReject, Refusal, str]:
         """Give the answer to a handshake and, for a refusal, how it counts, and whose it is for the log."""
         server = self._server
-        refused = check_origin(request, server.origins)
+        refused = check_origin(request, server._origins)
         if refused is not None:
             sent = [value for key, value in request.headers if key.lower() == "origin"]
             return refused, "origin", f"not for a page of {' and of '.join(sent) or 'no origin'}"
         answer = None
-        if server.upgrade is not None:
-            answer = server.upgrade(connection, request)
+        if server._upgrade is not None:
+            answer = server._upgrade(connection, request)
             if inspect.isawaitable(answer):
                 answer = await answer
         if isinstance(answer, UpgradeReject):
@@ -551,7 +551,7 @@ class ServerTransport(LoggedTransport):
             raise TypeError(f"upgrade must give UpgradeAccept, UpgradeReject or None, not {answer!r}")
         accept = UpgradeAccept() if answer is None else answer
         # It is only a refusal where it is not allowed.
-        return accept.fill(choose_subprotocol(request, server.subprotocols), server.extensions), "failed", ""
+        return accept.fill(choose_subprotocol(request, server._subprotocols), server._extensions), "failed", ""
 
     async def _respond(self, request: Request) -> None:
         """Answer an ordinary request, and go on with the next when there is room for its answer."""
@@ -606,18 +606,18 @@ class ServerTransport(LoggedTransport):
 
     @property
     def _keeps_bodies(self) -> bool:
-        return self._server.respond is not None or not self.multiplexed
+        return self._server._respond is not None or not self.multiplexed
 
     async def _response(self, request: Request) -> Response:
         if not self._keeps_bodies:
             request = replace(request, body=b"")
-        if request.body is None or self._server.respond is None:
+        if request.body is None or self._server._respond is None:
             return default_response(request, multiplexed=self.multiplexed)
         client = self.client_of(request)
         if client is None:
-            self._server.count_refusal("invalid")
+            self._server._count_refusal("invalid")
             return Response(400, body=MALFORMED_FORWARDED)
-        response = self._server.respond(replace(request, peer=client))
+        response = self._server._respond(replace(request, peer=client))
         if inspect.isawaitable(response):
             response = await response
         if not isinstance(response, Response):
@@ -626,23 +626,23 @@ class ServerTransport(LoggedTransport):
 
     def _speak(self, http2: bool) -> None:
         server = self._server
-        headers = server.response_headers
+        headers = server._response_headers
         if http2:
             from mintws.http2 import Http2
 
             self.speak(
                 Http2(
                     Role.SERVER,
-                    window=server.window,
-                    max_concurrent_streams=server.max_concurrent_streams,
-                    max_header_size=server.max_header_size,
+                    window=server._window,
+                    max_concurrent_streams=server._max_concurrent_streams,
+                    max_header_size=server._max_header_size,
                     response_headers=headers,
-                    **server.options,
+                    **server._options,
                 )
             )
         else:
-            size = server.max_header_size
-            self.speak(Http1(Role.SERVER, response_headers=headers, max_header_size=size, **server.options))
+            size = server._max_header_size
+            self.speak(Http1(Role.SERVER, response_headers=headers, max_header_size=size, **server._options))
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> Any:
         self._working += 1

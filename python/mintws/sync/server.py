@@ -139,7 +139,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             check_plain(name, hook, "serve")
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         self._server = self._make_server(handler, timeouts, options)
-        self._server.configure(
+        self._server._configure(
             respond=respond,
             upgrade=upgrade,
             subprotocols=subprotocols,
@@ -157,7 +157,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             max_header_size=max_header_size,
             server_header=server_header,
         )
-        self._server.guard_hooks()
+        self._server._guard_hooks()
         self._listener = self._make_listener(host, port, sock, path, backlog, reuse_port)
         self._ssl = server_context(ssl, http2=http2)
 
@@ -180,7 +180,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
             OSError: the address cannot be listened on.
             LocalProtocolError: it was called before.
         """
-        return self._server.listen(self._listener, self._ssl)
+        return self._server._listen(self._listener, self._ssl)
 
 
 class Server(ServerSettings):
@@ -191,29 +191,29 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
-    protocols: set[ServerSocket]
+    _protocols: set[ServerSocket]
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
         #: Transports that have their TLS handshake before them, or a PROXY header.
-        self.shaking: set[ServerSocket | RelayedSocket] = set()
+        self._shaking: set[ServerSocket | RelayedSocket] = set()
         #: What handles and answers, and for which transport.
-        self.threads: dict[threading.Thread, ServerSocket] = {}
+        self._threads: dict[threading.Thread, ServerSocket] = {}
         self._listening: list[ListeningSocket] = []
         self._process = _core.Lock()
         self._begun = self._closed = False
         #: Guards and tells of changes of all of these; no lock of a transport is taken within it.
-        self._changed = self.changing = threading.Condition()
+        self._changed = self._changing = threading.Condition()
 
-    def guard_hooks(self) -> None:
+    def _guard_hooks(self) -> None:
         """Have the handler and the hooks run without the lock of the transport."""
         # A `Router` of coroutine functions returns a coroutine.
-        self.handler = partial(_unlocked, plain("the handler", self.handler, "serve"))
-        self.respond = None if self.respond is None else partial(_unlocked, self.respond)
-        self.upgrade = None if self.upgrade is None else partial(_unlocked, self.upgrade)
+        self._handler = partial(_unlocked, plain("the handler", self._handler, "serve"))
+        self._respond = None if self._respond is None else partial(_unlocked, self._respond)
+        self._upgrade = None if self._upgrade is None else partial(_unlocked, self._upgrade)
 
-    def listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
+    def _listen(self, listener: Listener, ssl: tls.SSLContext | None) -> Server:
         """Begin to listen, where `serve` was told to."""
         if self._begun:
             raise LocalProtocolError("a server listens once: call serve() again")
@@ -238,7 +238,7 @@ class Server(ServerSettings):
         """Those that are open now."""
         self._check_process()
         with self._changed:
-            transports = list(self.protocols)
+            transports = list(self._protocols)
         return frozenset(websocket for transport in transports for websocket in list(transport.websockets))
 
     def serve_forever(self) -> None:
@@ -294,10 +294,10 @@ class Server(ServerSettings):
         for websocket in self.websockets:
             websocket._begin_close(code, reason)
         try:
-            self._wait_for_work(self.timeouts.close_timeout)
+            self._wait_for_work(self._timeouts.close_timeout)
             for transport in self._working_transports():
                 transport.cut()
-            for transport in list(self.protocols):
+            for transport in list(self._protocols):
                 with transport.lock:
                     transport.close()
             self._wait_for_work(END_WAIT)
@@ -305,7 +305,7 @@ class Server(ServerSettings):
             self._cut_off()
         background().join()
 
-    def note_end(self) -> None:
+    def _note_end(self) -> None:
         """Look again whether there is work under way: some of it has ended."""
         with self._changed:
             self._changed.notify_all()
@@ -313,14 +313,14 @@ class Server(ServerSettings):
     def _accept(self, ssl: tls.SSLContext | None, sock: socket.socket) -> None:
         """Serve a connection."""
         address = address_of(sock.getpeername)
-        visit = None if self.leaving else self.admit(address, secure=ssl is not None)
+        visit = None if self.leaving else self._admit(address, secure=ssl is not None)
         if visit is None:
             sock.close()
-        elif self.relays(address):
+        elif self._relays(address):
             done = partial(self._end_proxy_header, ssl, visit, address)
-            relayed = RelayedSocket(sock, self.timeouts.open_timeout, done)
+            relayed = RelayedSocket(sock, self._timeouts.open_timeout, done)
             with self._changed:
-                self.shaking.add(relayed)
+                self._shaking.add(relayed)
             relayed.start()
         else:
             self._serve(ssl, sock, visit, Peer(address))
@@ -330,17 +330,17 @@ class Server(ServerSettings):
     ) -> None:
         """Serve a proxy's connection whose header has come, or end it."""
         with self._changed:
-            self.shaking.discard(relayed)
+            self._shaking.discard(relayed)
         header = relayed.reader.header
         peer = None
         if header is not None and not self.leaving:
-            peer = self.identify(visit, address, header)
+            peer = self._identify(visit, address, header)
         elif header is None and not relayed.is_cut:
-            self.fail_proxy_header(address, relayed.reader)
+            self._fail_proxy_header(address, relayed.reader)
         if peer is not None and header is not None:
             self._serve(ssl, relayed.release(), visit, peer, header.destination)
         else:
-            self.depart(visit)
+            self._depart(visit)
 
     def _serve(
         self, ssl: tls.SSLContext | None, sock: socket.socket, visit: Visit, peer: Peer, sockname: object = None
@@ -352,7 +352,7 @@ class Server(ServerSettings):
             # It is of a context of the application's own class.
             logger.exception("a connection failed")
             sock.close()
-            self.depart(visit)
+            self._depart(visit)
             return
         ServerSocket(sock, self, side, visit, peer, sockname).start()
 
@@ -368,7 +368,7 @@ class Server(ServerSettings):
         for it in listening:
             it.cut()
         with self._changed:
-            transports, shaking = list(self.protocols), list(self.shaking)
+            transports, shaking = list(self._protocols), list(self._shaking)
         for transport in transports:
             with transport.lock:
                 transport.leave()
@@ -383,20 +383,20 @@ class Server(ServerSettings):
                 self._changed.wait(seconds_until(deadline))
 
     def _is_busy(self) -> bool:
-        own = self.threads.get(threading.current_thread())
+        own = self._threads.get(threading.current_thread())
         return bool(self._other_threads() or self._open_protocols(own))
 
     def _other_threads(self) -> list[threading.Thread]:
-        return [it for it in self.threads if it is not threading.current_thread()]
+        return [it for it in self._threads if it is not threading.current_thread()]
 
     def _working_transports(self) -> list[ServerSocket]:
         with self._changed:
-            return [self.threads[it] for it in self._other_threads()]
+            return [self._threads[it] for it in self._other_threads()]
 
     def _cut_off(self) -> None:
         """End what is left."""
         with self._changed:
-            transports = [*self.protocols, *self.shaking]
+            transports = [*self._protocols, *self._shaking]
         for transport in transports:
             transport.cut()
         with self._changed:
@@ -420,22 +420,22 @@ class ServerSocket(ServerTransport, SocketTransport):
     def __init__(
         self, sock: socket.socket, server: Server, side: Tls | None, visit: Visit, peer: Peer, sockname: object
     ) -> None:
-        session = ServerSession(self.now(), server.timeouts)
-        SocketTransport.__init__(self, sock, session, side, server.timeouts.open_timeout)
+        session = ServerSession(self.now(), server._timeouts)
+        SocketTransport.__init__(self, sock, session, side, server._timeouts.open_timeout)
         self.peer = replace(peer, tls=self.peer.tls)
         #: The address that a proxy says the client has connected to.
         self._sockname = sockname
         self._begin_server(server, visit)
-        server.shaking.add(self)
+        server._shaking.add(self)
 
     def connected(self) -> None:
         server = self._server
         with server._changed:
-            server.shaking.discard(self)
+            server._shaking.discard(self)
             if self.visit is not None:
-                server.shaken(self.visit)
+                server._shaken(self.visit)
             if not server.leaving:
-                server.protocols.add(self)
+                server._protocols.add(self)
         if server.leaving:
             self.cut()
             return
@@ -448,7 +448,7 @@ class ServerSocket(ServerTransport, SocketTransport):
         return super().get_extra_info(name, default)
 
     def failed(self, error: Exception) -> None:
-        self._server.fail_handshake(self.visit, self.peer.address, error)
+        self._server._fail_handshake(self.visit, self.peer.address, error)
 
     def receive(self, data: bytes) -> None:
         if self._preface is not None:
@@ -465,10 +465,10 @@ class ServerSocket(ServerTransport, SocketTransport):
         super().lose()
         server = self._server
         with server._changed:
-            server.protocols.discard(self)
-            server.shaking.discard(self)
-        server.depart(self.visit)
-        server.note_end()
+            server._protocols.discard(self)
+            server._shaking.discard(self)
+        server._depart(self.visit)
+        server._note_end()
 
     def count_traffic(self) -> None:
         with self.lock:
@@ -481,7 +481,7 @@ class ServerSocket(ServerTransport, SocketTransport):
 
     def take_step(self, step: Step) -> None:
         super().take_step(step)
-        self._server.note_end()
+        self._server._note_end()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in a thread: after what the calling thread runs for this transport, if there is such work, or in a new one."""
@@ -490,13 +490,13 @@ class ServerSocket(ServerTransport, SocketTransport):
             return
         thread = threading.Thread(target=self._work, args=(work,), name=f"mintws {self.id}", daemon=True)
         with self._server._changed:
-            self._server.threads[thread] = self
+            self._server._threads[thread] = self
         try:
             thread.start()
         except RuntimeError:
             work.close()
             with self._server._changed:
-                del self._server.threads[thread]
+                del self._server._threads[thread]
             raise
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
@@ -513,8 +513,8 @@ class ServerSocket(ServerTransport, SocketTransport):
                         self.run_soon()
         finally:
             with self._server._changed:
-                del self._server.threads[threading.current_thread()]
-            self._server.note_end()
+                del self._server._threads[threading.current_thread()]
+            self._server._note_end()
 
 
 #: What a thread works for: the transport, and the coroutines that follow.

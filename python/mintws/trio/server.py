@@ -155,7 +155,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
     ) -> None:
         timeouts = Timeouts(open_timeout, close_timeout, ping_interval, ping_timeout, idle_timeout, half_closed_timeout)
         self._server = self._make_server(handler, timeouts, options)
-        self._server.configure(
+        self._server._configure(
             respond=respond,
             upgrade=upgrade,
             subprotocols=subprotocols,
@@ -196,7 +196,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         self._tasks = BlockNursery()
         nursery = await self._tasks.open()
         try:
-            return await self._server.listen(self._listener, self._ssl, nursery)
+            return await self._server._listen(self._listener, self._ssl, nursery)
         except BaseException:
             await self._tasks.close()
             raise
@@ -247,13 +247,13 @@ class Server(ServerSettings):
         leaving: no new connections, requests and WebSockets are taken.
     """
 
-    protocols: set[TrioServerTransport]
+    _protocols: set[TrioServerTransport]
 
     def __init__(self, handler: Handler, timeouts: Timeouts, options: Options) -> None:
         super().__init__(handler, timeouts, options)
         self.port = 0
         #: What handles and answers: the task that does so, how it is cancelled, and for which transport.
-        self.tasks: dict[trio.lowlevel.Task, tuple[trio.CancelScope, TrioServerTransport]] = {}
+        self._tasks: dict[trio.lowlevel.Task, tuple[trio.CancelScope, TrioServerTransport]] = {}
         self._listening: list[socket.socket] = []
         self._listened = False
         self._ssl: tls.SSLContext | None = None
@@ -264,7 +264,7 @@ class Server(ServerSettings):
         #: Tasks that wait for the end of some of the work that is under way.
         self._work = trio.lowlevel.ParkingLot()
 
-    async def listen(
+    async def _listen(
         self, listener: Listener | NoListener, ssl: tls.SSLContext | None, nursery: trio.Nursery
     ) -> Server:
         """Begin to listen, where `serve` was told to; what is done for clients runs in the nursery."""
@@ -292,7 +292,7 @@ class Server(ServerSettings):
     @property
     def websockets(self) -> frozenset[WebSocket]:
         """Those that are open now."""
-        return frozenset(websocket for protocol in self.protocols for websocket in protocol.websockets)
+        return frozenset(websocket for protocol in self._protocols for websocket in protocol.websockets)
 
     async def serve_forever(self) -> None:
         """Serve until the task is cancelled or the server is closed."""
@@ -336,7 +336,7 @@ class Server(ServerSettings):
         finally:
             if not ended.is_set():
                 carried.cancel()
-                for protocol in [it for it in self.protocols if it.stream is stream]:
+                for protocol in [it for it in self._protocols if it.stream is stream]:
                     # It ends by itself, and is not cancelled.
                     protocol.cut()
                 with trio.CancelScope(shield=True):
@@ -382,20 +382,20 @@ class Server(ServerSettings):
         for websocket in self.websockets:
             websocket._begin_close(code, reason)
         try:
-            await self._wait_for_work(self.timeouts.close_timeout)
+            await self._wait_for_work(self._timeouts.close_timeout)
             while others := self._other_tasks():
                 for scope in others:
                     scope.cancel()
                 await self._work.park()
-            for protocol in list(self.protocols):
+            for protocol in list(self._protocols):
                 protocol.close()
             with trio.move_on_after(END_WAIT):
-                for protocol in list(self.protocols):
+                for protocol in list(self._protocols):
                     await protocol.gone.wait()
         finally:
             self._cut_off()
 
-    def note_end(self) -> None:
+    def _note_end(self) -> None:
         """Look again whether there is work under way: some of it has ended."""
         self._work.unpark_all()
 
@@ -407,7 +407,7 @@ class Server(ServerSettings):
         for sock in listening:
             trio.lowlevel.notify_closing(sock)
             sock.close()
-        for protocol in list(self.protocols):
+        for protocol in list(self._protocols):
             protocol.leave()
         for scope in list(self._shaking):
             scope.cancel()
@@ -424,17 +424,17 @@ class Server(ServerSettings):
     def _other_tasks(self) -> list[trio.CancelScope]:
         """Give how the tasks end that are not the calling one."""
         calling = trio.lowlevel.current_task()
-        return [scope for task, (scope, _) in self.tasks.items() if task is not calling]
+        return [scope for task, (scope, _) in self._tasks.items() if task is not calling]
 
     def _is_busy(self) -> bool:
-        _, own = self.tasks.get(trio.lowlevel.current_task(), (None, None))
+        _, own = self._tasks.get(trio.lowlevel.current_task(), (None, None))
         return bool(self._open_protocols(own) or self._other_tasks())
 
     def _cut_off(self) -> None:
         """End what is left."""
         for scope in self._other_tasks():
             scope.cancel()
-        for protocol in list(self.protocols):
+        for protocol in list(self._protocols):
             protocol.cut()
         for scope in list(self._shaking):
             scope.cancel()
@@ -471,11 +471,11 @@ class Server(ServerSettings):
         """Serve a connection."""
         ssl = self._ssl
         peer = Peer(address_of(stream))
-        visit = None if self.leaving else self.admit(peer.address, secure=ssl is not None)
+        visit = None if self.leaving else self._admit(peer.address, secure=ssl is not None)
         try:
             if visit is None:
                 return
-            if isinstance(stream, SocketStream) and self.relays(peer.address):
+            if isinstance(stream, SocketStream) and self._relays(peer.address):
                 relayed = await self._read_proxy_header(stream, visit, peer.address)
                 if relayed is None:
                     return
@@ -485,7 +485,7 @@ class Server(ServerSettings):
                 shaken = await self._shake_hands(stream, ssl, visit, peer.address)
                 if shaken is None:
                     return
-                self.shaken(visit)
+                self._shaken(visit)
                 secure, early = shaken
             protocol = TrioServerTransport(stream, self, secure, early)
             protocol.peer = replace(peer, tls=protocol.peer.tls)
@@ -495,13 +495,13 @@ class Server(ServerSettings):
             # One connection does not end the others.
             logger.exception("- %s: the connection failed", log.address_of(peer.address))
         finally:
-            self.depart(visit)
+            self._depart(visit)
             await aclose_now(stream)
 
     async def _read_proxy_header(self, stream: SocketStream, visit: Visit, address: object) -> Peer | None:
         """Read the header of a proxy's connection; give whose that is, or `None` if it is not served."""
         reader = ProxyHeaderReader()
-        timeout = self.timeouts.open_timeout
+        timeout = self._timeouts.open_timeout
         with trio.CancelScope() as scope:
             self._shaking.add(scope)
             if self.leaving:
@@ -512,8 +512,8 @@ class Server(ServerSettings):
                 if late.cancelled_caught:
                     reader.fault = f"it did not come within {timeout:g} s"
                 if reader.header is not None:
-                    return self.identify(visit, address, reader.header)
-                self.fail_proxy_header(address, reader)
+                    return self._identify(visit, address, reader.header)
+                self._fail_proxy_header(address, reader)
             finally:
                 self._shaking.discard(scope)
         return None
@@ -522,7 +522,7 @@ class Server(ServerSettings):
         self, stream: Stream, ssl: tls.SSLContext, visit: Visit, address: object
     ) -> tuple[Tls, bytes] | None:
         """Do the handshake of TLS; give what came after it, or `None` if it was not done."""
-        timeouts = TlsTimeouts(trio.current_time(), self.timeouts.open_timeout, self.timeouts.close_timeout)
+        timeouts = TlsTimeouts(trio.current_time(), self._timeouts.open_timeout, self._timeouts.close_timeout)
         with trio.CancelScope() as scope:
             self._shaking.add(scope)
             if self.leaving:
@@ -532,14 +532,14 @@ class Server(ServerSettings):
                     secure = Tls(ssl, Role.SERVER, buffers=shared_buffers())
                     return secure, await shake_hands(stream, secure)
                 late = f"the TLS handshake did not end within {timeouts.handshake_timeout:g} s"
-                self.fail_handshake(visit, address, TimeoutError(late))
+                self._fail_handshake(visit, address, TimeoutError(late))
             except trio.BrokenResourceError as error:
-                self.fail_handshake(visit, address, ConnectionError(str(error)))
+                self._fail_handshake(visit, address, ConnectionError(str(error)))
             except OSError as error:
-                self.fail_handshake(visit, address, error)
+                self._fail_handshake(visit, address, error)
                 await linger(stream, timeouts)
             except Exception as error:
-                self.fail_handshake(visit, address, error)
+                self._fail_handshake(visit, address, error)
             finally:
                 self._shaking.discard(scope)
         return None
@@ -556,12 +556,12 @@ class TrioServerTransport(ServerTransport, StreamTransport):
     cancelled = trio.Cancelled
 
     def __init__(self, stream: Stream, server: Server, secure: Tls | None, early: bytes) -> None:
-        super().__init__(stream, ServerSession(trio.current_time(), server.timeouts), secure, early)
+        super().__init__(stream, ServerSession(trio.current_time(), server._timeouts), secure, early)
         self._begin_server(server)
 
     async def serve(self, alpn: str | None) -> None:
         """Serve until the transport is gone."""
-        self._server.protocols.add(self)
+        self._server._protocols.add(self)
         self.speak_chosen(alpn, secure=self._tls is not None)
         # The server cuts it when it ends, and what is answered before can be written.
         await self.run(shield=True)
@@ -579,8 +579,8 @@ class TrioServerTransport(ServerTransport, StreamTransport):
 
     def lose(self) -> None:
         super().lose()
-        self._server.protocols.discard(self)
-        self._server.note_end()
+        self._server._protocols.discard(self)
+        self._server._note_end()
 
     def _end_chunk(self, crowded: bool, replied: int) -> None:
         super()._end_chunk(crowded, replied)
@@ -588,7 +588,7 @@ class TrioServerTransport(ServerTransport, StreamTransport):
 
     def take_step(self, step: Step) -> None:
         super().take_step(step)
-        self._server.note_end()
+        self._server._note_end()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._server._nursery.start_soon(self._work, work)
@@ -596,10 +596,10 @@ class TrioServerTransport(ServerTransport, StreamTransport):
     async def _work(self, work: Coroutine[Any, Any, None]) -> None:
         task = trio.lowlevel.current_task()
         with trio.CancelScope() as scope:
-            self._server.tasks[task] = scope, self
+            self._server._tasks[task] = scope, self
             try:
                 await work
             finally:
-                del self._server.tasks[task]
+                del self._server._tasks[task]
                 self.end_work()
-                self._server.note_end()
+                self._server._note_end()

@@ -197,7 +197,7 @@ class Front:
             options = {"http2": HTTP2, "idle_timeout": config.timeout_keep_alive}
             server = serve(config.loaded_app, "", 0, root_path=config.root_path, **options)._server
             server._lifespan.state.update(app_state)  # type: ignore[attr-defined]
-            return server.make_protocol(loop)
+            return server._make_protocol(loop)
         kind = _Http2Protocol if HTTP2 else HttpProtocol
         return kind(config, server_state, app_state, _loop=loop)
 
