@@ -21,6 +21,7 @@ from mintws import (
     PoolClosed,
     UpgradeRequest,
 )
+from mintws.drivers.pool import TransportPool
 from mintws.sync import Pool, Reconnect, connect
 
 
@@ -322,6 +323,20 @@ def test_ctrl_c_does_not_wait_for_the_servers():
         with pytest.raises(KeyboardInterrupt):
             interrupted(server.url, websockets)
         assert websockets[0].state.name in ("CLOSING", "CLOSED")
+
+
+def test_a_connection_whose_opening_is_interrupted_before_others_know_of_it_ends(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with HandServer() as server, Pool() as pool:
+        monkeypatch.setattr(TransportPool, "_add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            h2(pool, server.url).open()
+        monkeypatch.undo()
+        until(lambda: server.count == 1 and server.open == 0)
+        with h2(pool, server.url) as websocket:
+            say(websocket)
 
 
 # A socket that is interrupted while it connects is closed when it is freed.

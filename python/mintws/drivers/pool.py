@@ -136,8 +136,8 @@ class TransportPool(Generic[T]):
             raise
         except BaseException:
             transport = opening.connected
-            if transport is not None and transport.pool is None:
-                # A signal came before the pool had it.
+            if transport is not None and self._transports.get(transport) is None:
+                # A signal came before others could use it, or know of its end.
                 transport.cut()
                 self._transports.pop(transport, None)
             raise

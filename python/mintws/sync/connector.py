@@ -108,12 +108,15 @@ class Connector:
             raise unreachable(url, error, ConnectTimeout) from error
         try:
             side = self._secure(http) if url.secure else None
+            if side is not None:
+                attempt.begin_tls()
+            transport = ClientSocket(sock, timeouts, side, url, http, options, streams)
         except (OSError, ValueError) as error:
             sock.close()
             raise unreachable(url, error, ConnectTimeout) from error
-        if side is not None:
-            attempt.begin_tls()
-        transport = ClientSocket(sock, timeouts, side, url, http, options, streams)
+        except BaseException:
+            sock.close()
+            raise
         try:
             transport.start(early)
             with ended_by(interruption, transport.cut):
