@@ -71,7 +71,8 @@ class Latencies:
 
     def _edges(self, steps: tuple[float, ...]) -> list[float]:
         first, last = math.floor(math.log10(self.least)), math.floor(math.log10(self.most)) + 1
-        edges = [step * 10.0**decade for decade in range(first, last + 1) for step in steps]
+        # The logarithm of a time that is hardly shorter than a power of ten may be that of the power.
+        edges = [step * 10.0**decade for decade in range(first - 1, last + 1) for step in steps]
         begin = max(i for i, edge in enumerate(edges) if edge <= self.least or i == 0)
         end = min(i for i, edge in enumerate(edges) if edge > self.most)
         return edges[begin : end + 1]
