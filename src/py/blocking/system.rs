@@ -54,6 +54,7 @@ pub fn wait_readable(descriptor: Descriptor, waker: Option<&Waker>, milliseconds
 
 /// What has ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(windows, allow(dead_code, reason = "nobody leads there"))]
 pub enum Ready {
     /// The time that was given.
     Nothing,
