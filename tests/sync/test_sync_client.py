@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import selectors
 import socket
 import threading
 import time
 from functools import partial
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from drivers.raw import blocking_server, paths_of
@@ -434,6 +436,20 @@ def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch):
         with connect("ws://two.example/") as websocket:
             websocket.send("there")
             assert websocket.recv(SOON) == "there"
+
+
+def test_a_socket_that_cannot_be_waited_for_is_closed(monkeypatch):
+    class Full(selectors.DefaultSelector):
+        def register(self, sock, *_):
+            socks.append(sock)
+            raise OSError(errno.ENOSPC, "too many are watched")
+
+    full = SimpleNamespace(DefaultSelector=Full, EVENT_WRITE=selectors.EVENT_WRITE)
+    monkeypatch.setattr("mintws.sync.tcp.selectors", full)
+    socks: list[socket.socket] = []
+    with listening() as server, pytest.raises(ConnectError, match="too many are watched"):
+        connect(url(server)).open()
+    assert [sock.fileno() for sock in socks] == [-1]
 
 
 def test_a_socket_or_a_path_or_a_local_address_is_used(tmp_path):

@@ -94,8 +94,13 @@ def _race(
             address = addresses.popleft()
             try:
                 sock = begin_connect(address, local)
-                selector.register(sock, selectors.EVENT_WRITE)
                 racing[sock] = address[4]
+                try:
+                    selector.register(sock, selectors.EVENT_WRITE)
+                except OSError:
+                    del racing[sock]
+                    sock.close()
+                    raise
             except OSError as error:
                 errors.append(error.with_traceback(None))
                 next_at = now
