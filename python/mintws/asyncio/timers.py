@@ -18,6 +18,8 @@ class Late(Exception):
 class Interruption:
     """A call that ends what `limited` waits for, as if time was up; it does nothing where nothing is waited for.
 
+    Such a call is forgotten: on one loop nothing can begin to wait while it comes. That of threads, in `mintws.sync`, is kept.
+
     Attributes:
         end: ends what is waited for now.
     """
@@ -77,17 +79,20 @@ else:
         work: Coroutine[Any, Any, T], seconds: float | None, interruption: Interruption | None = None
     ) -> T:
         """Wait for a coroutine for so many seconds, or until it is interrupted: `Late`."""
-        task, expired = asyncio.current_task(), False
+        loop, task, expired = asyncio.get_running_loop(), asyncio.current_task(), False
         assert task is not None
 
         def expire() -> None:
             nonlocal expired
-            expired = True
-            task.cancel()
+            if not expired:
+                # A task that another call has cancelled stays cancelled.
+                expired = not _is_cancelled(task)
+                task.cancel()
 
+        timers: list[asyncio.Handle] = [] if seconds is None else [loop.call_later(seconds, expire)]
         if interruption is not None:
-            interruption.end = expire
-        timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, expire)
+            # In the next turn, as `asyncio.timeout` does: the other call may still come in this one.
+            interruption.end = lambda: timers.append(loop.call_soon(expire))
         try:
             return await work
         except asyncio.CancelledError:
@@ -97,5 +102,14 @@ else:
         finally:
             if interruption is not None:
                 interruption.end = None
-            if timer is not None:
+            for timer in timers:
                 timer.cancel()
+
+    def _is_cancelled(task: Any) -> bool:
+        """Whether a task was cancelled that has not gone on since, which `Task.cancelling` tells from Python 3.11 on."""
+        while task is not None and not task.cancelled():
+            if getattr(task, "_must_cancel", False):
+                return True
+            # What a task waits for is cancelled first, which may be a task that waits itself.
+            task = getattr(task, "_fut_waiter", None)
+        return task is not None

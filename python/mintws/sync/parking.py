@@ -16,7 +16,7 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """A call by which another thread ends what a thread waits for.
+    """A call by which another thread ends what a thread waits for, now or later: it may come just before that begins to wait.
 
     Attributes:
         called: whether it was called.
