@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from drivers.raw import full_unix_socket
 
 from mintws import Close, Connection, Http1, Http2, Role, Text, UpgradeAccept, UpgradeRequest
 
@@ -179,12 +181,17 @@ def unanswered(stage: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
                 yield "ws://server.invalid/", {"proxy": f"http://127.0.0.1:{port}"}
             case "TLS to the proxy":
                 yield "ws://server.invalid/", {"proxy": f"https://127.0.0.1:{port}"}
+            case "Unix":
+                # A name without a file, which Linux has.
+                path = f"\0mintws-{port}"
+                stack.enter_context(full_unix_socket(path))
+                yield "ws://localhost/", {"path": path}
             case _:
                 raise ValueError(stage)
 
 
 #: The stages of connecting.
-STAGES = ("name", "TCP", "TLS", "proxy", "TLS to the proxy")
+STAGES = ("name", "TCP", "TLS", "proxy", "TLS to the proxy", *(["Unix"] if sys.platform == "linux" else []))
 
 
 def place(websocket: Any) -> str:

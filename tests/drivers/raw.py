@@ -108,6 +108,16 @@ def paths_of(path: Path) -> list[Any]:
 
 
 @contextlib.contextmanager
+def full_unix_socket(path: str) -> Iterator[socket.socket]:
+    """Listen on a Unix socket that has no room for a connection until one is accepted, on Linux."""
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as waiting:
+        unix.bind(path)
+        unix.listen(0)
+        waiting.connect(path)
+        yield unix
+
+
+@contextlib.contextmanager
 def blocking_server(talk: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> Iterator[int]:
     """Hand each connection to `talk`, in a thread, behind the handshake of TLS if there is a context; give the port.
 

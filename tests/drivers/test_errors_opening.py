@@ -7,12 +7,13 @@ import datetime as dt
 import errno
 import socket
 import ssl
+import sys
 import time
 
 import pytest
 import trustme
-from drivers.conftest import listening, url
-from drivers.raw import blocking_server, open_by_hand, reset, silent_server
+from drivers.conftest import echo, listening, url
+from drivers.raw import blocking_server, full_unix_socket, open_by_hand, reset, silent_server
 from wire import RST_STREAM, h2_frame
 
 from mintws import (
@@ -28,7 +29,7 @@ from mintws import (
     UpgradeReject,
     UpgradeRequest,
 )
-from mintws.asyncio import connect, connect_http2
+from mintws.asyncio import connect, connect_http2, serve
 from mintws.events import Response
 from mintws.session import REFUSAL_WAIT, Timeouts
 
@@ -89,6 +90,23 @@ def test_a_path_that_is_no_socket_is_told_with_its_errno(run, how, tmp_path):
     error = run(failure(opened("ws://localhost", how, path=str(tmp_path / "none"))))
     assert error.errno == errno.ENOENT
     assert isinstance(error.__cause__, FileNotFoundError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse a connection that has no room")
+def test_a_unix_socket_without_room_is_tried_until_it_has_some(run, tmp_path):
+    path = str(tmp_path / "socket")
+
+    async def work():
+        with full_unix_socket(path) as unix:
+            with pytest.raises(ConnectTimeout, match=r"the connection did not come within 0\.1 s"):
+                await connect("ws://localhost/", path=path, open_timeout=0.1)
+            opening = asyncio.ensure_future(connect("ws://localhost/", path=path))
+            await asyncio.sleep(0.1)
+            async with serve(echo, sock=unix), await opening as websocket:
+                await websocket.send("there is room")
+                assert await websocket.recv() == "there is room"
+
+    run(work())
 
 
 @pytest.mark.parametrize("by", ["address", "sock"])

@@ -6,13 +6,14 @@ import errno
 import gc
 import selectors
 import socket
+import sys
 import threading
 import time
 from functools import partial
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
-from drivers.raw import blocking_server, paths_of
+from drivers.raw import blocking_server, full_unix_socket, paths_of
 from sync.conftest import SOON, accepting, delay, listening, speak_first, until, url
 
 from mintws import (
@@ -30,7 +31,7 @@ from mintws import (
     UpgradeReject,
 )
 from mintws.events import Response
-from mintws.sync import Pool, Reconnect, connect, connect_http2
+from mintws.sync import Pool, Reconnect, connect, connect_http2, serve
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_RDWR, socket.SHUT_RD])
@@ -404,6 +405,23 @@ def test_a_server_that_does_not_accept_is_left_in_time():
             it.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse a connection that has no room")
+def test_a_unix_socket_without_room_is_tried_until_it_has_some(works, tmp_path):
+    path = str(tmp_path / "socket")
+
+    def open_one():
+        with connect("ws://localhost/", path=path) as websocket:
+            assert websocket.recv(SOON) == "there is room"
+
+    with full_unix_socket(path) as unix:
+        with pytest.raises(ConnectTimeout, match=r"the connection did not come within 0\.1 s"):
+            connect("ws://localhost/", path=path, open_timeout=0.1).open()
+        works.begin(open_one)
+        threading.Event().wait(0.1)
+        with serve(lambda websocket: websocket.send("there is room"), sock=unix):
+            works.end()
+
+
 def test_a_name_is_looked_up_in_time(monkeypatch):
     end = threading.Event()
     real = socket.getaddrinfo
@@ -460,8 +478,6 @@ def test_a_socket_or_a_path_or_a_local_address_is_used(tmp_path):
             assert websocket.recv(SOON) == "by a socket"
         with connect(url(server), local_addr=("127.0.0.1", 0)) as websocket:
             assert websocket.transport.get_extra_info("sockname")[0] == "127.0.0.1"
-    from mintws.sync import serve
-
     path = tmp_path / "socket"
     for where in paths_of(path):
         with serve(lambda websocket: websocket.send("by a path"), path=where) as server:

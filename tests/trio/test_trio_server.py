@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import trio
-from drivers.raw import answer_on_one_stream, paths_of
+from drivers.raw import answer_on_one_stream, full_unix_socket, paths_of
 from on_trio import echo, listening, url
 
 from mintws import (
     ConnectError,
     ConnectionClosed,
+    ConnectTimeout,
     Http1,
     Http2,
     LocalProtocolError,
@@ -29,6 +30,31 @@ from mintws import (
 from mintws.events import Response
 from mintws.session import CloseStatus
 from mintws.trio import connect, connect_http2, serve
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse a connection that has no room")
+def test_a_unix_socket_without_room_is_tried_until_it_has_some(run, tmp_path):
+    path = str(tmp_path / "socket")
+
+    async def main():
+        with full_unix_socket(path) as unix:
+            with pytest.raises(ConnectTimeout, match=r"the connection did not come within 0\.1 s"):
+                async with connect("ws://localhost/", path=path, open_timeout=0.1):
+                    pass
+
+            async def listen():
+                await trio.sleep(0.1)
+                async with serve(echo, sock=unix):
+                    await trio.sleep_forever()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                async with connect("ws://localhost/", path=path) as websocket:
+                    await websocket.send("there is room")
+                    assert await websocket.recv() == "there is room"
+                nursery.cancel_scope.cancel()
+
+    run(main)
 
 
 def test_a_server_listens_on_hosts_a_path_or_a_socket(run, http, tmp_path):

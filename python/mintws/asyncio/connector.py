@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from mintws.asyncio.protocol import ConnectionProtocol
-from mintws.asyncio.tcp import connect_tcp, hand_over, resolve
+from mintws.asyncio.tcp import connect_tcp, connect_unix, hand_over, resolve
 from mintws.asyncio.timers import Late, limited
 from mintws.asyncio.tls import TlsProtocol, default_context, proxy_context, shared_buffers
 from mintws.asyncio.tunnel import TunnelProtocol
@@ -141,7 +141,11 @@ class Connector:
                 _give_protocol(self._transport, lowest)
             elif to.path is not None:
                 attempt.awaits = "the connection"
-                _, lowest = await loop.create_unix_connection(make, to.path)
+                sock = await connect_unix(to.path)
+                try:
+                    _, lowest = await loop.create_unix_connection(make, sock=sock)
+                finally:
+                    hand_over(sock)
             elif to.sock is not None:
                 _, lowest = await loop.create_connection(make, sock=to.sock)
             elif (proxy := to.proxy) is not None:

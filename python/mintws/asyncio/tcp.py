@@ -1,4 +1,4 @@
-"""A client's TCP connection: the addresses of a name are raced (RFC 8305)."""
+"""A client's connection: the addresses of a name are raced (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 
-from mintws.drivers.addresses import ADDRESS_DELAY
+from mintws.asyncio.timers import pause
+from mintws.drivers.addresses import ADDRESS_DELAY, UNIX_DELAY, try_unix
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -44,6 +45,23 @@ async def resolve(host: str, port: int, family: int) -> str:
     """
     *_, place = (await _resolve(host, port, family))[0]
     return str(place[0])
+
+
+async def connect_unix(path: str | bytes) -> socket.socket:
+    """Connect to a Unix socket: a loop would take one for connected whose server has no room for it.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        while not try_unix(sock, path):
+            await pause(UNIX_DELAY)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def hand_over(sock: socket.socket) -> None:

@@ -18,10 +18,19 @@ from mintws.url import ascii_host, ipv6_host
 
 #: Seconds that an address of a name has for itself before the next one is tried too (RFC 8305 §5).
 ADDRESS_DELAY = 0.25
+#: Seconds after which a Unix socket is tried again whose server has no room yet: Linux does not tell when it has.
+UNIX_DELAY = 0.05
 
 #: What the system answers while a connection is made.
 _UNDER_WAY = frozenset(
-    {errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)}
+    {
+        errno.EINPROGRESS,
+        errno.EALREADY,
+        errno.EINTR,
+        errno.EWOULDBLOCK,
+        errno.EAGAIN,
+        getattr(errno, "WSAEWOULDBLOCK", 0),
+    }
 )
 
 
@@ -158,6 +167,23 @@ def end_connect(sock: socket.socket, place: object) -> None:
     failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if failed:
         raise OSError(failed, f"Connect call failed {place}")
+
+
+def try_unix(sock: socket.socket, path: str | bytes) -> bool:
+    """Try to connect a socket without blocking to the path of a Unix socket.
+
+    Returns:
+        Whether it is connected; if not, as many connections as the server lets wait do so: it is tried again after `UNIX_DELAY`.
+
+    Raises:
+        OSError: it cannot be connected.
+    """
+    failed = sock.connect_ex(path)
+    if failed in _UNDER_WAY:
+        return False
+    if failed and failed != errno.EISCONN:
+        raise OSError(failed, os.strerror(failed))
+    return True
 
 
 def no_answer(errors: list[OSError]) -> OSError:

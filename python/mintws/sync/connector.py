@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl as tls
 import threading
@@ -16,10 +15,10 @@ from mintws.drivers.destination import ALPN, Destination
 from mintws.errors import ConnectError, ConnectTimeout
 from mintws.events import Role
 from mintws.session import ClientSession, Http1Origins, HttpVersion, Timeouts
-from mintws.sync.deadlines import deadline_after, seconds_until
+from mintws.sync.deadlines import deadline_after
 from mintws.sync.parking import Interruption, Late, ended_by
 from mintws.sync.sockets import SocketTransport
-from mintws.sync.tcp import connect_tcp
+from mintws.sync.tcp import connect_tcp, connect_unix
 from mintws.sync.tunnel import open_tunnel
 from mintws.tls import Tls
 from mintws.url import Url
@@ -138,7 +137,7 @@ class Connector:
             return to.sock, b""
         if to.path is not None:
             attempt.awaits = "the connection"
-            return _connect_unix(to.path, deadline), b""
+            return connect_unix(to.path, deadline, interruption), b""
         if (proxy := to.proxy) is not None:
             return open_tunnel(to, proxy, attempt, deadline, close_timeout, interruption)
         attempt.awaits = "the TCP connection"
@@ -203,20 +202,3 @@ def default_context() -> tls.SSLContext:
             context.options |= tls.OP_NO_RENEGOTIATION
             _default.append(context)
         return _default[0]
-
-
-def _connect_unix(path: str | os.PathLike[str], deadline: float | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        seconds = seconds_until(deadline)
-        if seconds == 0:
-            raise Late
-        sock.settimeout(seconds)
-        sock.connect(os.fspath(path))
-    except TimeoutError:
-        sock.close()
-        raise Late from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -1,4 +1,4 @@
-"""A client's TCP connection: the addresses of a name are raced (RFC 8305)."""
+"""A client's connection: the addresses of a name are raced (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import time
 from collections import deque
 from typing import Any
 
-from mintws.drivers.addresses import ADDRESS_DELAY, alternating, begin_connect, end_connect, no_answer
+from mintws.drivers.addresses import (
+    ADDRESS_DELAY,
+    UNIX_DELAY,
+    alternating,
+    begin_connect,
+    end_connect,
+    no_answer,
+    try_unix,
+)
 from mintws.sync.deadlines import seconds_until
 from mintws.sync.parking import Interrupted, Interruption, Late, ended_by
 
@@ -70,6 +78,36 @@ def resolve(host: str, port: int, family: int, deadline: float | None, interrupt
     """
     *_, place = _resolve(host, port, family, deadline, interruption)[0]
     return str(place[0])
+
+
+def connect_unix(path: str | bytes, deadline: float | None, interruption: Interruption | None) -> socket.socket:
+    """Connect to a Unix socket.
+
+    Args:
+        path: its path.
+        deadline, interruption: as in `connect_tcp`.
+
+    Raises:
+        Interrupted: another thread has ended it.
+        Late: the deadline has passed.
+        OSError: nothing listens there.
+    """
+    over = threading.Event()
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        with ended_by(interruption, over.set):
+            while not try_unix(sock, path):
+                left = seconds_until(deadline)
+                if left == 0:
+                    raise Late
+                if over.wait(UNIX_DELAY if left is None else min(UNIX_DELAY, left)):
+                    raise Interrupted
+        sock.setblocking(True)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _race(

@@ -7,7 +7,15 @@ from typing import Any
 
 import trio
 
-from mintws.drivers.addresses import ADDRESS_DELAY, alternating, begin_connect, end_connect, no_answer
+from mintws.drivers.addresses import (
+    ADDRESS_DELAY,
+    UNIX_DELAY,
+    alternating,
+    begin_connect,
+    end_connect,
+    no_answer,
+    try_unix,
+)
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -68,13 +76,21 @@ async def resolve(host: str, port: int, family: int) -> str:
     return str(place[0])
 
 
-async def connect_unix(path: str) -> socket.socket:
+async def connect_unix(path: str | bytes) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
         OSError: nothing listens there.
     """
-    return await _connect((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path), None)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        while not try_unix(sock, path):
+            await trio.sleep(UNIX_DELAY)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _connect(address: Any, local: list[Any] | None) -> socket.socket:
