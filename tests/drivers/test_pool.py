@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import ssl
 
@@ -109,6 +110,19 @@ def test_the_limits_of_the_pool_hold_and_further_openings_wait_for_a_stream(run)
 
 async def open_it(opening):
     return await opening
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets")
+def test_a_path_is_the_same_in_each_form(run, tmp_path):
+    async def work():
+        path = tmp_path / "socket"
+        async with serve(echo, path=path), Pool() as pool:
+            forms = (str(path), path, os.fsencode(path))
+            websockets = [await h2(pool, "ws://localhost/", path=form) for form in forms]
+            assert len(places(websockets)) == 1
+            await asyncio.gather(*(say(it) for it in websockets))
+
+    run(work())
 
 
 @pytest.mark.parametrize("differs", ["ssl", "server_hostname", "local_addr", "options", "timeouts", "host"])

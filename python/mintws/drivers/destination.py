@@ -63,7 +63,7 @@ class Destination:
         self.family = family
         self.local_addr = None if local_addr is None else (ascii_name("local_addr", local_addr[0]), local_addr[1])
         self.sock = sock
-        self.path = None if path is None else os.fspath(path)
+        self.path = None if path is None else os.fsdecode(path)
         self._given_proxy = check_proxy(proxy, ways)
         self.proxy_ssl = proxy_ssl
         connected = sock is not None or any(it is not None for it in opened.values())
@@ -81,7 +81,7 @@ class Destination:
             self._given_proxy,
             proxy_ssl,
         )
-        self.origin = (url.authority, self.server_hostname, host, port, path, connected, self._given_proxy)
+        self.origin = (url.authority, self.server_hostname, host, port, self.path, connected, self._given_proxy)
 
     def at(self, url: Url) -> Destination:
         """Return what reaches a URL that the caller has made, in the way that was given."""
