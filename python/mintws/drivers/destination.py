@@ -6,6 +6,7 @@ import os
 import socket
 import ssl as tls
 from collections.abc import Hashable, Mapping
+from functools import partial
 
 from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
 from mintws.drivers.client import Reach
@@ -68,31 +69,32 @@ class Destination:
         self.proxy_ssl = proxy_ssl
         connected = sock is not None or any(it is not None for it in opened.values())
         self.reach = Reach.ONCE if connected else Reach.ORIGIN if path is not None else Reach.ANYWHERE
-        self._given = (
-            ssl,
-            server_hostname,
-            host,
-            port,
-            family,
-            local_addr,
-            sock,
-            path,
-            opened,
-            self._given_proxy,
-            proxy_ssl,
+        #: Makes what reaches another URL.
+        self._make = partial(
+            Destination,
+            ssl=ssl,
+            server_hostname=server_hostname,
+            host=host,
+            port=port,
+            family=family,
+            local_addr=local_addr,
+            sock=sock,
+            path=path,
+            opened=opened,
+            proxy=self._given_proxy,
+            proxy_ssl=proxy_ssl,
         )
         self.origin = (url.authority, self.server_hostname, host, port, self.path, connected, self._given_proxy)
 
     def at(self, url: Url) -> Destination:
         """Return what reaches a URL that the caller has made, in the way that was given."""
-        return self if url is self.url else Destination(url, *self._given)
+        return self if url is self.url else self._make(url)
 
     def to(self, url: Url) -> Destination:
         """Return what reaches a URL, the own one or one that a server has redirected to."""
         if (url.secure, url.authority) == (self.url.secure, self.url.authority):
             return self
-        place = (self.family, self.local_addr, None, None)
-        return Destination(url, self.ssl, None, None, None, *place, {}, self._given_proxy, self.proxy_ssl)
+        return self._make(url, server_hostname=None, host=None, port=None, sock=None, path=None, opened={})
 
     def choose_version(self, http: HttpVersion, learnt: Http1Origins, now: float) -> VersionChoice:
         """Begin to choose the version of HTTP; what the caller has connected is connected once."""
