@@ -24,6 +24,7 @@ from mintws.asyncio.listener import Listener
 from mintws.asyncio.server import Handler, Server, ServerProtocol
 from mintws.connection import Connection, Options
 from mintws.drivers import log
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.server import FORWARDED_REFUSAL, MALFORMED_FORWARDED, ServerTransport
 from mintws.errors import LocalProtocolError
 from mintws.events import Failed, Request, UpgradeAccept, UpgradeReject, UpgradeRequest
@@ -54,7 +55,7 @@ class Arguments(Options, total=False):
     """Arguments of `mintws.asyncio.serve` that mean the same for an application."""
 
     sock: socket.socket | Sequence[socket.socket] | None
-    path: str | None
+    path: GivenPath | None
     backlog: int | None
     reuse_port: bool
     ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None

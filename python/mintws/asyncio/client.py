@@ -17,6 +17,7 @@ from mintws.asyncio.reconnection import Reconnection
 from mintws.asyncio.transport import check_loop
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import DEFAULT_LIMIT, Connection, Options
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
@@ -110,9 +111,9 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             one has not answered after 0.25 s (RFC 8305).
         family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
         local_addr: the host and the port to connect from.
-        sock, path, transport: instead of these, a socket that is connected already, the path of a Unix socket, or a transport that is
-            connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
-            in it, though it may have TLS of its own; for "ws://" it is used as it is.
+        sock, path, transport: instead of these, a socket that is connected already, the path of a Unix socket, which may be bytes or a
+            path object, or a transport that is connected already, such as the tunnel of a proxy, on which nothing is to come before what we
+            send. For "wss://" TLS is spoken in it, though it may have TLS of its own; for "ws://" it is used as it is.
         proxy: the URL of a proxy, "http://user:password@proxy.example:3128" or with "https", "socks4", "socks4a", "socks5" or "socks5h",
             that connects to the server; `None` for none. "auto" is that of the environment: `https_proxy` for "wss://", `http_proxy`
             for "ws://", else `all_proxy`, unless `no_proxy` names the server. SOCKS needs the extra `mintws[socks]`.
@@ -157,7 +158,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         family: int = 0,
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         transport: asyncio.Transport | None = None,
         proxy: str | None = "auto",
         proxy_ssl: tls.SSLContext | None = None,
@@ -283,7 +284,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         family: int = 0,
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         transport: asyncio.Transport | None = None,
         proxy: str | None = "auto",
         proxy_ssl: tls.SSLContext | None = None,

@@ -21,6 +21,7 @@ from mintws.asyncio.tls import TlsProtocol, shared_buffers
 from mintws.asyncio.transport import check_loop
 from mintws.asyncio.websocket import WebSocket
 from mintws.connection import Connection, Options
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import (
     SERVER_SLOTS,
@@ -112,7 +113,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         port: int | None = None,
         *,
         sock: socket.socket | Sequence[socket.socket] | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
         ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None = None,

@@ -47,7 +47,7 @@ async def resolve(host: str, port: int, family: int) -> str:
     return str(place[0])
 
 
-async def connect_unix(path: str | bytes) -> socket.socket:
+async def connect_unix(path: str) -> socket.socket:
     """Connect to a Unix socket: a loop would take one for connected whose server has no room for it.
 
     Raises:

@@ -8,13 +8,16 @@ import socket
 import ssl
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
 from mintws.limits import check_int
 from mintws.session import Proxy, parse_proxy
 from mintws.url import ascii_host, ipv6_host
+
+#: The path of a Unix socket as a caller gives it.
+GivenPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 #: Seconds that an address of a name has for itself before the next one is tried too (RFC 8305 §5).
 ADDRESS_DELAY = 0.25
@@ -169,7 +172,7 @@ def end_connect(sock: socket.socket, place: object) -> None:
         raise OSError(failed, f"Connect call failed {place}")
 
 
-def try_unix(sock: socket.socket, path: str | bytes) -> bool:
+def try_unix(sock: socket.socket, path: str) -> bool:
     """Try to connect a socket without blocking to the path of a Unix socket.
 
     Returns:

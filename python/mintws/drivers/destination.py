@@ -8,7 +8,7 @@ import ssl as tls
 from collections.abc import Hashable, Mapping
 from functools import partial
 
-from mintws.drivers.addresses import ascii_name, check_address, check_context, check_proxy
+from mintws.drivers.addresses import GivenPath, ascii_name, check_address, check_context, check_proxy
 from mintws.drivers.client import Reach
 from mintws.errors import LocalProtocolError
 from mintws.events import Role
@@ -44,7 +44,7 @@ class Destination:
         family: int,
         local_addr: tuple[str, int] | None,
         sock: socket.socket | None,
-        path: str | None,
+        path: GivenPath | None,
         opened: Mapping[str, object],
         proxy: str | Proxy | None,
         proxy_ssl: tls.SSLContext | None,

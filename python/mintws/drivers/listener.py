@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from mintws.drivers.addresses import check_socket
+from mintws.drivers.addresses import GivenPath, check_socket
 from mintws.errors import LocalProtocolError
 from mintws.limits import INT31, check_int
 
@@ -48,7 +48,7 @@ class ListenAddress:
         host: str | Sequence[str] | None,
         port: int | None,
         sock: socket.socket | Sequence[socket.socket] | None,
-        path: str | None,
+        path: GivenPath | None,
         backlog: int | None,
         reuse_port: bool,
     ) -> None:
@@ -81,7 +81,7 @@ class ListenAddress:
         self._hosts = hosts
         self._port = port or 0
         self._socks = [it for it in socks if it is not None]
-        self._path = path
+        self._path = None if path is None else os.fsdecode(path)
         self._reuse_port = reuse_port
         self._backlog = backlog
 
@@ -141,13 +141,12 @@ class ListenAddress:
 
 def open_unix(path: str) -> socket.socket:
     """Open a Unix socket, in place of one that a server has left behind; a name that begins with NUL is of no file."""
-    name: str | bytes = os.fspath(path)
     with suppress(FileNotFoundError):
-        if name[:1] not in ("\0", b"\0") and stat.S_ISSOCK(os.stat(name).st_mode):
-            os.remove(name)
+        if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):
+            os.remove(path)
     sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.bind(name)
+        sock.bind(path)
     except BaseException:
         sock.close()
         raise

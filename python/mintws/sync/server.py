@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import ServerSettings, ServerTransport, logger, server_context
 from mintws.drivers.unopened import Unopened
@@ -107,7 +108,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         port: int | None = None,
         *,
         sock: socket.socket | Sequence[socket.socket] | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
         ssl: tls.SSLContext | Callable[[], tls.SSLContext] | None = None,

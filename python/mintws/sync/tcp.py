@@ -80,7 +80,7 @@ def resolve(host: str, port: int, family: int, deadline: float | None, interrupt
     return str(place[0])
 
 
-def connect_unix(path: str | bytes, deadline: float | None, interruption: Interruption | None) -> socket.socket:
+def connect_unix(path: str, deadline: float | None, interruption: Interruption | None) -> socket.socket:
     """Connect to a Unix socket.
 
     Args:

@@ -12,6 +12,7 @@ import trio
 
 from mintws.arguments import explained
 from mintws.connection import DEFAULT_LIMIT, Connection, Options
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.client import (
     Attempt,
     ClientSettings,
@@ -141,9 +142,10 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
             one has not answered after 0.25 s (RFC 8305).
         family: `socket.AF_INET` or `socket.AF_INET6`, to connect to addresses of that family alone.
         local_addr: the host and the port to connect from.
-        sock, path, stream: instead of these, a socket that is connected already, the path of a Unix socket, or a stream that is
-            connected already, such as the tunnel of a proxy, on which nothing is to come before what we send. For "wss://" TLS is spoken
-            in it, though it may have TLS of its own; for "ws://" it is used as it is. It has the methods of a `trio.abc.Stream`.
+        sock, path, stream: instead of these, a socket that is connected already, the path of a Unix socket, which may be bytes or a
+            path object, or a stream that is connected already, such as the tunnel of a proxy, on which nothing is to come before what we
+            send. For "wss://" TLS is spoken in it, though it may have TLS of its own; for "ws://" it is used as it is. It has the
+            methods of a `trio.abc.Stream`.
         proxy: the URL of a proxy, "http://user:password@proxy.example:3128" or with "https", "socks4", "socks4a", "socks5" or "socks5h",
             that connects to the server; `None` for none. "auto" is that of the environment: `https_proxy` for "wss://", `http_proxy`
             for "ws://", else `all_proxy`, unless `no_proxy` names the server. SOCKS needs the extra `mintws[socks]`.
@@ -189,7 +191,7 @@ class connect(_Opening[WebSocket]):  # noqa: N801  (used as a function)
         family: int = 0,
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         stream: Stream | None = None,
         proxy: str | None = "auto",
         proxy_ssl: tls.SSLContext | None = None,
@@ -334,7 +336,7 @@ class connect_http2(_Opening["Http2Client"]):  # noqa: N801  (used as a function
         family: int = 0,
         local_addr: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         stream: Stream | None = None,
         proxy: str | None = "auto",
         proxy_ssl: tls.SSLContext | None = None,

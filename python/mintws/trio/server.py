@@ -15,6 +15,7 @@ from mintws import _core
 from mintws.arguments import explained
 from mintws.connection import Connection, Options
 from mintws.drivers import log
+from mintws.drivers.addresses import GivenPath
 from mintws.drivers.listener import port_of
 from mintws.drivers.server import (
     SERVER_SLOTS,
@@ -123,7 +124,7 @@ class serve(Unopened):  # noqa: N801  (used as a function)
         port: int | None = None,
         *,
         sock: socket.socket | Sequence[socket.socket] | None = None,
-        path: str | None = None,
+        path: GivenPath | None = None,
         backlog: int | None = None,
         reuse_port: bool = False,
         listen: bool = True,

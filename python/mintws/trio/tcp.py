@@ -76,7 +76,7 @@ async def resolve(host: str, port: int, family: int) -> str:
     return str(place[0])
 
 
-async def connect_unix(path: str | bytes) -> socket.socket:
+async def connect_unix(path: str) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
