@@ -18,7 +18,10 @@ async def follow(url: str, found: trio.MemorySendChannel[str]) -> None:
 
 
 async def main(urls: list[str]) -> int:
-    """Print the messages of all feeds in the order in which they come, until one ends, or Ctrl-C; return the exit code."""
+    """Print the messages of all feeds in the order in which they come, until one ends, or Ctrl-C.
+
+    Return the exit code: 1 if a feed ended by an error.
+    """
     code = 0
     sending, receiving = trio.open_memory_channel[str](100)
     async with trio.open_nursery() as nursery:
