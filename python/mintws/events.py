@@ -42,6 +42,7 @@ __all__ = [
     "UpgradeAccept",
     "UpgradeReject",
     "UpgradeRequest",
+    "check_str",
     "completed",
     "decoded",
     "encoded",
@@ -237,7 +238,7 @@ class UpgradeRequest(_Target):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _check_str(host=self.host, target=self.target)
+        check_str(host=self.host, target=self.target)
         _set_fields(self, headers=pairs(self.headers, of_handshake=True), extensions=_extensions(self.extensions))
         _set_fields(self, subprotocols=_names(self.subprotocols), raw_headers=RawHeaders(self.raw_headers))
 
@@ -288,7 +289,7 @@ class UpgradeAccept:
 
     def __post_init__(self) -> None:
         if self.subprotocol is not _NOT_GIVEN and self.subprotocol is not None:
-            _check_str(subprotocol=self.subprotocol)
+            check_str(subprotocol=self.subprotocol)
         _set_fields(self, headers=pairs(self.headers, of_handshake=True))
         if self.extensions is not _NOT_GIVEN:
             _set_fields(self, extensions=_extensions(self.extensions))
@@ -394,7 +395,7 @@ class Request(_Target):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _check_str(method=self.method, target=self.target)
+        check_str(method=self.method, target=self.target)
         _set_fields(self, headers=pairs(self.headers), body=None if self.body is None else _bytes(self.body))
 
 
@@ -540,6 +541,13 @@ def pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]], *, of_handshak
     return HeaderFields(settled)
 
 
+def check_str(**values: object) -> None:
+    """Raise `TypeError` for an argument that is no `str`."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is a str, not {type(value).__name__}")
+
+
 def completed(headers: Iterable[tuple[str, str]], defaults: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
     """Add those `defaults` whose names are not among the headers."""
     given = tuple(headers)
@@ -567,12 +575,6 @@ def decoded(headers: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Encode headers to send."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def _check_str(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise TypeError(f"{name} is a str, not {type(value).__name__}")
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from mintws.events import (
     UpgradeAccept,
     UpgradeReject,
     UpgradeRequest,
+    check_str,
     completed,
     pairs,
 )
@@ -228,8 +229,7 @@ def upgrade_request(
         LocalProtocolError, TypeError: an argument is wrong.
     """
     if origin is not None:
-        if not isinstance(origin, str):
-            raise TypeError(f"origin is a str, not {type(origin).__name__}")
+        check_str(origin=origin)
         fields = (("Origin", origin), *fields)
     if url.authorization is not None and not any(name.lower() == "authorization" for name, _ in fields):
         fields = (("Authorization", url.authorization), *fields)
