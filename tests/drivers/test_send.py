@@ -114,6 +114,16 @@ def test_one_message_is_refused_where_several_are_taken(run, http):
     assert received(run, http, work) == ["still open"]
 
 
+@pytest.mark.parametrize("messages", [{"a": 1}, MappingProxyType({"a": 1})])
+def test_a_mapping_is_refused_where_several_messages_are_taken(run, http, messages):
+    async def work(websocket):
+        with pytest.raises(TypeError, match=r"^send_many\(\) takes an iterable of messages, not (dict|mappingproxy)$"):
+            await websocket.send_many(messages)
+        await websocket.send("still open")
+
+    assert received(run, http, work) == ["still open"]
+
+
 @pytest.mark.parametrize("parts", [["one ", b"two"], [b"one ", "two"], ["one ", 7], ["one "]])
 def test_a_peer_is_told_of_a_message_that_does_not_come_whole(run, http, parts):
     ends = []

@@ -237,6 +237,9 @@ def test_what_is_no_message_is_an_error_and_changes_nothing(message):
             websocket.send(message)
         with pytest.raises(TypeError, match="and this is one"):
             websocket.send_many("news")
+        for messages in ({"a": 1}, MappingProxyType({"a": 1})):
+            with pytest.raises(TypeError, match=r"an iterable of messages, not (dict|mappingproxy)"):
+                websocket.send_many(messages)
         websocket.send("well")
         assert websocket.recv(SOON) == "well"
 

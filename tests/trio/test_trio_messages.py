@@ -175,6 +175,9 @@ def test_what_is_no_message_is_a_type_error(run, message):
                 await websocket.send(message)
             with pytest.raises(TypeError, match="and this is one"):
                 await websocket.send_many("news")
+            for messages in ({"a": 1}, MappingProxyType({"a": 1})):
+                with pytest.raises(TypeError, match=r"an iterable of messages, not (dict|mappingproxy)"):
+                    await websocket.send_many(messages)
 
     run(main)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mintws.events import Binary, Close, Ping, Pong, PreparedMessage, Text
@@ -31,9 +32,11 @@ def event_of(message: Any) -> Text | Binary | PreparedMessage | None:
 
 
 def check_several(messages: object) -> None:
-    """Raise `TypeError` for one message where several are taken: the characters of a `str` are never meant."""
+    """Raise `TypeError` for one message where several are taken, and for a mapping: no characters and no keys are ever meant."""
     if isinstance(messages, str):
         raise TypeError("send_many() takes an iterable of messages, and this is one: send() sends it")
+    if isinstance(messages, Mapping):
+        raise TypeError(f"send_many() takes an iterable of messages, not {type(messages).__name__}")
 
 
 def no_message(message: object) -> TypeError:
