@@ -399,7 +399,7 @@ class Http2Client(Http2ClientBase):
         """Close all WebSockets with 1000, then the connection; it is closed at once if the call is cancelled."""
         if self._protocol.lost:
             return
-        self._check_loop()
+        check_loop(self._protocol.loop, "client")
         try:
             try:
                 await asyncio.gather(*(it.close() for it in list(self._protocol.websockets)), return_exceptions=True)

@@ -270,8 +270,9 @@ class Server(ServerSettings):
         if timeout is not None:
             check_seconds("timeout", timeout)
         _core.check_close(code, reason)
-        if self._loop_is_over():
+        if self._loop_is_closed:
             return
+        self._check_loop()
         self._leave()
         await self._wait_for_work(timeout)
         await self.close(code, reason)
@@ -289,8 +290,9 @@ class Server(ServerSettings):
             LocalProtocolError: the code or the reason may not be sent; the server goes on.
         """
         _core.check_close(code, reason)
-        if self._loop_is_over():
+        if self._loop_is_closed:
             return
+        self._check_loop()
         self._leave()
         for websocket in self.websockets:
             websocket._begin_close(code, reason)
@@ -310,22 +312,16 @@ class Server(ServerSettings):
             if not self._loop_is_closed:
                 self._cut_off()
 
-    def _loop_is_over(self) -> bool:
-        """Whether there is nothing to close any more, since the loop is closed.
-
-        Raises:
-            RuntimeError: it is another one that runs.
-        """
-        assert self._closed is not None
-        if self._loop_is_closed:
-            return True
-        check_loop(self._closed.get_loop(), "server")
-        return False
-
     @property
     def _loop_is_closed(self) -> bool:
+        """Whether there is nothing to close any more, since the loop is closed."""
         assert self._closed is not None
         return self._closed.get_loop().is_closed()
+
+    def _check_loop(self) -> None:
+        """Raise `RuntimeError` in a task of another loop."""
+        assert self._closed is not None
+        check_loop(self._closed.get_loop(), "server")
 
     def _note_end(self) -> None:
         """Look again whether there is work under way: some of it has ended."""
