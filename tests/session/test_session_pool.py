@@ -229,10 +229,10 @@ def test_an_opening_after_goaway_is_made_elsewhere_up_to_a_limit():
         connection = driver.connect(request)
         driver.pool.begun(request)
         connection.usable = False
-        assert driver.pool.retry(driver.now, request)
+        assert driver.pool.retry(driver.now, request, request.connection)
     connection = driver.connect(request)
     connection.usable = False
-    assert not driver.pool.retry(driver.now, request)
+    assert not driver.pool.retry(driver.now, request, request.connection)
     driver.pool.leave(driver.now, request)
     assert driver.pool.empty
 
@@ -243,7 +243,7 @@ def test_an_opening_after_goaway_comes_before_those_that_wait():
     first, second = driver.ask(2)
     driver.pool.begun(first)
     connection.usable = False
-    assert driver.pool.retry(driver.now, first)
+    assert driver.pool.retry(driver.now, first, first.connection)
     assert driver.steps([first, second]) == [CONNECT, WAIT]
 
 
@@ -254,7 +254,7 @@ def test_openings_after_goaway_keep_their_order():
     for request in asked[:3]:
         driver.pool.begun(request)
     left.usable = False
-    assert all(driver.pool.retry(driver.now, request) for request in (asked[2], asked[0], asked[1]))
+    assert all(driver.pool.retry(driver.now, request, request.connection) for request in (asked[2], asked[0], asked[1]))
     assert driver.steps(asked) == [WAIT, WAIT, CONNECT, WAIT]
     driver.pool.leave(driver.now, asked[2])
     assert driver.steps(asked) == [CONNECT, WAIT, CONNECT, WAIT]
@@ -270,7 +270,7 @@ def test_a_pool_is_not_empty_while_an_opening_waits_for_the_answer_of_a_server_t
     connection.usable = False
     driver.pool.update(driver.now, connection)
     assert not driver.pool.empty
-    assert driver.pool.retry(driver.now, request)
+    assert driver.pool.retry(driver.now, request, request.connection)
     driver.pool.leave(driver.now, request)
     assert driver.pool.empty
 
@@ -281,11 +281,11 @@ def test_a_refused_stream_is_opened_on_another_connection_once():
     (request,) = driver.ask()
     assert request.connection is connection
     driver.pool.begun(request)
-    assert driver.pool.retry(driver.now, request)
+    assert driver.pool.retry(driver.now, request, request.connection)
     other = driver.connect(request)
     assert other is not connection
     driver.pool.begun(request)
-    assert not driver.pool.retry(driver.now, request)
+    assert not driver.pool.retry(driver.now, request, request.connection)
     assert driver.ask()[0].connection is connection
 
 
@@ -294,7 +294,7 @@ def test_a_refused_stream_is_an_error_where_there_can_be_no_other_connection():
     opened(driver)
     (request,) = driver.ask()
     driver.pool.begun(request)
-    assert not driver.pool.retry(driver.now, request)
+    assert not driver.pool.retry(driver.now, request, request.connection)
 
 
 def test_an_opening_that_was_refused_keeps_no_other_from_going_on():
@@ -304,7 +304,7 @@ def test_an_opening_that_was_refused_keeps_no_other_from_going_on():
     second = driver.connect(more, stream_limit=1)
     driver.begin(more)
     driver.pool.begun(refused)
-    assert driver.pool.retry(driver.now, refused)
+    assert driver.pool.retry(driver.now, refused, refused.connection)
     assert refused.step is WAIT
     (other,) = driver.ask()
     assert other.step is OPEN and other.connection is first
@@ -531,7 +531,7 @@ def test_whatever_happens_no_connection_has_too_many_streams_and_no_opening_is_s
             asked.remove(request)
         elif request.step is OPEN:
             pool.begun(request)
-            if not pool.retry(driver.now, request):
+            if not pool.retry(driver.now, request, request.connection):
                 asked.remove(request)
                 pool.leave(driver.now, request)
         if connection is not None:

@@ -227,7 +227,7 @@ class TransportPool(Generic[T]):
                 if self._closed or not attempt.unprocessed:
                     raise
                 with self._lock:
-                    again = pool.retry(self.now(), place)
+                    again = pool.retry(self.now(), place, transport)
                 if not again:
                     raise
                 attempt.log(error, "; another connection is tried")
@@ -342,8 +342,7 @@ class TransportPool(Generic[T]):
             if self._closed or not transport.http.goaway:
                 raise
             with self._lock:
-                place.connection = transport
-                again = pool.retry(self.now(), place)
+                again = pool.retry(self.now(), place, transport)
             if not again:
                 raise
             attempt.log(error, "; another connection is tried")

@@ -196,14 +196,12 @@ class ConnectionPool(Generic[C]):
         """Record that the connection counts the stream of an opening now."""
         self._active.discard(request)
 
-    def retry(self, now: float, request: PoolRequest[C]) -> bool:
+    def retry(self, now: float, request: PoolRequest[C], connection: C) -> bool:
         """Open a WebSocket elsewhere whose opening the server has not processed (RFC 9113 §8.7); return whether it is tried.
 
-        After a refusal of its stream (REFUSED_STREAM) that is done once, after a GOAWAY up to `RETRIES` times.
+        After a refusal of its stream (REFUSED_STREAM) that is done once, after a GOAWAY up to `RETRIES` times. The connection on which it
+        was, or was to be, need not have been `connected`: the server may leave before.
         """
-        connection = request.connection
-        if connection is None:
-            return False
         if connection.usable:
             if request.refused_by:
                 return False
