@@ -136,7 +136,7 @@ class ClientSettings:
             from mintws.drivers.cookies import Cookies
 
             self.cookies = Cookies(cookies)
-        # Raises for what no request may have.
+        # Raises for what no request may have. A URL that is not known has words for its authority, which no request may have either.
         checked = self.url if self._make_url is None else self.url._replace(authority=self.url.host)
         self.request(checked, () if callable(self._headers) else self._headers, ())
 
