@@ -40,29 +40,7 @@ PYTHON = {*dir(builtins), *typing.__all__, *collections.abc.__all__}
 #: Types in signatures that no program has to name.
 ANONYMOUS = {"Batch", "Buffer", "Config", "CookieJar", "Opened", "Pool", "ServerState", "ThreadTransport", "W"}
 #: Methods and properties without an underscore that are for the layers above, and none of the public interface.
-INTERNAL = {
-    "AsgiServer.listen",
-    "Server.listen",
-    "about",
-    "admit",
-    "configure",
-    "count_refusal",
-    "depart",
-    "fail_handshake",
-    "fail_proxy_header",
-    "fill",
-    "guard_hooks",
-    "identify",
-    "is_full",
-    "life_signs",
-    "make_protocol",
-    "note_end",
-    "of_http",
-    "of_socks",
-    "relays",
-    "response_headers",
-    "shaken",
-}
+INTERNAL = {"about", "fill", "life_signs", "of_http", "of_socks"}
 STUB = Path(_core.__file__).with_name("_core.pyi")
 
 

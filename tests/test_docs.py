@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib
 import importlib.util
+import inspect
 import os
 import re
 import socket
@@ -125,6 +129,26 @@ def test_examples_are_rightly_typed(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def constants_of(page: Path) -> dict[str, Any]:
+    """Give the constants of a module that is not imported: Sphinx need not be there."""
+    found = {}
+    for node in ast.parse(page.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def test_what_the_reference_leaves_out_is_there() -> None:
+    given = constants_of(ROOT / "docs" / "docstrings.py")
+    there = set()
+    for name in given["MODULES"]:
+        for _, found in inspect.getmembers(importlib.import_module(name), inspect.isclass):
+            for member, it in inspect.getmembers(found):
+                there |= {member, getattr(it, "__qualname__", member)}
+    assert given["INTERNAL"] - there == set()
 
 
 def test_every_fence_is_seen() -> None:
