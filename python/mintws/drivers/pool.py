@@ -224,13 +224,8 @@ class TransportPool(Generic[T]):
                 opening.make(transport, transport.close)
                 raise
             except ConnectError as error:
-                if self._closed or not attempt.unprocessed:
+                if not attempt.unprocessed or not self._tries_again(error, attempt, pool, place, transport):
                     raise
-                with self._lock:
-                    again = pool.retry(self.now(), place, transport)
-                if not again:
-                    raise
-                attempt.log(error, "; another connection is tried")
             except BaseException:
                 if opening.begun is not None:
                     # A signal may have come when it had opened.
@@ -329,9 +324,8 @@ class TransportPool(Generic[T]):
         Returns:
             Whether the opening has it; if not, the server leaves already, and another connection is tried.
         """
-        attempt = opening.attempt
         try:
-            await opening.carry_out(transport, transport.settings(attempt))
+            await opening.carry_out(transport, transport.settings(opening.attempt))
             if transport.usable:
                 with self._lock:
                     self._transports[transport] = pool
@@ -339,17 +333,24 @@ class TransportPool(Generic[T]):
             return True
         except ConnectError as error:
             transport.cut()
-            if self._closed or not transport.http.goaway:
+            if not transport.http.goaway or not self._tries_again(error, opening.attempt, pool, place, transport):
                 raise
-            with self._lock:
-                again = pool.retry(self.now(), place, transport)
-            if not again:
-                raise
-            attempt.log(error, "; another connection is tried")
             return False
         except BaseException:
             transport.cut()
             raise
+
+    def _tries_again(
+        self, error: ConnectError, attempt: Attempt, pool: ConnectionPool[T], place: PoolRequest[T], transport: T
+    ) -> bool:
+        """Whether an opening goes on with another connection, which is logged: the server has left this one before it saw the request."""
+        if self._closed:
+            return False
+        with self._lock:
+            again = pool.retry(self.now(), place, transport)
+        if again:
+            attempt.log(error, "; another connection is tried")
+        return again
 
     async def _open_single(self, opening: PooledOpening[T], request: UpgradeRequest, transport: T) -> Any:
         """Open a WebSocket on a transport that it has for itself."""
