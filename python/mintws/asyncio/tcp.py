@@ -9,7 +9,7 @@ from typing import Any
 from aiohappyeyeballs import start_connection
 
 from mintws.asyncio.timers import pause
-from mintws.drivers.addresses import ADDRESS_DELAY, UNIX_DELAY, try_unix
+from mintws.drivers.addresses import ADDRESS_DELAY, connect_unix_by
 
 
 async def connect_tcp(host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> socket.socket:
@@ -53,15 +53,7 @@ async def connect_unix(path: str) -> socket.socket:
     Raises:
         OSError: nothing listens there.
     """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.setblocking(False)
-        while not try_unix(sock, path):
-            await pause(UNIX_DELAY)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return await connect_unix_by(pause, path)
 
 
 def hand_over(sock: socket.socket) -> None:

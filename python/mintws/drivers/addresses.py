@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
@@ -187,6 +187,23 @@ def try_unix(sock: socket.socket, path: str) -> bool:
     if failed and failed != errno.EISCONN:
         raise OSError(failed, os.strerror(failed))
     return True
+
+
+async def connect_unix_by(pause: Callable[[float], Awaitable[object]], path: str) -> socket.socket:
+    """Connect to a Unix socket; `pause` waits for so many seconds.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        while not try_unix(sock, path):
+            await pause(UNIX_DELAY)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def no_answer(errors: list[OSError]) -> OSError:

@@ -9,12 +9,11 @@ import trio
 
 from mintws.drivers.addresses import (
     ADDRESS_DELAY,
-    UNIX_DELAY,
     alternating,
     begin_connect,
+    connect_unix_by,
     end_connect,
     no_answer,
-    try_unix,
 )
 
 
@@ -82,15 +81,7 @@ async def connect_unix(path: str) -> socket.socket:
     Raises:
         OSError: nothing listens there.
     """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.setblocking(False)
-        while not try_unix(sock, path):
-            await trio.sleep(UNIX_DELAY)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return await connect_unix_by(trio.sleep, path)
 
 
 async def _connect(address: Any, local: list[Any] | None) -> socket.socket:
