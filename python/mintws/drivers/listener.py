@@ -94,6 +94,28 @@ class ListenAddress:
         """The same for a socket: one of the caller's that listens keeps its own, unless another was asked for."""
         return self._backlog or (_backlog_of(sock) if sock in self._socks else 0) or BACKLOG
 
+    async def open_listening(self, look_up: LookUp) -> list[socket.socket]:
+        """Open the sockets of the place, or take those that were given, and listen without blocking.
+
+        Raises:
+            OSError: it cannot be listened on. Nothing is listened on.
+        """
+        if self._path is not None:
+            sockets = [_open_unix(self._path)]
+        elif self._socks:
+            sockets = self._socks
+        else:
+            sockets = await self.open_sockets(look_up)
+        try:
+            for sock in sockets:
+                sock.setblocking(False)
+                sock.listen(self.backlog_of(sock))
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        return sockets
+
     async def open_sockets(self, look_up: LookUp) -> list[socket.socket]:
         """Open the sockets of all hosts, on one port; they listen, with a backlog of the system's.
 
@@ -139,7 +161,7 @@ class ListenAddress:
         return list(opened.values())
 
 
-def open_unix(path: str) -> socket.socket:
+def _open_unix(path: str) -> socket.socket:
     """Open a Unix socket, in place of one that a server has left behind; a name that begins with NUL is of no file."""
     with suppress(FileNotFoundError):
         if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mintws.drivers.listener import ListenAddress, open_unix
+from mintws.drivers.listener import ListenAddress
 from mintws.drivers.server import logger
 from mintws.sync.background import READ, background
 from mintws.sync.transport import run
@@ -32,21 +32,7 @@ class Listener(ListenAddress):
         Raises:
             OSError: a host has no address that can be listened on. Nothing is listened on.
         """
-        if self._path is not None:
-            sockets = [open_unix(self._path)]
-        elif self._socks:
-            sockets = self._socks
-        else:
-            sockets = run(self.open_sockets(_look_up))
-        try:
-            for sock in sockets:
-                sock.setblocking(False)
-                sock.listen(self.backlog_of(sock))
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        listening = [ListeningSocket(sock, accepted) for sock in sockets]
+        listening = [ListeningSocket(sock, accepted) for sock in run(self.open_listening(_look_up))]
         for it in listening:
             background().add(it)
         return listening

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from mintws.drivers.listener import ListenAddress, open_unix
+from mintws.drivers.listener import ListenAddress
 
 
 class Listener(ListenAddress):
@@ -20,21 +20,7 @@ class Listener(ListenAddress):
         Raises:
             OSError: a host has no address that can be listened on. Nothing is listened on.
         """
-        if self._path is not None:
-            sockets = [open_unix(self._path)]
-        elif self._socks:
-            sockets = self._socks
-        else:
-            sockets = await self.open_sockets(_look_up)
-        try:
-            for sock in sockets:
-                sock.setblocking(False)
-                sock.listen(self.backlog_of(sock))
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        return sockets
+        return await self.open_listening(_look_up)
 
 
 class NoListener:
